@@ -1,0 +1,208 @@
+"""Checkpoints of the learned plugs: fetch from the Hub, read, load with no key left over, and say plainly what failed.
+
+Every learned plug goes through these four functions, so that an unreachable Hub, a cut-off download, a wrong
+checkpoint or too small a graphics card always ends in one sentence that names the plug and the way out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from v2m4.errors import V2M4Error
+
+_KEYS_SHOWN = 4
+_WRAPPERS = ("state_dict", "model", "module")
+
+
+def fetch(repo: str, filename: str, revision: str, plug: str) -> Path:
+    """Path of `filename` of the Hub repository `repo` at the pinned `revision`, downloaded once to the Hub cache.
+
+    `repo` may also be a folder on this machine that holds the file; `revision` then plays no part.
+    Raises V2M4Error when the Hub cannot be reached, refuses (gated, private), lacks the file, or the disk is full.
+    """
+    folder = Path(repo).expanduser()
+    if folder.is_dir():
+        local = folder / filename
+        if not local.is_file():
+            raise V2M4Error(
+                f"{plug}: the folder {folder} has no {filename}. Put the checkpoint there, or name its Hub repository."
+            )
+        return local
+
+    import httpx
+    from huggingface_hub import errors, hf_hub_download
+
+    where = f"{repo}/{filename} at revision {revision[:12]}"
+    try:
+        return Path(hf_hub_download(repo, filename, revision=revision))
+    except errors.GatedRepoError as error:
+        raise V2M4Error(
+            f"{plug}: {repo} is gated. Accept its terms at https://huggingface.co/{repo} with your account, "
+            f"then log in with `hf auth login` (or set HF_TOKEN) and run again."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise V2M4Error(
+            f"{plug}: the Hub has no public repository {repo}. If it is private or gated, log in with `hf auth login`; "
+            f"else choose another plug (`v2m4 doctor` lists those that can run)."
+        ) from error
+    except (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
+        raise V2M4Error(
+            f"{plug}: the Hub does not hold {where}. Name a revision that has it, or choose another plug."
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx.TransportError) as error:
+        raise V2M4Error(
+            f"{plug}: could not download {where}: the Hub cannot be reached and the file is not in its cache. "
+            f"Connect to the network (unset HF_HUB_OFFLINE) and run again, or choose a plug that needs no weights."
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise V2M4Error(
+            f"{plug}: the Hub refused {where} ({_first_line(error)}). Wait a little and run again."
+        ) from error
+    except errors.HFValidationError as error:
+        raise V2M4Error(
+            f"{plug}: {repo!r} is neither a folder on this machine nor a Hub repository of the form owner/name. Correct it."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise V2M4Error(
+                f"{plug}: the disk is full, {where} does not fit. Free some space or point HF_HOME at a larger disk."
+            ) from error
+        raise V2M4Error(
+            f"{plug}: downloading {where} failed ({_first_line(error)}). Run again; if it persists, check that the "
+            f"Hub's cache folder (HF_HOME) can be written."
+        ) from error
+
+
+def read_state_dict(path: Path | str, plug: str) -> dict[str, Tensor]:
+    """Tensors of a checkpoint by name, on the CPU: `.safetensors`, or a PyTorch file (`.pt`, `.pth`, `.bin`).
+
+    PyTorch files are read with `weights_only=True`, so no code of theirs runs; a state dict kept under `model`,
+    `state_dict` or `module` is unwrapped. Raises V2M4Error for a missing, truncated or foreign file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise V2M4Error(
+            f"{plug}: there is no checkpoint at {path}. Correct the path, or let the plug download it."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(str(path))
+        else:
+            # Training scripts of this field store their argparse options beside the weights: plain data.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except pickle.UnpicklingError as error:
+        raise V2M4Error(
+            f"{plug}: {path} holds more than weights, or is damaged, and was not opened. Delete it and run again to "
+            f"download it anew, or give a file with tensors only."
+        ) from error
+    except Exception as error:
+        raise V2M4Error(
+            f"{plug}: the checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it is truncated or not a "
+            f"checkpoint ({_first_line(error)}). Delete it and run again to download it anew."
+        ) from error
+    return _unwrap(content, path, plug)
+
+
+def load_strictly(
+    module: nn.Module, state_dict: Mapping[str, Tensor], plug: str, aliases: Mapping[str, str] = {}
+) -> None:
+    """Copy `state_dict` into `module`; every key and shape must match, or V2M4Error says which do not.
+
+    `aliases` maps further names under which a checkpoint may (also) list a tensor to the module's own name; where
+    both names are present they must agree in shape, and the module's own name is the one used.
+    """
+    wanted = module.state_dict()
+    given: dict[str, Tensor] = {}
+    for name, tensor in state_dict.items():
+        own = aliases.get(name, name)
+        if own == name or own not in state_dict:
+            given[own] = tensor
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
+    reshaped = [
+        f"{name} is {_shape(tensor)}, not {_shape(wanted[name])}"
+        for name, tensor in given.items()
+        if name in wanted and tensor.shape != wanted[name].shape
+    ]
+    differences = [
+        f"{len(names)} {title}: {_listed(names)}"
+        for title, names in (("missing", missing), ("unknown", unexpected), ("of another shape", reshaped))
+        if names
+    ]
+    if differences:
+        raise V2M4Error(
+            f"{plug}: this checkpoint belongs to another model. Of {len(wanted)} tensors, {'; '.join(differences)}. "
+            f"Give the official checkpoint of {plug}, or leave the setting empty to download it."
+        )
+    module.load_state_dict(given, strict=True)
+
+
+@contextmanager
+def memory_guard(plug: str) -> Iterator[None]:
+    """Turn running out of memory (GPU or host) inside the block into a V2M4Error that names `plug` and the way out."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        free_gb = (
+            f"{torch.cuda.mem_get_info()[0] / 1e9:.1f} GB are free"
+            if torch.cuda.is_available()
+            else "it is full"
+        )
+        raise V2M4Error(
+            f"{plug}: the GPU's memory is too small ({free_gb}). Close other programs that use the GPU, lower the "
+            f"image or batch size, or choose a lighter plug."
+        ) from error
+    except MemoryError as error:
+        raise V2M4Error(_host_memory_sentence(plug)) from error
+    except RuntimeError as error:
+        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        raise V2M4Error(_host_memory_sentence(plug)) from error
+
+
+def _host_memory_sentence(plug: str) -> str:
+    return (
+        f"{plug}: this machine's memory is too small. Close other programs, lower the image or batch size, "
+        f"or choose a lighter plug."
+    )
+
+
+def _unwrap(content: Any, path: Path, plug: str) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(v, Tensor) for v in content.values())
+    ):
+        raise V2M4Error(f"{plug}: {path} holds no table of weights. Give the official checkpoint of {plug}.")
+    return dict(content)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_KEYS_SHOWN])
+    return shown if len(names) <= _KEYS_SHOWN else f"{shown} and {len(names) - _KEYS_SHOWN} more"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
