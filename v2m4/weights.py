@@ -90,9 +90,7 @@ def read_state_dict(path: Path | str, plug: str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise V2M4Error(
-            f"{plug}: there is no checkpoint at {path}. Correct the path, or let the plug download it."
-        )
+        raise V2M4Error(f"{plug}: there is no checkpoint at {path}. Correct the path, or let the plug download it.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -157,11 +155,7 @@ def memory_guard(plug: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        free_gb = (
-            f"{torch.cuda.mem_get_info()[0] / 1e9:.1f} GB are free"
-            if torch.cuda.is_available()
-            else "it is full"
-        )
+        free_gb = f"{torch.cuda.mem_get_info()[0] / 1e9:.1f} GB are free" if torch.cuda.is_available() else "it is full"
         raise V2M4Error(
             f"{plug}: the GPU's memory is too small ({free_gb}). Close other programs that use the GPU, lower the "
             f"image or batch size, or choose a lighter plug."
@@ -185,11 +179,7 @@ def _unwrap(content: Any, path: Path, plug: str) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
-    ):
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise V2M4Error(f"{plug}: {path} holds no table of weights. Give the official checkpoint of {plug}.")
     return dict(content)
 

@@ -1,0 +1,155 @@
+"""What a run tells the world while it works.
+
+A stage is a generator: it yields events and returns its artefact, so that a caller can show progress, stop between any
+two iterations (by closing the generator) and still read the stage as one function:
+``camera = yield from search_camera(...)``. Events hold plain values only (numbers, paths, numpy arrays on the CPU),
+because they may cross a process boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stage = Literal[
+    "video", "matting", "keyframes", "generation", "camera", "refinement", "registration", "texture", "export"
+]
+Phase = Literal["sampling", "stereo", "swarm", "descent"]
+T = TypeVar("T")
+Steps = Generator["Event", None, T]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """Something advanced. ``fraction`` in [0,1] is of this stage (of this keyframe, if there is one)."""
+
+    stage: Stage
+    fraction: float
+    keyframe: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunProgress(Event):
+    """The whole run's progress: emitted by the pipeline at every step. ``seconds_left`` is an estimate."""
+
+    stage: Stage
+    fraction: float
+    keyframe: int | None
+    keyframes: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """The run has a folder; ``resumed`` is True when it already held finished work."""
+
+    folder: Path
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class FramesReady(Event):
+    """The clip is decoded: ``frames`` of ``size`` (width, height) as in the file, lasting ``seconds``."""
+
+    frames: int
+    size: tuple[int, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ForegroundReady(Event):
+    """The object is cut out. ``method`` says how; ``warnings`` are sentences about frames that look wrong."""
+
+    method: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeyframesChosen(Event):
+    """Frame indices of the keyframes, and the indices's (S,S,4) uint8 pictures on disk."""
+
+    indices: tuple[int, ...]
+    images: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class MeshGenerated(Event):
+    """The generator made the mesh of a keyframe (``path`` is a GLB for viewers)."""
+
+    keyframe: int
+    faces: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class CameraView(Event):
+    """The best view after one phase of the camera search.
+
+    ``image``: (S,S,4) uint8 rendering. ``score``: lower is better. ``overlap``: mask overlap (IoU) with the frame.
+    """
+
+    keyframe: int
+    phase: Phase
+    image: NDArray[np.uint8]
+    score: float
+    overlap: float
+
+
+@dataclass(frozen=True)
+class CameraFound(Event):
+    """The keyframe's camera, and how well the re-posed mesh covers the object."""
+
+    keyframe: int
+    overlap: float
+
+
+@dataclass(frozen=True)
+class MeshRefined(Event):
+    """The keyframe's mesh after appearance refinement, as a GLB."""
+
+    keyframe: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class MeshRegistered(Event):
+    """The reference mesh reached this keyframe. ``overlap``: mask overlap with the frame."""
+
+    keyframe: int
+    overlap: float
+    preview: Path | None = None
+
+
+@dataclass(frozen=True)
+class TextureReady(Event):
+    """The shared texture, as a picture."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """Everything is written. ``files`` maps glb, camera, preview, settings, report (and frames) to paths."""
+
+    files: dict[str, Path]
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def drain(steps: Steps[T]) -> T:
+    """Run a stage to its end, ignoring its events, and return its artefact."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value

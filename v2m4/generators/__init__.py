@@ -1,0 +1,61 @@
+"""Image to mesh: the port, and the plugs that fill it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.registry import Plug
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A mesh in its own canonical pose (z up, about unit size).
+
+    ``camera``: the camera under which the mesh shows the *reference* picture, when the generator knows it by
+    construction; the search then only polishes it. ``extras``: what refinement needs (opaque to the pipeline).
+    """
+
+    mesh: Mesh
+    camera: Camera | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+class Generator(Protocol):
+    """Makes one mesh from one picture of the object."""
+
+    def __call__(
+        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Generated:
+        """``reference``: (S,S,4) uint8 RGBA, straight alpha: the padded frame, the object where the video has it."""
+        ...
+
+
+GENERATORS: dict[str, Plug] = {
+    p.name: p
+    for p in (
+        Plug(
+            "generator",
+            "inflate",
+            "v2m4.generators.inflate:Inflate",
+            "Inflates the object's silhouette into a closed, textured mesh.",
+            "MIT",
+            True,
+        ),
+        Plug(
+            "generator",
+            "template",
+            "v2m4.generators.template:Template",
+            "Your own mesh (GLB, OBJ, PLY), animated by the video.",
+            "your mesh's own",
+            True,
+            preference=-1,
+        ),
+    )
+}

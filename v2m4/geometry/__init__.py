@@ -1,0 +1,1 @@
+"""Meshes, cameras and the small pure functions on them."""

@@ -1,0 +1,85 @@
+"""Pinhole cameras with OpenCV axes (x right, y down, z forward) and intrinsics normalised to a square image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FOV_DEG = 40.0
+NEAR, FAR = 0.05, 100.0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera or a batch of them.
+
+    world_to_camera: (…,4,4) float32. fov_deg: field of view across the (square) image, in degrees.
+    """
+
+    world_to_camera: Tensor
+    fov_deg: float = FOV_DEG
+
+    @staticmethod
+    def identity(fov_deg: float = FOV_DEG, device: torch.device | str = "cpu") -> Camera:
+        """The video camera once meshes live in camera space."""
+        return Camera(torch.eye(4, device=device), fov_deg)
+
+    @property
+    def focal(self) -> float:
+        """Focal length in units of the image side."""
+        return 0.5 / math.tan(math.radians(self.fov_deg) / 2)
+
+    def to_camera(self, points: Tensor) -> Tensor:
+        """World points (…,N,3) in camera coordinates (…,N,3); batched cameras broadcast."""
+        w2c = self.world_to_camera
+        return points @ w2c[..., :3, :3].transpose(-1, -2) + w2c[..., None, :3, 3]
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """World points (…,N,3) to image coordinates (…,N,2) in [0,1] (x right, y down) and depth (…,N)."""
+        p = self.to_camera(points)
+        depth = p[..., 2]
+        return self.focal * p[..., :2] / depth[..., None].clamp_min(1e-8) + 0.5, depth
+
+    def clip(self, points: Tensor, near: float = NEAR, far: float = FAR) -> Tensor:
+        """World points (…,N,3) to homogeneous clip coordinates (…,N,4).
+
+        Row 0 of the rasterised image is its top (y stays down) and depth maps to [0,1], as in the method's
+        own renderer: x' = 2 f x, y' = 2 f y, z' = far (z - near) / (far - near), w' = z.
+        """
+        p = self.to_camera(points)
+        z = p[..., 2]
+        return torch.stack(
+            [2 * self.focal * p[..., 0], 2 * self.focal * p[..., 1], far / (far - near) * (z - near), z],
+            dim=-1,
+        )
+
+
+def look_at(eye: Tensor, target: Tensor) -> Tensor:
+    """World-to-camera matrices (…,4,4) of cameras at ``eye`` (…,3) looking at ``target`` (…,3), up = +z.
+
+    Looking straight along the z axis has no preferred roll: x then points along +x.
+    """
+    z = torch.nn.functional.normalize(target - eye, dim=-1)
+    x = torch.stack([z[..., 1], -z[..., 0], torch.zeros_like(z[..., 0])], dim=-1)  # cross(-up, z)
+    fallback = torch.tensor([1.0, 0.0, 0.0], dtype=x.dtype, device=x.device)
+    x = torch.nn.functional.normalize(torch.where(x.norm(dim=-1, keepdim=True) > 1e-6, x, fallback), dim=-1)
+    y = torch.linalg.cross(z, x)
+    rotation = torch.stack([x, y, z], dim=-2)
+    w2c = torch.zeros(*eye.shape[:-1], 4, 4, dtype=eye.dtype, device=eye.device)
+    w2c[..., :3, :3] = rotation
+    w2c[..., :3, 3] = -(rotation @ eye[..., None])[..., 0]
+    w2c[..., 3, 3] = 1
+    return w2c
+
+
+def orbit_position(yaw: Tensor, pitch: Tensor, radius: Tensor) -> Tensor:
+    """Camera centres (…,3) about the world's origin; angles in radians (METHOD section 2)."""
+    return radius[..., None] * torch.stack([yaw.sin() * pitch.cos(), yaw.cos() * pitch.cos(), pitch.sin()], dim=-1)
+
+
+def orbit_extrinsics(yaw: Tensor, pitch: Tensor, radius: Tensor, lookat: Tensor) -> Tensor:
+    """World-to-camera (…,4,4) of the six unknowns of the camera search: yaw, pitch, radius (…) and lookat (…,3)."""
+    return look_at(orbit_position(yaw, pitch, radius), lookat)

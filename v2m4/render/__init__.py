@@ -1,0 +1,1 @@
+"""The differentiable rasteriser: visibility, interpolation, texture, antialiasing."""

@@ -1,0 +1,313 @@
+"""Every number of the method, a frozen dataclass per stage.
+
+``paper`` follows the paper's text and appendix to the letter, ``fast`` is the default, ``draft`` is for a first look.
+The command line, the page's "Advanced" panel and the settings JSON are all generated from these classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from v2m4.errors import V2M4Error
+
+Preset = Literal["paper", "fast", "draft"]
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Which frames are read, and how large."""
+
+    start_s: float = 0.0
+    """Where to start, in seconds of the clip."""
+    end_s: float | None = None
+    """Where to end, in seconds; the clip's end if absent."""
+    frame_step: int = 1
+    """Read every n-th frame only."""
+    longest_side: int = 512
+    """Frames are shrunk so that their longer side is at most this many pixels."""
+    max_frames: int = 600
+    """Longer clips are refused, with the advice to trim or raise this."""
+
+
+@dataclass(frozen=True)
+class MattingSettings:
+    """How the moving object is cut out of the frames."""
+
+    method: str = "auto"
+    """alpha, flat, motion, rembg, or auto: the file's own alpha if it has one, else what the background suggests."""
+    soft_edge_px: float = 1.0
+    """Width of the soft edge of the mask, in pixels of the processed frame."""
+    min_area: float = 0.001
+    """A frame whose foreground covers less than this share of the picture counts as empty."""
+
+
+@dataclass(frozen=True)
+class KeyframeSettings:
+    """Which frames get a mesh of their own."""
+
+    mode: Literal["fixed", "adaptive"] = "adaptive"
+    """fixed: every stride-th frame and the last; adaptive: closer together where the motion is faster."""
+    stride: int = 5
+    """Frames between keyframes; with adaptive, the most there may be."""
+    motion_threshold: float = 0.06
+    """adaptive: a new keyframe once the mask changed by this much (1 - overlap) since the last one."""
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """The image-to-mesh model."""
+
+    name: str = "auto"
+    """inflate, template, trellis, or auto: the best that can run here."""
+    template: Path | None = None
+    """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
+    max_faces: int = 10000
+    """Meshes with more faces are simplified to this many."""
+    inflate_faces: int = 6000
+    """Faces of an inflated silhouette."""
+    thickness: float = 1.0
+    """inflate: 1 gives limbs as deep as wide; less is flatter, more is rounder."""
+    trellis_steps: int = 25
+    """TRELLIS: sampling steps of each of the two flows."""
+    trellis_guidance: float = 5.0
+    """TRELLIS: guidance strength w of (1 + w) v(image) - w v(nothing)."""
+
+
+@dataclass(frozen=True)
+class CameraSearchSettings:
+    """Section 4.1 and algorithm 1: which camera shows the mesh as the frame does."""
+
+    method: Literal["algorithm1", "rigid"] = "rigid"
+    """algorithm1: the paper's search over six numbers; rigid: viewing direction, the rest follows from the mask."""
+    warm_start: bool = True
+    """Search near the previous keyframe's camera first, and everywhere only if that scores badly."""
+    samples: int = 2000
+    """Random cameras that are scored first."""
+    radius_min: float = 1.0
+    radius_max: float = 5.0
+    lookat_range: float = 1.0
+    """Look-at coordinates are drawn from [-range, range]."""
+    top_views: int = 7
+    """Best views that go to the stereo model beside the reference."""
+    score_size: int = 224
+    """Side of the renderings that are scored, in pixels."""
+    image_weight: float = 1.0
+    """Weight of the image distance (DreamSim or structure) in the score."""
+    mask_weight: float = 0.1
+    """Weight of the mask difference in the score."""
+    use_stereo: bool = True
+    stereo_fit: Literal["chamfer", "matched"] = "matched"
+    """chamfer: similarity by gradient descent, as the paper does; matched: closed form with RANSAC, then PnP."""
+    stereo_keep: float = 0.05
+    """Share of the points kept for the chamfer fit."""
+    stereo_iterations: int = 2000
+    stereo_pose_iterations: int = 500
+    use_swarm: bool = True
+    swarm_size: int = 200
+    swarm_iterations: int = 25
+    swarm_inertia: float = 0.5
+    swarm_memory: bool = True
+    """True: the textbook swarm, which keeps its velocities; False: drawn anew each iteration, as the release does."""
+    use_descent: bool = True
+    descent_iterations: int = 300
+    descent_lr: float = 0.01
+    descent_size: int = 256
+    """Side of the renderings during descent, in pixels."""
+    global_threshold: float = 0.9
+    """A warm-started camera whose mask overlap is below this is searched for globally again."""
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """Section 4.2: the look of each mesh, through the generator's negative embedding (TRELLIS only)."""
+
+    enabled: bool = True
+    method: Literal["paper", "fast"] = "fast"
+    start_t: float = 0.6
+    iterations: int = 5
+    """Iterations per sampling step at first; one more for every five steps."""
+    lr: float = 0.1
+    dreamsim_weight: float = 1.0
+    lpips_weight: float = 1.0
+    mse_weight: float = 1.0
+    anchor_weight: float = 0.2
+    """Pull of the embedding towards its start."""
+    image_size: int = 518
+    supersampling: int = 4
+
+
+@dataclass(frozen=True)
+class RegistrationSettings:
+    """Section 4.3: one topology for all keyframes."""
+
+    method: Literal["meshes", "video"] = "video"
+    """meshes: the paper's chain, mesh to mesh; video: the reference mesh follows the frames themselves."""
+    global_iterations: int = 500
+    global_views: int = 20
+    global_lr: float = 0.01
+    global_chamfer_weight: float = 1.0
+    global_image_weight: float = 1.0
+    local_iterations: int = 1000
+    local_views: int = 50
+    local_step: float = 0.1
+    smoothness: float = 99.0
+    """lambda of the large-steps parametrisation."""
+    view_size: int = 512
+    view_pool: int = 1000
+    view_radius: float = 2.0
+    image_weight: float = 1.0
+    chamfer_weight: float = 1.0
+    arap_weight: float = 1.0
+    area_weight: float = 1e6
+    edge_weight: float = 1e2
+    early_stop: float = 0.0
+    """Stop once the loss improves by less than this share over 50 iterations; 0 never stops early."""
+    video_rounds: int = 4
+    """video: renders, flows and solves per frame."""
+    video_stiffness: float = 1.0
+    """video: how strongly neighbourhoods stay rigid."""
+
+
+@dataclass(frozen=True)
+class TextureSettings:
+    """Section 4.4: one texture for all keyframes."""
+
+    method: Literal["optimise", "project"] = "project"
+    """optimise: gradient descent over views, as the paper does; project: blend the frames into the atlas directly."""
+    size: int = 1024
+    views: int = 100
+    iterations: int = 2500
+    lr: float = 1e-2
+    lr_end: float = 1e-5
+    tv_weight: float = 0.01
+    reference_weight: float = 2.0
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is written."""
+
+    quantise: bool = False
+    """Store positions as 16-bit integers (KHR_mesh_quantization): smaller, opens in most viewers."""
+    morph_normals: bool = False
+    """Add normals to every morph target: better shading, twice the size."""
+    per_frame: Literal["none", "glb", "obj"] = "none"
+    """Also write one still mesh per frame."""
+    preview: bool = True
+    """Write a video of the input and the re-render side by side."""
+    preview_size: int = 512
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run depends on, besides the video itself."""
+
+    preset: Preset = "fast"
+    seed: int = 42
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    stereo: str = "auto"
+    """dust3r, vggt, features, or auto: the best that can run here."""
+    perceptual: str = "auto"
+    """dreamsim, structure, or auto: the best that can run here."""
+    commercial_use: bool = False
+    """Refuse every model whose licence forbids commercial use."""
+    low_vram: bool = False
+    """Keep models on the GPU only while they work."""
+    video: VideoSettings = field(default_factory=VideoSettings)
+    matting: MattingSettings = field(default_factory=MattingSettings)
+    keyframes: KeyframeSettings = field(default_factory=KeyframeSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    camera: CameraSearchSettings = field(default_factory=CameraSearchSettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    texture: TextureSettings = field(default_factory=TextureSettings)
+    export: ExportSettings = field(default_factory=ExportSettings)
+
+    @staticmethod
+    def of(preset: Preset = "fast", **changes: Any) -> Settings:
+        """The settings of a preset; ``changes`` replaces top-level fields."""
+        if preset not in get_args(Preset):
+            raise V2M4Error(f"There is no preset “{preset}”. Choose one of: {', '.join(get_args(Preset))}.")
+        return replace(_PRESETS[preset], **changes)
+
+    def to_json(self) -> str:
+        """A JSON text that `from_json` turns back into equal settings."""
+        return json.dumps(dataclasses.asdict(self), indent=2, default=str)
+
+    @staticmethod
+    def from_json(text: str) -> Settings:
+        """Settings from `to_json`'s text; fields that are absent take the preset's value."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise V2M4Error(f"The settings file is not valid JSON (line {error.lineno}: {error.msg}).") from error
+        if not isinstance(data, dict):
+            raise V2M4Error("The settings file must hold one JSON object, as settings.json in a run's folder does.")
+        return _update(Settings.of(data.get("preset", "fast")), data, "")
+
+
+def _update(base: Any, data: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(type(base))
+    changes: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in hints:
+            raise V2M4Error(f"The settings have no entry “{where}{name}”. Remove it or check its spelling.")
+        if dataclasses.is_dataclass(hints[name]):
+            changes[name] = _update(getattr(base, name), value, f"{where}{name}.")
+        else:
+            changes[name] = _coerce(hints[name], value, where + name)
+    return replace(base, **changes)
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    options = get_args(hint)
+    if get_origin(hint) is Literal:
+        if value not in options:
+            raise V2M4Error(f"{where} cannot be {value!r}. Choose one of: {', '.join(map(str, options))}.")
+        return value
+    if type(None) in options:
+        if value is None:
+            return None
+        hint = next(o for o in options if o is not type(None))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise V2M4Error(f"{where} must be a {hint.__name__}, but is {value!r}.")
+    return value
+
+
+_PAPER = Settings(
+    preset="paper",
+    video=VideoSettings(longest_side=1024),
+    keyframes=KeyframeSettings(mode="fixed", stride=5),
+    camera=CameraSearchSettings(
+        method="algorithm1",
+        warm_start=False,
+        stereo_fit="chamfer",
+        swarm_memory=False,
+        descent_size=518,
+    ),
+    refinement=RefinementSettings(method="paper"),
+    registration=RegistrationSettings(method="meshes"),
+    texture=TextureSettings(method="optimise"),
+)
+_FAST = Settings(preset="fast")
+_DRAFT = Settings(
+    preset="draft",
+    video=VideoSettings(longest_side=256),
+    keyframes=KeyframeSettings(motion_threshold=0.15, stride=8),
+    generator=GeneratorSettings(inflate_faces=2500, max_faces=4000, trellis_steps=12),
+    camera=CameraSearchSettings(descent_iterations=60, score_size=112, descent_size=128),
+    refinement=RefinementSettings(enabled=False),
+    registration=RegistrationSettings(video_rounds=2),
+    texture=TextureSettings(size=512),
+    export=ExportSettings(preview_size=256),
+)
+_PRESETS: dict[str, Settings] = {"paper": _PAPER, "fast": _FAST, "draft": _DRAFT}
