@@ -195,6 +195,8 @@ class ExportSettings:
     """Store positions as 16-bit integers (KHR_mesh_quantization): smaller, opens in most viewers."""
     morph_normals: bool = False
     """Add normals to every morph target: better shading, twice the size."""
+    texture_format: Literal["png", "jpeg"] = "png"
+    """png is exact; jpeg is a third of the size."""
     per_frame: Literal["none", "glb", "obj"] = "none"
     """Also write one still mesh per frame."""
     preview: bool = True
