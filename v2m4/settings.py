@@ -31,6 +31,10 @@ class VideoSettings:
     """Frames are shrunk so that their longer side is at most this many pixels."""
     max_frames: int = 600
     """Longer clips are refused, with the advice to trim or raise this."""
+    max_source_side: int = 4320
+    """Videos with a longer side than this, in pixels, are refused, with the advice to shrink them."""
+    pictures_fps: float = 24.0
+    """Frames per second of a folder or zip of pictures, which have no timestamps."""
 
 
 @dataclass(frozen=True)
