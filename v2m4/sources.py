@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -220,12 +221,13 @@ def _alpha_decoder(stream: Any) -> Any | None:
 def _display_flips(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """(transpose first, then mirror x, then mirror y) that turn the stored picture upright, from its display matrix.
 
-    The matrix (a, b, u, c, d, v, x, y, w), 16.16 fixed point, sends (p, q) to (a p + c q, b p + d q): libavutil/display.h.
+    The matrix (a, b, u, c, d, v, x, y, w), 16.16 fixed point, sends (p, q) to (a p + c q, b p + d q), as
+    libavutil/display.h defines it.
     """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return False, False, False
-    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5]
+    a, b, _, c, d = np.frombuffer(data, dtype=np.int32)[:5]  # type: ignore[call-overload]
     if abs(int(b)) > abs(int(a)):
         return True, bool(c < 0), bool(b < 0)
     return False, bool(a < 0), bool(d < 0)
@@ -255,7 +257,7 @@ class AnimationSource(_Closing):
         """See `Source.frames`."""
         time = 0.0
         for index in range(self.frame_count):
-            rgba = _guarded(self.name, lambda index=index: self._seek(index))
+            rgba = _guarded(self.name, partial(self._seek, index))
             duration = self._delay()
             yield TimedFrame(time, duration, rgba)
             time += duration
@@ -315,8 +317,9 @@ class PictureSource(_Closing):
             rgba = self._load(name)
             if (rgba.shape[1], rgba.shape[0]) != self.size:
                 raise V2M4Error(
-                    f"The pictures in {self.name} differ in size: {self._pictures[0]} is {self.size[0]} x {self.size[1]}, "
-                    f"{name} is {rgba.shape[1]} x {rgba.shape[0]}. Give frames of one size."
+                    f"The pictures in {self.name} differ in size: {self._pictures[0]} is "
+                    f"{self.size[0]} x {self.size[1]}, {name} is {rgba.shape[1]} x {rgba.shape[0]}. "
+                    "Give frames of one size."
                 )
             yield TimedFrame(index / self.fps, 1 / self.fps, rgba)
 

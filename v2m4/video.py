@@ -42,7 +42,7 @@ class VideoFacts:
 
 
 def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
-    """Look at the header and the first frame of ``path``; raises V2M4Error for what `load_video` would refuse at once."""
+    """Look at the header and first frame of ``path``; raises V2M4Error for what `load_video` would refuse at once."""
     settings = settings or VideoSettings()
     with open_source(Path(path), settings.pictures_fps) as source:
         _refuse_size(source, settings)
@@ -143,8 +143,7 @@ def fit(rgba: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     shrinks = size[0] < rgba.shape[1] or size[1] < rgba.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     if rgba[..., 3].min() == 255:
-        small = np.asarray(cv2.resize(rgba, size, interpolation=how), dtype=np.uint8)
-        return small
+        return np.asarray(cv2.resize(rgba, size, interpolation=how), dtype=np.uint8)
     alpha = rgba[..., 3:].astype(np.float32) / 255
     premultiplied = np.concatenate([rgba[..., :3] * alpha, alpha], axis=-1)
     small_f = cv2.resize(premultiplied, size, interpolation=how)
@@ -202,7 +201,7 @@ def _refuse_size(source: Source, settings: VideoSettings) -> None:
     width, height = source.size
     if min(width, height) < _MIN_SIDE:
         raise V2M4Error(
-            f"{source.name} is only {width} x {height} pixels; {_MIN_SIDE} a side is the least, and 256 a sensible size."
+            f"{source.name} is only {width} x {height} pixels; {_MIN_SIDE} a side is the least, 256 a sensible size."
         )
     if max(width, height) > settings.max_source_side:
         raise V2M4Error(
