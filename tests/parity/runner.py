@@ -104,9 +104,7 @@ def run_fixture(path: Path, checks: Sequence[Check]) -> Outcome:
     found = [c for c in checks if c.matches(path, meta)]
     if len(found) != 1:
         claimed = ", ".join(c.family for c in found)
-        return Outcome(
-            path, problem=f"recognised by several checks ({claimed})" if found else "not recognised"
-        )
+        return Outcome(path, problem=f"recognised by several checks ({claimed})" if found else "not recognised")
     try:
         measures = found[0].run(path, meta, tensors)
     except Exception as error:
@@ -194,9 +192,7 @@ def compare(
     return measures
 
 
-def manifest_measures(
-    got: Mapping[str, Tensor], want: Mapping[str, tuple[Sequence[int], str | None]]
-) -> list[Measure]:
+def manifest_measures(got: Mapping[str, Tensor], want: Mapping[str, tuple[Sequence[int], str | None]]) -> list[Measure]:
     """Keys, shapes and dtypes of a state dict against a manifest: `want` maps each key to (shape, dtype name or None).
 
     Each measure counts the keys that differ; its name lists the first few of them.
@@ -206,9 +202,7 @@ def manifest_measures(
         "missing keys": [k for k in want if k not in got],
         "unknown keys": [k for k in got if k not in want],
         "shapes": [k for k in shared if list(got[k].shape) != list(want[k][0])],
-        "dtypes": [
-            k for k in shared if want[k][1] is not None and str(got[k].dtype) != f"torch.{want[k][1]}"
-        ],
+        "dtypes": [k for k in shared if want[k][1] is not None and str(got[k].dtype) != f"torch.{want[k][1]}"],
     }
     return [Measure(_with_examples(title, keys), float(len(keys)), 0.0) for title, keys in differing.items()]
 

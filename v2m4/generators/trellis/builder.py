@@ -1,0 +1,167 @@
+"""Loads TRELLIS: from a Hub repository or a folder, strictly, in half precision on a GPU and in float32 on a CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from v2m4.errors import V2M4Error
+from v2m4.generators.trellis.conditioning import ImageEncoder
+from v2m4.generators.trellis.decoders import SLatGaussianDecoder, SLatMeshDecoder
+from v2m4.generators.trellis.latent import SLatFlowModel
+from v2m4.generators.trellis.model import SLAT_MEAN, SLAT_STD, TrellisModel
+from v2m4.generators.trellis.sampler import SamplerSettings
+from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel
+from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
+
+PLUG = "trellis"
+REPOSITORY = "microsoft/TRELLIS-image-large"
+REVISION = "25e0d31ffbebe4b5a97464dd851910efc3002d96"
+ENCODER_REPOSITORY = "facebook/dinov2-with-registers-large"
+ENCODER_REVISION = "e4c89a4e05589de9b3e188688a303d0f3c04d0f3"
+
+_CLASSES: dict[str, type[nn.Module]] = {
+    "SparseStructureFlowModel": SparseStructureFlowModel,
+    "SparseStructureDecoder": SparseStructureDecoder,
+    "SLatFlowModel": SLatFlowModel,
+    "SLatMeshDecoder": SLatMeshDecoder,
+    "SLatGaussianDecoder": SLatGaussianDecoder,
+}
+_ROLES = {
+    "sparse_structure_flow_model": "structure_flow",
+    "sparse_structure_decoder": "structure_decoder",
+    "slat_flow_model": "latent_flow",
+    "slat_decoder_mesh": "mesh_decoder",
+    "slat_decoder_gs": "gaussian_decoder",
+}
+CHECKPOINTS = {
+    "sparse_structure_flow_model": "ckpts/ss_flow_img_dit_L_16l8_fp16",
+    "sparse_structure_decoder": "ckpts/ss_dec_conv3d_16l8_fp16",
+    "slat_flow_model": "ckpts/slat_flow_img_dit_L_64l8p2_fp16",
+    "slat_decoder_mesh": "ckpts/slat_dec_mesh_swin8_B_64l8m256c_fp16",
+    "slat_decoder_gs": "ckpts/slat_dec_gs_swin8_B_64l8gs32_fp16",
+}
+"""Where the released repository keeps each network: this name with `.json` and with `.safetensors`."""
+
+WEIGHTS = (
+    (REPOSITORY, "pipeline.json", REVISION),
+    *((REPOSITORY, f"{stem}.{kind}", REVISION) for stem in CHECKPOINTS.values() for kind in ("json", "safetensors")),
+    *((ENCODER_REPOSITORY, name, ENCODER_REVISION) for name in ("config.json", "model.safetensors")),
+)
+"""Every file that `from_pretrained` reads, as (repository, file, revision)."""
+
+
+def build_network(class_name: str, config: Mapping[str, Any]) -> nn.Module:
+    """A network with random weights from a checkpoint's class name and configuration.
+
+    Raises V2M4Error for a class or a configuration entry that is unknown here.
+    """
+    name = class_name.removeprefix("Elastic")
+    if name not in _CLASSES:
+        raise V2M4Error(f"TRELLIS: networks of the kind “{class_name}” are unknown here; use {REPOSITORY}.")
+    try:
+        return _CLASSES[name](**config)
+    except TypeError as error:
+        raise V2M4Error(
+            f"TRELLIS: the configuration of {class_name} does not fit ({error}). Use {REPOSITORY}."
+        ) from error
+
+
+def load_network(class_name: str, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    """A network with the weights `state`, every key and shape of which must match."""
+    with torch.device("meta"):
+        network = build_network(class_name, config)
+    network.to_empty(device="cpu")
+    load_strictly(network, state, PLUG)
+    return network
+
+
+def from_pretrained(
+    source: str = REPOSITORY,
+    revision: str = REVISION,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    low_vram: bool = False,
+    encoder_source: str = ENCODER_REPOSITORY,
+    encoder_revision: str = ENCODER_REVISION,
+) -> TrellisModel:
+    """Load TRELLIS image-large from the Hub (or a folder laid out like it) onto `device`.
+
+    `dtype` is that of the blocks; by default the checkpoint's own (float16) on a GPU and float32 on the CPU.
+    Raises V2M4Error if files are missing or foreign, the Hub cannot be reached, or memory is too small.
+    """
+    device = torch.device(device)
+    pipeline = _read_json(fetch(source, "pipeline.json", revision, PLUG)).get("args", {})
+    stems = {**CHECKPOINTS, **pipeline.get("models", {})}
+    with memory_guard(PLUG):
+        networks: dict[str, Any] = {}
+        for role, attribute in _ROLES.items():
+            described = _read_json(fetch(source, f"{stems[role]}.json", revision, PLUG))
+            weights = fetch(source, f"{stems[role]}.safetensors", revision, PLUG)
+            if "name" not in described or "args" not in described:
+                raise V2M4Error(f"TRELLIS: {stems[role]}.json names no network. Download {source} again.")
+            network = load_network(described["name"], described["args"], read_state_dict(weights, PLUG))
+            wanted = dtype or (None if device.type == "cuda" else torch.float32)
+            if wanted is not None:
+                network.to_torso_dtype(wanted)  # type: ignore[operator]
+            networks[attribute] = network
+        normalisation = pipeline.get("slat_normalization", {"mean": SLAT_MEAN, "std": SLAT_STD})
+        return TrellisModel(
+            **networks,
+            image_encoder=load_image_encoder(encoder_source, encoder_revision),
+            slat_mean=tuple(normalisation["mean"]),
+            slat_std=tuple(normalisation["std"]),
+            structure_sampling=_sampling(pipeline.get("sparse_structure_sampler", {})),
+            latent_sampling=_sampling(pipeline.get("slat_sampler", {})),
+            device=device,
+            low_vram=low_vram and device.type != "cpu",
+        )
+
+
+def load_image_encoder(source: str = ENCODER_REPOSITORY, revision: str = ENCODER_REVISION) -> ImageEncoder:
+    """DINOv2 ViT-L/14 with registers from the Hub or a folder, strictly, in float32."""
+    config = fetch(source, "config.json", revision, PLUG)
+    weights = fetch(source, "model.safetensors", revision, PLUG)
+    try:
+        from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+    except ImportError as error:
+        raise V2M4Error(
+            "TRELLIS needs the package transformers for its image encoder: pip install transformers"
+        ) from error
+    with torch.device("meta"):
+        backbone = Dinov2WithRegistersModel(Dinov2WithRegistersConfig.from_pretrained(config.parent))
+    backbone.to_empty(device="cpu")
+    load_strictly(backbone, read_state_dict(weights, PLUG), PLUG)
+    return ImageEncoder(backbone)
+
+
+def _sampling(described: Mapping[str, Any]) -> SamplerSettings:
+    """Sampler settings from the entry of a pipeline file; what it leaves out is as released."""
+    params, default = described.get("params", {}), SamplerSettings()
+    low, high = params.get("cfg_interval", default.interval)
+    return SamplerSettings(
+        steps=int(params.get("steps", default.steps)),
+        guidance=float(params.get("cfg_strength", default.guidance)),
+        interval=(float(low), float(high)),
+        rescale_t=float(params.get("rescale_t", default.rescale_t)),
+        sigma_min=float(described.get("args", {}).get("sigma_min", default.sigma_min)),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise V2M4Error(
+            f"TRELLIS: {path} cannot be read ({error}). Delete it and run again to download it anew."
+        ) from error
+    if not isinstance(content, dict):
+        raise V2M4Error(
+            f"TRELLIS: {path} is not a description of a model. Delete it and run again to download it anew."
+        )
+    return content

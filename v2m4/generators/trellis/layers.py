@@ -1,0 +1,201 @@
+"""Building blocks shared by the TRELLIS transformers: embeddings, norms, attention, MLP, flow and decoder blocks.
+
+TRELLIS: Xiang et al., "Structured 3D Latents for Scalable and Versatile 3D Generation" (arXiv 2412.01506). Module
+and parameter names are those of the official checkpoints. Norms are computed in float32 whatever the dtype of
+their input; everything else runs in the dtype of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+BLOCK_NORM_EPS = 1e-6
+FINAL_NORM_EPS = 1e-5
+TIME_FREQUENCIES = 256
+
+
+def position_embedding(coords: Tensor, channels: int) -> Tensor:
+    """Sinusoidal embedding (N, channels) of integer grid coordinates (N, 3), in float32.
+
+    Per axis `channels // 6` frequencies 10000^(-k/F), sines before cosines; axes one after the other in the order
+    x, y, z; zeros fill what is left over.
+    """
+    count = channels // 6
+    k = torch.arange(count, dtype=torch.float32, device=coords.device)
+    frequencies = 1.0 / 10000.0 ** (k / count)
+    angles = coords.float()[:, :, None] * frequencies
+    embedding = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    return F.pad(embedding, (0, channels - embedding.shape[1]))
+
+
+def time_embedding(t: Tensor, channels: int = TIME_FREQUENCIES) -> Tensor:
+    """Sinusoidal embedding (B, channels) of times (B,) given in thousandths, cosines before sines."""
+    half = channels // 2
+    k = torch.arange(half, dtype=torch.float32, device=t.device)
+    angles = t.float()[:, None] * torch.exp(-math.log(10000.0) * k / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def layer_norm(x: Tensor, eps: float, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """Layer norm over the last axis, computed in float32, returned in the dtype of `x`."""
+    if weight is None:
+        return F.layer_norm(x, x.shape[-1:], eps=eps)  # accumulates in float32 for half inputs by itself
+    return F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias, eps).to(x.dtype)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over (B, L, heads, head_dim); `mask` (B, 1, 1, Lk) is true where a key counts."""
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
+    return out.transpose(1, 2)
+
+
+def maybe_checkpoint(active: bool, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Call `function`; if `active` and gradients are recorded, keep only its inputs and recompute it in backward."""
+    if active and torch.is_grad_enabled():
+        result: Tensor = checkpoint(function, *arguments, use_reentrant=False)
+        return result
+    return function(*arguments)
+
+
+def set_torso_dtype(modules: nn.Module, dtype: torch.dtype) -> None:
+    """Convert the linear and convolution layers inside `modules`; norms and their weights stay in float32."""
+    for module in modules.modules():
+        if isinstance(module, nn.Linear | nn.Conv3d) or getattr(module, "follows_torso_dtype", False):
+            module.to(dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the last axis with learned weight and bias, in float32."""
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.eps, self.weight, self.bias)
+
+
+class HeadRmsNorm(nn.Module):
+    """Gain of the query/key norm, one vector per head; see `normalise_heads`."""
+
+    def __init__(self, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(heads, head_dim))
+
+
+def normalise_heads(x: Tensor, gamma: Tensor) -> Tensor:
+    """Scale each head's vector (last axis) to length sqrt(head_dim), times `gamma`; computed in float32."""
+    return (F.rms_norm(x.float(), x.shape[-1:], eps=1e-24) * gamma).to(x.dtype)
+
+
+class TimeEmbedder(nn.Module):
+    """Time in thousandths (B,) -> (B, channels), float32."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(TIME_FREQUENCIES, channels), nn.SiLU(), nn.Linear(channels, channels))
+
+    def forward(self, t: Tensor) -> Tensor:
+        out: Tensor = self.mlp(time_embedding(t))
+        return out
+
+
+class Mlp(nn.Module):
+    """Linear, GELU (tanh form), linear."""
+
+    def __init__(self, channels: int, ratio: float) -> None:
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.mlp(x)
+        return out
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self attention; `attention` maps packed (..., 3, heads, head_dim) to (..., heads, head_dim)."""
+
+    def __init__(self, channels: int, heads: int, qk_rms_norm: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_qkv = nn.Linear(channels, 3 * channels)
+        self.qk_rms_norm = qk_rms_norm
+        if qk_rms_norm:
+            self.q_rms_norm = HeadRmsNorm(heads, channels // heads)
+            self.k_rms_norm = HeadRmsNorm(heads, channels // heads)
+        self.to_out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.unbind(-3)
+        if self.qk_rms_norm:
+            gammas = torch.stack([self.q_rms_norm.gamma, self.k_rms_norm.gamma])
+            q, k = normalise_heads(qkv[..., :2, :, :], gammas).unbind(-3)
+        out: Tensor = self.to_out(attention(q, k, v).flatten(-2))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from tokens (B, L, channels) to a condition (B, T, cond_channels)."""
+
+    def __init__(self, channels: int, cond_channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(channels, channels)
+        self.to_kv = nn.Linear(cond_channels, 2 * channels)
+        self.to_out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        q = self.to_q(x).unflatten(-1, (self.heads, -1))
+        k, v = self.to_kv(cond).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        out: Tensor = self.to_out(attend(q, k, v).flatten(-2))
+        return out
+
+
+class FlowBlock(nn.Module):
+    """Time-modulated transformer block on (B, L, channels): self attention, attention to the condition, MLP.
+
+    The six modulation vectors (shift, scale, gate of the attention, then of the MLP) come from the time embedding.
+    """
+
+    def __init__(self, channels: int, cond_channels: int, heads: int, mlp_ratio: float, qk_rms_norm: bool) -> None:
+        super().__init__()
+        self.norm2 = LayerNorm(channels, BLOCK_NORM_EPS)
+        self.self_attn = SelfAttention(channels, heads, qk_rms_norm)
+        self.cross_attn = CrossAttention(channels, cond_channels, heads)
+        self.mlp = Mlp(channels, mlp_ratio)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
+
+    def forward(self, x: Tensor, time: Tensor, cond: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`x` (B, L, C), `time` (B, C), `cond` (B, T, cond_channels), `mask` (B, 1, 1, L) of the rows that exist."""
+        modulation = self.adaLN_modulation(time)[:, None]
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
+        h = torch.addcmul(shift_a, layer_norm(x, BLOCK_NORM_EPS), 1 + scale_a)
+        x = torch.addcmul(x, gate_a, self.self_attn(h, lambda q, k, v: attend(q, k, v, mask)))
+        x = x + self.cross_attn(self.norm2(x), cond)
+        h = torch.addcmul(shift_m, layer_norm(x, BLOCK_NORM_EPS), 1 + scale_m)
+        return torch.addcmul(x, gate_m, self.mlp(h))
+
+
+class DecoderBlock(nn.Module):
+    """Pre-norm transformer block on the rows (N, channels) of a voxel set; the caller supplies the attention."""
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, qk_rms_norm: bool = False) -> None:
+        super().__init__()
+        self.attn = SelfAttention(channels, heads, qk_rms_norm)
+        self.mlp = Mlp(channels, mlp_ratio)
+
+    def forward(self, x: Tensor, attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        x = x + self.attn(layer_norm(x, BLOCK_NORM_EPS), attention)
+        out: Tensor = x + self.mlp(layer_norm(x, BLOCK_NORM_EPS))
+        return out

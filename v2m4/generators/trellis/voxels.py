@@ -1,0 +1,192 @@
+"""Sets of active voxels and everything that follows from their coordinates alone.
+
+Features are plain tensors (N, channels) whose rows follow `Voxels.coords`. What convolutions, resampling and windowed
+attention need to know about the coordinates (neighbours, parents, children, windows) is computed once per voxel set
+and kept with it, so that the steps of a sampler and the two decoders share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_AXES = torch.tensor([-1, 0, 1])
+OFFSETS = torch.cartesian_prod(_AXES, _AXES, _AXES)
+"""The 27 neighbour offsets (27, 3) in kernel order: x slowest, z fastest."""
+
+CHILDREN = torch.cartesian_prod(torch.arange(2), torch.arange(2), torch.arange(2))
+"""Positions (8, 3) of a voxel's children in the order of their rows: z fastest."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rows of a voxel set gathered window by window, in groups padded to a common length.
+
+    `groups` holds `(index, mask)`: `index` (W, L) are row numbers, `mask` (W, 1, 1, L) is true where there is a row
+    (None if there is one everywhere). `position` (N,) is where each row lies in the concatenation of all flattened
+    groups.
+    """
+
+    groups: tuple[tuple[Tensor, Tensor | None], ...]
+    position: Tensor
+    label: Tensor
+
+
+class Voxels:
+    """A batch of voxel sets: `coords` (N, 4) int32 rows of (item, x, y, z), the rows of an item contiguous."""
+
+    def __init__(self, coords: Tensor, counts: list[int] | None = None) -> None:
+        """`counts`: rows per item, if known; otherwise they are counted (which waits for the device)."""
+        self.coords = coords
+        self.counts = torch.bincount(coords[:, 0]).tolist() if counts is None else counts
+        self._windows: dict[tuple[int, int], Windows] = {}
+        self._repeats: dict[int, Voxels] = {}
+
+    def __len__(self) -> int:
+        return self.coords.shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.counts)
+
+    @property
+    def device(self) -> torch.device:
+        return self.coords.device
+
+    @cached_property
+    def item(self) -> Tensor:
+        """Batch item (N,) of each row, int64."""
+        return self.coords[:, 0].long()
+
+    @cached_property
+    def neighbours(self) -> Tensor:
+        """Row numbers (N, 27) int32 of the neighbours in the order of `OFFSETS`; N where there is none."""
+        coords = self.coords.long()
+        low = coords[:, 1:].amin(0) - 1
+        size = coords[:, 1:].amax(0) - low + 2
+        offsets = F.pad(OFFSETS.to(self.device), (1, 0))
+        stride = torch.stack([size[0] * size[1] * size[2], size[1] * size[2], size[2], torch.ones_like(size[0])])
+        keys = ((coords - F.pad(low, (1, 0))) * stride).sum(1)
+        ordered, order = keys.sort()
+        wanted = keys[:, None] + (offsets * stride).sum(1)
+        found = torch.searchsorted(ordered, wanted).clamp_(max=len(self) - 1)
+        return torch.where(ordered[found] == wanted, order[found], len(self)).int()
+
+    @cached_property
+    def _halved(self) -> tuple[Voxels, Tensor]:
+        coarse = self.coords.clone()
+        coarse[:, 1:] = torch.div(coarse[:, 1:], 2, rounding_mode="floor")
+        unique, parent = torch.unique(coarse, dim=0, return_inverse=True)
+        return Voxels(unique), parent
+
+    @property
+    def coarse(self) -> Voxels:
+        """The voxels of half the resolution that contain these, sorted by (item, x, y, z)."""
+        return self._halved[0]
+
+    @property
+    def parent(self) -> Tensor:
+        """Row (N,) in `coarse` of the voxel that contains each row, int64."""
+        return self._halved[1]
+
+    @cached_property
+    def siblings(self) -> Tensor:
+        """Number of rows (M,) that share each voxel of `coarse`, float32."""
+        return torch.bincount(self.parent, minlength=len(self.coarse)).float()
+
+    @cached_property
+    def fine(self) -> Voxels:
+        """The voxels of twice the resolution inside these: 8 consecutive rows per row, in the order of `CHILDREN`."""
+        children = F.pad(CHILDREN, (1, 0)).to(self.coords)
+        scale = self.coords.new_tensor([1, 2, 2, 2])
+        coords = (self.coords * scale)[:, None] + children
+        fine = Voxels(coords.flatten(0, 1), [8 * n for n in self.counts])
+        # Neighbours of the children follow from those of the parents, without another search.
+        tap, slot = (table.to(self.device) for table in _child_neighbour_tables())
+        parent = self.neighbours[:, tap]
+        fine.neighbours = torch.where(parent < len(self), 8 * parent + slot, 8 * len(self)).flatten(0, 1)
+        return fine
+
+    def repeated(self, times: int) -> Voxels:
+        """This batch `times` over, as further items; shares what is already known about the coordinates."""
+        if times == 1:
+            return self
+        if times not in self._repeats:
+            step = self.coords.new_tensor([self.batch_size, 0, 0, 0])
+            copies = [self.coords + i * step for i in range(times)]
+            self._repeats[times] = Voxels(torch.cat(copies), self.counts * times)
+        return self._repeats[times]
+
+    def windows(self, size: int, shift: int) -> Windows:
+        """Cubic windows of `size` voxels; the window of a voxel is floor((coordinate + shift) / size) per axis."""
+        if (size, shift) not in self._windows:
+            self._windows[size, shift] = _windows(self.coords, size, shift)
+        return self._windows[size, shift]
+
+    @cached_property
+    def padding(self) -> Windows | None:
+        """Rows gathered item by item; None if all items have the same number of rows (a reshape does it then)."""
+        if len(set(self.counts)) == 1:
+            return None
+        counts = torch.tensor(self.counts, device=self.device)
+        return _padded_groups(torch.arange(len(self), device=self.device), counts, [max(self.counts)])
+
+
+def _child_neighbour_tables() -> tuple[Tensor, Tensor]:
+    """For each child and each of the 27 offsets: which neighbour of the parent, and which child of it (8, 27)."""
+    moved = CHILDREN[:, None] + OFFSETS
+    step = torch.div(moved, 2, rounding_mode="floor") + 1
+    slot = moved % 2
+    return (
+        (step * torch.tensor([9, 3, 1])).sum(-1),
+        (slot * torch.tensor([4, 2, 1])).sum(-1).int(),
+    )
+
+
+def _windows(coords: Tensor, size: int, shift: int) -> Windows:
+    cell = coords.long()
+    cell[:, 1:] = torch.div(cell[:, 1:] + shift, size, rounding_mode="floor")
+    cell = cell - cell.amin(0)
+    extent = cell.amax(0) + 1
+    key = ((cell[:, 0] * extent[1] + cell[:, 1]) * extent[2] + cell[:, 2]) * extent[3] + cell[:, 3]
+    ordered, order = key.sort(stable=True)
+    _, counts = torch.unique_consecutive(ordered, return_counts=True)
+    lengths = sorted({_padded_length(n) for n in counts.tolist()})
+    return _padded_groups(order, counts, lengths)
+
+
+def _padded_length(count: int) -> int:
+    """Smallest of 16, 24, 32, 48, 64, 96, ... that holds `count` rows; at most a third of it is padding above 16."""
+    length = 16
+    while length < count:
+        length = length * 3 // 2 if length & (length - 1) == 0 else length * 4 // 3
+    return length
+
+
+def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int]) -> Windows:
+    """Windows of `counts` consecutive entries of `order`, each padded to the smallest of `lengths` that holds it."""
+    start = counts.cumsum(0) - counts
+    target = torch.tensor(lengths, device=order.device)
+    which = torch.searchsorted(target, counts)
+    base = torch.zeros_like(start)
+    groups: list[tuple[Tensor, Tensor | None]] = []
+    filled = 0
+    for i, length in enumerate(lengths):
+        members = (which == i).nonzero()[:, 0]
+        slot = torch.arange(length, device=order.device)
+        inside = slot < counts[members, None]
+        index = order[(start[members, None] + slot).clamp_(max=len(order) - 1)]
+        full = bool(inside.all())
+        groups.append((torch.where(inside, index, len(order)), None if full else inside[:, None, None]))
+        base[members] = filled + torch.arange(len(members), device=order.device) * length
+        filled += len(members) * length
+    window = torch.repeat_interleave(counts, output_size=len(order))
+    position = torch.empty_like(order)
+    position[order] = (base - start)[window] + torch.arange(len(order), device=order.device)
+    label = torch.empty_like(order)
+    label[order] = window
+    return Windows(tuple(groups), position, label)
