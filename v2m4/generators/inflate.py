@@ -1,0 +1,246 @@
+"""One picture to a closed mesh, without weights: the object's silhouette, inflated.
+
+The thickness z over the silhouette comes from the Poisson equation laplace(u) = -2 with u = 0 on the outline: z = sqrt(u)
+is exactly a circle across a straight limb and a flattened ellipsoid over a disc, meets the outline vertically (a round
+rim), and is smooth where limbs join the trunk. (Inflation by a Poisson equation: Gorelick et al. 2006; Repoussé, Joshi
+and Carr 2008.) The outline's vertices stay on the rays of their pixels, so that the mesh, seen by the returned camera,
+reproduces the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csc_array, diags_array
+from scipy.sparse.linalg import splu
+
+from v2m4.errors import V2M4Error
+from v2m4.generators import Generated
+from v2m4.generators.outline import WORKING_SIDE, Crop, crop_object, trace
+from v2m4.generators.sheet import Sheet, triangulate
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+
+Floats = NDArray[np.float32]
+
+COARSE = 2.5  # working pixels per cell of the grid on which the equations are solved
+TRUNK = 0.3  # half thickness beyond which the trunk is flattened, as a share of the object's shorter side
+GUTTER = 8  # pixels around each half of the texture
+
+
+@dataclass(frozen=True)
+class Inflate:
+    """The generator `inflate`.
+
+    faces: about how many faces the mesh gets. thickness: scales the depth; 1 makes limbs as deep as wide.
+    """
+
+    faces: int = 6000
+    thickness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.faces <= 200_000:
+            raise V2M4Error(f"An inflated mesh can have 200 to 200000 faces, not {self.faces}. Change inflate_faces.")
+        if not 0.05 <= self.thickness <= 5:
+            raise V2M4Error(f"The thickness must lie between 0.05 and 5, but is {self.thickness:g}.")
+
+    def __call__(
+        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Generated:
+        """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
+        crop = crop_object(reference)
+        sheet, distance, grid = self._sheet(crop)
+        mesh, camera = _in_space(sheet, crop, reference.shape[0])
+        texture, uv, uv_faces = _texture(reference, crop, sheet, distance, grid)
+        mesh = Mesh(mesh.vertices, mesh.faces, uv, uv_faces, texture)
+        return Generated(mesh.to(device), Camera(camera.world_to_camera.to(device), camera.fov_deg))
+
+    def _sheet(self, crop: Crop) -> tuple[Sheet, Floats, Grid]:
+        """The front side, with the number of faces wanted, to within a few per cent where the outline allows it."""
+        alpha = crop.rgba[..., 3]
+        covered = float((alpha > 0.5).sum())
+        edge = float(np.sqrt(2 * 1.4 * covered / (0.433 * self.faces)))
+        for _ in range(3):
+            outline = trace(alpha, edge)
+            grid = Grid.over(outline.distance)
+            slope = _slope(grid, outline.distance) * np.float32(self.thickness**2)
+            sheet = triangulate(outline, slope, edge)
+            ratio = 2 * len(sheet.faces) / self.faces
+            if 0.9 < ratio < 1.1:
+                break
+            edge *= float(np.clip(ratio**0.55, 0.6, 1.7))
+        return sheet, outline.distance, grid
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The coarse cells inside the outline: inside (h,w) bool, number (h,w) index of each or -1, laplacian (n,n): degree
+    minus adjacency, where cells outside count as neighbours (Dirichlet border)."""
+
+    inside: NDArray[np.bool_]
+    number: NDArray[np.int64]
+    laplacian: csc_array
+
+    @staticmethod
+    def over(distance: Floats) -> Grid:
+        inside = np.pad(_shrink(distance)[1:-1, 1:-1] > 0, 1)
+        number = np.full(inside.shape, -1, np.int64)
+        number[inside] = np.arange(inside.sum())
+        rows, columns = [], []
+        for axis in (0, 1):
+            a = number.take(range(inside.shape[axis] - 1), axis).ravel()
+            b = number.take(range(1, inside.shape[axis]), axis).ravel()
+            both = (a >= 0) & (b >= 0)
+            rows += [a[both], b[both]]
+            columns += [b[both], a[both]]
+        n = int(inside.sum())
+        i, j = np.concatenate(rows), np.concatenate(columns)
+        adjacency = coo_array((np.ones(len(i)), (i, j)), shape=(n, n))
+        return Grid(inside, number, csc_array(diags_array(np.full(n, 4.0)) - adjacency))
+
+    def spread(self, values: NDArray[np.floating], border: NDArray[np.floating], pull: float) -> NDArray[np.float64]:
+        """Solve (laplacian + pull) x = pull * values, with x = border outside; (h,w,c) in and out."""
+        total = np.zeros(values.shape)
+        outside = np.where(self.inside[..., None], 0.0, border)
+        for axis in (0, 1):
+            for shift in (1, -1):
+                total += np.roll(outside, shift, axis)
+        right = (total + pull * values)[self.inside]
+        solved = splu(csc_array(self.laplacian + pull * diags_array(np.ones(right.shape[0])))).solve(right)
+        out = np.array(border, dtype=np.float64)
+        out[self.inside] = solved
+        return out
+
+
+def _shrink(image: Floats) -> Floats:
+    size = (int(round(image.shape[1] / COARSE)), int(round(image.shape[0] / COARSE)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _slope(grid: Grid, distance: Floats) -> Floats:
+    """(h,w) such that z^2 = distance * slope, in working pixels."""
+    u = np.zeros(grid.inside.shape, np.float64)
+    n = int(grid.inside.sum())
+    u[grid.inside] = splu(grid.laplacian).solve(np.full(n, 2.0 * COARSE**2))
+    z = np.sqrt(np.maximum(u, 0))
+    rows, columns = np.nonzero(grid.inside)
+    shorter = COARSE * (min(np.ptp(rows), np.ptp(columns)) + 1)
+    limit = TRUNK * shorter
+    u = (z / (1 + (z / limit) ** 4) ** 0.25) ** 2
+    depth = np.maximum(_shrink(distance).astype(np.float64), 0.5 * COARSE)
+    weight = grid.inside.astype(np.float64)
+    ratio = u / depth
+    for sigma in (0.7, 2.0, 6.0):
+        spread = cv2.GaussianBlur(ratio * weight, (0, 0), sigma)
+        total = cv2.GaussianBlur(weight, (0, 0), sigma)
+        known = weight > 0
+        ratio = np.where(known & (sigma > 1), ratio, spread / np.maximum(total, 1e-9))
+        weight = np.where(known, weight, (total > 1e-4).astype(np.float64) * 1e-3)
+    size = (distance.shape[1], distance.shape[0])
+    return np.maximum(cv2.resize(ratio.astype(np.float32), size, interpolation=cv2.INTER_CUBIC), 0.05)
+
+
+def _in_space(sheet: Sheet, crop: Crop, side: int) -> tuple[Mesh, Camera]:
+    """Both sides around the plane of the rim, in the canonical pose: z up, the front towards +y."""
+    extent = WORKING_SIDE / crop.scale.max() / side
+    camera = Camera.identity()
+    away = camera.focal / extent
+    ray = crop.to_picture(sheet.points) / side - 0.5
+    ray = np.column_stack([ray / camera.focal, np.ones(len(ray))])
+    depth = sheet.height / crop.scale.mean() / side / camera.focal * away
+    # The front moves along the rays, and so cannot leave the silhouette. The back moves along the object's own axis:
+    # along the rays it would grow wider than the front.
+    low, high = ray[sheet.rim].min(0), ray[sheet.rim].max(0)
+    axis = (low + high) / 2
+    front = ray * (away - depth)[:, None]
+    inner = np.flatnonzero(~sheet.rim)
+    back = ray[inner] * away + axis * depth[inner, None]
+    behind = np.arange(len(ray))
+    behind[inner] = len(ray) + np.arange(len(inner))
+    # Faces are positively oriented in (x right, y down), which from the camera is clockwise.
+    faces = np.concatenate([sheet.faces[:, ::-1], behind[sheet.faces]])
+    world_to_camera = torch.tensor(
+        [[-1, 0, 0, axis[0] * away], [0, 0, -1, axis[1] * away], [0, -1, 0, away], [0, 0, 0, 1]], dtype=torch.float32
+    )
+    points = torch.from_numpy(np.concatenate([front, back])).float() - world_to_camera[:3, 3]
+    vertices = points @ world_to_camera[:3, :3]
+    return Mesh(vertices, torch.from_numpy(np.ascontiguousarray(faces))), Camera(world_to_camera)
+
+
+def _texture(
+    picture: NDArray[np.uint8], crop: Crop, sheet: Sheet, distance: Floats, grid: Grid
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces."""
+    size = np.round(np.array(crop.rgba.shape[1::-1]) / crop.scale).astype(int)
+    low = crop.origin.astype(int) - GUTTER
+    shape = size + 2 * GUTTER
+    matrix = np.array([[1.0, 0, -low[0]], [0, 1, -low[1]]])
+    cut = cv2.warpAffine(picture, matrix, (int(shape[0]), int(shape[1])), flags=cv2.INTER_NEAREST)
+    alpha = cut[..., 3]
+    solid = cv2.erode((alpha > 250).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+    if solid.sum() < 0.3 * (alpha > 127).sum():
+        solid = (alpha > 127).astype(np.float32)
+    front = push_pull(cut[..., :3].astype(np.float32) / 255, solid)
+    back = _back(front, crop, low, distance, grid)
+    texture = np.concatenate([front, back], axis=1)
+    at = crop.to_picture(sheet.points) - low
+    count = len(at)
+    uv = np.concatenate([at, at + [shape[0], 0]]) / [2 * shape[0], shape[1]]
+    uv_faces = np.concatenate([sheet.faces[:, ::-1], sheet.faces + count])
+    return (
+        torch.from_numpy(np.ascontiguousarray(texture, dtype=np.float32)),
+        torch.from_numpy(uv.astype(np.float32)),
+        torch.from_numpy(np.ascontiguousarray(uv_faces)),
+    )
+
+
+def _back(front: Floats, crop: Crop, low: NDArray[np.int64], distance: Floats, grid: Grid) -> Floats:
+    """The far side's picture, mirrored in depth: the colours of the rim, spread inwards.
+
+    Only a weak pull towards the front's own colours, blurred until eyes and other details are gone, keeps large areas
+    of another colour (a shirt, a saddle) apart.
+    """
+    height, width = distance.shape
+    # picture pixel -> working pixel, as one affine map of continuous coordinates, for cv2's centre-at-integer pixels
+    scale = crop.scale
+    offset = (low - crop.origin) * scale + 0.5 * scale - 0.5
+    to_front = np.array([[1 / scale[0], 0, -offset[0] / scale[0]], [0, 1 / scale[1], -offset[1] / scale[1]]])
+    working = cv2.warpAffine(front, to_front, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    inside = (distance > 0).astype(np.float32)
+    coarse = _shrink(working)
+    rim = ((distance > 0) & (distance < 6)).astype(np.float32)
+    border = _shrink(push_pull(working, rim))
+    border = cv2.GaussianBlur(border, (0, 0), 1.5)
+    radius = float(distance.max()) / COARSE
+    weight = _shrink(inside)[..., None]
+    blurred = cv2.GaussianBlur(coarse * weight, (0, 0), 0.35 * radius) / np.maximum(
+        cv2.GaussianBlur(weight, (0, 0), 0.35 * radius)[..., None], 1e-4
+    )
+    spread = grid.spread(blurred, border, (1.2 / max(radius, 1.0)) ** 2)
+    full = cv2.resize(spread.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    from_front = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
+    size = (front.shape[1], front.shape[0])
+    full = cv2.warpAffine(full, from_front, size, borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_LINEAR)
+    away = cv2.warpAffine(distance, from_front, size, borderMode=cv2.BORDER_REPLICATE)[..., None]
+    keep = np.exp(-np.maximum(away, 0) / 5)
+    return np.clip(keep * front + (1 - keep) * full, 0, 1)
+
+
+def push_pull(colors: Floats, weight: Floats) -> Floats:
+    """Fill the pixels of (h,w,3) whose (h,w) weight is below 1 from ever coarser averages of the known ones
+    (Gortler et al. 1996)."""
+    if min(weight.shape) <= 2 or weight.min() >= 1:
+        total = np.maximum(weight.sum(), 1e-9)
+        mean = (colors * weight[..., None]).sum((0, 1)) / total
+        return weight[..., None] * colors + (1 - weight[..., None]) * mean
+    size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
+    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(colors * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    small /= np.maximum(small_weight, 1e-9)[..., None]
+    coarse = push_pull(small, np.minimum(4 * small_weight, 1).astype(np.float32))
+    up = cv2.resize(coarse, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return weight[..., None] * colors + (1 - weight[..., None]) * up

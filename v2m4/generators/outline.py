@@ -1,0 +1,198 @@
+"""The outline of a picture's object: sub-pixel closed curves, sampled more densely where the object is thin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from contourpy import contour_generator
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
+
+from v2m4.errors import V2M4Error
+
+Floats = NDArray[np.float32]
+
+WORKING_SIDE = (
+    400  # the object's longer side in working pixels: fine enough for every limb a mesh of 10k faces can hold
+)
+MARGIN = 6  # empty working pixels around it
+STEP = 0.5  # distance of the dense outline samples, in working pixels
+MIN_AREA = 0.0015  # pieces and holes smaller than this share of the object are noise
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The part of the picture that holds the object, resampled to working size.
+
+    rgba: (h,w,4) float32 in [0,1]. origin: (x, y) of its corner and scale: working pixels per picture pixel (x, y), so
+    that working = (picture - origin) * scale, both in continuous pixels (centres at +0.5).
+    """
+
+    rgba: Floats
+    origin: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N,2) working coordinates as picture coordinates."""
+        return np.asarray(points, dtype=np.float64) / self.scale + self.origin
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Closed curves with the object on their left (as seen with y up), and the distances they define.
+
+    points: (N,2) dense samples. curve: (N,) index of the curve of each. spacing: (N,) wanted edge length there.
+    distance: (h,w) float32, signed distance of the pixel centres to the outline, positive inside.
+    """
+
+    points: NDArray[np.float64]
+    curve: NDArray[np.int64]
+    spacing: NDArray[np.float64]
+    distance: Floats
+
+
+def crop_object(picture: NDArray[np.uint8]) -> Crop:
+    """Cut the object out of an (S,S,4) uint8 picture. Raises `V2M4Error` when there is none."""
+    inside = picture[..., 3] > 127
+    if not inside.any():
+        raise V2M4Error(
+            "The picture has no foreground (no pixel is more than half opaque). "
+            "Choose another keyframe, or another matting method that keeps the object."
+        )
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    low = np.array([columns[0], rows[0]])
+    high = np.array([columns[-1], rows[-1]]) + 1
+    scale = WORKING_SIDE / float((high - low).max())
+    pad = int(np.ceil(MARGIN / scale))
+    low, high = low - pad, high + pad
+    padded = np.zeros((*(high - low)[::-1], 4), np.float32)
+    height, width = inside.shape
+    x0, y0, x1, y1 = max(low[0], 0), max(low[1], 0), min(high[0], width), min(high[1], height)
+    padded[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]] = picture[y0:y1, x0:x1].astype(np.float32) / 255
+    size = np.maximum(np.round((high - low) * scale), 1).astype(int)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    rgba = np.clip(cv2.resize(padded, (int(size[0]), int(size[1])), interpolation=method), 0, 1)
+    return Crop(rgba, low.astype(np.float64), size / (high - low))
+
+
+def trace(alpha: Floats, edge: float) -> Outline:
+    """The outline of an (h,w) alpha picture whose border is empty; ``edge`` is the longest edge wanted."""
+    soft = cv2.GaussianBlur(alpha, (0, 0), 0.8)
+    soft = _without_specks(soft)
+    curves = []
+    for line in contour_generator(z=soft).lines(0.5):
+        line = np.asarray(line, dtype=np.float64)[:-1] + 0.5
+        if abs(_area(line)) > MIN_AREA / 2 * (soft > 0.5).sum():
+            curves.append(_smooth(line))
+    if not curves:
+        raise V2M4Error("The object in the picture is too small or too faint to make a mesh of. Crop closer or trim.")
+    points = np.concatenate(curves)
+    curve = np.repeat(np.arange(len(curves)), [len(c) for c in curves])
+    distance = _signed_distance(soft > 0.5, points)
+    normals = np.concatenate([_left_normals(c) for c in curves])
+    if _sample(distance, points + normals).mean() < _sample(distance, points - normals).mean():
+        curves = [c[::-1] for c in curves]
+        points, normals = np.concatenate(curves), np.concatenate([_left_normals(c[::-1]) for c in curves])
+        normals = np.concatenate([_left_normals(c) for c in curves])
+    spacing = _spacing(points, normals, edge)
+    limited = [_limit_slope(spacing[curve == i]) for i in range(len(curves))]
+    return Outline(points, curve, np.concatenate(limited), distance)
+
+
+def _without_specks(soft: Floats) -> Floats:
+    """Empty the small pieces and fill the small holes of a soft mask."""
+    soft = soft.copy()
+    total = float((soft > 0.5).sum())
+    for value, mask in ((0.0, soft > 0.5), (1.0, soft <= 0.5)):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+        for label in range(1, count):
+            if stats[label, cv2.CC_STAT_AREA] < max(MIN_AREA * total, 12):
+                soft[labels == label] = value
+    return soft
+
+
+def _area(line: NDArray[np.float64]) -> float:
+    x, y = line.T
+    return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+
+
+def _smooth(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A closed polyline resampled every `STEP` and freed of the pixel grid's stairs."""
+    closed = np.vstack([line, line[:1]])
+    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    count = max(int(round(arc[-1] / STEP)), 16)
+    at = np.linspace(0, arc[-1], count, endpoint=False)
+    dense = np.stack([np.interp(at, arc, closed[:, i]) for i in range(2)], axis=1)
+    return gaussian_filter1d(dense, 1.2 / STEP, axis=0, mode="wrap")
+
+
+def _left_normals(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    tangent = np.roll(curve, -1, axis=0) - np.roll(curve, 1, axis=0)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+
+
+def _sample(grid: Floats, points: NDArray[np.float64]) -> Floats:
+    at = (points - 0.5).astype(np.float32)
+    return cv2.remap(grid, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
+
+
+def _signed_distance(inside: NDArray[np.bool_], points: NDArray[np.float64]) -> Floats:
+    mask = inside.astype(np.uint8)
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    distance -= np.where(inside, 0.5, -0.5).astype(np.float32)
+    rows, columns = np.nonzero(np.abs(distance) < 3)
+    nearest = cKDTree(points).query(np.stack([columns, rows], axis=1) + 0.5)[0]
+    distance[rows, columns] = np.where(inside[rows, columns], nearest, -nearest)
+    return distance
+
+
+def _spacing(points: NDArray[np.float64], normals: NDArray[np.float64], edge: float) -> NDArray[np.float64]:
+    """Edge length at each sample: at most ``edge``, less where the object, or the gap beside it, is narrow.
+
+    The radius of the largest disc that touches the curve at p and holds no other sample q is
+    min over q of |q-p|^2 / (2 (q-p).n): the shrinking-ball view of the medial axis (Ma, Bae and Choi 2012).
+    """
+    stride = max(1, len(points) // 1500)
+    others = points[::stride].astype(np.float32)
+    radius = np.empty((len(others), 2))
+    for start in range(0, len(others), 256):
+        p = others[start : start + 256, None]
+        n = normals[::stride][start : start + 256, None].astype(np.float32)
+        offset = others[None] - p
+        square = (offset**2).sum(-1)
+        along = (offset * n).sum(-1)
+        for side, sign in enumerate((1, -1)):
+            r = np.where((sign * along > 1e-3) & (square > 4), square / np.maximum(2 * sign * along, 1e-3), np.inf)
+            radius[start : start + 256, side] = r.min(1)
+    wanted = np.minimum(0.85 * radius[:, 0], 1.2 * radius[:, 1])
+    return np.clip(np.repeat(wanted, stride)[: len(points)], 1.6, max(edge, 1.6))
+
+
+def _limit_slope(spacing: NDArray[np.float64], slope: float = 0.35) -> NDArray[np.float64]:
+    """The largest function below ``spacing`` that grows by at most ``slope`` per unit along the closed curve."""
+    n = len(spacing)
+    ramp = slope * STEP * np.arange(3 * n)
+    tiled = np.tile(spacing, 3)
+    forward = np.minimum.accumulate(tiled - ramp) + ramp
+    backward = (np.minimum.accumulate((tiled + ramp)[::-1])[::-1]) - ramp
+    return np.minimum(forward, backward)[n : 2 * n]
+
+
+def sample_rim(outline: Outline) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Vertices along the outline, a wanted edge apart: (R,2) points, (R,) dense index of each, (R,) successor."""
+    points, dense, following = [], [], []
+    count = 0
+    for label in range(int(outline.curve.max()) + 1):
+        members = np.flatnonzero(outline.curve == label)
+        load = np.concatenate([[0], np.cumsum(STEP / outline.spacing[members])])
+        number = max(int(round(load[-1])), 8)
+        picked = np.unique(np.searchsorted(load, np.arange(number) * load[-1] / number).clip(0, len(members) - 1))
+        points.append(outline.points[members[picked]])
+        dense.append(members[picked])
+        following.append(count + (np.arange(len(picked)) + 1) % len(picked))
+        count += len(picked)
+    return np.concatenate(points), np.concatenate(dense), np.concatenate(following)
