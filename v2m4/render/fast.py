@@ -1,0 +1,104 @@
+"""Pictures without gradients, at the speed of compiled loops: for scoring thousands of cameras, and for previews."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh, face_normals, vertex_normals
+from v2m4.render.images import PLAIN_GREY, Images, _background, _pick, _shrink, render
+from v2m4.render.threads import spread
+from v2m4.render.visibility import visible_triangles_numba
+
+
+@torch.no_grad()
+def render_fast(
+    mesh: Mesh,
+    camera: Camera,
+    size: int,
+    want: Collection[str] = ("mask",),
+    *,
+    supersample: int = 1,
+    background: float | Tensor = 0.0,
+    smooth_normals: bool = False,
+) -> Images:
+    """`render` without antialiasing and gradients, 5 to 20 times faster on the CPU; the same arguments and results.
+
+    Silhouettes are as soft as ``supersample`` makes them. On other devices this is `render` itself. Memory: about 4
+    bytes per sample and 12 more for each of color and normal, so thousands of views are better rendered in batches.
+    Barycentrics come back as zeros unless "position" is asked for.
+    """
+    if mesh.vertices.device.type != "cpu":
+        return render(
+            mesh,
+            camera,
+            size,
+            want,
+            supersample=supersample,
+            background=background,
+            antialias=False,
+            smooth_normals=smooth_normals,
+        )
+    from v2m4.render.kernels import interpolate_pixels, sample_pixels
+
+    camera = (
+        camera if camera.world_to_camera.dim() == 3 else replace(camera, world_to_camera=camera.world_to_camera[None])
+    )
+    clip = camera.clip(mesh.vertices.detach()).float()
+    clip = (clip if clip.dim() == 3 else clip[None]).contiguous()
+    side = size * supersample
+    owner = visible_triangles_numba(clip, mesh.faces, side, side)
+    positions, owned = clip.numpy(), owner.numpy()
+    corners = _int32(mesh.faces)
+    shape = (len(clip), side, side)
+
+    def rows(work: Callable[[int, int], None]) -> None:
+        spread(lambda view0, view1, _row0, _row1: work(view0, view1), len(clip), 1)
+
+    def at_pixels(attributes: Tensor, faces: NDArray[np.int32], out: NDArray[np.float32] | None = None) -> Tensor:
+        table = attributes.detach().float().reshape(-1, *attributes.shape[-2:]).contiguous().numpy()
+        if out is None:
+            out = np.zeros((*shape, table.shape[-1]), np.float32)
+        rows(lambda v0, v1: interpolate_pixels(positions, corners, owned, table, faces, v0, v1, out))
+        return torch.from_numpy(out)
+
+    color = normal = depth = position = mask = None
+    if "mask" in want:
+        mask = _shrink((owner >= 0).float()[..., None], supersample)[..., 0]
+    if "color" in want:
+        color = _background(background, size, supersample, clip).float().expand(*shape, 3).contiguous()
+        if background is not None and isinstance(background, Tensor) and color.data_ptr() == background.data_ptr():
+            color = color.clone()
+        if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
+            uv = at_pixels(mesh.uv, _int32(mesh.uv_faces)).numpy()
+            texture, picture = mesh.texture.detach().float().contiguous().numpy(), color.numpy()
+            rows(lambda v0, v1: sample_pixels(texture, uv, owned, v0, v1, picture))
+        elif mesh.colors is not None:
+            at_pixels(mesh.colors, corners, color.numpy())
+        else:
+            color[owner >= 0] = PLAIN_GREY
+        color = _shrink(color, supersample)
+    if "normal" in want:
+        if smooth_normals:
+            normal = functional.normalize(at_pixels(vertex_normals(mesh.vertices, mesh.faces), corners), dim=-1)
+        else:
+            own = np.repeat(np.arange(len(corners), dtype=np.int32)[:, None], 3, axis=1)
+            normal = at_pixels(face_normals(mesh.vertices, mesh.faces), own)
+        normal = _shrink(normal, supersample)
+    if "depth" in want:
+        depth = _pick(at_pixels(clip[..., 3:], corners)[..., 0], supersample)
+    if "position" in want:
+        position = _pick(at_pixels(mesh.vertices, corners), supersample)
+    triangle = _pick(owner, supersample)
+    return Images(mask, color, depth, normal, position, triangle, triangle.new_zeros(*triangle.shape, 2).float())
+
+
+def _int32(faces: Tensor) -> NDArray[np.int32]:
+    return faces.to(torch.int32).contiguous().numpy()

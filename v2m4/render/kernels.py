@@ -1,0 +1,130 @@
+"""The compiled CPU kernels: which triangle owns a pixel, and attributes without gradients.
+
+Every kernel works on a range of views (and rows) and releases the interpreter lock, so the callers spread the ranges
+over ordinary threads: unlike numba's own thread pool that survives `fork` and calls from several threads at once.
+Each has a plain PyTorch twin which the tests compare it with (`visibility.visible_triangles_torch`,
+`raster.interpolate`, `texture.sample_texture`).
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would break hosts that fork GPU workers
+
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+
+_compile = {"nogil": True, "cache": True, "boundscheck": False}
+
+
+@numba.njit("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])", **_compile)  # type: ignore[misc]
+def own_pixels(clip, faces, view0, view1, row0, row1, owner):  # type: ignore[no-untyped-def]
+    """Write into ``owner`` (B,H,W) the nearest face at each pixel centre, -1 where there is none.
+
+    Homogeneous edge functions (Olano and Greer 1997): faces that cross the camera plane need no clipping, because a
+    pixel whose three edge functions have the determinant's sign lies in front of the camera. All in float64, where a
+    shared edge has exactly opposite functions in its two faces, so there are neither gaps nor overlaps.
+    """
+    height, width = owner.shape[1], owner.shape[2]
+    sx, sy = 2.0 / width, 2.0 / height
+    nearest = np.empty((row1 - row0, width), np.float64)
+    for b in range(view0, view1):
+        nearest[:] = np.inf
+        owner[b, row0:row1] = -1
+        for f in range(faces.shape[0]):
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            x0, y0, w0 = np.float64(clip[b, i, 0]), np.float64(clip[b, i, 1]), np.float64(clip[b, i, 3])
+            x1, y1, w1 = np.float64(clip[b, j, 0]), np.float64(clip[b, j, 1]), np.float64(clip[b, j, 3])
+            x2, y2, w2 = np.float64(clip[b, k, 0]), np.float64(clip[b, k, 1]), np.float64(clip[b, k, 3])
+            left, right, top, bottom = 0, width - 1, row0, row1 - 1
+            if w0 > 1e-9 and w1 > 1e-9 and w2 > 1e-9:
+                u0, u1, u2 = x0 / w0, x1 / w1, x2 / w2
+                v0, v1, v2 = y0 / w0, y1 / w1, y2 / w2
+                # A thousandth of a pixel of slack: the edge functions decide, not this box.
+                lo = (min(u0, u1, u2) + 1.0) / sx - 0.501
+                hi = (max(u0, u1, u2) + 1.0) / sx - 0.499
+                if hi < 0.0 or lo > width - 1.0:
+                    continue
+                left, right = int(np.ceil(max(lo, 0.0))), int(np.floor(min(hi, width - 1.0)))
+                lo = (min(v0, v1, v2) + 1.0) / sy - 0.501
+                hi = (max(v0, v1, v2) + 1.0) / sy - 0.499
+                if hi < row0 or lo > row1 - 1.0:
+                    continue
+                top, bottom = int(np.ceil(max(lo, np.float64(row0)))), int(np.floor(min(hi, row1 - 1.0)))
+            elif w0 <= 1e-9 and w1 <= 1e-9 and w2 <= 1e-9:
+                continue
+            if left > right or top > bottom:
+                continue
+            a0, b0, c0 = y1 * w2 - w1 * y2, w1 * x2 - x1 * w2, x1 * y2 - y1 * x2
+            determinant = a0 * x0 + b0 * y0 + c0 * w0
+            if not (determinant != 0.0 and np.isfinite(determinant)):
+                continue
+            a1, b1, c1 = y2 * w0 - w2 * y0, w2 * x0 - x2 * w0, x2 * y0 - y2 * x0
+            a2, b2, c2 = y0 * w1 - w0 * y1, w0 * x1 - x0 * w1, x0 * y1 - y0 * x1
+            z0, z1, z2 = np.float64(clip[b, i, 2]), np.float64(clip[b, j, 2]), np.float64(clip[b, k, 2])
+            # z/w is linear over the image.
+            za = (a0 * z0 + a1 * z1 + a2 * z2) / determinant
+            zb = (b0 * z0 + b1 * z1 + b2 * z2) / determinant
+            zc = (c0 * z0 + c1 * z1 + c2 * z2) / determinant
+            if determinant < 0.0:
+                a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
+            for y in range(top, bottom + 1):
+                fy = (y + 0.5) * sy - 1.0
+                r0, r1, r2, rz = c0 + b0 * fy, c1 + b1 * fy, c2 + b2 * fy, zc + zb * fy
+                for x in range(left, right + 1):
+                    fx = (x + 0.5) * sx - 1.0
+                    if r0 + a0 * fx >= 0.0 and r1 + a1 * fx >= 0.0 and r2 + a2 * fx >= 0.0:
+                        z = rz + za * fx
+                        if z < nearest[y - row0, x] and z >= -1.0 and z <= 1.0:
+                            nearest[y - row0, x] = z
+                            owner[b, y, x] = f
+
+
+@numba.njit("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])", **_compile)  # type: ignore[misc]
+def interpolate_pixels(clip, faces, owner, attributes, attribute_faces, view0, view1, out):  # type: ignore[no-untyped-def]
+    """Perspective-correct attributes (1|B,N,C), indexed by ``attribute_faces``, at owned pixels of ``out`` (B,H,W,C)."""
+    height, width = owner.shape[1], owner.shape[2]
+    channels = attributes.shape[2]
+    for b in range(view0, view1):
+        s = b if attributes.shape[0] > 1 else 0
+        for y in range(height):
+            fy = np.float32((y + 0.5) * (2.0 / height) - 1.0)
+            for x in range(width):
+                f = owner[b, y, x]
+                if f < 0:
+                    continue
+                fx = np.float32((x + 0.5) * (2.0 / width) - 1.0)
+                i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                x0, y0 = clip[b, i, 0] - fx * clip[b, i, 3], clip[b, i, 1] - fy * clip[b, i, 3]
+                x1, y1 = clip[b, j, 0] - fx * clip[b, j, 3], clip[b, j, 1] - fy * clip[b, j, 3]
+                x2, y2 = clip[b, k, 0] - fx * clip[b, k, 3], clip[b, k, 1] - fy * clip[b, k, 3]
+                u, v, t = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+                total = u + v + t
+                if total == 0.0:
+                    u, v, t = np.float32(1 / 3), np.float32(1 / 3), np.float32(1 / 3)
+                else:
+                    u, v, t = u / total, v / total, t / total
+                i, j, k = attribute_faces[f, 0], attribute_faces[f, 1], attribute_faces[f, 2]
+                for c in range(channels):
+                    out[b, y, x, c] = u * attributes[s, i, c] + v * attributes[s, j, c] + t * attributes[s, k, c]
+
+
+@numba.njit("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", **_compile)  # type: ignore[misc]
+def sample_pixels(texture, uv, owner, view0, view1, out):  # type: ignore[no-untyped-def]
+    """Bilinear colour of ``texture`` (h,w,C) at ``uv`` (B,H,W,2) for owned pixels; repeats beyond [0,1]."""
+    rows, columns, channels = texture.shape
+    for b in range(view0, view1):
+        for y in range(owner.shape[1]):
+            for x in range(owner.shape[2]):
+                if owner[b, y, x] < 0:
+                    continue
+                s, t = uv[b, y, x, 0] * columns - 0.5, uv[b, y, x, 1] * rows - 0.5
+                s0, t0 = np.floor(s), np.floor(t)
+                p, q = np.float32(s - s0), np.float32(t - t0)
+                i, j = int(s0) % columns, int(t0) % rows
+                i1, j1 = (i + 1) % columns, (j + 1) % rows
+                for c in range(channels):
+                    upper = texture[j, i, c] + p * (texture[j, i1, c] - texture[j, i, c])
+                    lower = texture[j1, i, c] + p * (texture[j1, i1, c] - texture[j1, i, c])
+                    out[b, y, x, c] = upper + q * (lower - upper)

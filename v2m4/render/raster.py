@@ -1,0 +1,99 @@
+"""Rasterisation and interpolation with nvdiffrast's meaning (Laine et al. 2020), differentiable in the positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from v2m4.render.gather import gather_rows
+from v2m4.render.visibility import Backend, choose_backend, visible_triangles_numba, visible_triangles_torch
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What `rasterize` found at the pixel centres.
+
+    barycentrics: (B,H,W,2) perspective-correct weights of the face's corners 0 and 1 (corner 2 has the rest), zero
+    where there is no face. triangle: (B,H,W) int64 face index, -1 where there is none. depth: (B,H,W) z/w in [-1,1],
+    zero where there is no face. native: nvdiffrast's own (B,H,W,4) output, if it made this.
+    """
+
+    barycentrics: Tensor
+    triangle: Tensor
+    depth: Tensor
+    native: Tensor | None = None
+
+    @property
+    def covered(self) -> Tensor:
+        """(N,) int64 indices of the pixels that a face owns, into the flattened (B,H,W)."""
+        return (self.triangle.reshape(-1) >= 0).nonzero()[:, 0]
+
+
+def rasterize(clip: Tensor, faces: Tensor, size: int | tuple[int, int], backend: Backend = "auto") -> Raster:
+    """Find the face at every pixel centre.
+
+    clip: (B,V,4) float32 homogeneous clip coordinates; x and y in [-w,w] span the image, row 0 has y = -w, and
+    z outside [-w,w] is cut off. faces: (F,3) int64. size: the image's side, or (height, width), in pixels.
+    Barycentrics and depth carry gradients to ``clip``; the choice of the face does not (`antialias` adds that).
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    chosen = choose_backend(backend, clip.device)
+    if chosen == "nvdiffrast":
+        from v2m4.render.cuda import rasterize_cuda
+
+        native = rasterize_cuda(clip, faces, height, width)
+        return Raster(native[..., :2], native[..., 3].long() - 1, native[..., 2], native)
+    visible = visible_triangles_numba if chosen == "numba" else visible_triangles_torch
+    return locate(clip, faces, visible(clip, faces, height, width).long())
+
+
+def locate(clip: Tensor, faces: Tensor, triangle: Tensor) -> Raster:
+    """Barycentrics and depth of pixels whose owners (B,H,W) are known, differentiable in ``clip`` (B,V,4)."""
+    views, height, width = triangle.shape
+    owned = (triangle.reshape(-1) >= 0).nonzero()[:, 0]
+    view, fx, fy = pixel_centres(owned, height, width, clip.dtype)
+    corners = gather_rows(clip.reshape(-1, 4), view[:, None] * clip.shape[1] + faces[triangle.reshape(-1)[owned]])
+    x = corners[..., 0] - fx[:, None] * corners[..., 3]
+    y = corners[..., 1] - fy[:, None] * corners[..., 3]
+    areas = x.roll(-1, 1) * y.roll(-2, 1) - y.roll(-1, 1) * x.roll(-2, 1)
+    weights = areas / _away_from_zero(areas.sum(1, keepdim=True))
+    zw = (weights[..., None] * corners[..., 2:]).sum(1)
+    depth = zw[:, 0] / _away_from_zero(zw[:, 1])
+    out = torch.zeros(views * height * width, 3, dtype=clip.dtype, device=clip.device)
+    out = out.index_copy(0, owned, torch.cat([weights[:, :2], depth[:, None]], dim=1)).view(views, height, width, 3)
+    return Raster(out[..., :2], triangle, out[..., 2])
+
+
+def pixel_centres(pixels: Tensor, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """View and normalised x and y in [-1,1], (N,) each, of flattened (B,H,W) pixel indices (N,)."""
+    x, y = (pixels % width).to(dtype), ((pixels // width) % height).to(dtype)
+    return pixels // (width * height), (x + 0.5) * (2.0 / width) - 1, (y + 0.5) * (2.0 / height) - 1
+
+
+def interpolate(attributes: Tensor, raster: Raster, faces: Tensor) -> Tensor:
+    """Attributes (V,C) or (B,V,C) at the pixels, (B,H,W,C); zero where there is no face.
+
+    faces: (F,3) int64 into the attributes: those that were rasterised, or others in the same order (texture
+    coordinates). Differentiable in the attributes and, through the barycentrics, in the positions.
+    """
+    if raster.native is not None:
+        from v2m4.render.cuda import interpolate_cuda
+
+        return interpolate_cuda(attributes, raster.native, faces)
+    views, height, width = raster.triangle.shape
+    owned = raster.covered
+    index = faces[raster.triangle.reshape(-1)[owned]]
+    if attributes.dim() == 3 and len(attributes) > 1:
+        index = index + (owned // (height * width))[:, None] * attributes.shape[1]
+    corners = gather_rows(attributes.reshape(-1, attributes.shape[-1]), index)
+    uv = raster.barycentrics.reshape(-1, 2)[owned]
+    values = corners[:, 2] + uv[:, :1] * (corners[:, 0] - corners[:, 2]) + uv[:, 1:] * (corners[:, 1] - corners[:, 2])
+    out = torch.zeros(views * height * width, attributes.shape[-1], dtype=values.dtype, device=values.device)
+    return out.index_copy(0, owned, values).view(views, height, width, -1)
+
+
+def _away_from_zero(x: Tensor) -> Tensor:
+    """x with zeros replaced by the smallest normal number, so that slivers give finite values."""
+    return torch.where(x == 0, torch.finfo(x.dtype).tiny, x)

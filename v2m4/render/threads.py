@@ -1,0 +1,30 @@
+"""Spreading a compiled kernel over the processor's cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def spread(work: Callable[[int, int, int, int], None], views: int, rows: int) -> None:
+    """Call ``work(view0, view1, row0, row1)`` for ranges that together cover all views and rows, on all threads.
+
+    Whole views go to a thread where there are enough of them, bands of rows otherwise. The number of threads is
+    PyTorch's, so that one setting governs both.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or views * rows < 64:
+        work(0, views, 0, rows)
+        return
+    parts = min(views, 4 * threads)
+    bands = min(rows, threads) if views < threads else 1
+    ranges = [
+        (views * p // parts, views * (p + 1) // parts, rows * q // bands, rows * (q + 1) // bands)
+        for p in range(parts)
+        for q in range(bands)
+    ]
+    with ThreadPoolExecutor(threads) as pool:
+        for job in [pool.submit(work, *r) for r in ranges]:
+            job.result()
