@@ -1,7 +1,66 @@
-"""Foreground masks: the port, and the plugs that fill it."""
+"""Foreground masks: the port, and the plugs that fill it. `v2m4.matting.cutout` runs one over a clip."""
 
 from __future__ import annotations
 
-from v2m4.registry import Plug
+from typing import Protocol
 
-MATTINGS: dict[str, Plug] = {}
+import numpy as np
+from numpy.typing import NDArray
+
+from v2m4.clip import Clip
+from v2m4.events import Steps
+from v2m4.registry import Plug
+from v2m4.settings import MattingSettings
+
+
+class Matting(Protocol):
+    """Tells the object from the background: first a look at the whole clip, then frame by frame, in order."""
+
+    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+        """Learn what the clip's background looks like. Reads a bounded number of frames; yields Progress in [0,1].
+
+        Raises V2M4Error when the clip does not suit the method.
+        """
+        ...
+
+    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+        """The object in frame ``index``: (S,S,4) uint8 RGBA, straight alpha, soft at the outline, its colours freed of
+        the background's share there."""
+        ...
+
+
+MATTINGS: dict[str, Plug] = {
+    p.name: p
+    for p in (
+        Plug("matting", "alpha", "v2m4.matting.alpha:Alpha", "The file's own transparency.", "MIT", True, 3),
+        Plug(
+            "matting",
+            "flat",
+            "v2m4.matting.flat:Flat",
+            "An object before a plain background of any colour, by colour model and graph cut.",
+            "MIT",
+            True,
+            2,
+        ),
+        Plug(
+            "matting",
+            "rembg",
+            "v2m4.matting.rembg:Rembg",
+            "Any object, by the network BiRefNet (rembg package).",
+            "MIT",
+            True,
+            1,
+            packages=("rembg", "onnxruntime"),
+            bring='pip install "v2m4[rembg]"',
+        ),
+        Plug(
+            "matting",
+            "motion",
+            "v2m4.matting.motion:Motion",
+            "A moving object before a still background, by background model and graph cut.",
+            "MIT",
+            True,
+            0,
+        ),
+    )
+}

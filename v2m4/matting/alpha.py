@@ -1,0 +1,30 @@
+"""Frames that bring their own transparency."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.events import Progress, Steps
+from v2m4.settings import MattingSettings
+
+
+class Alpha:
+    """Keeps the file's alpha as it is."""
+
+    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+        """Raises V2M4Error if the clip has no transparency."""
+        if not clip.has_alpha:
+            raise V2M4Error(
+                f"{clip.name} has no transparency, so its own alpha cannot be used. Choose --matting.method auto, "
+                "or export the clip with alpha (PNG frames, WebM VP9, ProRes 4444)."
+            )
+        yield Progress("matting", 1.0)
+
+    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+        """Frame ``index`` as it is; colours under full transparency are cleared, since they mean nothing."""
+        rgba = clip.frame(index).copy()
+        rgba[rgba[..., 3] == 0] = 0
+        return rgba

@@ -1,0 +1,176 @@
+"""An object before a plain background: any colour, a slight gradient or vignette, compression noise.
+
+The background is a quadratic colour surface over the picture, fitted robustly to the picture's rim and then to all that
+is connected to the rim and fits. A pixel's evidence is its distance from that surface in units of the noise; a graph
+cut turns evidence into a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.events import Progress, Steps
+from v2m4.matting.cut import contour_weight, cut
+from v2m4.matting.edges import soften
+from v2m4.matting.frames import padded, picture, sample_indices
+from v2m4.matting.shapes import Mask, fill_speckles, keep_object
+from v2m4.settings import MattingSettings
+
+Field = NDArray[np.float32]
+
+_MODEL_SIDE = 96
+_RIM = 0.04
+_SAMPLES = 12
+_RIM_SHARE = 0.75
+_MOST_NOISE = 7.0
+_RIM_TOLERANCE = 10.0
+# Rows: luma, and two chroma differences (ITU-R BT.601), which compression treats differently.
+_TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A background colour for every pixel: (6,3) coefficients of a quadratic in x, y in [-1,1], in levels.
+
+    noise: standard deviation of the background around it, in levels. rim_share: share of the rim that it explains.
+    """
+
+    coefficients: NDArray[np.float64]
+    noise: float
+    rim_share: float
+
+    def colours(self, height: int, width: int) -> Field:
+        """(H,W,3) levels."""
+        small = (_basis(_MODEL_SIDE, _MODEL_SIDE) @ self.coefficients).reshape(_MODEL_SIDE, _MODEL_SIDE, 3)
+        return np.asarray(cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def is_flat(clip: Clip) -> bool:
+    """Whether the rims of most frames are one plain surface."""
+    surfaces = [fit_surface(picture(clip, i)) for i in sample_indices(clip, 5)]
+    good = [s.rim_share >= _RIM_SHARE and s.noise <= _MOST_NOISE for s in surfaces]
+    return 2 * sum(good) > len(good)
+
+
+def fit_surface(rgb: NDArray[np.uint8]) -> Surface:
+    """The plain background of (H,W,3) ``rgb``, whether or not there is one: `Surface.rim_share` tells."""
+    size = (_MODEL_SIDE, _MODEL_SIDE)
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3)
+    basis = _basis(*size)
+    rim = _rim(*size).ravel()
+    coefficients = _robust_fit(basis[rim], small[rim])
+    residual = np.abs(small - basis @ coefficients).max(-1)
+    rim_share = float((residual[rim] < _RIM_TOLERANCE).mean())
+    for _ in range(3):
+        tolerance = np.clip(4 * 1.48 * float(np.median(residual[rim])) + 2, 4, _RIM_TOLERANCE)
+        fits = _connected_to_rim((residual < tolerance).reshape(size)).ravel()
+        if fits.sum() < 0.05 * fits.size:
+            break
+        coefficients = np.linalg.lstsq(basis[fits], small[fits], rcond=None)[0]
+        residual = np.abs(small - basis @ coefficients).max(-1)
+    noise = 1.48 * float(np.median(residual[rim]))
+    return Surface(coefficients, noise, rim_share)
+
+
+class Flat:
+    """Matting before a plain background."""
+
+    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+        """Measure the noise of the background at full resolution. Raises V2M4Error if no frame has a plain rim."""
+        self._soft = settings.soft_edge_px
+        spreads, shares = [], []
+        indices = sample_indices(clip, _SAMPLES)
+        for done, index in enumerate(indices):
+            rgb = picture(clip, index)
+            surface = fit_surface(rgb)
+            difference = _difference(rgb, surface)
+            quiet = np.abs(difference).max(-1) < max(_RIM_TOLERANCE, 4 * surface.noise)
+            quiet &= _rim(*quiet.shape)
+            if quiet.any():
+                spreads.append(1.48 * np.median(np.abs(difference[quiet]), axis=0))
+            shares.append(surface.rim_share)
+            yield Progress("matting", (done + 1) / len(indices))
+        if not spreads or max(shares) < 0.4:
+            raise V2M4Error(
+                f"The background of {clip.name} is not plain, so the method “flat” cannot tell the object from it. "
+                "Choose --matting.method auto or motion, or film before a plain background."
+            )
+        self._spread = np.maximum(np.median(spreads, axis=0), 0.3).astype(np.float32)
+
+    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+        """The object of frame ``index``."""
+        rgb = picture(clip, index)
+        surface = fit_surface(rgb)
+        mask = self._mask(rgb, surface)
+        noise = float(self._spread[0])
+        return padded(clip, soften(rgb, mask, surface.colours(*rgb.shape[:2]), self._soft, noise))
+
+    def _mask(self, rgb: NDArray[np.uint8], surface: Surface) -> Mask:
+        difference = cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7)
+        tolerance = 3.0 + 3.0 * self._spread
+        distance = (np.square(difference / tolerance)).sum(-1)
+        evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
+        mask = np.zeros(evidence.shape, bool)
+        view = _around(evidence < 0)
+        if view is None:
+            return mask
+        weight = contour_weight(rgb[view], 1.5, max(10.0, 4 * float(self._spread[0])))
+        inside = keep_object(cut(evidence[view], weight) > 0.5)
+        mask[view] = fill_speckles(inside, (distance[view] < 1).astype(np.float32))
+        return mask
+
+
+def _difference(rgb: NDArray[np.uint8], surface: Surface) -> Field:
+    """(H,W,3) luma and chroma differences from the background, in levels."""
+    return cv2.transform(rgb.astype(np.float32) - surface.colours(*rgb.shape[:2]), _TO_LUMA_CHROMA)
+
+
+def _around(candidates: Mask) -> tuple[slice, slice] | None:
+    """The box of all candidates that are more than isolated specks, with a margin."""
+    solid = cv2.erode(candidates.astype(np.uint8), np.ones((2, 2), np.uint8))
+    rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
+    if not len(rows):
+        return None
+    margin = 8
+    return (
+        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
+    )
+
+
+def _basis(height: int, width: int) -> NDArray[np.float64]:
+    """(H W, 6) monomials 1, x, y, x², xy, y² at pixel centres, x and y in [-1,1]."""
+    y, x = np.mgrid[0:height, 0:width]
+    x = ((x + 0.5) / width * 2 - 1).ravel()
+    y = ((y + 0.5) / height * 2 - 1).ravel()
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+
+
+def _rim(height: int, width: int) -> Mask:
+    border = max(2, round(_RIM * min(height, width)))
+    rim = np.ones((height, width), bool)
+    rim[border:-border, border:-border] = False
+    return rim
+
+
+def _robust_fit(basis: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least absolute deviations by iteratively reweighted least squares, started from the median colour."""
+    residual = np.abs(colours - np.median(colours, axis=0)).max(-1)
+    coefficients = np.zeros((basis.shape[1], 3))
+    for _ in range(12):
+        root = 1 / np.sqrt(np.maximum(residual, 0.5))
+        coefficients = np.linalg.lstsq(basis * root[:, None], colours * root[:, None], rcond=None)[0]
+        residual = np.abs(colours - basis @ coefficients).max(-1)
+    return coefficients
+
+
+def _connected_to_rim(mask: Mask) -> Mask:
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    reached = np.unique(labels[_rim(*mask.shape) & mask])
+    return np.isin(labels, reached[reached > 0])
