@@ -1,10 +1,10 @@
 """One picture to a closed mesh, without weights: the object's silhouette, inflated.
 
-The thickness z over the silhouette comes from the Poisson equation laplace(u) = -2 with u = 0 on the outline: z = sqrt(u)
-is exactly a circle across a straight limb and a flattened ellipsoid over a disc, meets the outline vertically (a round
-rim), and is smooth where limbs join the trunk. (Inflation by a Poisson equation: Gorelick et al. 2006; Repoussé, Joshi
-and Carr 2008.) The outline's vertices stay on the rays of their pixels, so that the mesh, seen by the returned camera,
-reproduces the picture.
+The thickness z over the silhouette comes from the Poisson equation laplace(u) = -2 with u = 0 on the outline:
+z = sqrt(u) is exactly a circle across a straight limb and a flattened ellipsoid over a disc, meets the outline
+vertically (a round rim), and is smooth where limbs join the trunk. (Inflation by a Poisson equation: Gorelick et al.
+2006; Repoussé, Joshi and Carr 2008.) The front stays on the rays of its pixels, so that the mesh, seen by the returned
+camera, reproduces the picture.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ Floats = NDArray[np.float32]
 
 COARSE = 2.5  # working pixels per cell of the grid on which the equations are solved
 TRUNK = 0.3  # half thickness beyond which the trunk is flattened, as a share of the object's shorter side
+PALETTE = 6  # colours told apart when the far side is filled
 GUTTER = 8  # pixels around each half of the texture
 
 
@@ -53,13 +54,13 @@ class Inflate:
     ) -> Generated:
         """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
         crop = crop_object(reference)
-        sheet, distance, grid = self._sheet(crop)
+        sheet, distance = self._sheet(crop)
         mesh, camera = _in_space(sheet, crop, reference.shape[0])
-        texture, uv, uv_faces = _texture(reference, crop, sheet, distance, grid)
+        texture, uv, uv_faces = _texture(reference, crop, sheet, distance)
         mesh = Mesh(mesh.vertices, mesh.faces, uv, uv_faces, texture)
         return Generated(mesh.to(device), Camera(camera.world_to_camera.to(device), camera.fov_deg))
 
-    def _sheet(self, crop: Crop) -> tuple[Sheet, Floats, Grid]:
+    def _sheet(self, crop: Crop) -> tuple[Sheet, Floats]:
         """The front side, with the number of faces wanted, to within a few per cent where the outline allows it."""
         alpha = crop.rgba[..., 3]
         covered = float((alpha > 0.5).sum())
@@ -73,7 +74,7 @@ class Inflate:
             if 0.9 < ratio < 1.1:
                 break
             edge *= float(np.clip(ratio**0.55, 0.6, 1.7))
-        return sheet, outline.distance, grid
+        return sheet, outline.distance
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,9 @@ class Grid:
         adjacency = coo_array((np.ones(len(i)), (i, j)), shape=(n, n))
         return Grid(inside, number, csc_array(diags_array(np.full(n, 4.0)) - adjacency))
 
-    def spread(self, values: NDArray[np.floating], border: NDArray[np.floating], pull: float) -> NDArray[np.float64]:
-        """Solve (laplacian + pull) x = pull * values, with x = border outside; (h,w,c) in and out."""
-        total = np.zeros(values.shape)
-        outside = np.where(self.inside[..., None], 0.0, border)
-        for axis in (0, 1):
-            for shift in (1, -1):
-                total += np.roll(outside, shift, axis)
-        right = (total + pull * values)[self.inside]
-        solved = splu(csc_array(self.laplacian + pull * diags_array(np.ones(right.shape[0])))).solve(right)
-        out = np.array(border, dtype=np.float64)
-        out[self.inside] = solved
-        return out
-
 
 def _shrink(image: Floats) -> Floats:
-    size = (int(round(image.shape[1] / COARSE)), int(round(image.shape[0] / COARSE)))
+    size = (round(image.shape[1] / COARSE), round(image.shape[0] / COARSE))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
@@ -172,7 +160,7 @@ def _in_space(sheet: Sheet, crop: Crop, side: int) -> tuple[Mesh, Camera]:
 
 
 def _texture(
-    picture: NDArray[np.uint8], crop: Crop, sheet: Sheet, distance: Floats, grid: Grid
+    picture: NDArray[np.uint8], crop: Crop, sheet: Sheet, distance: Floats
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces."""
     size = np.round(np.array(crop.rgba.shape[1::-1]) / crop.scale).astype(int)
@@ -185,11 +173,11 @@ def _texture(
     if solid.sum() < 0.3 * (alpha > 127).sum():
         solid = (alpha > 127).astype(np.float32)
     front = push_pull(cut[..., :3].astype(np.float32) / 255, solid)
-    back = _back(front, crop, low, distance, grid)
+    back = _back(front, crop, low, distance)
     texture = np.concatenate([front, back], axis=1)
     at = crop.to_picture(sheet.points) - low
     count = len(at)
-    uv = np.concatenate([at, at + [shape[0], 0]]) / [2 * shape[0], shape[1]]
+    uv = np.concatenate([at, at + np.array([shape[0], 0])]) / [2 * shape[0], shape[1]]
     uv_faces = np.concatenate([sheet.faces[:, ::-1], sheet.faces + count])
     return (
         torch.from_numpy(np.ascontiguousarray(texture, dtype=np.float32)),
@@ -198,36 +186,57 @@ def _texture(
     )
 
 
-def _back(front: Floats, crop: Crop, low: NDArray[np.int64], distance: Floats, grid: Grid) -> Floats:
-    """The far side's picture, mirrored in depth: the colours of the rim, spread inwards.
+def _back(front: Floats, crop: Crop, low: NDArray[np.int64], distance: Floats) -> Floats:
+    """The far side's picture: the front's large areas of colour, without eyes and other details.
 
-    Only a weak pull towards the front's own colours, blurred until eyes and other details are gone, keeps large areas
-    of another colour (a shirt, a saddle) apart.
+    Each place takes the prevailing colour of the outline's neighbourhood, the wider the farther it is from the
+    outline: a mode filter over a small palette, in which rare colours and those far from the outline count little.
+    At the outline itself it is the front's picture.
     """
     height, width = distance.shape
-    # picture pixel -> working pixel, as one affine map of continuous coordinates, for cv2's centre-at-integer pixels
+    # The affine map from texture to working pixels, for cv2, whose pixel centres are at integers.
     scale = crop.scale
     offset = (low - crop.origin) * scale + 0.5 * scale - 0.5
-    to_front = np.array([[1 / scale[0], 0, -offset[0] / scale[0]], [0, 1 / scale[1], -offset[1] / scale[1]]])
-    working = cv2.warpAffine(front, to_front, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    inside = (distance > 0).astype(np.float32)
-    coarse = _shrink(working)
-    rim = ((distance > 0) & (distance < 6)).astype(np.float32)
-    border = _shrink(push_pull(working, rim))
-    border = cv2.GaussianBlur(border, (0, 0), 1.5)
-    radius = float(distance.max()) / COARSE
-    weight = _shrink(inside)[..., None]
-    blurred = cv2.GaussianBlur(coarse * weight, (0, 0), 0.35 * radius) / np.maximum(
-        cv2.GaussianBlur(weight, (0, 0), 0.35 * radius)[..., None], 1e-4
-    )
-    spread = grid.spread(blurred, border, (1.2 / max(radius, 1.0)) ** 2)
-    full = cv2.resize(spread.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    from_front = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
+    to_working = np.array([[1 / scale[0], 0, -offset[0] / scale[0]], [0, 1 / scale[1], -offset[1] / scale[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    working = cv2.warpAffine(front, to_working, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=flags)
+    coarse, inside = _shrink(working), (_shrink(distance) > 0).astype(np.float32)
+    away = np.maximum(_shrink(distance), 0) / COARSE
+    filled = _prevailing(coarse, inside, away)
+    back = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
+    to_texture = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
     size = (front.shape[1], front.shape[0])
-    full = cv2.warpAffine(full, from_front, size, borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_LINEAR)
-    away = cv2.warpAffine(distance, from_front, size, borderMode=cv2.BORDER_REPLICATE)[..., None]
-    keep = np.exp(-np.maximum(away, 0) / 5)
-    return np.clip(keep * front + (1 - keep) * full, 0, 1)
+    back = cv2.warpAffine(back, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags)
+    rim = cv2.warpAffine(distance, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags)[..., None]
+    keep = np.exp(-((np.maximum(rim, 0) / 5) ** 2))
+    return np.clip(keep * front + (1 - keep) * back, 0, 1)
+
+
+def _prevailing(colors: Floats, inside: Floats, away: Floats) -> Floats:
+    """Mode filter of (h,w,3) whose width grows with ``away`` (h,w), the distance to the outline in cells."""
+    known = inside > 0
+    samples = np.ascontiguousarray(colors[known])
+    count = min(PALETTE, len(samples))
+    cv2.setRNGSeed(0)
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1e-3)
+    _, label, _ = cv2.kmeans(samples, count, np.zeros(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    share = np.bincount(label[:, 0], minlength=count) / len(samples)
+    near_rim = 0.05 + np.exp(-away[known] / (0.35 * max(float(away.max()), 1)))
+    layers = np.zeros((count, *inside.shape, 4), np.float32)
+    for k in range(count):
+        weight = np.where(label[:, 0] == k, share[k] * near_rim, 0)
+        layers[k][known] = np.column_stack([samples * weight[:, None], weight])
+    widths = [1.0, 2.0, 4.0, 8.0, 16.0]
+    stack = np.stack([[cv2.GaussianBlur(layer, (0, 0), w) for layer in layers] for w in widths])
+    level = np.clip(np.log2(np.maximum(0.8 * away, 1)), 0, len(widths) - 1.001)
+    index, part = level.astype(int), (level % 1)[..., None]
+    rows, columns = np.indices(inside.shape)
+    total = np.zeros((*inside.shape, 4))
+    for k in range(count):
+        here = (1 - part) * stack[index, k, rows, columns] + part * stack[index + 1, k, rows, columns]
+        total += here * here[..., 3:] ** 2
+    mixed = (total[..., :3] / np.maximum(total[..., 3:], 1e-20)).astype(np.float32)
+    return push_pull(mixed, inside)
 
 
 def push_pull(colors: Floats, weight: Floats) -> Floats:

@@ -123,7 +123,7 @@ def _smooth(line: NDArray[np.float64]) -> NDArray[np.float64]:
     """A closed polyline resampled every `STEP` and freed of the pixel grid's stairs."""
     closed = np.vstack([line, line[:1]])
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    count = max(int(round(arc[-1] / STEP)), 16)
+    count = max(round(arc[-1] / STEP), 16)
     at = np.linspace(0, arc[-1], count, endpoint=False)
     dense = np.stack([np.interp(at, arc, closed[:, i]) for i in range(2)], axis=1)
     return gaussian_filter1d(dense, 1.2 / STEP, axis=0, mode="wrap")
@@ -189,7 +189,7 @@ def sample_rim(outline: Outline) -> tuple[NDArray[np.float64], NDArray[np.int64]
     for label in range(int(outline.curve.max()) + 1):
         members = np.flatnonzero(outline.curve == label)
         load = np.concatenate([[0], np.cumsum(STEP / outline.spacing[members])])
-        number = max(int(round(load[-1])), 8)
+        number = max(round(load[-1]), 8)
         picked = np.unique(np.searchsorted(load, np.arange(number) * load[-1] / number).clip(0, len(members) - 1))
         points.append(outline.points[members[picked]])
         dense.append(members[picked])

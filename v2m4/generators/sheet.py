@@ -61,7 +61,7 @@ def _conforming(
     following: NDArray[np.int64],
     inner: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Delaunay triangles inside the outline; rim edges that are not Delaunay are halved along the curve until all are."""
+    """Delaunay triangles inside the outline; rim edges that are not Delaunay are halved along the curve."""
     for _ in range(12):
         count = len(rim)
         points = np.concatenate([rim, inner])
@@ -78,7 +78,8 @@ def _conforming(
             return rim, dense, following, triangles[_inside(edges, keys, wanted, backwards)]
         rim, dense, following = _halve(outline, rim, dense, following, missing)
     raise V2M4Error(
-        "The object's outline in this picture is too ragged to make a mesh of. Smooth the mask or choose another keyframe."
+        "The object's outline in this picture is too ragged to make a mesh of. "
+        "Smooth the mask or choose another keyframe."
     )
 
 
