@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -171,7 +171,7 @@ class SubdivideBlock(nn.Module):
     def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
         fine = voxels.fine
         h = F.silu(self.act_layers[0](x, voxels))
-        h = self.out_layers["0"].on_children(h, voxels)
+        h = cast(SparseConv3d, self.out_layers["0"]).on_children(h, voxels)
         h = F.silu(self.out_layers["1"](h, fine))
         h = self.out_layers["3"](h, fine)
         skip = x if self.skip_connection is None else self.skip_connection(x, voxels)

@@ -1,0 +1,147 @@
+"""The generator `trellis`: pictures in; voxels, latent, mesh and Gaussians out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from v2m4.errors import V2M4Error
+from v2m4.generators import Generated
+from v2m4.generators.trellis.builder import ENCODER_REPOSITORY, PLUG, REPOSITORY, from_pretrained
+from v2m4.generators.trellis.conditioning import encoder_input, negative_condition, object_image
+from v2m4.generators.trellis.decoders import Gaussians
+from v2m4.generators.trellis.flexicubes import MeshResult
+from v2m4.generators.trellis.model import TrellisModel
+from v2m4.generators.trellis.sampler import MultiImage
+from v2m4.generators.trellis.voxels import Voxels
+from v2m4.geometry.mesh import Mesh
+from v2m4.settings import GeneratorSettings
+from v2m4.weights import memory_guard
+
+
+@dataclass(frozen=True)
+class TrellisSample:
+    """One object made by TRELLIS, with all that a second pass over its latent needs.
+
+    cond (K, T, C): tokens of the K pictures; negative (1, T, C): zeros; noise (N, 8): what the latent started from;
+    slat (N, 8): the de-normalised latent on `voxels`.
+    """
+
+    model: TrellisModel
+    cond: Tensor
+    negative: Tensor
+    voxels: Voxels
+    noise: Tensor
+    slat: Tensor
+    mesh: MeshResult
+    gaussians: Gaussians
+
+
+class Trellis:
+    """TRELLIS image-large (Xiang et al., arXiv 2412.01506).
+
+    Weights are loaded at the first call for a device and kept. Fulfils the `Generator` protocol; `Generated.extras`
+    holds the `TrellisSample` under "trellis".
+    """
+
+    def __init__(
+        self,
+        settings: GeneratorSettings | None = None,
+        device: torch.device | str = "cpu",
+        low_vram: bool = False,
+        source: str = REPOSITORY,
+        encoder_source: str = ENCODER_REPOSITORY,
+        multi_image: MultiImage = "stochastic",
+        model: TrellisModel | None = None,
+    ) -> None:
+        """`source`, `encoder_source`: Hub repository or folder. `multi_image`: see `sampler.velocity`.
+
+        With `model` nothing is loaded; that model serves the device it was built for.
+        """
+        self.settings = settings or GeneratorSettings()
+        self.device = torch.device(device)
+        self.low_vram = low_vram
+        self.source = source
+        self.encoder_source = encoder_source
+        self.multi_image = multi_image
+        self._models: dict[torch.device, TrellisModel] = {}
+        if model is not None:
+            self._models[model.device] = model
+
+    def model(self, device: torch.device | str | None = None) -> TrellisModel:
+        """The model on `device` (by default the plug's own), loaded if it is not there yet."""
+        device = self.device if device is None else torch.device(device)
+        if device not in self._models:
+            self._models[device] = from_pretrained(
+                self.source, device=device, low_vram=self.low_vram, encoder_source=self.encoder_source
+            )
+        return self._models[device]
+
+    def __call__(
+        self,
+        reference: NDArray[np.uint8],
+        rng: torch.Generator,
+        device: torch.device | str | None = None,
+    ) -> Generated:
+        """Mesh of the object in `reference` (S, S, 4) uint8 RGBA with straight alpha.
+
+        Raises V2M4Error if the picture is empty, the structure comes out empty, or memory is too small.
+        """
+        sample = self.generate([reference], rng, device)
+        return Generated(mesh=as_mesh(sample.mesh), extras={PLUG: sample})
+
+    @torch.no_grad()
+    def generate(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        rng: torch.Generator,
+        device: torch.device | str | None = None,
+    ) -> TrellisSample:
+        """One object from one or several pictures (H, W, 4) uint8 of it.
+
+        The noise of the structure, then of the latent, is drawn from `rng`; a CPU generator gives the same noise
+        on every machine.
+        """
+        if not images:
+            raise V2M4Error("TRELLIS needs at least one picture of the object.")
+        model = self.model(device)
+        steps, guidance = self.settings.trellis_steps, self.settings.trellis_guidance
+        structure_sampling = replace(model.structure_sampling, steps=steps, guidance=guidance)
+        latent_sampling = replace(model.latent_sampling, steps=steps, guidance=guidance)
+        with memory_guard(PLUG):
+            cond = self.encode(model, images)
+            negative = negative_condition(cond)
+            noise = _noise(model.structure_noise_shape(), rng, model.device)
+            z = model.sample_structure(noise, cond, negative, structure_sampling, self.multi_image)
+            voxels = model.decode_structure(z)
+            noise = _noise((len(voxels), model.latent_flow.in_channels), rng, model.device)
+            slat = model.sample_latent(voxels, noise, cond, negative, latent_sampling, self.multi_image)
+            mesh = model.decode_mesh(slat, voxels)[0]
+            gaussians = model.decode_gaussians(slat, voxels)[0]
+        if not mesh.success:
+            raise V2M4Error("TRELLIS made an object without a surface. Try another seed or another generator.")
+        return TrellisSample(model, cond, negative, voxels, noise, slat, mesh, gaussians)
+
+    @staticmethod
+    def encode(model: TrellisModel, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Condition tokens (K, T, C) of the objects in K pictures (H, W, 4) uint8."""
+        if model.image_encoder is None:
+            raise V2M4Error("This TRELLIS model was built without an image encoder; load it with from_pretrained.")
+        pixels = torch.stack([encoder_input(object_image(image)) for image in images]).to(model.device)
+        with model.resident(model.image_encoder):
+            cond: Tensor = model.image_encoder(pixels)
+        return cond
+
+
+def as_mesh(result: MeshResult) -> Mesh:
+    """A decoded mesh with its colours at the vertices."""
+    return Mesh(vertices=result.vertices, faces=result.faces.long(), colors=result.attributes[:, :3])
+
+
+def _noise(shape: tuple[int, ...], rng: torch.Generator, device: torch.device) -> Tensor:
+    return torch.randn(shape, generator=rng, device=rng.device).to(device)
