@@ -21,7 +21,7 @@ from scipy.sparse.linalg import splu
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.outline import WORKING_SIDE, Crop, crop_object, trace
-from v2m4.generators.sheet import Sheet, triangulate
+from v2m4.generators.sheet import Sheet, edge_for, triangulate
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 
@@ -62,46 +62,14 @@ class Inflate:
 
     def _sheet(self, crop: Crop) -> tuple[Sheet, Floats]:
         """The front side, with the number of faces wanted, to within a few per cent where the outline allows it."""
-        alpha = crop.rgba[..., 3]
-        covered = float((alpha > 0.5).sum())
-        edge = float(np.sqrt(2 * 1.4 * covered / (0.433 * self.faces)))
-        for _ in range(3):
-            outline = trace(alpha, edge)
-            grid = Grid.over(outline.distance)
-            slope = _slope(grid, outline.distance) * np.float32(self.thickness**2)
-            sheet = triangulate(outline, slope, edge)
-            ratio = 2 * len(sheet.faces) / self.faces
-            if 0.9 < ratio < 1.1:
-                break
-            edge *= float(np.clip(ratio**0.55, 0.6, 1.7))
+        outline = trace(crop.rgba[..., 3])
+        slope = _slope(outline.distance) * np.float32(self.thickness**2)
+        edge = edge_for(outline, slope, self.faces // 2)
+        sheet = triangulate(outline, slope, edge)
+        ratio = 2 * len(sheet.faces) / self.faces
+        if not 0.85 < ratio < 1.15:
+            sheet = triangulate(outline, slope, edge * float(np.clip(ratio**0.5, 0.6, 1.7)))
         return sheet, outline.distance
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The coarse cells inside the outline: inside (h,w) bool, number (h,w) index of each or -1, laplacian (n,n): degree
-    minus adjacency, where cells outside count as neighbours (Dirichlet border)."""
-
-    inside: NDArray[np.bool_]
-    number: NDArray[np.int64]
-    laplacian: csc_array
-
-    @staticmethod
-    def over(distance: Floats) -> Grid:
-        inside = np.pad(_shrink(distance)[1:-1, 1:-1] > 0, 1)
-        number = np.full(inside.shape, -1, np.int64)
-        number[inside] = np.arange(inside.sum())
-        rows, columns = [], []
-        for axis in (0, 1):
-            a = number.take(range(inside.shape[axis] - 1), axis).ravel()
-            b = number.take(range(1, inside.shape[axis]), axis).ravel()
-            both = (a >= 0) & (b >= 0)
-            rows += [a[both], b[both]]
-            columns += [b[both], a[both]]
-        n = int(inside.sum())
-        i, j = np.concatenate(rows), np.concatenate(columns)
-        adjacency = coo_array((np.ones(len(i)), (i, j)), shape=(n, n))
-        return Grid(inside, number, csc_array(diags_array(np.full(n, 4.0)) - adjacency))
 
 
 def _shrink(image: Floats) -> Floats:
@@ -109,18 +77,33 @@ def _shrink(image: Floats) -> Floats:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _slope(grid: Grid, distance: Floats) -> Floats:
+def _laplacian(inside: NDArray[np.bool_]) -> csc_array:
+    """Degree minus adjacency of the cells inside, where cells outside count as neighbours: zero on the border."""
+    n = int(inside.sum())
+    number = np.full(inside.shape, -1, np.int64)
+    number[inside] = np.arange(n)
+    pairs = [
+        np.stack([number.take(range(length - 1), axis).ravel(), number.take(range(1, length), axis).ravel()])
+        for axis, length in enumerate(inside.shape)
+    ]
+    i, j = np.concatenate(pairs, axis=1)
+    both = (i >= 0) & (j >= 0)
+    half = coo_array((np.ones(int(both.sum())), (i[both], j[both])), shape=(n, n))
+    return csc_array(diags_array(np.full(n, 4.0)) - half - half.T)
+
+
+def _slope(distance: Floats) -> Floats:
     """(h,w) such that z^2 = distance * slope, in working pixels."""
-    u = np.zeros(grid.inside.shape, np.float64)
-    n = int(grid.inside.sum())
-    u[grid.inside] = splu(grid.laplacian).solve(np.full(n, 2.0 * COARSE**2))
+    inside = np.pad(_shrink(distance)[1:-1, 1:-1] > 0, 1)
+    u = np.zeros(inside.shape, np.float64)
+    u[inside] = splu(_laplacian(inside)).solve(np.full(int(inside.sum()), 2.0 * COARSE**2))
     z = np.sqrt(np.maximum(u, 0))
-    rows, columns = np.nonzero(grid.inside)
+    rows, columns = np.nonzero(inside)
     shorter = COARSE * (min(np.ptp(rows), np.ptp(columns)) + 1)
     limit = TRUNK * shorter
     u = (z / (1 + (z / limit) ** 4) ** 0.25) ** 2
     depth = np.maximum(_shrink(distance).astype(np.float64), 0.5 * COARSE)
-    weight = grid.inside.astype(np.float64)
+    weight = inside.astype(np.float64)
     ratio = u / depth
     for sigma in (0.7, 2.0, 6.0):
         spread = cv2.GaussianBlur(ratio * weight, (0, 0), sigma)

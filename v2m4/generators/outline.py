@@ -19,6 +19,7 @@ WORKING_SIDE = (
     400  # the object's longer side in working pixels: fine enough for every limb a mesh of 10k faces can hold
 )
 MARGIN = 6  # empty working pixels around it
+SHORTEST = 2.0  # no edge of the outline is made shorter than this many working pixels
 STEP = 0.5  # distance of the dense outline samples, in working pixels
 MIN_AREA = 0.0015  # pieces and holes smaller than this share of the object are noise
 
@@ -44,14 +45,16 @@ class Crop:
 class Outline:
     """Closed curves with the object on their left (as seen with y up), and the distances they define.
 
-    points: (N,2) dense samples. curve: (N,) index of the curve of each. spacing: (N,) wanted edge length there.
-    distance: (h,w) float32, signed distance of the pixel centres to the outline, positive inside.
+    points: (N,2) dense samples. curve: (N,) index of the curve of each. spacing: (N,) the longest edge that the
+    object's narrowness allows there. distance: (h,w) float32, signed distance of the pixel centres to the outline, positive
+    inside. size: (h,w) float32, the longest edge allowed at the pixels inside.
     """
 
     points: NDArray[np.float64]
     curve: NDArray[np.int64]
     spacing: NDArray[np.float64]
     distance: Floats
+    size: Floats
 
 
 def crop_object(picture: NDArray[np.uint8]) -> Crop:
@@ -78,8 +81,8 @@ def crop_object(picture: NDArray[np.uint8]) -> Crop:
     return Crop(rgba, low.astype(np.float64), size / (high - low))
 
 
-def trace(alpha: Floats, edge: float) -> Outline:
-    """The outline of an (h,w) alpha picture whose border is empty; ``edge`` is the longest edge wanted."""
+def trace(alpha: Floats) -> Outline:
+    """The outline of an (h,w) alpha picture whose border is empty."""
     soft = cv2.GaussianBlur(alpha, (0, 0), 0.8)
     soft = _without_specks(soft)
     curves = []
@@ -95,11 +98,15 @@ def trace(alpha: Floats, edge: float) -> Outline:
     normals = np.concatenate([_left_normals(c) for c in curves])
     if _sample(distance, points + normals).mean() < _sample(distance, points - normals).mean():
         curves = [c[::-1] for c in curves]
-        points, normals = np.concatenate(curves), np.concatenate([_left_normals(c[::-1]) for c in curves])
+        points = np.concatenate(curves)
         normals = np.concatenate([_left_normals(c) for c in curves])
-    spacing = _spacing(points, normals, edge)
-    limited = [_limit_slope(spacing[curve == i]) for i in range(len(curves))]
-    return Outline(points, curve, np.concatenate(limited), distance)
+    spacing = _spacing(points, normals)
+    spacing = np.concatenate([_limit_slope(spacing[curve == i]) for i in range(len(curves))])
+    rows, columns = np.nonzero(distance > 0)
+    away, nearest = cKDTree(points[::2]).query(np.stack([columns, rows], axis=1) + 0.5)
+    size = np.full(distance.shape, np.inf, np.float32)
+    size[rows, columns] = spacing[::2][nearest] + 0.5 * away
+    return Outline(points, curve, spacing, distance, size)
 
 
 def _without_specks(soft: Floats) -> Floats:
@@ -150,26 +157,27 @@ def _signed_distance(inside: NDArray[np.bool_], points: NDArray[np.float64]) -> 
     return distance
 
 
-def _spacing(points: NDArray[np.float64], normals: NDArray[np.float64], edge: float) -> NDArray[np.float64]:
-    """Edge length at each sample: at most ``edge``, less where the object, or the gap beside it, is narrow.
+def _spacing(points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The edge length at each sample that suits the width of the object, and of the gap beside it.
 
     The radius of the largest disc that touches the curve at p and holds no other sample q is
     min over q of |q-p|^2 / (2 (q-p).n): the shrinking-ball view of the medial axis (Ma, Bae and Choi 2012).
     """
-    stride = max(1, len(points) // 1500)
+    stride = max(1, len(points) // 1000)
     others = points[::stride].astype(np.float32)
     radius = np.empty((len(others), 2))
     for start in range(0, len(others), 256):
         p = others[start : start + 256, None]
         n = normals[::stride][start : start + 256, None].astype(np.float32)
-        offset = others[None] - p
-        square = (offset**2).sum(-1)
-        along = (offset * n).sum(-1)
+        dx, dy = others[:, 0] - p[..., 0], others[:, 1] - p[..., 1]
+        square = dx * dx + dy * dy
+        along = dx * n[..., 0] + dy * n[..., 1]
         for side, sign in enumerate((1, -1)):
-            r = np.where((sign * along > 1e-3) & (square > 4), square / np.maximum(2 * sign * along, 1e-3), np.inf)
+            r = square / np.maximum(2 * sign * along, 1e-3)
+            r[(square < 4) | (sign * along < 1e-3)] = np.inf
             radius[start : start + 256, side] = r.min(1)
     wanted = np.minimum(0.85 * radius[:, 0], 1.2 * radius[:, 1])
-    return np.clip(np.repeat(wanted, stride)[: len(points)], 1.6, max(edge, 1.6))
+    return np.clip(np.repeat(wanted, stride)[: len(points)], SHORTEST, WORKING_SIDE)
 
 
 def _limit_slope(spacing: NDArray[np.float64], slope: float = 0.35) -> NDArray[np.float64]:
@@ -182,13 +190,13 @@ def _limit_slope(spacing: NDArray[np.float64], slope: float = 0.35) -> NDArray[n
     return np.minimum(forward, backward)[n : 2 * n]
 
 
-def sample_rim(outline: Outline) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Vertices along the outline, a wanted edge apart: (R,2) points, (R,) dense index of each, (R,) successor."""
+def sample_rim(outline: Outline, edge: float) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Vertices along the outline, at most ``edge`` apart: (R,2) points, (R,) dense index of each, (R,) successor."""
     points, dense, following = [], [], []
     count = 0
     for label in range(int(outline.curve.max()) + 1):
         members = np.flatnonzero(outline.curve == label)
-        load = np.concatenate([[0], np.cumsum(STEP / outline.spacing[members])])
+        load = np.concatenate([[0], np.cumsum(STEP / np.minimum(outline.spacing[members], edge))])
         number = max(round(load[-1]), 8)
         picked = np.unique(np.searchsorted(load, np.arange(number) * load[-1] / number).clip(0, len(members) - 1))
         points.append(outline.points[members[picked]])

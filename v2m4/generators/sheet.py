@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial import Delaunay
 
 from v2m4.errors import V2M4Error
 from v2m4.generators.outline import Outline, sample_rim
@@ -39,12 +39,8 @@ def triangulate(outline: Outline, slope: Floats, edge: float) -> Sheet:
     slope: (h,w) float32, so that the height over a point at signed distance d is sqrt(d * slope). edge: the longest
     edge wanted, in working pixels; edges are shorter near narrow parts, as the outline's spacing says.
     """
-    rim, dense, following = sample_rim(outline)
-    tree = cKDTree(outline.points)
-    rows, columns = np.nonzero(outline.distance > 0)
-    away, nearest = tree.query(np.stack([columns, rows], axis=1) + 0.5)
-    size = np.full(outline.distance.shape, edge, np.float32)
-    size[rows, columns] = np.minimum(outline.spacing[nearest] + 0.5 * away, edge)
+    rim, dense, following = sample_rim(outline, edge)
+    size = np.minimum(outline.size, np.float32(edge))
     inner = _scatter(outline.distance, size)
     rim, dense, following, faces = _conforming(outline, rim, dense, following, inner)
     points = np.concatenate([rim, inner])
@@ -52,6 +48,24 @@ def triangulate(outline: Outline, slope: Floats, edge: float) -> Sheet:
     points, faces, is_rim = _refine(points, faces, is_rim, outline.distance, slope, size)
     height = _heights(points, is_rim, outline.distance, slope)
     return Sheet(points, height, faces, is_rim)
+
+
+def edge_for(outline: Outline, slope: Floats, faces: int) -> float:
+    """The longest edge with which `triangulate` makes about ``faces`` triangles: surface over triangle area.
+
+    A triangle's area is taken as 0.37 of its longest edge's square, as measured on what `triangulate` makes.
+    """
+    height = np.sqrt(np.maximum(outline.distance, 0) * slope)
+    down, right = np.gradient(height)
+    inside = outline.distance > 0
+    area = np.sqrt(1 + down**2 + right**2)[inside]
+    size = outline.size[inside]
+    low, high = 1.0, 400.0
+    for _ in range(30):
+        edge = (low * high) ** 0.5
+        count = float((area / (0.37 * np.minimum(size, edge) ** 2)).sum())
+        low, high = (edge, high) if count > faces else (low, edge)
+    return edge
 
 
 def _conforming(
