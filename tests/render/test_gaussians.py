@@ -89,7 +89,7 @@ def test_background_shows_through_and_hidden_colours_do_not() -> None:
         torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]),
     )  # fmt: skip
     color, alpha = render_gaussians(wall, Camera.identity(), 16, background=torch.tensor([0.0, 0.0, 1.0]))
-    assert color[8, 8, 0] > 0.98 and color[8, 8, 1] < 2e-3
+    assert color[8, 8, 0] > 0.98 and color[8, 8, 1] < 0.02
     torch.testing.assert_close(color.sum(-1), torch.ones(16, 16), atol=2e-3, rtol=0)
     empty, alpha = render_gaussians(replace(wall, means=-wall.means), Camera.identity(), 16)
     assert float(alpha.abs().max()) == 0 and float(empty.abs().max()) == 0
@@ -111,7 +111,7 @@ def test_gradients_match_finite_differences() -> None:
 def test_opaque_tiles_are_cut_short_without_changing_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     gaussians = _some(600, seed=5, scale=0.1, opacity=0.99)
     short, _ = render_gaussians(gaussians, Camera.identity(), 24)
-    monkeypatch.setattr("v2m4.render.gaussians._needed", lambda table, lists, across: lists.count)
+    monkeypatch.setattr("v2m4.render.gaussians._needed", lambda table, lists, across: lists.length)
     monkeypatch.setattr("v2m4.render.gaussians._LANES", 1 << 18)
     whole, _ = render_gaussians(gaussians, Camera.identity(), 24)
     torch.testing.assert_close(short, whole, atol=1e-6, rtol=0)

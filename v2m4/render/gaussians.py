@@ -66,11 +66,11 @@ class Splats(NamedTuple):
 
 
 class TileLists(NamedTuple):
-    """gaussian (P,): the Gaussians of every tile from front to back, tile after tile; start (T,), count (T,)."""
+    """gaussian (P,): the Gaussians of every tile from front to back, tile after tile; start (T,), length (T,)."""
 
     gaussian: Tensor
     start: Tensor
-    count: Tensor
+    length: Tensor
 
 
 def render_gaussians(
@@ -280,16 +280,16 @@ def _alphas(
 @torch.no_grad()
 def _needed(table: Tensor, lists: TileLists, across: int) -> Tensor:
     """How many Gaussians (T,) of each tile have to be looked at before all its pixels are opaque."""
-    needed = torch.zeros_like(lists.count)
-    alive = (lists.count > 0).nonzero()[:, 0]
-    light = table.new_zeros(len(lists.count), TILE * TILE)
+    needed = torch.zeros_like(lists.length)
+    alive = (lists.length > 0).nonzero()[:, 0]
+    light = table.new_zeros(len(lists.length), TILE * TILE)
     at_most = max(1, _LANES // (_ROUND * TILE * TILE))
     while alive.numel():
         for tiles in alive.split(at_most):
-            count = (lists.count[tiles] - needed[tiles]).clamp_max(_ROUND)
+            count = (lists.length[tiles] - needed[tiles]).clamp_max(_ROUND)
             alpha, _, _ = _alphas(table, lists.gaussian, lists.start[tiles] + needed[tiles], count, tiles, across)
             light[tiles] += torch.log1p(-alpha).sum(1)
             needed[tiles] += count
         bright = (light[alive] >= torch.tensor(TRANSMITTANCE_MIN).log()).any(1)
-        alive = alive[bright & (needed[alive] < lists.count[alive])]
+        alive = alive[bright & (needed[alive] < lists.length[alive])]
     return needed

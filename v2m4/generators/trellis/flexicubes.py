@@ -42,7 +42,7 @@ class MeshResult(NamedTuple):
 class CaseRules(NamedTuple):
     """What a cube's signs (bit c set: corner c inside) imply.
 
-    group: (256,12) which dual vertex an edge belongs to, -1 where it is not crossed. vertices: (256,) how many there are.
+    group: (256,12) which dual vertex an edge belongs to, -1 where it is not crossed. vertices: (256,) their number.
     partner: (256,3) step to the cube that must agree on an ambiguous face, zero where there is none.
     """
 

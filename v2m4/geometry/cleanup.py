@@ -1,0 +1,221 @@
+"""From what an isosurface extraction leaves to a mesh that the other stages can use: fewer faces, no debris."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import fast_simplification
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from v2m4.errors import V2M4Error
+from v2m4.geometry.mesh import Mesh
+
+Points = NDArray[np.float64]
+Faces = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CleanupLimits:
+    """What counts as debris."""
+
+    floater_area: float = 0.01
+    """A connected piece with less than this share of the largest piece's area is removed."""
+    hole_edges: int = 100
+    """Holes with more edges than this stay open."""
+    hole_size: float = 0.1
+    """Holes wider than this share of the object's diagonal stay open."""
+
+
+def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Mesh:
+    """The same object with at most ``max_faces`` faces: welded, without floaters, cavities and small holes, simplified.
+
+    Vertex colours are carried over; a texture becomes vertex colours. Raises V2M4Error if nothing is left.
+    """
+    limits = limits or CleanupLimits()
+    if max_faces < 4:
+        raise V2M4Error(f"A mesh cannot have only {max_faces} faces; allow at least 4.")
+    vertices = mesh.vertices.detach().cpu().double().numpy()
+    faces = mesh.faces.detach().cpu().long().numpy()
+    if not np.isfinite(vertices).all():
+        raise V2M4Error("The mesh has vertices that are not finite numbers. Generate it again with another seed.")
+    colors = _vertex_colors(mesh)
+    vertices, faces, kept = weld(vertices, faces)
+    colors = None if colors is None else colors[kept]
+    faces = remove_cavities(vertices, remove_floaters(vertices, remove_bad_faces(faces), limits.floater_area))
+    if len(faces) == 0:
+        raise V2M4Error("The mesh has no surface left after clean-up. Generate it again with another seed.")
+    original, original_colors = vertices, colors
+    vertices, faces, _ = fill_holes(vertices, faces, limits.hole_edges, limits.hole_size)
+    vertices, faces = simplify(vertices, faces, max_faces)
+    vertices, faces = _used(vertices, faces)
+    if colors is not None and original_colors is not None:
+        colors = transfer(original, original_colors, vertices)
+    device = mesh.vertices.device
+    return Mesh(
+        torch.from_numpy(vertices).to(device, mesh.vertices.dtype),
+        torch.from_numpy(faces).to(device),
+        colors=None if colors is None else torch.from_numpy(colors).to(device, torch.float32),
+    )
+
+
+def weld(vertices: Points, faces: Faces) -> tuple[Points, Faces, NDArray[np.int64]]:
+    """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
+    unique, kept, inverse = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
+    return unique, inverse.reshape(-1)[faces], kept
+
+
+def remove_bad_faces(faces: Faces) -> Faces:
+    """Without faces that use a vertex twice, without repetitions, and without pairs of opposite faces."""
+    faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
+    if len(faces) == 0:
+        return faces
+    first = faces.argmin(1)
+    rolled = faces[np.arange(len(faces))[:, None], (first[:, None] + np.arange(3)) % 3]
+    sign = np.where(rolled[:, 1] < rolled[:, 2], 1, -1)
+    _, index, inverse = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    net = np.bincount(inverse, weights=sign)
+    wanted = (net[inverse] != 0) & (np.sign(net)[inverse] == sign)
+    first_wanted = np.full(len(index), len(faces))
+    np.minimum.at(first_wanted, inverse[wanted], np.flatnonzero(wanted))
+    return faces[np.sort(first_wanted[first_wanted < len(faces)])]
+
+
+def remove_floaters(vertices: Points, faces: Faces, share: float) -> Faces:
+    """Without connected pieces whose area is below ``share`` of the largest piece's."""
+    if len(faces) == 0:
+        return faces
+    piece = _pieces(len(vertices), faces)
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    return faces[(area >= share * area.max())[piece]]
+
+
+def remove_cavities(vertices: Points, faces: Faces) -> Faces:
+    """Without closed inner walls: pieces that face inwards and lie within the box of a piece that faces outwards."""
+    if len(faces) == 0:
+        return faces
+    piece = _pieces(len(vertices), faces)
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    volume = np.bincount(piece, weights=(a * np.cross(b, c)).sum(1))
+    edge = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    _, inverse, count = np.unique(edge, axis=0, return_inverse=True, return_counts=True)
+    open_edge = count[inverse.reshape(-1)] == 1
+    is_open = np.bincount(np.tile(piece, 3), weights=open_edge) > 0
+    low = np.full((len(volume), 3), np.inf)
+    high = np.full((len(volume), 3), -np.inf)
+    for i in range(3):
+        np.minimum.at(low, piece, vertices[faces[:, i]])
+        np.maximum.at(high, piece, vertices[faces[:, i]])
+    drop = np.zeros(len(volume), dtype=bool)
+    for wall in np.flatnonzero((volume < 0) & ~is_open):
+        around = (volume > -volume[wall]) & (low <= low[wall]).all(1) & (high >= high[wall]).all(1)
+        drop[wall] = around.any()
+    return faces[~drop[piece]]
+
+
+def fill_holes(vertices: Points, faces: Faces, max_edges: int, max_size: float) -> tuple[Points, Faces, int]:
+    """Close boundary loops of at most ``max_edges`` edges and ``max_size`` of the diagonal; also how many were closed.
+
+    A triangle is closed by a face, a longer loop by a fan about its centre.
+    """
+    diagonal = float(np.linalg.norm(np.ptp(vertices[np.unique(faces)], axis=0)))
+    centres: list[Points] = []
+    patches: list[Faces] = []
+    filled = 0
+    for loop in boundary_loops(faces):
+        corners = vertices[loop]
+        width = float(np.linalg.norm(np.ptp(corners, axis=0)))
+        if len(loop) > max_edges or width > max_size * diagonal:
+            continue
+        filled += 1
+        # The loop runs along the faces beside it, so the patch runs against it.
+        if len(loop) == 3:
+            patches.append(np.array([loop[::-1]]))
+            continue
+        centre = len(vertices) + len(centres)
+        centres.append(corners.mean(0))
+        following = np.roll(loop, -1)
+        patches.append(np.stack([following, loop, np.full(len(loop), centre)], axis=1))
+    if not filled:
+        return vertices, faces, 0
+    return np.concatenate([vertices, *(c[None] for c in centres)]), np.concatenate([faces, *patches]), filled
+
+
+def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
+    """Closed chains of edges that only one face has, in that face's direction; where chains touch, none is returned."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    _, inverse, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
+    open_edges = edges[count[inverse.reshape(-1)] == 1]
+    starts, number = np.unique(open_edges[:, 0], return_counts=True)
+    clear = set(starts[number == 1].tolist())
+    following = {a: b for a, b in open_edges.tolist() if a in clear}
+    loops = []
+    while following:
+        start, at = following.popitem()
+        chain = [start]
+        while at in following:
+            chain.append(at)
+            at = following.pop(at)
+        if at == start and len(chain) >= 3:
+            loops.append(np.array(chain))
+    return loops
+
+
+def simplify(vertices: Points, faces: Faces, max_faces: int) -> tuple[Points, Faces]:
+    """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997)."""
+    aggressiveness = 5.0
+    while len(faces) > max_faces:
+        before = len(faces)
+        points, triangles = fast_simplification.simplify(
+            vertices, faces.astype(np.int32), target_count=max_faces, agg=aggressiveness
+        )[:2]
+        vertices, faces = np.asarray(points, np.float64), remove_bad_faces(np.asarray(triangles, np.int64))
+        if len(faces) == before:
+            if aggressiveness >= 10:
+                break
+            aggressiveness = 10.0
+    return vertices, faces
+
+
+def transfer(source: Points, values: NDArray[np.float64], target: Points, neighbours: int = 4) -> NDArray[np.float64]:
+    """``values`` (N,C) at ``source`` (N,3), at ``target`` (M,3): mean of the nearest by inverse squared distance."""
+    distance, index = cKDTree(source).query(target, k=min(neighbours, len(source)))
+    distance, index = distance.reshape(len(target), -1), index.reshape(len(target), -1)
+    weight = 1 / np.maximum(distance, 1e-12) ** 2
+    weight /= weight.sum(1, keepdims=True)
+    mean: NDArray[np.float64] = (weight[..., None] * values[index]).sum(1)
+    return mean
+
+
+def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:
+    """(F,) connected piece of each face; faces that share a vertex are connected."""
+    a = np.concatenate([faces[:, 0], faces[:, 1]])
+    b = np.concatenate([faces[:, 1], faces[:, 2]])
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(vertices, vertices))
+    label = connected_components(graph, directed=False)[1]
+    return np.unique(label[faces[:, 0]], return_inverse=True)[1].reshape(-1)
+
+
+def _used(vertices: Points, faces: Faces) -> tuple[Points, Faces]:
+    used, inverse = np.unique(faces, return_inverse=True)
+    return vertices[used], inverse.reshape(faces.shape).astype(np.int64)
+
+
+def _vertex_colors(mesh: Mesh) -> NDArray[np.float64] | None:
+    """(V,3) colours; of a textured mesh, its texels nearest to the vertices."""
+    if mesh.colors is not None:
+        return mesh.colors.detach().cpu().double().numpy()
+    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
+        return None
+    rows, columns = mesh.texture.shape[:2]
+    uv = torch.zeros(len(mesh.vertices), 2, device=mesh.uv.device)
+    uv[mesh.faces.flatten()] = mesh.uv[mesh.uv_faces.flatten()]
+    x = (uv[:, 0] * columns).long().clamp(0, columns - 1)
+    y = (uv[:, 1] * rows).long().clamp(0, rows - 1)
+    return mesh.texture[y, x].detach().cpu().double().numpy()
