@@ -46,8 +46,8 @@ class Outline:
     """Closed curves with the object on their left (as seen with y up), and the distances they define.
 
     points: (N,2) dense samples. curve: (N,) index of the curve of each. spacing: (N,) the longest edge that the
-    object's narrowness allows there. distance: (h,w) float32, signed distance of the pixel centres to the outline, positive
-    inside. size: (h,w) float32, the longest edge allowed at the pixels inside.
+    object's narrowness allows there. distance: (h,w) float32, signed distance of the pixel centres to the outline,
+    positive inside. size: (h,w) float32, the longest edge allowed at the pixels inside.
     """
 
     points: NDArray[np.float64]
