@@ -69,7 +69,7 @@ def fetch(repo: str, filename: str, revision: str, plug: str) -> Path:
         ) from error
     except errors.HFValidationError as error:
         raise V2M4Error(
-            f"{plug}: {repo!r} is neither a folder on this machine nor a Hub repository of the form owner/name. Correct it."
+            f"{plug}: {repo!r} is neither a folder on this machine nor a Hub repository (owner/name). Correct it."
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:

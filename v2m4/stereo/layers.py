@@ -25,7 +25,7 @@ def grid_positions(height: int, width: int, device: torch.device | None = None) 
 
 
 def rotation_tables(positions: Tensor, head_dim: int, base: float) -> Rotation:
-    """Cosines and sines of 2D rotary positions, each (..., 1, T, head_dim), for `positions` (..., T, 2) = (row, column).
+    """Cosines and sines (..., 1, T, head_dim) of 2D rotary positions, for `positions` (..., T, 2) = (row, column).
 
     The first half of a head turns with the row, the second with the column; inside a half of D channels the
     frequencies are base^(-2k/D), and channel k is paired with channel k + D/2.

@@ -27,7 +27,7 @@ class Dpt(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
-        a, b, c, d = layer_dims
+        a, b, _, d = layer_dims
         to = [nn.Conv2d(width, dim, 1) for width, dim in zip(level_widths, layer_dims, strict=True)]
         self.act_postprocess = nn.ModuleList(
             [
@@ -49,10 +49,14 @@ class Dpt(nn.Module):
             nn.Conv2d(last_dim, 4, 1),
         )
 
+    def level_maps(self, levels: Sequence[Tensor], grid: tuple[int, int]) -> list[Tensor]:
+        """The tokens of the four levels as maps (B, layer_dims[k], h, w) at 4, 2, 1 and 1/2 times the patch grid."""
+        maps = [tokens.transpose(1, 2).unflatten(2, grid) for tokens in levels]
+        return [process(x) for process, x in zip(self.act_postprocess, maps, strict=True)]
+
     def pyramid(self, levels: Sequence[Tensor], grid: tuple[int, int]) -> list[Tensor]:
         """The four maps (B, feature_dim, h, w) that the fusion blocks read, finest (a quarter of the image) first."""
-        maps = [tokens.transpose(1, 2).unflatten(2, grid) for tokens in levels]
-        maps = [process(x) for process, x in zip(self.act_postprocess, maps, strict=True)]
+        maps = self.level_maps(levels, grid)
         return [self.scratch.get_submodule(f"layer{level}_rn")(x) for level, x in enumerate(maps, start=1)]
 
     def fuse(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
@@ -62,12 +66,12 @@ class Dpt(nn.Module):
             own = pyramid[level - 1]
             double = (2 * own.shape[2], 2 * own.shape[3])
             block = self.scratch.get_submodule(f"refinenet{level}")
-            if not results:
-                # On an odd grid twice the coarsest level is one row or column more than the next level has.
-                finer = pyramid[level - 2].shape
-                results.append(block(own, None, double)[:, :, : finer[2], : finer[3]])
+            if results:
+                # On an odd grid twice the coarsest level has one row or column more than the next level.
+                coarse = results[-1][:, :, : own.shape[2], : own.shape[3]]
+                results.append(block(coarse, own, double))
             else:
-                results.append(block(results[-1], own, double))
+                results.append(block(own, None, double))
         return results
 
     def forward(self, levels: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:

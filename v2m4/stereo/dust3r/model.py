@@ -52,22 +52,18 @@ class Dust3rConfig:
 
         Raises V2M4Error for members of the family whose head or activation is another one.
         """
-        if model.get("head_type", "dpt") != "dpt" or list(model.get("depth_mode", ["exp"]))[0] != "exp":
+        depth_mode, *_ = model.get("depth_mode", ("exp",))
+        if model.get("head_type", "dpt") != "dpt" or depth_mode != "exp":
             raise V2M4Error("dust3r: this checkpoint has another kind of head. Give one with a DPT head and exp depth.")
         position = str(model.get("pos_embed", "RoPE100"))
         mode, low, high = model.get("conf_mode", ("exp", 1, "inf"))
         if not position.startswith("RoPE") or mode != "exp":
-            raise V2M4Error("dust3r: this checkpoint has no rotary positions or another confidence. Give the official one.")
-        sizes = {
-            name: model[name]
-            for name in ("patch_size", "mlp_ratio", "enc_embed_dim", "enc_depth", "enc_num_heads", "dec_embed_dim")
-            + ("dec_depth", "dec_num_heads")
-            if name in model
-        }
-        widths = {name: head[name] for name in ("feature_dim", "last_dim") if name in head} if head else {}
-        lists = {name: tuple(head[name]) for name in ("layer_dims", "hooks") if name in head} if head else {}
-        confidence_range = (float(low), float(high))
-        return cls(rope_base=float(position[4:]), confidence_range=confidence_range, **sizes, **widths, **lists)
+            raise V2M4Error(
+                "dust3r: this checkpoint has no rotary positions or another confidence. Give the official one."
+            )
+        values = dict(model) | {name: tuple(v) if isinstance(v, list) else v for name, v in (head or {}).items()}
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        return cls(rope_base=float(position[4:]), confidence_range=(float(low), float(high)), **known)
 
 
 class Encoded(NamedTuple):

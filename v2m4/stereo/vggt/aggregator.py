@@ -98,8 +98,6 @@ class Aggregator(nn.Module):
         self.patch_embed = DinoEncoder(c)
         self.frame_blocks = self._blocks()
         self.global_blocks = self._blocks()
-        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
 
     def _blocks(self) -> nn.ModuleList:
         c = self.config
@@ -114,11 +112,14 @@ class Aggregator(nn.Module):
         return 1 + self.config.num_register_tokens
 
     def forward(self, images: Tensor, keep: Container[int]) -> dict[int, Tensor]:
-        """Tokens (B, S, P, 2*width) after the pairs of blocks named in `keep`: the frame block's beside the global's."""
+        """Tokens (B, S, P, 2*width) after the pairs of blocks in `keep`: the frame block's beside the global's."""
         b, s = images.shape[:2]
-        frames = (images.flatten(0, 1) - self.image_mean) / self.image_std
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+        frames = (images.flatten(0, 1) - mean) / std
         patches = self.patch_embed(frames)[1]
-        x = torch.cat([self._special(self.camera_token, b, s), self._special(self.register_token, b, s), patches], dim=1)
+        x = torch.cat(
+            [self._special(self.camera_token, b, s), self._special(self.register_token, b, s), patches], dim=1
+        )
         p = x.shape[1]
         rotation = self._rotation((images.shape[3], images.shape[4]), images.device)
         across = self._repeated(rotation, s)

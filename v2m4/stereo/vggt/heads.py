@@ -55,14 +55,17 @@ class PointHead(nn.Module):
         x = enlarge(x, size)
         return self.scratch.get_submodule("output_conv2")(self._placed(x, size))
 
+    def projected(self, tokens: Mapping[int, Tensor], first_patch: int, size: tuple[int, int]) -> list[Tensor]:
+        """The patch tokens of the four levels as maps (B*S, out_channels[k], rows, cols)."""
+        grid = (size[0] // self.patch_size, size[1] // self.patch_size)
+        patches = [self.norm(tokens[level][:, :, first_patch:].flatten(0, 1).float()) for level in self.levels_read]
+        maps = [x.transpose(1, 2).unflatten(2, grid) for x in patches]
+        return [project(x) for project, x in zip(self.projects, maps, strict=True)]
+
     def pyramid(self, tokens: Mapping[int, Tensor], first_patch: int, size: tuple[int, int]) -> list[Tensor]:
         """The four maps (B*S, features, h, w) that the fusion blocks read, finest first."""
-        grid = (size[0] // self.patch_size, size[1] // self.patch_size)
-        maps = []
-        for level, project, resize in zip(self.levels_read, self.projects, self.resize_layers, strict=True):
-            patches = self.norm(tokens[level][:, :, first_patch:].flatten(0, 1).float())
-            x = project(patches.transpose(1, 2).unflatten(2, grid))
-            maps.append(resize(self._placed(x, size)))
+        projected = self.projected(tokens, first_patch, size)
+        maps = [resize(self._placed(x, size)) for resize, x in zip(self.resize_layers, projected, strict=True)]
         return [self.scratch.get_submodule(f"layer{level}_rn")(x) for level, x in enumerate(maps, start=1)]
 
     def fuse(self, pyramid: Sequence[Tensor]) -> list[Tensor]:

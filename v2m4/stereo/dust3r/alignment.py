@@ -1,0 +1,231 @@
+"""Global alignment: the point maps of all pairs into one world, by descent on 3D distances.
+
+DUSt3R (arXiv 2312.14132), section 3.4. Unknown are, per image, depth per pixel, pose and focal length; per pair, a
+similarity that carries its two maps into the world. The loss is the confidence-weighted mean distance between an
+image's world points and those that each of its pairs gives it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from v2m4.stereo.dust3r.pairs import PairPredictions
+from v2m4.stereo.dust3r.registration import (
+    cosine_learning_rate,
+    fit_similarity,
+    pixel_grid,
+    pixels_centre,
+    signed_expm1,
+    signed_log1p,
+)
+from v2m4.stereo.dust3r.spanning_tree import TreeStart, start_from_tree
+from v2m4.stereo.rotations import quaternion_from_rotation, rotation_from_quaternion
+
+EAGER_STEPS = 3
+# The tree puts its first pair exactly where the world is. What is left of those distances is rounding, whose direction
+# must not pull: distances shorter than this pull in proportion to their length.
+ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """The authors' values. Learning rates are of Adam; `pair_scale` is the pairs' geometric mean scale."""
+
+    iterations: int = 300
+    learning_rate: float = 0.01
+    last_learning_rate: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.9)
+    pair_scale: float = 0.5
+    focal_unit: float = 20.0
+    confident: float = 3.0
+    pnp_iterations: int = 10
+
+
+@dataclass
+class Unknowns:
+    """What the descent changes. Poses are camera-to-world.
+
+    pair_poses: (E, 8) quaternion x, y, z, w, translation / scale as signed logarithm, log scale.
+    image_poses: (N, 7) quaternion, translation as signed logarithm. log_depth: (N, H*W). log_focal: (N, 1), in pixels,
+    times the settings' `focal_unit`.
+    """
+
+    pair_poses: Tensor
+    image_poses: Tensor
+    log_depth: Tensor
+    log_focal: Tensor
+
+    def tensors(self) -> list[Tensor]:
+        return [self.pair_poses, self.image_poses, self.log_depth, self.log_focal]
+
+
+@dataclass
+class Observations:
+    """What the pairs say of each image, grouped by image: S slots per image, those not filled having no weight.
+
+    points: (N, S, 3, H*W) in their pair's frame. weights: (N, S, H*W), log confidence over the number of pixels of
+    all pairs. pair: (N, S) which pair a slot belongs to.
+    """
+
+    points: Tensor
+    weights: Tensor
+    pair: Tensor
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, pairs: PairPredictions) -> Observations:
+        views = [(e, 0) for e in range(len(pairs.edges))] + [(e, 1) for e in range(len(pairs.edges))]
+        per_image: list[list[tuple[int, int]]] = [[] for _ in range(pairs.image_count)]
+        for e, view in views:
+            per_image[int(pairs.edges[e, view])].append((e, view))
+        slots, pixels = max(map(len, per_image)), pairs.size[0] * pairs.size[1]
+        points = pairs.points1.new_zeros(len(per_image), slots, 3, pixels)
+        weights = pairs.points1.new_zeros(len(per_image), slots, pixels)
+        pair = torch.zeros(len(per_image), slots, dtype=torch.long)
+        for image, seen in enumerate(per_image):
+            for slot, (e, view) in enumerate(seen):
+                own_points, confidence = (
+                    (pairs.points1[e], pairs.confidence1[e]) if view == 0 else (pairs.points2[e], pairs.confidence2[e])
+                )
+                points[image, slot] = own_points.reshape(-1, 3).T
+                weights[image, slot] = confidence.flatten().log() / (len(pairs.edges) * pixels)
+                pair[image, slot] = e
+        return cls(points, weights, pair.to(points.device), pairs.size)
+
+
+class _WeightedDistance(torch.autograd.Function):
+    """sum of weights * |world - (A points + b)| with its gradient, which is known as soon as the distance is.
+
+    world (N, 3, P), transforms (N, S, 3, 4), points (N, S, 3, P), weights (N, S, P). Differentiable in the first two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+        linear, shift = transforms[..., :3], transforms[..., 3:]
+        difference = world.unsqueeze(1) - shift - linear @ points
+        distance = torch.linalg.vector_norm(difference, dim=2)
+        loss = (weights * distance).sum()
+        pull = difference.mul_((weights / distance.clamp(min=ROUNDING)).unsqueeze(2))
+        # Long sums of a 3x3 product are cut into pieces, so that a GPU finds enough rows to work on.
+        pieces = math.gcd(points.shape[-1], 64)
+        cut_pull, cut_points = (x.unflatten(-1, (pieces, -1)).transpose(2, 3) for x in (pull, points))
+        turn = (cut_pull @ cut_points.transpose(-1, -2)).sum(2)
+        ctx.save_for_backward(pull.sum(1), -torch.cat([turn, pull.sum(-1, keepdim=True)], dim=-1))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None, None]:
+        world, transforms = ctx.saved_tensors
+        return gradients[0] * world, gradients[0] * transforms, None, None
+
+
+def pair_transforms(pair_poses: Tensor, pair_scale: float) -> Tensor:
+    """(E, 3, 4) from pair to world; scales are normalised to the geometric mean `pair_scale`."""
+    log_scale = pair_poses[:, 7]
+    scale = (log_scale - log_scale.mean() + math.log(pair_scale)).exp()
+    rotation = rotation_from_quaternion(pair_poses[:, :4])
+    shift = signed_expm1(pair_poses[:, 4:7])
+    return torch.cat([rotation, shift.unsqueeze(-1)], dim=-1) * scale[:, None, None]
+
+
+def cameras(unknowns: Unknowns) -> Tensor:
+    """(N, 3, 4) camera-to-world of the images."""
+    shift = signed_expm1(unknowns.image_poses[:, 4:7])
+    return torch.cat([rotation_from_quaternion(unknowns.image_poses[:, :4]), shift.unsqueeze(-1)], dim=-1)
+
+
+def focals(unknowns: Unknowns, settings: AlignmentSettings) -> Tensor:
+    """(N, 1) focal lengths in pixels."""
+    return (unknowns.log_focal / settings.focal_unit).exp()
+
+
+def world_points(unknowns: Unknowns, size: tuple[int, int], settings: AlignmentSettings) -> Tensor:
+    """(N, 3, H*W) the images' pixels in the world."""
+    device = unknowns.log_depth.device
+    rays = (pixel_grid(*size, device) - pixels_centre(*size, device)).T
+    depth = unknowns.log_depth.exp().unsqueeze(1)
+    in_camera = torch.cat([depth * rays / focals(unknowns, settings).unsqueeze(-1), depth], dim=1)
+    poses = cameras(unknowns)
+    return torch.baddbmm(poses[:, :, 3:], poses[:, :, :3], in_camera)
+
+
+def alignment_loss(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Tensor:
+    """Confidence-weighted mean distance between the images' points and what their pairs say; a number."""
+    transforms = pair_transforms(unknowns.pair_poses, settings.pair_scale)[seen.pair]
+    world = world_points(unknowns, seen.size, settings)
+    loss: Tensor = _WeightedDistance.apply(world, transforms, seen.points, seen.weights)
+    return loss
+
+
+def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentSettings) -> Unknowns:
+    """The parameters at which `start` stands, each pair fitted to the world by its first point map."""
+    first = pairs.edges[:, 0].to(start.points.device)
+    source, target = pairs.points1.flatten(1, 2), start.points.flatten(1, 2)
+    fits = [fit_similarity(source[e], target[i], pairs.confidence1[e].flatten()) for e, i in enumerate(first.tolist())]
+    scale, rotation, shift = (torch.stack(parts) for parts in zip(*fits, strict=True))
+    log_scale = scale.log()
+    pair_poses = torch.cat(
+        [quaternion_from_rotation(rotation), signed_log1p(shift / scale[:, None]), log_scale[:, None]], dim=1
+    )
+    shrink = (math.log(settings.pair_scale) - log_scale.mean()).exp()
+    positions = start.cameras[:, :3, 3] * shrink
+    turned = start.cameras[:, :3, :3]
+    # Depth is the coordinate along the third axis of the camera.
+    depth = ((target * shrink - positions[:, None]) * turned[:, None, :, 2]).sum(-1)
+    return Unknowns(
+        pair_poses=pair_poses,
+        image_poses=torch.cat([quaternion_from_rotation(turned), signed_log1p(positions)], dim=1),
+        log_depth=depth.log().nan_to_num(nan=0.0, neginf=0.0),
+        log_focal=settings.focal_unit * start.focals.log()[:, None],
+    )
+
+
+def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Iterator[Tensor]:
+    """Change `unknowns` in place, one Adam step per item; yields the loss before the step.
+
+    On a GPU the step is recorded once and replayed, since its kernels take less time than their launch.
+    """
+    parameters = [tensor.requires_grad_() for tensor in unknowns.tensors()]
+    on_gpu = seen.points.is_cuda
+    rate = torch.tensor(settings.learning_rate, device=seen.points.device)
+    optimiser = torch.optim.Adam(parameters, lr=rate, betas=settings.betas, fused=True, capturable=on_gpu)
+
+    def step() -> Tensor:
+        optimiser.zero_grad(set_to_none=False)
+        with torch.enable_grad():
+            loss = alignment_loss(unknowns, seen, settings)
+            loss.backward()
+        optimiser.step()
+        return loss.detach()
+
+    recorded: torch.cuda.CUDAGraph | None = None
+    recorded_loss = rate
+    for n in range(settings.iterations):
+        rate.fill_(cosine_learning_rate(n / settings.iterations, settings.learning_rate, settings.last_learning_rate))
+        if not on_gpu or n < EAGER_STEPS:
+            yield step()
+            continue
+        if recorded is None:
+            torch.cuda.synchronize()
+            recorded = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(recorded):
+                recorded_loss = step()
+        recorded.replay()
+        yield recorded_loss
+
+
+def align(pairs: PairPredictions, settings: AlignmentSettings = AlignmentSettings()) -> Tensor:
+    """World points (N, H, W, 3) of the images of `pairs`, all in one frame of arbitrary scale."""
+    start = start_from_tree(pairs, settings.confident, settings.pnp_iterations)
+    unknowns = unknowns_from(start, pairs, settings)
+    for _ in descend(unknowns, Observations.of(pairs), settings):
+        pass
+    with torch.no_grad():
+        points = world_points(unknowns, pairs.size, settings)
+    return points.transpose(1, 2).unflatten(1, pairs.size).contiguous()

@@ -1,0 +1,139 @@
+"""Closed-form pieces of global alignment: similarity between point clouds, focal length, camera from points, and the
+parametrisations that the optimiser works in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from v2m4.stereo.layers import grid_positions
+
+FOCAL_ROUNDS = 10
+FOCALS_TRIED = 21
+PNP_REPROJECTION_PIXELS = 5.0
+PNP_FEWEST_POINTS = 4
+
+
+class Similarity(NamedTuple):
+    """target = scale * rotation @ source + translation; shapes (...), (..., 3, 3), (..., 3)."""
+
+    scale: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+    def apply(self, points: Tensor) -> Tensor:
+        """Transformed `points` (..., 3) of one similarity without batch axes."""
+        return self.scale * points @ self.rotation.T + self.translation
+
+
+def fit_similarity(source: Tensor, target: Tensor, weights: Tensor) -> Similarity:
+    """The similarity that takes `source` (..., P, 3) to `target` (..., P, 3) with least weighted squares.
+
+    `weights` (..., P) are positive. Umeyama, "Least-squares estimation of transformation parameters", PAMI 1991.
+    """
+    w = (weights / weights.sum(-1, keepdim=True)).unsqueeze(-1)
+    source_mean, target_mean = (w * source).sum(-2, keepdim=True), (w * target).sum(-2, keepdim=True)
+    centred = source - source_mean
+    covariance = (w * (target - target_mean)).transpose(-1, -2) @ centred
+    variance = (w * centred.square()).sum((-1, -2))
+    # Decompositions of 3x3 matrices are done on the CPU, where they do not cost a round trip each.
+    u, d, vt = torch.linalg.svd(covariance.cpu().double())
+    flip = torch.ones_like(d)
+    flip[..., 2] = torch.linalg.det(u @ vt).sign()
+    rotation = (u * flip.unsqueeze(-2) @ vt).to(source)
+    scale = (d * flip).sum(-1).to(source) / variance
+    moved = (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
+    return Similarity(scale, rotation, target_mean.squeeze(-2) - scale.unsqueeze(-1) * moved)
+
+
+def signed_log1p(x: Tensor) -> Tensor:
+    """sign(x) log(1 + |x|): translations are stored so, which makes far cameras move as readily as near ones."""
+    return x.sign() * torch.log1p(x.abs())
+
+
+def signed_expm1(x: Tensor) -> Tensor:
+    """sign(x) (e^|x| - 1), the inverse of `signed_log1p`."""
+    return x.sign() * torch.expm1(x.abs())
+
+
+def cosine_learning_rate(progress: float, start: float, end: float) -> float:
+    """Learning rate at `progress` in [0, 1]: half a cosine wave from `start` down to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def pair_scores(confidence1: Tensor, confidence2: Tensor) -> Tensor:
+    """(E,) how much each of E pairs is to be trusted: product of the mean confidences (E, H, W) of its two views."""
+    return confidence1.flatten(1).mean(1) * confidence2.flatten(1).mean(1)
+
+
+def pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """(height * width, 2) float (column, row) of every pixel, whole numbers, row by row."""
+    return grid_positions(height, width, device).flip(-1).float()
+
+
+def estimate_focal(points: Tensor) -> Tensor:
+    """Focal length in pixels of the camera that sees point map (H, W, 3), principal point in the middle; a number.
+
+    Weiszfeld's algorithm: a least-squares start, then rounds re-weighted by the inverse distance of each pixel from
+    its projection, which minimise the sum of those distances.
+    """
+    height, width = points.shape[:2]
+    pixels = pixel_grid(height, width, points.device) - pixels_centre(height, width, points.device)
+    directions = (points[..., :2] / points[..., 2:]).flatten(0, 1).nan_to_num(posinf=0, neginf=0)
+    along, square = (directions * pixels).sum(-1), directions.square().sum(-1)
+    focal = along.mean() / square.mean()
+    for _ in range(FOCAL_ROUNDS):
+        weights = 1 / (pixels - focal * directions).norm(dim=-1).clamp(min=1e-8)
+        focal = (weights * along).mean() / (weights * square).mean()
+    return focal
+
+
+def pixels_centre(height: int, width: int, device: torch.device) -> Tensor:
+    """(2,) the middle of the image as (column, row)."""
+    return torch.tensor([width / 2, height / 2], device=device)
+
+
+def camera_from_points(
+    points: Tensor, mask: Tensor, focal: float | None, iterations: int
+) -> tuple[float, Tensor] | None:
+    """Focal length and camera-to-world (4, 4) of the camera that sees world points (H, W, 3) at their pixels.
+
+    Only pixels of `mask` (H, W) count; PnP with RANSAC of `iterations` draws. Without a `focal`, a range of them is
+    tried and the one with most inliers kept. None if no camera is found.
+    """
+    if int(mask.sum()) < PNP_FEWEST_POINTS:
+        return None
+    height, width = mask.shape
+    chosen = mask.flatten().cpu()
+    world = points.reshape(-1, 3).cpu()[chosen].numpy()
+    pixels = pixel_grid(height, width, torch.device("cpu"))[chosen].numpy()
+    side = max(height, width)
+    focals: Sequence[float] = [focal] if focal is not None else np.geomspace(side / 2, side * 3, FOCALS_TRIED).tolist()
+    most, best = 0, None
+    for candidate in focals:
+        camera = np.array([[candidate, 0, width / 2], [0, candidate, height / 2], [0, 0, 1]], dtype=np.float32)
+        found, rotation, translation, inliers = cv2.solvePnPRansac(
+            world,
+            pixels,
+            camera,
+            None,
+            iterationsCount=iterations,
+            reprojectionError=PNP_REPROJECTION_PIXELS,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+        if found and len(inliers) > most:
+            most, best = len(inliers), (candidate, rotation, translation)
+    if best is None:
+        return None
+    candidate, rotation, translation = best
+    turn = torch.from_numpy(cv2.Rodrigues(rotation)[0]).to(points)
+    pose = torch.eye(4).to(points)
+    pose[:3, :3] = turn.T
+    pose[:3, 3] = -turn.T @ torch.from_numpy(translation[:, 0]).to(points)
+    return candidate, pose
