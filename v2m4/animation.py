@@ -35,7 +35,9 @@ class Animation:
                 f"vertices must be (K, {len(self.mesh.vertices)}, 3) as the mesh's, not {tuple(self.vertices.shape)}"
             )
         if not len(self.vertices) or len(self.times) != len(self.vertices):
-            raise ValueError(f"{len(self.vertices)} poses need as many times, and there must be one; got {len(self.times)}")
+            raise ValueError(
+                f"{len(self.vertices)} poses need as many times, and there must be one; got {len(self.times)}"
+            )
         if any(b <= a for a, b in zip(self.times, self.times[1:], strict=False)):
             raise ValueError("the times of the poses must increase")
 

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
-COMPONENT_TYPES: dict[str, int] = {"int8": 5120, "uint8": 5121, "int16": 5122, "uint16": 5123, "uint32": 5125, "float32": 5126}
+COMPONENT_TYPES: dict[str, int] = {
+    "int8": 5120,
+    "uint8": 5121,
+    "int16": 5122,
+    "uint16": 5123,
+    "uint32": 5125,
+    "float32": 5126,
+}
 ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 _MAGIC, _JSON_CHUNK, _BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 

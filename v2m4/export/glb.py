@@ -228,7 +228,7 @@ def _appearance(document: GltfDocument, mesh: Mesh, corners: _Corners, settings:
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": _ROUGHNESS}
     attributes: dict[str, int] = {}
     if mesh.texture is not None and corners.uv is not None:
-        data, mime = _encode(mesh.texture, settings.texture_format)
+        data, mime = encode_texture(mesh.texture, settings.texture_format)
         document.json |= {
             "images": [{"name": "texture", "bufferView": document.view(data), "mimeType": mime}],
             "samplers": [
@@ -271,7 +271,8 @@ def is_closed(faces: Tensor) -> bool:
     return bool((count == 1).all() and np.array_equal(forward, backward))
 
 
-def _encode(texture: Tensor, texture_format: str) -> tuple[bytes, str]:
+def encode_texture(texture: Tensor, texture_format: str) -> tuple[bytes, str]:
+    """(H,W,3) in [0,1] as the bytes of a ``png`` or ``jpeg`` file, and its MIME type."""
     pixels = (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     stream = io.BytesIO()
     if texture_format == "jpeg":

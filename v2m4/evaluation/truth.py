@@ -1,0 +1,106 @@
+"""Sequences whose geometry is known: what a reconstruction is measured against."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from v2m4.errors import V2M4Error
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+
+_INT16_MAX = 32767
+
+
+@dataclass(frozen=True)
+class Truth:
+    """vertices: (T,V,3) of ``mesh`` at ``times`` (seconds), in a y-up world.
+
+    world_to_camera: (4,4) with OpenCV axes. intrinsics: (3,3) in pixels. size: (width, height) of the picture.
+    """
+
+    vertices: Tensor
+    times: NDArray[np.float64]
+    mesh: Mesh
+    world_to_camera: Tensor
+    intrinsics: NDArray[np.float64]
+    size: tuple[int, int]
+
+    @property
+    def camera(self) -> Camera:
+        """The camera over the picture padded to a square (centred), as the pipeline sees it."""
+        focal = float(self.intrinsics[0, 0]) / max(self.size)
+        return Camera(self.world_to_camera, float(np.degrees(2 * np.arctan(0.5 / focal))))
+
+    def in_camera_space(self) -> Tensor:
+        """(T,V,3) the vertices as the camera sees them."""
+        return self.camera.to_camera(self.vertices)
+
+
+def save_truth(path: Path, truth: Truth, jpeg_quality: int = 85) -> None:
+    """Write compactly: positions as 16-bit integers, the texture as JPEG."""
+    v = truth.vertices.double().numpy()
+    centre = (v.min((0, 1)) + v.max((0, 1))) / 2
+    scale = np.abs(v - centre).max() / _INT16_MAX
+    steps = np.round((v - centre) / scale).astype(np.int16)
+    mesh, texture = truth.mesh, np.zeros(0, np.uint8)
+    if mesh.texture is not None:
+        stream = io.BytesIO()
+        Image.fromarray((mesh.texture.clamp(0, 1) * 255).round().byte().numpy()).save(
+            stream, "JPEG", quality=jpeg_quality
+        )
+        texture = np.frombuffer(stream.getvalue(), np.uint8)
+    np.savez_compressed(
+        path,
+        first=steps[0],
+        steps=np.diff(steps.astype(np.int32), axis=0).astype(np.int16),
+        scale=scale,
+        centre=centre,
+        faces=mesh.faces.numpy().astype(np.uint16),
+        uv=np.zeros((0, 2), np.float16) if mesh.uv is None else np.round(mesh.uv.numpy() * 65535).astype(np.uint16),
+        uv_faces=np.zeros((0, 3), np.uint16) if mesh.uv_faces is None else mesh.uv_faces.numpy().astype(np.uint16),
+        texture=texture,
+        times=truth.times,
+        w2c=truth.world_to_camera.double().numpy(),
+        K=truth.intrinsics,
+        size=np.asarray(truth.size),
+    )
+
+
+def load_truth(path: Path) -> Truth:
+    """Read what `save_truth` wrote, or an NPZ with ``vertices`` (T,V,3), faces, times, w2c, K, size and maybe uv."""
+    try:
+        with np.load(path) as data:
+            return _from_arrays({k: data[k] for k in data.files})
+    except (OSError, ValueError, KeyError) as error:
+        raise V2M4Error(f"{path} is not a sequence with known geometry: {error}.") from error
+
+
+def _from_arrays(data: dict[str, NDArray]) -> Truth:
+    uv = uv_faces = texture = colors = None
+    faces = torch.from_numpy(data["faces"].astype(np.int64))
+    if "steps" in data:
+        steps = np.concatenate([data["first"][None].astype(np.int64), data["steps"]]).cumsum(0)
+        vertices = steps * float(data["scale"]) + data["centre"]
+        if len(data["uv"]):
+            uv = torch.from_numpy(data["uv"].astype(np.float32) / 65535)
+            uv_faces = torch.from_numpy(data["uv_faces"].astype(np.int64))
+        if len(data["texture"]):
+            with Image.open(io.BytesIO(data["texture"].tobytes())) as image:
+                texture = torch.from_numpy(np.asarray(image.convert("RGB"), np.float32) / 255)
+    else:
+        vertices = data["vertices"]
+        if "colors" in data:
+            colors = torch.from_numpy(data["colors"][:, :3].astype(np.float32) / 255)
+    poses = torch.from_numpy(np.asarray(vertices, np.float32))
+    mesh = Mesh(poses[0], faces, uv, uv_faces, texture, colors)
+    width, height = (int(n) for n in data["size"])
+    w2c = torch.from_numpy(data["w2c"]).float()
+    return Truth(poses, np.asarray(data["times"], np.float64), mesh, w2c, data["K"].astype(np.float64), (width, height))
