@@ -10,6 +10,7 @@ camera, reproduces the picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from v2m4.generators.sheet import Sheet, edge_for, triangulate
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
 
 COARSE = 2.5  # working pixels per cell of the grid on which the equations are solved
 TRUNK = 0.3  # half thickness beyond which the trunk is flattened, as a share of the object's shorter side
@@ -202,7 +203,7 @@ def _prevailing(colors: Floats, inside: Floats, away: Floats) -> Floats:
     count = min(PALETTE, len(samples))
     cv2.setRNGSeed(0)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1e-3)
-    _, label, _ = cv2.kmeans(samples, count, np.zeros(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    _, label, _ = cv2.kmeans(samples, count, np.zeros(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
     share = np.bincount(label[:, 0], minlength=count) / len(samples)
     near_rim = 0.05 + np.exp(-away[known] / (0.35 * max(float(away.max()), 1)))
     layers = np.zeros((count, *inside.shape, 4), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from v2m4.errors import V2M4Error
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
 
 WORKING_SIDE = (
     400  # the object's longer side in working pixels: fine enough for every limb a mesh of 10k faces can hold

@@ -8,6 +8,7 @@ in space, vertices relaxed along the surface (Botsch and Kobbelt 2004, restricte
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -19,7 +20,7 @@ from scipy.spatial import Delaunay
 from v2m4.errors import V2M4Error
 from v2m4.generators.outline import Outline, sample_rim
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)
