@@ -27,7 +27,7 @@ from v2m4.stereo.dust3r.model import AsymmetricCroCo3DStereo, Dust3rConfig, Enco
 from v2m4.stereo.dust3r.pairs import PairPredictions, complete_graph, predict_pairs
 from v2m4.stereo.dust3r.preprocess import network_image
 from v2m4.stereo.dust3r.spanning_tree import start_from_tree
-from v2m4.stereo.layers import rotate, rotation_tables
+from v2m4.transformer import grid_positions, rotate, rotation_tables
 from v2m4.weights import load_strictly
 
 Tensors = dict[str, Tensor]
@@ -70,8 +70,6 @@ def _pair(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure
 
 
 def _positions(encoded: Encoded) -> Tensor:
-    from v2m4.stereo.layers import grid_positions
-
     return grid_positions(*encoded.grid).expand(len(encoded.tokens), -1, -1)
 
 

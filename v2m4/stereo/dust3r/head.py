@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.stereo.layers import FusionBlock, enlarge
+from v2m4.stereo.dpt import FusionBlock, enlarge
 
 LEVELS = 4
 
