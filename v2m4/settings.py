@@ -133,8 +133,19 @@ class RefinementSettings:
     method: Literal["paper", "fast"] = "fast"
     start_t: float = 0.6
     iterations: int = 5
-    """Iterations per sampling step at first; one more for every five steps."""
+    """paper: iterations of the optimiser per sampling step at first."""
+    iterations_grow_every: int = 5
+    """paper: one iteration more after this many sampling steps; 0 for never."""
     lr: float = 0.1
+    """paper: step of the optimiser."""
+    fast_iterations: int = 4
+    """fast: iterations per sampling step, mesh and Gaussians in turn."""
+    fast_lr: float = 0.2
+    """fast: step of the optimiser."""
+    fast_image_size: int = 392
+    """fast: side of the renderings, in pixels."""
+    fast_tolerance: float = 0.005
+    """fast: a sampling step ends once two iterations improved the loss by a smaller share than this."""
     dreamsim_weight: float = 1.0
     lpips_weight: float = 1.0
     mse_weight: float = 1.0

@@ -463,6 +463,14 @@ def _prefixed(prefix: str, measure: Measure) -> Measure:
     return Measure(f"{prefix}.{measure.name}", measure.error, measure.tolerance)
 
 
+def _negative_optimisation(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
+    from tests.parity.negative_optimisation import run
+
+    with torch.enable_grad():
+        got = run(group(tensors, "in"), config_of(meta))
+    return compare(got, group(tensors, "out"), FEATURES)
+
+
 _RUNS: dict[str, Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]] = {
     "embeddings": _embeddings,
     "ss_flow": _ss_flow,
@@ -482,6 +490,7 @@ _RUNS: dict[str, Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]] = 
     "preprocess": _preprocess,
     "image_cond": _image_cond,
     "e2e_tiny": _e2e,
+    "v2m4_negopt": _negative_optimisation,
 }
 
 

@@ -1,0 +1,347 @@
+"""Section 4.2: the look of a keyframe's mesh, refined through the generator's negative embedding.
+
+While the latent is sampled a second time, from the same noise on the same voxels, the embedding that guidance steers
+away from (zeros at first) is optimised so that the object, rendered from the camera that was found, looks as the video
+frame does. Gradients run from both renderings, of the mesh and of the Gaussians, through the decoders, the clean
+estimate and the guided step.
+
+``paper`` does this as the appendix says. ``fast`` takes fewer and larger steps, decodes one of the two representations
+per iteration, renders smaller pictures, stops a step that no longer improves, and returns the first pass if that
+looked better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from v2m4.errors import V2M4Error
+from v2m4.events import Progress, Steps
+from v2m4.generators.trellis.flexicubes import MeshResult
+from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.perceptual import PERCEPTUALS, Perceptual
+from v2m4.registry import choose
+from v2m4.render.gaussians import Gaussians, render_gaussians
+from v2m4.render.images import render
+from v2m4.settings import RefinementSettings
+from v2m4.weights import memory_guard
+
+
+class LatentObject(Protocol):
+    """An object whose latent can be sampled again.
+
+    cond (K,T,C): tokens of its pictures. negative (1,T,C): where the embedding starts. noise (N,L): where the latent
+    starts. first (N,L): the first pass's de-normalised latent, if it is known. sampling: as in the first pass.
+    """
+
+    cond: Tensor
+    negative: Tensor
+    noise: Tensor
+    first: Tensor | None
+    sampling: SamplerSettings
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Inside, the networks are on their device and ready for gradients."""
+        ...
+
+    def velocity(self, x: Tensor, t: float, cond: Tensor) -> Tensor:
+        """Velocity (N,L) of the state ``x`` (N,L) at ``t`` in thousandths under tokens ``cond`` (1,T,C)."""
+        ...
+
+    def denormalise(self, x: Tensor) -> Tensor:
+        """State -> latent that the decoders take."""
+        ...
+
+    def decode_mesh(self, slat: Tensor) -> MeshResult:
+        """Latent -> mesh in the generator's pose, differentiable."""
+        ...
+
+    def decode_gaussians(self, slat: Tensor) -> Gaussians:
+        """Latent -> Gaussians in the same pose, differentiable."""
+        ...
+
+    def finish(self, slat: Tensor) -> Mesh:
+        """Latent -> the mesh that the pipeline goes on with."""
+        ...
+
+
+class Resumable(Protocol):
+    """A generator whose objects can be refined."""
+
+    def resume(self, extras: Mapping[str, Tensor], device: torch.device | str) -> LatentObject:
+        """Take up an object again; ``extras`` is what came with it in `Generated.extras`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work goes into the optimisation."""
+
+    first_iterations: int
+    """Iterations per sampling step at the beginning."""
+    grow_every: int
+    """One more iteration after this many sampling steps; 0 for never."""
+    lr: float
+    size: int
+    supersampling: int
+    alternate: bool = False
+    """Decode the mesh and the Gaussians in turn instead of both in every iteration."""
+    tolerance: float = 0.0
+    """End a sampling step's iterations once a round of them improved the loss by a smaller share than this."""
+    keep_better: bool = False
+    """Return the first pass's object if it is closer to the picture."""
+
+    def iterations(self, step: int) -> int:
+        """Iterations in sampling step ``step``, counted from 0."""
+        return self.first_iterations + (step // self.grow_every if self.grow_every else 0)
+
+
+def effort_of(settings: RefinementSettings) -> Effort:
+    """The work that ``settings`` ask for."""
+    if settings.method == "paper":
+        return Effort(
+            settings.iterations,
+            settings.iterations_grow_every,
+            settings.lr,
+            settings.image_size,
+            settings.supersampling,
+        )
+    return Effort(
+        settings.fast_iterations,
+        0,
+        settings.fast_lr,
+        min(settings.image_size, settings.fast_image_size),
+        min(settings.supersampling, 2),
+        alternate=True,
+        tolerance=settings.fast_tolerance,
+        keep_better=True,
+    )
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One step of the optimiser. ``loss`` is that before the step."""
+
+    step: int
+    index: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One step of the sampler: state after it, clean estimate (both (N,L)) and embedding (1,T,C)."""
+
+    step: int
+    iterations: int
+    x: Tensor
+    x0: Tensor
+    negative: Tensor
+
+
+class ScoreLatent(Protocol):
+    """How far the object of a de-normalised latent is from the picture; differentiable, (N,L) -> ()."""
+
+    def __call__(self, slat: Tensor, index: int) -> Tensor:
+        """``index``: number of the iteration within its sampling step."""
+        ...
+
+
+def refine_appearance(
+    generator: Resumable,
+    extras: Mapping[str, Tensor],
+    picture: NDArray[np.uint8],
+    camera: Camera,
+    settings: RefinementSettings,
+    *,
+    rng: torch.Generator | None = None,
+    keyframe: int | None = None,
+    device: torch.device | str = "cpu",
+    perceptuals: Mapping[str, Perceptual] | None = None,
+) -> Steps[Mesh]:
+    """The keyframe's mesh, in the generator's pose, looking more like ``picture`` (S,S,4) uint8 RGBA.
+
+    ``camera``: the one that shows the generator's mesh as the picture does. ``perceptuals``: the image distances by
+    name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn from ``rng``: the noise is that of
+    the first pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
+    """
+    effort = effort_of(settings)
+    if perceptuals is None:
+        perceptuals = load_perceptuals(settings, device)
+    with memory_guard("refinement"):
+        source = generator.resume(extras, device)
+        reference = reference_picture(picture, effort.size, device)
+        comparison = Comparison(reference, perceptuals, settings)
+        with source.at_work():
+            score = _scorer(source, camera, comparison, effort)
+            steps = optimise_negative(source, score, settings, effort)
+            total = source.sampling.steps
+            slat = source.noise
+            for event in steps:
+                done = event.step + (1 if isinstance(event, Sampled) else 1 - 0.7 ** (event.index + 1))
+                note = f"loss {event.loss:.3f}" if isinstance(event, Iteration) else ""
+                yield Progress("refinement", 0.95 * done / total, keyframe, note)
+                if isinstance(event, Sampled):
+                    slat = event.x
+            slat = source.denormalise(slat)
+            if effort.keep_better and source.first is not None:
+                slat = _closer(source, camera, comparison, effort, source.first, slat)
+            mesh = source.finish(slat)
+    yield Progress("refinement", 1.0, keyframe)
+    return mesh
+
+
+def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Perceptual]:
+    """The image distances that the settings give a weight to."""
+    weights = {"dreamsim": settings.dreamsim_weight, "lpips": settings.lpips_weight}
+    return {name: choose(PERCEPTUALS, name).create(device=device) for name, weight in weights.items() if weight}
+
+
+def reference_picture(picture: NDArray[np.uint8], size: int, device: torch.device | str) -> Tensor:
+    """(S,S,4) uint8 RGBA with straight alpha -> (size,size,3) float32 in [0,1] on black."""
+    rgba = torch.from_numpy(np.ascontiguousarray(picture)).to(device).float() / 255
+    premultiplied = (rgba[..., :3] * rgba[..., 3:]).permute(2, 0, 1)[None]
+    shrinks = size < picture.shape[0]
+    resized = functional.interpolate(premultiplied, (size, size), mode="bicubic", antialias=shrinks)
+    reference = resized[0].permute(1, 2, 0).clamp(0, 1)
+    # Bicubic ringing around the object would widen the mask by a rim of nearly black pixels.
+    reference = torch.where(reference.sum(-1, keepdim=True) > 1 / 255, reference, 0)
+    if not bool((reference > 0).any()):
+        raise V2M4Error("Refinement needs a picture of the object, but this keyframe is empty.")
+    return reference
+
+
+class Comparison:
+    """Distance of pictures to the reference inside its mask: weighted image distances plus mean squared error."""
+
+    def __init__(self, reference: Tensor, perceptuals: Mapping[str, Perceptual], settings: RefinementSettings) -> None:
+        """``reference``: (H,W,3) in [0,1] on black; wherever it is not black is the object."""
+        self.reference = reference
+        self.mask = (reference.sum(-1, keepdim=True) > 0).to(reference.dtype)
+        self.mse_weight = settings.mse_weight
+        weights = {"dreamsim": settings.dreamsim_weight, "lpips": settings.lpips_weight}
+        self.distances: list[tuple[float, Perceptual, Any]] = [
+            (weights[name], distance, distance.prepare(reference))
+            for name, distance in perceptuals.items()
+            if weights[name]
+        ]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N,H,W,3) -> (N,)."""
+        masked = images * self.mask
+        total = self.mse_weight * ((masked - self.reference) ** 2).mean((1, 2, 3))
+        for weight, distance, prepared in self.distances:
+            total = total + weight * distance(prepared, masked)
+        return total
+
+
+def _scorer(source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort) -> ScoreLatent:
+    def score(slat: Tensor, index: int) -> Tensor:
+        pictures = []
+        if not effort.alternate or index % 2 == 0:
+            pictures.append(mesh_picture(source.decode_mesh(slat), camera, effort))
+        if not effort.alternate or index % 2 == 1:
+            pictures.append(render_gaussians(source.decode_gaussians(slat), camera, effort.size)[0])
+        # In turn, each stands for both.
+        return comparison(torch.stack(pictures)).sum() * (2 / len(pictures))
+
+    return score
+
+
+def mesh_picture(mesh: MeshResult, camera: Camera, effort: Effort) -> Tensor:
+    """(size,size,3) the decoded colours on black; all black where there is no surface."""
+    if not mesh.success:
+        return mesh.vertices.new_zeros(effort.size, effort.size, 3)
+    textured = Mesh(mesh.vertices, mesh.faces, colors=mesh.attributes[:, :3])
+    images = render(textured, camera, effort.size, ("color",), supersample=effort.supersampling)
+    assert images.color is not None
+    return images.color[0]
+
+
+@torch.no_grad()
+def _closer(
+    source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort, first: Tensor, refined: Tensor
+) -> Tensor:
+    """Whichever latent's renderings are closer to the reference."""
+    score = _scorer(source, camera, comparison, replace(effort, alternate=False))
+    return first if float(score(first, 0)) < float(score(refined, 0)) else refined
+
+
+def optimise_negative(
+    source: LatentObject, score: ScoreLatent, settings: RefinementSettings, effort: Effort
+) -> Generator[Iteration | Sampled, None, None]:
+    """Sample the latent with guidance throughout, optimising the embedding in the steps that start at or below
+    ``settings.start_t``.
+
+    One optimiser (Adam, Kingma and Ba 2015) lasts for all steps. The conditional branch does not depend on the
+    embedding, so each sampling step evaluates it once. Losses are scaled by a power of two, which changes nothing but
+    keeps gradients through half-precision networks from vanishing.
+    """
+    sampling = replace(source.sampling, interval=(0.0, 1.0))
+    negative = source.negative.detach().float().clone().requires_grad_()
+    start = negative.detach().clone()
+    optimiser = torch.optim.Adam([negative], lr=effort.lr)
+    scale = 1024.0
+    x = source.noise
+    times = time_points(sampling.steps, sampling.rescale_t).tolist()
+    for step, (t, t_next) in enumerate(pairwise(times)):
+        chosen = step % len(source.cond)
+        with torch.no_grad():
+            towards = source.velocity(x, 1000 * t, source.cond[chosen : chosen + 1])
+        planned = effort.iterations(step) if t <= settings.start_t and sampling.is_guided(t) else 0
+        losses: list[float] = []
+        for index in range(planned):
+            v = _guided(source, x, t, towards, negative, sampling)
+            slat = source.denormalise(clean_estimate(x, v, t, sampling.sigma_min))
+            loss = score(slat, index) + settings.anchor_weight * functional.mse_loss(negative, start)
+            scale = _descend(optimiser, negative, loss, scale)
+            losses.append(float(loss.detach()))
+            yield Iteration(step, index, losses[-1])
+            if _has_settled(losses, effort):
+                break
+        with torch.no_grad():
+            v = _guided(source, x, t, towards, negative, sampling)
+            x0 = clean_estimate(x, v, t, sampling.sigma_min)
+            x = x - (t - t_next) * v
+        yield Sampled(step, len(losses), x, x0, negative.detach().clone())
+
+
+def _guided(
+    source: LatentObject, x: Tensor, t: float, towards: Tensor, negative: Tensor, sampling: SamplerSettings
+) -> Tensor:
+    if not sampling.is_guided(t):
+        return towards
+    away = source.velocity(x, 1000 * t, negative)
+    return (1 + sampling.guidance) * towards - sampling.guidance * away
+
+
+def _descend(optimiser: torch.optim.Optimizer, parameter: Tensor, loss: Tensor, scale: float) -> float:
+    """One step of the optimiser; returns the next loss scale. A gradient that overflowed makes no step."""
+    optimiser.zero_grad()
+    (loss * scale).backward()
+    if parameter.grad is None:
+        return scale
+    if not bool(parameter.grad.isfinite().all()):
+        return scale / 16
+    parameter.grad /= scale
+    optimiser.step()
+    return scale
+
+
+def _has_settled(losses: Sequence[float], effort: Effort) -> bool:
+    """Whether the last round (two iterations where representations alternate) hardly improved on the one before."""
+    n = 2 if effort.alternate else 1
+    if effort.tolerance <= 0 or len(losses) < 2 * n:
+        return False
+    before, now = sum(losses[-2 * n : -n]), sum(losses[-n:])
+    return before - now < effort.tolerance * before
