@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
@@ -125,18 +126,31 @@ def from_pretrained(
 
 def load_image_encoder(source: str = ENCODER_REPOSITORY, revision: str = ENCODER_REVISION) -> ImageEncoder:
     """DINOv2 ViT-L/14 with registers from the Hub or a folder, strictly, in float32."""
-    config = fetch(source, "config.json", revision, PLUG)
+    folder = fetch(source, "config.json", revision, PLUG).parent
     weights = fetch(source, "model.safetensors", revision, PLUG)
     try:
-        from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+        from transformers import Dinov2WithRegistersModel
     except ImportError as error:
         raise V2M4Error(
             "TRELLIS needs the package transformers for its image encoder: pip install transformers"
         ) from error
-    with torch.device("meta"):
-        backbone = Dinov2WithRegistersModel(Dinov2WithRegistersConfig.from_pretrained(config.parent))
-    backbone.to_empty(device="cpu")
-    load_strictly(backbone, read_state_dict(weights, PLUG), PLUG)
+    # The library renames parameters between versions and translates older checkpoints, so it does the loading itself.
+    try:
+        loaded: Any = Dinov2WithRegistersModel.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise V2M4Error(
+            f"TRELLIS: the image encoder {weights} cannot be read ({str(error).splitlines()[0][:200]}). "
+            f"Delete it and run again to download it anew."
+        ) from error
+    backbone, info = loaded
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *(str(k) for k in info["mismatched_keys"])]
+    if wrong:
+        raise V2M4Error(
+            f"TRELLIS: {weights} is not the image encoder that was expected; {len(wrong)} tensors differ "
+            f"({', '.join(sorted(wrong)[:4])}). Use {ENCODER_REPOSITORY}."
+        )
     return ImageEncoder(backbone)
 
 
