@@ -82,6 +82,39 @@ def fetch(repo: str, filename: str, revision: str, plug: str) -> Path:
         ) from error
 
 
+def torch_cache(filename: str) -> Path:
+    """Where `fetch_url` keeps `filename`: among the checkpoints of PyTorch's hub cache (TORCH_HOME)."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / filename
+
+
+def fetch_url(url: str, filename: str, plug: str, sha256_start: str | None = None) -> Path:
+    """Path of the file at `url`, downloaded once to PyTorch's hub cache under `filename`; never half a file.
+
+    For weights that are published outside the Hub. `sha256_start` are the first digits of the file's checksum.
+    Raises V2M4Error when the address cannot be reached, the checksum differs, or the disk is full.
+    """
+    path = torch_cache(filename)
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start, progress=False)
+    except RuntimeError as error:
+        raise V2M4Error(
+            f"{plug}: what {url} sent is damaged or not the expected file ({_first_line(error)}). Run again."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise V2M4Error(
+                f"{plug}: the disk is full, {filename} does not fit. Free space or point TORCH_HOME at a larger disk."
+            ) from error
+        raise V2M4Error(
+            f"{plug}: could not download {url} ({_first_line(error)}). Connect to the network and run again, "
+            f"put the file at {path} yourself, or choose a plug that needs no weights."
+        ) from error
+    return path
+
+
 def read_state_dict(path: Path | str, plug: str) -> dict[str, Tensor]:
     """Tensors of a checkpoint by name, on the CPU: `.safetensors`, or a PyTorch file (`.pt`, `.pth`, `.bin`).
 
