@@ -64,8 +64,8 @@ def cut_out(clip: Clip, folder: Path, settings: MattingSettings) -> Steps[Matte]
         yield Progress("matting", _PREPARE_SHARE + (1 - _PREPARE_SHARE) * (index + 1) / len(clip))
     if all(look.area < settings.min_area for look in looks):
         raise V2M4Error(
-            f"No object was found in {clip.name}: all {len(clip)} frames look like background ({method}). Choose another "
-            "--matting.method, lower --matting.min-area if the object is tiny, or give frames with transparency."
+            f"No object was found in {clip.name}: all {len(clip)} frames look like background ({method}). "
+            "Choose another --matting.method, lower --matting.min-area if the object is tiny, or give frames with transparency."
         )
     masked = replace(clip, folder=folder, has_alpha=True)
     masked.save()
@@ -103,8 +103,8 @@ def warnings(looks: list[_Look], min_area: float) -> tuple[str, ...]:
     empty = [i for i, look in enumerate(looks) if look.area < min_area]
     if empty:
         found.append(
-            f"No object was found in {_frames(empty)}. Nothing can be rebuilt from a frame without it: trim the clip, or "
-            "choose another matting method if the object is there."
+            f"No object was found in {_frames(empty)}. Nothing can be rebuilt from a frame without it: "
+            "trim the clip, or choose another matting method if the object is there."
         )
     full = [i for i, look in enumerate(looks) if len(look.sides) == 4]
     if full:
@@ -117,8 +117,8 @@ def warnings(looks: list[_Look], min_area: float) -> tuple[str, ...]:
     if cropped:
         sides = sorted(set().union(*(looks[i].sides for i in cropped)))
         found.append(
-            f"The object is cut off by the picture's border ({', '.join(sides)}) in {_frames(cropped)}. What lies outside "
-            "is not rebuilt, and the mesh ends flat there. A clip that shows the whole object gives a better one."
+            f"The object is cut off by the picture's border ({', '.join(sides)}) in {_frames(cropped)}. "
+            "What lies outside is not rebuilt, and the mesh ends flat there. A clip that shows the whole object gives a better one."
         )
     flicker = [i for i, look in enumerate(looks) if look.overlap < _FLICKER_OVERLAP and look.growth > _FLICKER_AREA]
     if flicker:

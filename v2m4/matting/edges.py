@@ -58,8 +58,6 @@ def soften(
         mixed = np.clip(((colour - back) * gap).sum(-1) / np.maximum(contrast, 1e-3), 0, 1)
         trust = contrast / (contrast + (8 * noise) ** 2)
         alpha = np.where(band, trust * mixed + (1 - trust) * alpha, solid).astype(np.float32)
-        # The binary decision stands: a mixture only moves the outline within its pixel.
-        alpha = np.where(inside, np.maximum(alpha, 0.5), np.minimum(alpha, 0.5)).astype(np.float32)
         alpha[alpha < 0.02] = 0
     safe = np.maximum(alpha, 0.2)[..., None]
     unmixed = (colour - (1 - alpha[..., None]) * back) / safe

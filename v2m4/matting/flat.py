@@ -18,7 +18,7 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.matting.cut import contour_weight, cut
 from v2m4.matting.edges import soften
-from v2m4.matting.frames import padded, picture, sample_indices
+from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.shapes import Mask, fill_speckles, keep_object
 from v2m4.settings import MattingSettings
 
@@ -117,7 +117,7 @@ class Flat:
         distance = (np.square(difference / tolerance)).sum(-1)
         evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
         mask = np.zeros(evidence.shape, bool)
-        view = _around(evidence < 0)
+        view = around(evidence < 0)
         if view is None:
             return mask
         weight = contour_weight(rgb[view], 1.5, max(10.0, 4 * float(self._spread[0])))
@@ -129,19 +129,6 @@ class Flat:
 def _difference(rgb: NDArray[np.uint8], surface: Surface) -> Field:
     """(H,W,3) luma and chroma differences from the background, in levels."""
     return cv2.transform(rgb.astype(np.float32) - surface.colours(*rgb.shape[:2]), _TO_LUMA_CHROMA)
-
-
-def _around(candidates: Mask) -> tuple[slice, slice] | None:
-    """The box of all candidates that are more than isolated specks, with a margin."""
-    solid = cv2.erode(candidates.astype(np.uint8), np.ones((2, 2), np.uint8))
-    rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
-    if not len(rows):
-        return None
-    margin = 8
-    return (
-        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
-        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
-    )
 
 
 def _basis(height: int, width: int) -> NDArray[np.float64]:

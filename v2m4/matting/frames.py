@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
+from v2m4.matting.shapes import Mask
 
 
 def picture(clip: Clip, index: int) -> NDArray[np.uint8]:
@@ -26,3 +28,16 @@ def padded(clip: Clip, rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     square = np.zeros((clip.side, clip.side, 4), np.uint8)
     square[top:bottom, left:right] = rgba
     return square
+
+
+def around(candidates: Mask) -> tuple[slice, slice] | None:
+    """The box of all candidates that are more than isolated specks, with a margin."""
+    solid = cv2.erode(candidates.astype(np.uint8), np.ones((2, 2), np.uint8))
+    rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
+    if not len(rows):
+        return None
+    margin = 8
+    return (
+        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
+    )
