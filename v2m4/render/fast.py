@@ -14,6 +14,7 @@ from torch.nn import functional
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, face_normals, vertex_normals
 from v2m4.render.images import PLAIN_GREY, Images, _background, _pick, _shrink, render
+from v2m4.render.raster import locate_numba
 from v2m4.render.threads import spread
 from v2m4.render.visibility import visible_triangles_numba
 
@@ -33,7 +34,7 @@ def render_fast(
 
     Silhouettes are as soft as ``supersample`` makes them. On other devices this is `render` itself. Memory: about 4
     bytes per sample and 12 more for each of color and normal, so thousands of views are better rendered in batches.
-    Barycentrics come back as zeros unless "position" is asked for.
+    Barycentrics are zeros if only the mask is asked for.
     """
     if mesh.vertices.device.type != "cpu":
         return render(
@@ -55,9 +56,11 @@ def render_fast(
     clip = (clip if clip.dim() == 3 else clip[None]).contiguous()
     side = size * supersample
     owner = visible_triangles_numba(clip, mesh.faces, side, side)
-    positions, owned = clip.numpy(), owner.numpy()
-    corners = _int32(mesh.faces)
     shape = (len(clip), side, side)
+    owned, corners = owner.numpy(), _int32(mesh.faces)
+    textured = mesh.texture is not None or mesh.colors is not None
+    within_faces = bool({"normal", "depth", "position"} & set(want)) or ("color" in want and textured)
+    located = locate_numba(clip, mesh.faces, owner) if within_faces else torch.zeros(*shape, 3)
 
     def rows(work: Callable[[int, int], None]) -> None:
         spread(lambda view0, view1, _row0, _row1: work(view0, view1), len(clip), 1)
@@ -66,16 +69,15 @@ def render_fast(
         table = attributes.detach().float().reshape(-1, *attributes.shape[-2:]).contiguous().numpy()
         if out is None:
             out = np.zeros((*shape, table.shape[-1]), np.float32)
-        rows(lambda v0, v1: interpolate_pixels(positions, corners, owned, table, faces, v0, v1, out))
+        rows(lambda v0, v1: interpolate_pixels(located.numpy(), owned, table, faces, v0, v1, out))
         return torch.from_numpy(out)
 
     color = normal = depth = position = mask = None
     if "mask" in want:
         mask = _shrink((owner >= 0).float()[..., None], supersample)[..., 0]
     if "color" in want:
-        color = _background(background, size, supersample, clip).float().expand(*shape, 3).contiguous()
-        if background is not None and isinstance(background, Tensor) and color.data_ptr() == background.data_ptr():
-            color = color.clone()
+        color = _background(background, size, supersample, clip).float().expand(*shape, 3)
+        color = color.clone(memory_format=torch.contiguous_format)
         if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
             uv = at_pixels(mesh.uv, _int32(mesh.uv_faces)).numpy()
             texture, picture = mesh.texture.detach().float().contiguous().numpy(), color.numpy()
@@ -96,8 +98,8 @@ def render_fast(
         depth = _pick(at_pixels(clip[..., 3:], corners)[..., 0], supersample)
     if "position" in want:
         position = _pick(at_pixels(mesh.vertices, corners), supersample)
-    triangle = _pick(owner, supersample)
-    return Images(mask, color, depth, normal, position, triangle, triangle.new_zeros(*triangle.shape, 2).float())
+    triangle = _pick(owner.long(), supersample)
+    return Images(mask, color, depth, normal, position, triangle, _pick(located[..., :2], supersample))
 
 
 def _int32(faces: Tensor) -> NDArray[np.int32]:

@@ -29,7 +29,8 @@ class Images:
     mask: (B,H,W) share of the pixel that is covered, in [0,1]. color: (B,H,W,3) in [0,1], over the background.
     normal: (B,H,W,3) world-space unit normals, zero outside (blended at silhouettes if antialiased).
     depth: (B,H,W) distance along the camera's axis, 0 outside. position: (B,H,W,3) world coordinates, 0 outside.
-    triangle: (B,H,W) int64 face at the pixel's centre, -1 outside. barycentrics: (B,H,W,2) of its corners 0 and 1.
+    triangle: (B,H,W) int64 face at the pixel's centre, -1 outside. barycentrics: (B,H,W,2) of its corners 0 and 1,
+    with gradients if any of color, depth, position or smooth normals was asked for.
     With supersampling, depth, position, triangle and barycentrics belong to one sample next to the pixel's centre.
     """
 
@@ -73,7 +74,10 @@ def render(
     clip = camera.clip(mesh.vertices)
     if clip.dim() == 2:
         clip = clip[None]
-    raster = rasterize(clip, mesh.faces, size * supersample, backend)
+    smooth = smooth_normals and "normal" in want
+    within_faces = smooth or bool({"color", "depth", "position"} & set(want))
+    # Masks and flat normals are constant over a face: their gradients come from the silhouettes alone.
+    raster = rasterize(clip if within_faces else clip.detach(), mesh.faces, size * supersample, backend)
     inside = (raster.triangle >= 0).to(clip.dtype)[..., None]
 
     layers: dict[str, Tensor] = {}
@@ -83,7 +87,7 @@ def render(
         behind = _background(background, size, supersample, clip)
         layers["color"] = behind + inside * (_colors(mesh, raster, clip, texture_filter) - behind)
     if "normal" in want:
-        layers["normal"] = _normals(mesh, raster, smooth_normals)
+        layers["normal"] = _normals(mesh, raster, smooth)
     names = list(layers)
     if layers and antialias:
         blended = blend_silhouettes(torch.cat(list(layers.values()), dim=-1), raster, clip, mesh.faces)

@@ -9,17 +9,24 @@ Each has a plain PyTorch twin which the tests compare it with (`visibility.visib
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would break hosts that fork GPU workers
 
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
+import numba
+import numpy as np
+from numpy.typing import NDArray
 
-_compile = {"nogil": True, "cache": True, "boundscheck": False}
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int32]
 
 
-@numba.njit("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])", **_compile)  # type: ignore[misc]
-def own_pixels(clip, faces, view0, view1, row0, row1, owner):  # type: ignore[no-untyped-def]
+def _compiled(signature: str) -> Any:
+    return numba.njit(signature, nogil=True, cache=True)
+
+
+@_compiled("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])")
+def own_pixels(clip: Floats, faces: Indices, view0: int, view1: int, row0: int, row1: int, owner: Indices) -> None:
     """Write into ``owner`` (B,H,W) the nearest face at each pixel centre, -1 where there is none.
 
     Homogeneous edge functions (Olano and Greer 1997): faces that cross the camera plane need no clipping, because a
@@ -81,37 +88,55 @@ def own_pixels(clip, faces, view0, view1, row0, row1, owner):  # type: ignore[no
                             owner[b, y, x] = f
 
 
-@numba.njit("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])", **_compile)  # type: ignore[misc]
-def interpolate_pixels(clip, faces, owner, attributes, attribute_faces, view0, view1, out):  # type: ignore[no-untyped-def]
-    """Perspective-correct attributes (1|B,N,C), indexed by ``attribute_faces``, at owned pixels of ``out`` (B,H,W,C)."""
+@_compiled("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
+def locate_pixels(clip: Floats, faces: Indices, owner: Indices, view0: int, view1: int, out: Floats) -> None:
+    """Write u, v (perspective-correct weights of corners 0 and 1) and z/w to owned pixels of ``out`` (B,H,W,3)."""
     height, width = owner.shape[1], owner.shape[2]
-    channels = attributes.shape[2]
     for b in range(view0, view1):
-        s = b if attributes.shape[0] > 1 else 0
         for y in range(height):
-            fy = np.float32((y + 0.5) * (2.0 / height) - 1.0)
+            fy = (y + 0.5) * (2.0 / height) - 1.0
             for x in range(width):
                 f = owner[b, y, x]
                 if f < 0:
                     continue
-                fx = np.float32((x + 0.5) * (2.0 / width) - 1.0)
+                fx = (x + 0.5) * (2.0 / width) - 1.0
                 i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-                x0, y0 = clip[b, i, 0] - fx * clip[b, i, 3], clip[b, i, 1] - fy * clip[b, i, 3]
-                x1, y1 = clip[b, j, 0] - fx * clip[b, j, 3], clip[b, j, 1] - fy * clip[b, j, 3]
-                x2, y2 = clip[b, k, 0] - fx * clip[b, k, 3], clip[b, k, 1] - fy * clip[b, k, 3]
+                w0, w1, w2 = clip[b, i, 3], clip[b, j, 3], clip[b, k, 3]
+                x0, y0 = clip[b, i, 0] - fx * w0, clip[b, i, 1] - fy * w0
+                x1, y1 = clip[b, j, 0] - fx * w1, clip[b, j, 1] - fy * w1
+                x2, y2 = clip[b, k, 0] - fx * w2, clip[b, k, 1] - fy * w2
                 u, v, t = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
                 total = u + v + t
                 if total == 0.0:
-                    u, v, t = np.float32(1 / 3), np.float32(1 / 3), np.float32(1 / 3)
-                else:
-                    u, v, t = u / total, v / total, t / total
-                i, j, k = attribute_faces[f, 0], attribute_faces[f, 1], attribute_faces[f, 2]
-                for c in range(channels):
-                    out[b, y, x, c] = u * attributes[s, i, c] + v * attributes[s, j, c] + t * attributes[s, k, c]
+                    continue
+                u, v, t = u / total, v / total, t / total
+                out[b, y, x, 0], out[b, y, x, 1] = u, v
+                w = u * w0 + v * w1 + t * w2
+                if w != 0.0:
+                    out[b, y, x, 2] = (u * clip[b, i, 2] + v * clip[b, j, 2] + t * clip[b, k, 2]) / w
 
 
-@numba.njit("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", **_compile)  # type: ignore[misc]
-def sample_pixels(texture, uv, owner, view0, view1, out):  # type: ignore[no-untyped-def]
+@_compiled("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])")
+def interpolate_pixels(
+    located: Floats, owner: Indices, attributes: Floats, faces: Indices, view0: int, view1: int, out: Floats
+) -> None:
+    """Write attributes (1|B,N,C), indexed by ``faces``, to owned pixels of ``out`` (B,H,W,C); located: (B,H,W,3)."""
+    channels = attributes.shape[2]
+    for b in range(view0, view1):
+        s = b if attributes.shape[0] > 1 else 0
+        for y in range(owner.shape[1]):
+            for x in range(owner.shape[2]):
+                f = owner[b, y, x]
+                if f >= 0:
+                    u, v = located[b, y, x, 0], located[b, y, x, 1]
+                    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                    for c in range(channels):
+                        p, q, r = attributes[s, i, c], attributes[s, j, c], attributes[s, k, c]
+                        out[b, y, x, c] = r + u * (p - r) + v * (q - r)
+
+
+@_compiled("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
+def sample_pixels(texture: Floats, uv: Floats, owner: Indices, view0: int, view1: int, out: Floats) -> None:
     """Bilinear colour of ``texture`` (h,w,C) at ``uv`` (B,H,W,2) for owned pixels; repeats beyond [0,1]."""
     rows, columns, channels = texture.shape
     for b in range(view0, view1):
@@ -128,3 +153,64 @@ def sample_pixels(texture, uv, owner, view0, view1, out):  # type: ignore[no-unt
                     upper = texture[j, i, c] + p * (texture[j, i1, c] - texture[j, i, c])
                     lower = texture[j1, i, c] + p * (texture[j1, i1, c] - texture[j1, i, c])
                     out[b, y, x, c] = upper + q * (lower - upper)
+
+
+@_compiled("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,i8[:,::1])")
+def find_outlines(
+    clip: Floats, faces: Indices, across: Indices, owner: Indices, depth: Floats, hops: int, out: NDArray[np.int64]
+) -> int:
+    """List the places of one view where `antialias` blends; `antialias.outlines_torch` says the same in PyTorch.
+
+    clip (V,4), faces and across (F,3), owner and depth (H,W). Writes rows of ``out`` (N,4): the nearer face's pixel,
+    its neighbour, and the two vertices of the outline's edge. Returns how many there are, which may be more than fit.
+    """
+    height, width = owner.shape
+    n = 0
+    for y in range(height):
+        for x in range(width):
+            for axis in range(2):
+                x1, y1 = x + (1 - axis), y + axis
+                if x1 >= width or y1 >= height or owner[y, x] == owner[y1, x1]:
+                    continue
+                first = owner[y1, x1] < 0 or (owner[y, x] >= 0 and depth[y, x] <= depth[y1, x1])
+                xa, ya, step = (x, y, 1.0) if first else (x1, y1, -1.0)
+                f, goal = owner[ya, xa], owner[y1, x1] if first else owner[y, x]
+                fx, fy = (xa + 0.5) * (2.0 / width) - 1.0, (ya + 0.5) * (2.0 / height) - 1.0
+                entered = -1
+                for _ in range(hops):
+                    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                    pw, qw, rw = np.float64(clip[i, 3]), np.float64(clip[j, 3]), np.float64(clip[k, 3])
+                    px, py = clip[i, 0] - fx * pw, clip[i, 1] - fy * pw
+                    qx, qy = clip[j, 0] - fx * qw, clip[j, 1] - fy * qw
+                    rx, ry = clip[k, 0] - fx * rw, clip[k, 1] - fy * rw
+                    best, edge, la, lb, lc = 1.0, -1, 0.0, 0.0, 0.0
+                    side = 1.0
+                    for e in range(3):
+                        a, b, c = py * qw - pw * qy, pw * qx - px * qw, px * qy - py * qx
+                        if e == 0:
+                            side = 1.0 if a * rx + b * ry + c * rw > 0.0 else -1.0
+                        here = c * side
+                        change = (a * (2.0 / width) if axis == 0 else b * (2.0 / height)) * step * side
+                        if e != entered and here >= 0.0 and change < 0.0 and here / -change < best:
+                            best, edge, la, lb, lc = here / -change, e, a, b, c
+                        px, py, pw, qx, qy, qw, rx, ry, rw = qx, qy, qw, rx, ry, rw, px, py, pw
+                    if edge < 0:
+                        break
+                    o = across[f, edge]
+                    if o >= 0:
+                        v = faces[o // 3, (o % 3 + 2) % 3]
+                        w = np.float64(clip[v, 3])
+                        if (la * (clip[v, 0] - fx * w) + lb * (clip[v, 1] - fy * w) + lc * w) * side < 0.0:
+                            f, entered = o // 3, o % 3
+                            if f == goal:
+                                break
+                            continue
+                    if (abs(la / width) >= abs(lb / height)) == (axis == 0):
+                        if n < out.shape[0]:
+                            out[n, 0] = ya * width + xa
+                            out[n, 1] = (y1 * width + x1) if first else (y * width + x)
+                            out[n, 2] = faces[f, edge]
+                            out[n, 3] = faces[f, (edge + 1) % 3]
+                        n += 1
+                    break
+    return n

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from v2m4.render.gather import gather_rows
+from v2m4.render.threads import spread
 from v2m4.render.visibility import Backend, choose_backend, visible_triangles_numba, visible_triangles_torch
 
 
@@ -36,7 +38,7 @@ def rasterize(clip: Tensor, faces: Tensor, size: int | tuple[int, int], backend:
 
     clip: (B,V,4) float32 homogeneous clip coordinates; x and y in [-w,w] span the image, row 0 has y = -w, and
     z outside [-w,w] is cut off. faces: (F,3) int64. size: the image's side, or (height, width), in pixels.
-    Barycentrics and depth carry gradients to ``clip``; the choice of the face does not (`antialias` adds that).
+    Barycentrics carry gradients to ``clip``; the choice of the face does not (`antialias` adds that), nor does depth.
     """
     height, width = (size, size) if isinstance(size, int) else size
     chosen = choose_backend(backend, clip.device)
@@ -50,20 +52,37 @@ def rasterize(clip: Tensor, faces: Tensor, size: int | tuple[int, int], backend:
 
 
 def locate(clip: Tensor, faces: Tensor, triangle: Tensor) -> Raster:
-    """Barycentrics and depth of pixels whose owners (B,H,W) are known, differentiable in ``clip`` (B,V,4)."""
+    """Barycentrics (differentiable in ``clip`` (B,V,4)) and depth of pixels whose owners (B,H,W) are known."""
+    if clip.device.type == "cpu" and not (clip.requires_grad and torch.is_grad_enabled()):
+        out = locate_numba(clip, faces, triangle)
+        return Raster(out[..., :2], triangle, out[..., 2])
     views, height, width = triangle.shape
     owned = (triangle.reshape(-1) >= 0).nonzero()[:, 0]
     view, fx, fy = pixel_centres(owned, height, width, clip.dtype)
-    corners = gather_rows(clip.reshape(-1, 4), view[:, None] * clip.shape[1] + faces[triangle.reshape(-1)[owned]])
-    x = corners[..., 0] - fx[:, None] * corners[..., 3]
-    y = corners[..., 1] - fy[:, None] * corners[..., 3]
-    areas = x.roll(-1, 1) * y.roll(-2, 1) - y.roll(-1, 1) * x.roll(-2, 1)
-    weights = areas / _away_from_zero(areas.sum(1, keepdim=True))
-    zw = (weights[..., None] * corners[..., 2:]).sum(1)
-    depth = zw[:, 0] / _away_from_zero(zw[:, 1])
-    out = torch.zeros(views * height * width, 3, dtype=clip.dtype, device=clip.device)
-    out = out.index_copy(0, owned, torch.cat([weights[:, :2], depth[:, None]], dim=1)).view(views, height, width, 3)
-    return Raster(out[..., :2], triangle, out[..., 2])
+    index = faces[triangle.reshape(-1)[owned]] + (view * clip.shape[1])[:, None]
+    a, b, c = (gather_rows(clip.reshape(-1, 4), index[:, i]) for i in range(3))
+    (ax, ay), (bx, by), (cx, cy) = ((p[:, 0] - fx * p[:, 3], p[:, 1] - fy * p[:, 3]) for p in (a, b, c))
+    u, v, t = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
+    total = _away_from_zero(u + v + t)
+    u, v = u / total, v / total
+    flat = torch.zeros(views * height * width, 2, dtype=clip.dtype, device=clip.device)
+    barycentrics = flat.index_copy(0, owned, torch.stack([u, v], dim=1))
+    with torch.no_grad():
+        z, w = (u * a[:, i] + v * b[:, i] + (1 - u - v) * c[:, i] for i in (2, 3))
+        depth = torch.zeros(views * height * width, dtype=clip.dtype, device=clip.device)
+        depth[owned] = z / _away_from_zero(w)
+    return Raster(barycentrics.view(views, height, width, 2), triangle, depth.view(views, height, width))
+
+
+def locate_numba(clip: Tensor, faces: Tensor, triangle: Tensor) -> Tensor:
+    """(B,H,W,3) barycentrics u, v and z/w of owned pixels, on the CPU and without gradients."""
+    from v2m4.render.kernels import locate_pixels
+
+    positions = clip.detach().to(torch.float32).contiguous().numpy()
+    corners, owner = (t.to(torch.int32).contiguous().numpy() for t in (faces, triangle))
+    out = np.zeros((*owner.shape, 3), np.float32)
+    spread(lambda v0, v1, _r0, _r1: locate_pixels(positions, corners, owner, v0, v1, out), len(owner), 1)
+    return torch.from_numpy(out)
 
 
 def pixel_centres(pixels: Tensor, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,11 +106,11 @@ def interpolate(attributes: Tensor, raster: Raster, faces: Tensor) -> Tensor:
     index = faces[raster.triangle.reshape(-1)[owned]]
     if attributes.dim() == 3 and len(attributes) > 1:
         index = index + (owned // (height * width))[:, None] * attributes.shape[1]
-    corners = gather_rows(attributes.reshape(-1, attributes.shape[-1]), index)
-    uv = raster.barycentrics.reshape(-1, 2)[owned]
-    values = corners[:, 2] + uv[:, :1] * (corners[:, 0] - corners[:, 2]) + uv[:, 1:] * (corners[:, 1] - corners[:, 2])
+    a, b, c = (gather_rows(attributes.reshape(-1, attributes.shape[-1]), index[:, i]) for i in range(3))
+    u, v = raster.barycentrics.reshape(-1, 2)[owned].split(1, dim=1)
+    values = c + u * (a - c) + v * (b - c)
     out = torch.zeros(views * height * width, attributes.shape[-1], dtype=values.dtype, device=values.device)
-    return out.index_copy(0, owned, values).view(views, height, width, -1)
+    return out.index_copy(0, owned, values).view(views, height, width, attributes.shape[-1])
 
 
 def _away_from_zero(x: Tensor) -> Tensor:

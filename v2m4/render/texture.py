@@ -28,7 +28,7 @@ def sample_texture(
     if mode == "bilinear":
         table = texture.reshape(-1, texture.shape[-1])
         size = torch.tensor([[texture.shape[1], texture.shape[0]]], device=uv.device)
-        return _bilinear(table, torch.zeros_like(flat[:, 0], dtype=torch.long), size, flat).view(*shape, -1)
+        return _bilinear(table, torch.zeros_like(flat[:, 0], dtype=torch.long), size, flat).view(*shape, texture.shape[-1])
     if uv_derivatives is None:
         raise V2M4Error("Mip-mapped texture lookups need the coordinates' derivatives; pass uv_derivatives.")
     levels = mip_levels(texture)
@@ -42,7 +42,7 @@ def sample_texture(
     share = (level - fine)[:, None]
     low = _bilinear(table, starts[fine], sizes[fine], flat)
     high = _bilinear(table, starts[coarse], sizes[coarse], flat)
-    return (low + share * (high - low)).view(*shape, -1)
+    return (low + share * (high - low)).view(*shape, texture.shape[-1])
 
 
 def mip_levels(texture: Tensor) -> list[Tensor]:

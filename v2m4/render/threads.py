@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+_ROWS_WORTH_SHARING = 256  # one smaller picture is done before a second thread has started
+
 
 def spread(work: Callable[[int, int, int, int], None], views: int, rows: int) -> None:
     """Call ``work(view0, view1, row0, row1)`` for ranges that together cover all views and rows, on all threads.
@@ -15,11 +17,11 @@ def spread(work: Callable[[int, int, int, int], None], views: int, rows: int) ->
     PyTorch's, so that one setting governs both.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or views * rows < 64:
+    parts = min(views, 4 * threads)
+    bands = threads if views < threads and rows >= _ROWS_WORTH_SHARING else 1
+    if threads == 1 or parts * bands <= 1:
         work(0, views, 0, rows)
         return
-    parts = min(views, 4 * threads)
-    bands = min(rows, threads) if views < threads else 1
     ranges = [
         (views * p // parts, views * (p + 1) // parts, rows * q // bands, rows * (q + 1) // bands)
         for p in range(parts)
