@@ -28,9 +28,7 @@ def hub_raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
 
 
-def test_fetch_asks_the_hub_for_exactly_the_pinned_revision(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
+def test_fetch_asks_the_hub_for_exactly_the_pinned_revision(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     asked = {}
 
     def download(repo: str, filename: str, revision: str) -> str:
@@ -42,9 +40,7 @@ def test_fetch_asks_the_hub_for_exactly_the_pinned_revision(
     assert asked == {"repo": "owner/model", "filename": "model.safetensors", "revision": REVISION}
 
 
-def test_fetch_takes_a_local_folder_without_touching_the_hub(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
+def test_fetch_takes_a_local_folder_without_touching_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     hub_raises(monkeypatch, AssertionError("the Hub was asked"))
     (tmp_path / "model.safetensors").write_bytes(b"x")
     assert fetch(str(tmp_path), "model.safetensors", REVISION, "vggt") == tmp_path / "model.safetensors"
@@ -70,9 +66,7 @@ def test_fetch_takes_a_local_folder_without_touching_the_hub(
         (errors.HFValidationError("bad name"), "neither a folder"),
     ],
 )
-def test_a_failed_download_names_the_plug_and_the_way_out(
-    monkeypatch, error: Exception, sentence: str
-) -> None:
+def test_a_failed_download_names_the_plug_and_the_way_out(monkeypatch, error: Exception, sentence: str) -> None:
     hub_raises(monkeypatch, error)
     with pytest.raises(V2M4Error, match=sentence):
         fetch("owner/model", "model.safetensors", REVISION, "vggt")

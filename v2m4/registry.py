@@ -20,7 +20,8 @@ class Plug:
     """One implementation of a port.
 
     ``target`` is ``"module:Class"``. ``weights`` are ``(repository, file, revision)`` triples on the Hugging Face
-    Hub, all of which are needed. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
+    Hub, all of which are needed; ``torch_files`` are names of checkpoints in PyTorch's hub cache, for weights that
+    are published elsewhere. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
     ``bring`` is the command or step that supplies what is missing.
     """
 
@@ -33,6 +34,7 @@ class Plug:
     preference: int = 0
     packages: tuple[str, ...] = ()
     weights: tuple[tuple[str, str, str], ...] = ()
+    torch_files: tuple[str, ...] = ()
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
@@ -42,7 +44,7 @@ class Plug:
         lacks = [f"package {p}" for p in self.packages if importlib.util.find_spec(p) is None]
         if self.needs_gpu and not _has_gpu():
             lacks.append("a CUDA GPU")
-        lacks += [f"weights {repo}" for repo in self._absent_weights()]
+        lacks += [f"weights {name}" for name in self._absent_weights() + self._absent_torch_files()]
         return lacks
 
     def _absent_weights(self) -> list[str]:
@@ -56,6 +58,13 @@ class Plug:
             if not isinstance(try_to_load_from_cache(repo, name, revision=revision), str)
         }
         return sorted(absent)
+
+    def _absent_torch_files(self) -> list[str]:
+        if not self.torch_files:
+            return []
+        from v2m4.weights import torch_cache
+
+        return [name for name in self.torch_files if not torch_cache(name).is_file()]
 
     def create(self, **options: Any) -> Any:
         """Import and build the plug."""

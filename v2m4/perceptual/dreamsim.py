@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.perceptual import PERCEPTUALS
 from v2m4.precision import Precision, choose_precision, computing, store_linears
 from v2m4.transformer import Block, quick_gelu
 from v2m4.weights import fetch_url, load_strictly, memory_guard, read_state_dict
@@ -29,9 +30,7 @@ from v2m4.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 ENSEMBLE_URL = (
     "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip"
 )
-ENSEMBLE_FILENAME = "dreamsim_ensemble_checkpoint_v0.2.0.zip"
 DINO_URL = "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth"
-DINO_FILENAME = "dino_vitbase16_pretrain.pth"
 CLIP_MEMBER = "clip_vitb16_pretrain.pth.tar"
 OPEN_CLIP_MEMBER = "open_clip_vitb16_pretrain.pth.tar"
 UPDATES_FOLDER = "ensemble_lora"
@@ -116,9 +115,6 @@ class DreamSim:
     """DreamSim between one reference and many pictures. Create from published weights, or around a `network`."""
 
     name = "dreamsim"
-    licence = "MIT (DreamSim, CLIP, OpenCLIP), Apache-2.0 (DINO)"
-    commercial = True
-    requires = "DreamSim's and DINO's checkpoints (1.6 GB) and, to be quick, a CUDA GPU"
 
     def __init__(
         self,
@@ -169,8 +165,9 @@ class DreamSim:
 def load_dreamsim() -> DreamSimNetwork:
     """The ensemble with the published weights, low-rank updates added in; V2M4Error says what failed."""
     plug = DreamSim.name
-    archive = fetch_url(ENSEMBLE_URL, ENSEMBLE_FILENAME, plug)
-    dino = read_state_dict(fetch_url(DINO_URL, DINO_FILENAME, plug), plug)
+    ensemble_file, dino_file = PERCEPTUALS[plug].torch_files
+    archive = fetch_url(ENSEMBLE_URL, ensemble_file, plug)
+    dino = read_state_dict(fetch_url(DINO_URL, dino_file, plug), plug)
     clip, open_clip, updates, scale = read_archive(archive)
     states = merge_updates([dino, clip, open_clip], updates, scale)
     network = DreamSimNetwork()

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.perceptual import PERCEPTUALS
 from v2m4.precision import Precision, choose_precision, computing
 from v2m4.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 
 VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-VGG_FILENAME = "vgg16-397923af.pth"
 VGG_SHA256_START = "397923af"
 CHANNELS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = (2, 2, 3, 3, 3)
@@ -93,9 +93,6 @@ class Lpips:
     """LPIPS-VGG between one reference and many pictures. Create from published weights, or around a `network`."""
 
     name = "lpips"
-    licence = "BSD-2-Clause (LPIPS), BSD-3-Clause (VGG-16 of torchvision)"
-    commercial = True
-    requires = "the package lpips, and the VGG-16 checkpoint of torchvision (0.5 GB)"
 
     def __init__(
         self,
@@ -158,7 +155,8 @@ def load_lpips() -> LpipsNetwork:
     """The network with the published weights; V2M4Error says what is missing."""
     network = LpipsNetwork()
     linear = read_state_dict(_package_weights(), Lpips.name)
-    vgg = read_state_dict(fetch_url(VGG_URL, VGG_FILENAME, Lpips.name, VGG_SHA256_START), Lpips.name)
+    (filename,) = PERCEPTUALS[Lpips.name].torch_files
+    vgg = read_state_dict(fetch_url(VGG_URL, filename, Lpips.name, VGG_SHA256_START), Lpips.name)
     load_strictly(network, network_state(vgg, linear), Lpips.name)
     return network
 

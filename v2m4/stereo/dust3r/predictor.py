@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from v2m4.precision import Precision, choose_precision, computing, store_linears
-from v2m4.stereo import PointMaps
+from v2m4.stereo import STEREOS, PointMaps
 from v2m4.stereo.dust3r.alignment import AlignmentSettings, align
 from v2m4.stereo.dust3r.model import (
     AsymmetricCroCo3DStereo,
@@ -19,10 +19,6 @@ from v2m4.stereo.dust3r.preprocess import PATCH, network_image
 from v2m4.stereo.frames import check_images, maps_to_images, pad_to_square
 from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
 
-REPOSITORY = "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt"
-REVISION = "61c57447d7b0adc8a1a30b2b0adec7a8935aa2a3"
-FILENAME = "model.safetensors"
-
 
 class Dust3r:
     """DUSt3R over all ordered pairs of the pictures, then global alignment.
@@ -32,9 +28,6 @@ class Dust3r:
     """
 
     name = "dust3r"
-    licence = "CC BY-NC-SA 4.0 (weights; non-commercial)"
-    commercial = False
-    requires = "the checkpoint naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt (2.3 GB) and, to be quick, a CUDA GPU"
 
     def __init__(
         self,
@@ -43,15 +36,14 @@ class Dust3r:
         precision: Precision = "auto",
         size: int = 512,
         alignment: AlignmentSettings | None = None,
-        repository: str = REPOSITORY,
-        revision: str = REVISION,
+        repository: str | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.precision = choose_precision(precision, self.device)
         self.size = max(PATCH, size // PATCH * PATCH)
         self.alignment = alignment or AlignmentSettings()
         with memory_guard(self.name):
-            network = load_dust3r(repository, revision) if model is None else model
+            network = load_dust3r(repository) if model is None else model
             store_linears(network, self.precision)
             self.model = network.eval().requires_grad_(False).to(self.device)
 
@@ -80,9 +72,13 @@ class Dust3r:
         return (14, 4) if self.device.type == "cuda" else (2, 1)
 
 
-def load_dust3r(repository: str = REPOSITORY, revision: str = REVISION) -> AsymmetricCroCo3DStereo:
-    """The network with the official weights, downloaded once; V2M4Error says what failed."""
-    path = fetch(repository, FILENAME, revision, Dust3r.name)
+def load_dust3r(repository: str | None = None) -> AsymmetricCroCo3DStereo:
+    """The network with the official weights, downloaded once, or with those in the folder or Hub `repository`.
+
+    Raises V2M4Error, which says what failed.
+    """
+    official, filename, revision = STEREOS[Dust3r.name].weights[0]
+    path = fetch(repository or official, filename, revision, Dust3r.name)
     with torch.device("meta"):
         model = AsymmetricCroCo3DStereo(Dust3rConfig())
     state_dict = with_second_decoder(read_state_dict(path, Dust3r.name))

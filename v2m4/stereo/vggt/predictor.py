@@ -7,18 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from v2m4.precision import Precision, choose_precision, computing, store_linears
-from v2m4.stereo import PointMaps
+from v2m4.stereo import STEREOS, PointMaps
 from v2m4.stereo.frames import check_images, maps_to_images, pad_to_square
 from v2m4.stereo.vggt.model import Vggt, VggtConfig, world_point_part
 from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
-
-REPOSITORY = "facebook/VGGT-1B"
-REVISION = "860abec7937da0a4c03c41d3c269c366e82abdf9"
-FILENAME = "model.safetensors"
-COMMERCIAL_REPOSITORY = "facebook/VGGT-1B-Commercial"
-# The repository is gated, so the hash of a commit cannot be read without having accepted its terms.
-COMMERCIAL_REVISION = "main"
-COMMERCIAL_FILENAME = "vggt_1B_commercial.pt"
 
 
 class VggtStereo:
@@ -28,10 +20,6 @@ class VggtStereo:
     """
 
     name = "vggt"
-    licence = "CC BY-NC 4.0 (weights; non-commercial)"
-    commercial = False
-    requires = "the checkpoint facebook/VGGT-1B (5 GB) and, to be quick, a CUDA GPU"
-    checkpoint = (REPOSITORY, REVISION, FILENAME)
 
     def __init__(
         self,
@@ -70,7 +58,7 @@ class VggtStereo:
         )
 
     def _load(self, repository: str | None) -> Vggt:
-        official, revision, filename = self.checkpoint
+        official, filename, revision = STEREOS[self.name].weights[0]
         path = fetch(repository or official, filename, revision, self.name)
         with torch.device("meta"):
             model = Vggt(VggtConfig())
@@ -83,10 +71,3 @@ class VggtCommercialStereo(VggtStereo):
     """The same network with the weights that Meta licenses for commercial use (access is asked for on the Hub)."""
 
     name = "vggt-commercial"
-    licence = "VGGT-1B-Commercial licence (commercial use allowed, military use excluded)"
-    commercial = True
-    requires = (
-        "the gated checkpoint facebook/VGGT-1B-Commercial (5 GB; accept its terms, then `hf auth login`) and, to be "
-        "quick, a CUDA GPU"
-    )
-    checkpoint = (COMMERCIAL_REPOSITORY, COMMERCIAL_REVISION, COMMERCIAL_FILENAME)
