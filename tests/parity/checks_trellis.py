@@ -26,7 +26,6 @@ from v2m4.generators.trellis import conditioning, sampler
 from v2m4.generators.trellis.builder import build_network
 from v2m4.generators.trellis.decoders import (
     SH_BAND_0,
-    Gaussians,
     SLatGaussianDecoder,
     SLatMeshDecoder,
     SparseTransformerBase,
@@ -44,6 +43,7 @@ from v2m4.generators.trellis.sparse import (
 )
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.render.gaussians import Gaussians
 
 Tensors = dict[str, Tensor]
 FORMAT = "trellis-parity-fixture-1"

@@ -30,8 +30,7 @@ from v2m4.generators.trellis.flexicubes import MeshResult
 from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
-from v2m4.perceptual import PERCEPTUALS, Perceptual
-from v2m4.registry import choose
+from v2m4.perceptual import Perceptual
 from v2m4.render.gaussians import Gaussians, render_gaussians
 from v2m4.render.images import render
 from v2m4.settings import RefinementSettings
@@ -202,9 +201,17 @@ def refine_appearance(
 
 
 def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Perceptual]:
-    """The image distances that the settings give a weight to."""
-    weights = {"dreamsim": settings.dreamsim_weight, "lpips": settings.lpips_weight}
-    return {name: choose(PERCEPTUALS, name).create(device=device) for name, weight in weights.items() if weight}
+    """The image distances that the settings give a weight to, with their published weights."""
+    found: dict[str, Perceptual] = {}
+    if settings.dreamsim_weight:
+        from v2m4.perceptual.dreamsim import DreamSim
+
+        found["dreamsim"] = DreamSim(device)
+    if settings.lpips_weight:
+        from v2m4.perceptual.lpips import Lpips
+
+        found["lpips"] = Lpips(device)
+    return found
 
 
 def reference_picture(picture: NDArray[np.uint8], size: int, device: torch.device | str) -> Tensor:

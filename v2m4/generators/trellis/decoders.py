@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -23,26 +22,12 @@ from v2m4.generators.trellis.layers import (
 from v2m4.generators.trellis.sparse import SparseConv3d, SparseGroupNorm, window_attention_of
 from v2m4.generators.trellis.structure import require_position_mode
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.render.gaussians import Gaussians
 
 MESH_CHANNELS = 8 + 8 * 3 + 21 + 8 * 6
 """Per fine voxel: 8 signed distances, 8 deformations, 21 FlexiCubes weights, 8 corner colours of 6 channels."""
 SH_BAND_0 = 0.28209479177387814
 """The constant spherical harmonic, 1 / (2 sqrt(pi))."""
-
-
-@dataclass(frozen=True)
-class Gaussians:
-    """G anisotropic Gaussians in the box [-0.5, 0.5]^3.
-
-    means (G, 3); scales (G, 3), standard deviations; rotations (G, 4), unit quaternions w, x, y, z; opacities (G,)
-    in (0, 1); colors (G, 3), clamped below at 0 by renderers; all float32.
-    """
-
-    means: Tensor
-    scales: Tensor
-    rotations: Tensor
-    opacities: Tensor
-    colors: Tensor
 
 
 class SparseTransformerBase(nn.Module):

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from v2m4.generators.trellis.conditioning import ImageEncoder
-from v2m4.generators.trellis.decoders import Gaussians, SLatGaussianDecoder, SLatMeshDecoder
+from v2m4.generators.trellis.decoders import SLatGaussianDecoder, SLatMeshDecoder
 from v2m4.generators.trellis.flexicubes import MeshResult, extract
 from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings, Step, VelocityModel, sample
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.render.gaussians import Gaussians
 
 SLAT_MEAN = (
     -2.1687545776367188,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,14 @@ from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.trellis.builder import ENCODER_REPOSITORY, PLUG, REPOSITORY, from_pretrained
 from v2m4.generators.trellis.conditioning import encoder_input, negative_condition, object_image
-from v2m4.generators.trellis.decoders import Gaussians
 from v2m4.generators.trellis.flexicubes import MeshResult
 from v2m4.generators.trellis.model import TrellisModel
-from v2m4.generators.trellis.sampler import MultiImage
+from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings
+from v2m4.generators.trellis.second_pass import SecondPass, pack
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
+from v2m4.render.gaussians import Gaussians
 from v2m4.settings import GeneratorSettings
 from v2m4.weights import memory_guard
 
@@ -46,7 +48,7 @@ class Trellis:
     """TRELLIS image-large (Xiang et al., arXiv 2412.01506).
 
     Weights are loaded at the first call for a device and kept. Fulfils the `Generator` protocol; `Generated.extras`
-    holds the `TrellisSample` under "trellis".
+    holds what `resume` needs, as tensors.
     """
 
     def __init__(
@@ -93,7 +95,12 @@ class Trellis:
         Raises V2M4Error if the picture is empty, the structure comes out empty, or memory is too small.
         """
         sample = self.generate([reference], rng, device)
-        return Generated(mesh=as_mesh(sample.mesh), extras={PLUG: sample})
+        return Generated(mesh=clean(as_mesh(sample.mesh), self.settings.max_faces), extras=pack(sample))
+
+    def resume(self, extras: Mapping[str, Tensor], device: torch.device | str | None = None) -> SecondPass:
+        """Take up again, for refinement, the object that came with these `Generated.extras`."""
+        model = self.model(device)
+        return SecondPass(model, extras, self._sampling(model.latent_sampling), self.settings.max_faces)
 
     @torch.no_grad()
     def generate(
@@ -110,9 +117,8 @@ class Trellis:
         if not images:
             raise V2M4Error("TRELLIS needs at least one picture of the object.")
         model = self.model(device)
-        steps, guidance = self.settings.trellis_steps, self.settings.trellis_guidance
-        structure_sampling = replace(model.structure_sampling, steps=steps, guidance=guidance)
-        latent_sampling = replace(model.latent_sampling, steps=steps, guidance=guidance)
+        structure_sampling = self._sampling(model.structure_sampling)
+        latent_sampling = self._sampling(model.latent_sampling)
         with memory_guard(PLUG):
             cond = self.encode(model, images)
             negative = negative_condition(cond)
@@ -126,6 +132,9 @@ class Trellis:
         if not mesh.success:
             raise V2M4Error("TRELLIS made an object without a surface. Try another seed or another generator.")
         return TrellisSample(model, cond, negative, voxels, noise, slat, mesh, gaussians)
+
+    def _sampling(self, of_the_model: SamplerSettings) -> SamplerSettings:
+        return replace(of_the_model, steps=self.settings.trellis_steps, guidance=self.settings.trellis_guidance)
 
     @staticmethod
     def encode(model: TrellisModel, images: Sequence[NDArray[np.uint8]]) -> Tensor:

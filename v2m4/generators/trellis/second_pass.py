@@ -79,7 +79,7 @@ class SecondPass:
 
     def decode_gaussians(self, slat: Tensor) -> Gaussians:
         """Latent (N,8) -> Gaussians, differentiable."""
-        return Gaussians(**vars(self.model.decode_gaussians(slat, self.voxels)[0]))
+        return self.model.decode_gaussians(slat, self.voxels)[0]
 
     @torch.no_grad()
     def finish(self, slat: Tensor) -> Mesh:
