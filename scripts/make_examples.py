@@ -21,7 +21,7 @@ from torch import Tensor
 from scripts.creatures.backdrop import reef
 from scripts.creatures.sculpt import Sculpture, paint_texture, pose, rgb, sculpt
 from v2m4.evaluation.truth import Truth, save_truth
-from v2m4.export.video import write_video
+from v2m4.export.video import VideoWriter
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics
 from v2m4.geometry.mesh import Mesh
 from v2m4.render import render_fast
@@ -112,7 +112,9 @@ def make(name: str, folder: Path) -> None:
         backdrop = np.broadcast_to(rgb(creature.BACKDROP).astype(np.float32), (height, width, 3))
     camera = camera_of(creature)
     pictures = list(frames_of(mesh, poses, camera, creature.SIZE, backdrop))
-    write_video(folder / f"{name}.mp4", pictures, times.tolist(), creature.FRAMES / creature.FPS, crf=16)
+    with VideoWriter(folder / f"{name}.mp4", times.tolist(), creature.FRAMES / creature.FPS, crf=16) as video:
+        for picture in pictures:
+            video.add(picture)
     Image.fromarray(pictures[creature.FRAMES // 4]).save(folder / f"{name}.jpg", quality=88)
 
     axes = torch.eye(4)

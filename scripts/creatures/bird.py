@@ -6,7 +6,7 @@ import numpy as np
 
 from scripts.creatures.sculpt import Array, Bone, Move, Part, blend, edge, ellipsoid, limb, rgb, turn
 
-FRAMES, FPS, FACES = 32, 20, 5200
+FRAMES, FPS, FACES = 32, 24, 5200
 SIZE = (512, 512)
 BACKDROP = "e9d8f2"
 VIEW = {"yaw": 18.0, "pitch": 9.0, "distance": 2.15, "target": (0.0, 0.0, 0.6)}
@@ -71,15 +71,15 @@ def paint(p: Array, n: Array) -> Array:
 
 
 def moves(time: float) -> dict[str, Move]:
-    """The bird at ``time`` in [0,1) of the clip: two hops."""
-    phase = (2 * time) % 1.0
+    """The bird at ``time`` in [0,1) of the clip: one hop."""
+    phase = time % 1.0
     air = np.clip((phase - 0.18) / 0.64, 0, 1)
     height = 0.24 * 4 * air * (1 - air)
     crouch = np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.13) ** 2))
     stretch = 1 - 0.17 * crouch + 0.06 * np.sin(np.pi * air) * (1 if 0 < air < 1 else 0)
     side = np.sin(2 * np.pi * time)
     wide = 1 / np.sqrt(stretch)
-    flap = 12 + 62 * np.sin(np.pi * air) ** 2 * (0.65 + 0.35 * np.cos(6 * np.pi * air))
+    flap = 12 + 62 * np.sin(np.pi * air) ** 2 * (0.7 + 0.3 * np.cos(4 * np.pi * air))
     feet = 30 * np.sin(np.pi * air)
     return {
         "body": Move(turn("z", 8 * side) @ turn("y", 6 * side), (wide, wide, stretch), (0.05 * side, 0, height)),

@@ -8,8 +8,8 @@ from scripts.creatures.sculpt import Array, Bone, Move, Part, blend, edge, ellip
 
 FRAMES, FPS, FACES = 32, 24, 6000
 SIZE = (640, 360)
-BACKDROP = "f9d9bf"
-VIEW = {"yaw": 20.0, "pitch": 8.0, "distance": 3.5, "target": (0.1, 0.0, 0.47)}
+BACKDROP = "b5d8ef"
+VIEW = {"yaw": 20.0, "pitch": 8.0, "distance": 3.3, "target": (0.1, 0.0, 0.47)}
 
 _NECK = [(-0.26, 0, 0.5), (-0.36, 0, 0.6), (-0.43, 0, 0.71), (-0.47, 0, 0.82)]
 _NECK_RADII = [0.14, 0.108, 0.092, 0.085]
@@ -26,6 +26,25 @@ BONES = {
     **{f"thigh.{k}": Bone((x, y, 0.34), "body") for k, (x, y, _) in _LEGS.items()},
     **{f"shin.{k}": Bone((x, y, 0.18), f"thigh.{k}") for k, (x, y, _) in _LEGS.items()},
 }
+_SPOTS = [
+    (-0.41, 0.79),
+    (-0.36, 0.63),
+    (-0.27, 0.55),
+    (-0.24, 0.42),
+    (-0.16, 0.58),
+    (-0.09, 0.48),
+    (-0.02, 0.58),
+    (0.04, 0.41),
+    (0.11, 0.55),
+    (0.17, 0.45),
+    (0.24, 0.54),
+    (0.27, 0.36),
+    (0.36, 0.45),
+    (0.44, 0.37),
+    (0.54, 0.39),
+    (0.64, 0.33),
+    (0.75, 0.36),
+]
 
 
 def parts() -> list[Part]:
@@ -67,15 +86,17 @@ def paint(p: Array, n: Array) -> Array:
     x, y, z = p.T
     colour = np.tile(rgb("63b96a"), (len(p), 1))
     colour = blend(colour, rgb("3f9d63"), np.clip((z - 0.42) * 1.6, 0, 0.55))
-    rng = np.random.default_rng(5)
-    for _ in range(46):
-        cx, cz, r = rng.uniform(-0.5, 0.85), rng.uniform(0.3, 0.86), rng.uniform(0.02, 0.052)
-        side = rng.choice([-1, 1])
-        wobble = 1 + 0.1 * np.sin(3 * np.arctan2(z - cz, x - cx) + rng.uniform(0, 6))
-        colour = blend(colour, rgb("6a4fb3"), edge(np.hypot(x - cx, z - cz) / wobble, r) * edge(-side * y, 0.0) * 0.92)
+    rng = np.random.default_rng(8)
+    for cx, cz in _SPOTS:
+        for side in (-1, 1):
+            r, lobes = rng.uniform(0.024, 0.05), rng.uniform(0, 6)
+            at_x, at_z = cx + rng.normal(0, 0.012), cz + rng.normal(0, 0.012)
+            wobble = 1 + 0.1 * np.sin(3 * np.arctan2(z - at_z, x - at_x) + lobes)
+            spot = edge(np.hypot(x - at_x, z - at_z) / wobble, r)
+            colour = blend(colour, rgb("6a4fb3"), 0.92 * spot * edge(-side * y, 0.0))
     under = np.where(x < -0.28, n[:, 0] * -0.75 - n[:, 2] * 0.65, -n[:, 2])
     belly = edge(-under, -0.62, 0.05) * edge(-z, -0.14, 0.02)
-    colour = blend(colour, rgb("fbe9a9"), belly)
+    colour = blend(colour, rgb("f6dd84"), belly)
     for _, cx, cz, size in _plates():
         d = np.hypot((x - cx) / (0.055 * size), (z - cz) / (0.085 * size))
         slim = edge(np.abs(y), 0.032, 0.004)
@@ -86,7 +107,7 @@ def paint(p: Array, n: Array) -> Array:
     for lx, ly, _ in _LEGS.values():
         for k in (-1, 0, 1):
             toe = np.linalg.norm(p - np.array([lx - 0.102 + 0.012 * abs(k), ly + 0.045 * k, 0.032]), axis=1)
-            colour = blend(colour, rgb("fff3d6"), edge(toe, 0.027, 0.004))
+            colour = blend(colour, rgb("ffa94d"), edge(toe, 0.027, 0.004))
     cheek = np.linalg.norm(
         p - np.stack([np.full_like(x, -0.56), np.sign(y) * 0.088, np.full_like(x, 0.855)], 1), axis=1
     )
@@ -109,8 +130,8 @@ def paint(p: Array, n: Array) -> Array:
 
 
 def moves(time: float) -> dict[str, Move]:
-    """The dinosaur at ``time`` in [0,1) of the clip: one and a half strides, a little way forward."""
-    stride = 2 * np.pi * 1.5 * time
+    """The dinosaur at ``time`` in [0,1) of the clip: one stride, a little way forward."""
+    stride = 2 * np.pi * time
     out = {"body": Move(turn("y", 2.5 * np.sin(2 * stride)), shift=(0.16 - 0.3 * time, 0, 0.012 * np.cos(2 * stride)))}
     for i in range(3):
         out[f"neck{i}"] = Move(turn("y", 5 * np.sin(2 * stride - 0.5 - 0.5 * i)))

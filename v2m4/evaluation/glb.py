@@ -1,8 +1,8 @@
 """Reading an animated GLB back, and posing it at any time.
 
 Covers what a morph animation needs: scenes of nodes that stand still, triangle primitives, morph targets, weights
-animated by LINEAR or STEP samplers, quantised and sparse-free accessors, embedded base colour textures. Skins and moving
-nodes are refused with a sentence.
+animated by LINEAR or STEP samplers, quantised accessors, embedded base colour textures. Skins, moving nodes, sparse
+accessors and several parts are refused with a sentence.
 """
 
 from __future__ import annotations
@@ -100,18 +100,25 @@ class _Reader:
     def model(self) -> MorphModel:
         nodes = self.json.get("nodes", [])
         animation = self._weights()
-        parts = []
+        parts: list[tuple[int, dict[str, Any], NDArray[np.float64]]] = []
         for index, transform in self._walk():
-            node = nodes[index]
-            if "skin" in node:
+            if "skin" in nodes[index]:
                 raise V2M4Error(f"{self.path} is animated by a skeleton; only morph targets can be evaluated.")
-            if "mesh" in node:
-                shape = self.json["meshes"][node["mesh"]]
-                rest = node.get("weights", shape.get("weights"))
-                parts += [(self._primitive(p, transform), animation.get(index), rest) for p in shape["primitives"]]
+            if "mesh" in nodes[index]:
+                shape = self.json["meshes"][nodes[index]["mesh"]]
+                parts += [(index, primitive, transform) for primitive in shape["primitives"]]
         if not parts:
             raise V2M4Error(f"{self.path} holds no mesh.")
-        return self._join(parts)
+        if len(parts) > 1:
+            raise V2M4Error(f"{self.path} holds {len(parts)} separate parts; join them into one mesh first.")
+        index, primitive, transform = parts[0]
+        mesh, targets = self._primitive(primitive, transform)
+        if index in animation:
+            times, weights, step = animation[index]
+            return MorphModel(mesh, targets, times, weights, step, self.json)
+        rest = nodes[index].get("weights", self.json["meshes"][nodes[index]["mesh"]].get("weights"))
+        values = np.zeros((0, len(targets))) if rest is None else np.asarray([rest], np.float64)
+        return MorphModel(mesh, targets, np.zeros(len(values)), values, document=self.json)
 
     def _walk(self) -> list[tuple[int, NDArray[np.float64]]]:
         nodes, out = self.json.get("nodes", []), []
@@ -177,19 +184,6 @@ class _Reader:
                 values = self.accessor(sampler["output"]).astype(np.float64).reshape(len(times), -1)
                 out[channel["target"]["node"]] = (times, values, mode == "STEP")
         return out
-
-    def _join(self, parts: list[Any]) -> MorphModel:
-        """One model of several primitives: they must share their targets, as exported parts of one object do."""
-        if len(parts) == 1:
-            (mesh, targets), animation, rest = parts[0]
-            if animation is None:
-                values = np.asarray([rest]) if rest is not None and len(targets) else np.zeros((0, len(targets)))
-                return MorphModel(mesh, targets, np.zeros(len(values)), values, document=self.json)
-            times, weights, step = animation
-            return MorphModel(mesh, targets, times, weights, step, self.json)
-        raise V2M4Error(
-            f"{self.path} holds {len(parts)} separate parts; join them into one mesh with one material first."
-        )
 
 
 def _local_transform(node: dict[str, Any]) -> NDArray[np.float64]:

@@ -47,8 +47,9 @@ class _Corners:
 def write_glb(path: Path, animation: Animation, settings: ExportSettings, provenance: dict[str, Any]) -> None:
     """Write ``animation`` as a glTF 2.0 binary file, whole or not at all.
 
-    The base mesh is the first keyframe. ``provenance`` (plain JSON values) goes to ``asset.extras``. Positions are those
-    of `Placement.of(animation.vertices)`: y up, about unit size, centred. Raises V2M4Error if a vertex is not finite.
+    The base mesh is the first keyframe. ``provenance`` (plain JSON values) goes to ``asset.extras``. Positions are
+    those of `Placement.of(animation.vertices)`: y up, about unit size, centred. Raises V2M4Error if there is no face or
+    a vertex is not finite.
     """
     write_atomically(path, animated_glb(animation, settings, provenance))
 
@@ -95,13 +96,13 @@ def _glb(
         document.json["asset"]["extras"] = extras
 
     node: dict[str, Any] = {"name": name, "mesh": 0}
+    positions: NDArray[Any] = poses.numpy()
+    directions: NDArray[Any] = normals
     if settings.quantise:
         grid = _Grid.around(poses.numpy())
         document.json["extensionsUsed"] = document.json["extensionsRequired"] = ["KHR_mesh_quantization"]
         node["translation"], node["scale"] = list(grid.centre), [grid.size] * 3
-        positions, directions = grid.snap(poses.numpy()), _to_int8(normals)
-    else:
-        positions, directions = poses.numpy(), normals
+        positions, directions = grid.snap(positions), _to_int8(normals)
 
     attributes = {
         "POSITION": _attribute(document, positions[0][corners.source], normalised=settings.quantise, bounds=True),
@@ -175,7 +176,7 @@ def _morph_targets(
 
 
 def _normal_difference(normals: NDArray[Any], base: NDArray[Any]) -> NDArray[Any]:
-    """Differences in the base's own type; 8-bit ones end at ±1, reached where a normal turns by more than 60 degrees."""
+    """Differences in the base's own type; those of 8 bits end at ±1 (a normal that turns by more than 60 degrees)."""
     if base.dtype == np.int8:
         return np.clip(normals.astype(np.int16) - base, -_INT8_MAX, _INT8_MAX).astype(np.int8)
     return normals - base

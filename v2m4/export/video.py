@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import numpy as np
@@ -16,42 +18,58 @@ from v2m4.files import replacing
 _CLOCK_HZ = 90_000
 
 
-def write_video(
-    path: Path,
-    frames: Iterable[NDArray[np.uint8]],
-    times: Iterable[float],
-    duration: float,
-    *,
-    crf: int = 18,
-    tuning: str | None = None,
-) -> None:
-    """Write (H,W,3) uint8 ``frames``, each shown from its time in seconds on; the last one until ``duration``.
+class VideoWriter:
+    """Writes pictures one at a time; the file appears when the ``with`` block ends well.
 
-    Odd sides lose a pixel, which 4:2:0 cannot store. ``crf``: x264's constant quality, lower is better.
-    ``tuning``: one of x264's tunes. Frames are read one at a time. Raises V2M4Error if nothing can be encoded.
+    times: seconds at which each picture is shown, ascending. duration: seconds until the last one ends.
+    crf: x264's constant quality, lower is better. Encoding problems become V2M4Error.
     """
-    starts = [round(t * _CLOCK_HZ) for t in times]
-    ends = [*starts[1:], max(round(duration * _CLOCK_HZ), starts[-1] + 1)] if starts else []
-    options = {"crf": str(crf), "preset": "veryfast"} | ({"tune": tuning} if tuning else {})
-    try:
-        with (
-            replacing(path) as temporary,
-            av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
-        ):
-            stream = None
-            for picture, start, end in zip(frames, starts, ends, strict=True):
-                height, width = (n - n % 2 for n in picture.shape[:2])
-                if stream is None:
-                    rate = Fraction(len(starts) * _CLOCK_HZ, ends[-1] - starts[0]).limit_denominator(1000)
-                    stream = container.add_stream("libx264", rate=rate, options=options)
-                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                    stream.codec_context.time_base = Fraction(1, _CLOCK_HZ)
-                    stream.codec_context.thread_count = 2
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-                frame.pts, frame.time_base, frame.duration = start, Fraction(1, _CLOCK_HZ), end - start
-                container.mux(stream.encode(frame))
-            if stream is None:
-                raise V2M4Error(f"There are no frames to write to {path}.")
-            container.mux(stream.encode())
-    except av.FFmpegError as error:
-        raise V2M4Error(f"The video {path} could not be encoded: {error}.") from error
+
+    def __init__(self, path: Path, times: Sequence[float], duration: float, *, crf: int = 18) -> None:
+        if not times:
+            raise V2M4Error(f"There are no frames to write to {path}.")
+        self._path = path
+        self._starts = [round(t * _CLOCK_HZ) for t in times]
+        self._ends = [*self._starts[1:], max(round(duration * _CLOCK_HZ), self._starts[-1] + 1)]
+        self._options = {"crf": str(crf), "preset": "veryfast"}
+        self._count = 0
+
+    def __enter__(self) -> VideoWriter:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self._path))
+            options = {"movflags": "+faststart"}
+            self._container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
+            rate = Fraction(len(self._starts) * _CLOCK_HZ, self._ends[-1] - self._starts[0]).limit_denominator(1000)
+            self._stream = self._container.add_stream("libx264", rate=rate, options=self._options)
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.codec_context.time_base = Fraction(1, _CLOCK_HZ)
+            self._stack = stack.pop_all()
+        return self
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """Append an (H,W,3) uint8 sRGB picture; an odd side loses a pixel, which 4:2:0 cannot store."""
+        height, width = (n - n % 2 for n in picture.shape[:2])
+        if self._count == 0:
+            self._stream.width, self._stream.height = width, height
+        start, end = self._starts[self._count], self._ends[self._count]
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+        frame.pts, frame.time_base, frame.duration = start, Fraction(1, _CLOCK_HZ), end - start
+        self._encode(frame)
+        self._count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._encode(None)
+        except BaseException:
+            self._stack.__exit__(V2M4Error, V2M4Error("encoding failed"), None)
+            raise
+        self._stack.__exit__(kind, error, traceback)
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except av.FFmpegError as error:
+            raise V2M4Error(f"The video {self._path} could not be encoded: {error}.") from error

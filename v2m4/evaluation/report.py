@@ -1,0 +1,117 @@
+"""How well an animation shows its video: every frame re-rendered from the reference camera and compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from v2m4.animation import Animation
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.evaluation.glb import read_glb
+from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, mask_iou, psnr, ssim
+from v2m4.events import Progress, Steps, drain
+from v2m4.export.preview import render_rgba
+from v2m4.geometry.camera import FOV_DEG, Camera
+from v2m4.geometry.mesh import Mesh
+
+_TRACKED_VERTICES = 2000
+_CENTRE_TOLERANCE = 0.005
+
+
+def measure(animation: Animation, clip: Clip) -> Steps[dict[str, Any]]:
+    """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each.
+
+    Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
+    ``flipped_faces``, ``edge_stretch`` and ``jitter``. IoU: of the silhouettes (alpha above a half). PSNR in dB: over
+    white, within the union of both silhouettes, so that what is missing or too much counts. SSIM: over white, within
+    the object's box.
+    """
+    report = yield from _compare(animation.mesh, animation.at, Camera.identity(FOV_DEG), clip)
+    poses, faces = animation.vertices, animation.mesh.faces
+    report["flipped_faces"] = flipped_share(poses[0], poses, faces)
+    report["edge_stretch"] = edge_stretch(poses[0], poses, faces)
+    return report
+
+
+def evaluate(glb: Path, clip: Clip, camera: Path | None = None) -> dict[str, Any]:
+    """`measure` for a GLB and the description of its reference camera (``NAME.camera.json`` beside it by default).
+
+    Raises V2M4Error if either cannot be read or the camera belongs to a picture of another shape.
+    """
+    model = read_glb(glb)
+    report = drain(_compare(model.mesh, model.at, read_camera(camera or glb.with_suffix(".camera.json"), clip), clip))
+    if len(model.times):
+        poses = torch.stack([model.at(t) for t in model.times])
+        report["edge_stretch"] = edge_stretch(model.mesh.vertices, poses, model.mesh.faces)
+    return report
+
+
+def read_camera(path: Path, clip: Clip) -> Camera:
+    """The camera described by `write_camera`'s JSON, over the square picture of ``clip``."""
+    try:
+        data = json.loads(path.read_text())
+        w2c = torch.tensor(data["world_to_camera"], dtype=torch.float32).reshape(4, 4)
+        width, height, fov_deg = float(data["width"]), float(data["height"]), float(data["fov_deg"])
+        to_frame = np.asarray(data.get("image_to_frame", np.eye(3)), float).reshape(3, 3)
+    except OSError as error:
+        raise V2M4Error(f"The camera {path} cannot be read: {error.strerror}. Name it with --camera.") from error
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise V2M4Error(f"{path} does not describe a camera ({error}).") from error
+    focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    k = np.linalg.inv(clip.image_to_frame()) @ to_frame @ intrinsics / clip.side
+    if np.abs(k[:2, 2] - 0.5).max() > _CENTRE_TOLERANCE or abs(k[0, 0] - k[1, 1]) > _CENTRE_TOLERANCE:
+        raise V2M4Error(f"The camera {path} belongs to a video of another size or crop than {clip.name}.")
+    return Camera(w2c, math.degrees(2 * math.atan(0.5 / k[0, 0])))
+
+
+def _compare(mesh: Mesh, at: Callable[[float], Tensor], camera: Camera, clip: Clip) -> Steps[dict[str, Any]]:
+    rows: list[tuple[float, float, float]] = []
+    step = max(1, len(mesh.vertices) // _TRACKED_VERTICES)
+    tracks = []
+    for index, time in enumerate(clip.times):
+        vertices = at(time)
+        tracks.append(vertices[::step])
+        rows.append(_compare_pictures(render_rgba(mesh.with_vertices(vertices), camera, clip.side), clip.frame(index)))
+        yield Progress("export", (index + 1) / len(clip), note="measuring")
+    report: dict[str, Any] = {}
+    for name, values in zip(("iou", "psnr", "ssim"), zip(*rows, strict=True), strict=True):
+        report[name] = _summary(np.asarray(values))
+    report["jitter"] = jitter(torch.stack(tracks))
+    return report
+
+
+def _compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """IoU, PSNR and SSIM of two (S,S,4) pictures with straight alpha."""
+    ours, theirs = rendered[..., 3] > 127, frame[..., 3] > 127
+    a, b = _over_white(rendered), _over_white(frame)
+    either = ours | theirs
+    if not either.any():
+        return 1.0, psnr(a, b), 1.0
+    rows, columns = np.nonzero(either.any(axis=1))[0], np.nonzero(either.any(axis=0))[0]
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return mask_iou(ours, theirs), psnr(a, b, either), ssim(a[box], b[box])
+
+
+def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return (rgba[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+
+
+def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
+    worst = int(np.argmin(values))
+    return {
+        "mean": round(float(values.mean()), 4),
+        "worst": round(float(values[worst]), 4),
+        "worst_frame": worst,
+        "per_frame": [round(float(v), 4) for v in values],
+    }
