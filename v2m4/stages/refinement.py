@@ -182,7 +182,7 @@ def refine_appearance(
         reference = reference_picture(picture, effort.size, device)
         comparison = Comparison(reference, perceptuals, settings)
         with source.at_work():
-            score = _scorer(source, camera, comparison, effort)
+            score = scorer(source, camera, comparison, effort)
             steps = optimise_negative(source, score, settings, effort)
             total = source.sampling.steps
             slat = source.noise
@@ -194,15 +194,15 @@ def refine_appearance(
                     slat = event.x
             slat = source.denormalise(slat)
             if effort.keep_better and source.first is not None:
-                slat = _closer(source, camera, comparison, effort, source.first, slat)
+                slat = closer(source, camera, comparison, effort, source.first, slat)
             mesh = source.finish(slat)
     yield Progress("refinement", 1.0, keyframe)
     return mesh
 
 
-def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Perceptual]:
+def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Any]:
     """The image distances that the settings give a weight to, with their published weights."""
-    found: dict[str, Perceptual] = {}
+    found: dict[str, Any] = {}
     if settings.dreamsim_weight:
         from v2m4.perceptual.dreamsim import DreamSim
 
@@ -252,7 +252,7 @@ class Comparison:
         return total
 
 
-def _scorer(source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort) -> ScoreLatent:
+def scorer(source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort) -> ScoreLatent:
     def score(slat: Tensor, index: int) -> Tensor:
         pictures = []
         if not effort.alternate or index % 2 == 0:
@@ -276,11 +276,11 @@ def mesh_picture(mesh: MeshResult, camera: Camera, effort: Effort) -> Tensor:
 
 
 @torch.no_grad()
-def _closer(
+def closer(
     source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort, first: Tensor, refined: Tensor
 ) -> Tensor:
     """Whichever latent's renderings are closer to the reference."""
-    score = _scorer(source, camera, comparison, replace(effort, alternate=False))
+    score = scorer(source, camera, comparison, replace(effort, alternate=False))
     return first if float(score(first, 0)) < float(score(refined, 0)) else refined
 
 
@@ -311,10 +311,10 @@ def optimise_negative(
             v = _guided(source, x, t, towards, negative, sampling)
             slat = source.denormalise(clean_estimate(x, v, t, sampling.sigma_min))
             loss = score(slat, index) + settings.anchor_weight * functional.mse_loss(negative, start)
-            scale = _descend(optimiser, negative, loss, scale)
+            scale = descend(optimiser, negative, loss, scale)
             losses.append(float(loss.detach()))
             yield Iteration(step, index, losses[-1])
-            if _has_settled(losses, effort):
+            if has_settled(losses, effort):
                 break
         with torch.no_grad():
             v = _guided(source, x, t, towards, negative, sampling)
@@ -332,7 +332,7 @@ def _guided(
     return (1 + sampling.guidance) * towards - sampling.guidance * away
 
 
-def _descend(optimiser: torch.optim.Optimizer, parameter: Tensor, loss: Tensor, scale: float) -> float:
+def descend(optimiser: torch.optim.Optimizer, parameter: Tensor, loss: Tensor, scale: float) -> float:
     """One step of the optimiser; returns the next loss scale. A gradient that overflowed makes no step."""
     optimiser.zero_grad()
     (loss * scale).backward()
@@ -345,7 +345,7 @@ def _descend(optimiser: torch.optim.Optimizer, parameter: Tensor, loss: Tensor, 
     return scale
 
 
-def _has_settled(losses: Sequence[float], effort: Effort) -> bool:
+def has_settled(losses: Sequence[float], effort: Effort) -> bool:
     """Whether the last round (two iterations where representations alternate) hardly improved on the one before."""
     n = 2 if effort.alternate else 1
     if effort.tolerance <= 0 or len(losses) < 2 * n:

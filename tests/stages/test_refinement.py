@@ -1,0 +1,197 @@
+"""Appearance refinement: the schedule on its fixture, and the whole stage on a tiny TRELLIS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.generators.trellis import tiny
+from tests.parity.negative_optimisation import Absolute, SmallSquares, run
+from tests.parity.runner import config_of, group, load_fixture
+from v2m4.errors import V2M4Error
+from v2m4.events import Progress, drain
+from v2m4.generators.trellis.predictor import Trellis
+from v2m4.geometry.camera import Camera, orbit_extrinsics
+from v2m4.geometry.mesh import Mesh
+from v2m4.settings import GeneratorSettings, RefinementSettings
+from v2m4.stages import refinement
+from v2m4.stages.refinement import (
+    Comparison,
+    Effort,
+    Iteration,
+    Sampled,
+    effort_of,
+    optimise_negative,
+    reference_picture,
+    refine_appearance,
+)
+
+FIXTURE = Path(__file__).parents[1] / "parity" / "trellis" / "v2m4_negopt.safetensors"
+STEPS = 6
+PAPER = RefinementSettings(method="paper", iterations=2, iterations_grow_every=0, image_size=48, supersampling=2)
+FAST = replace(PAPER, method="fast", fast_iterations=4, fast_image_size=48)
+DISTANCES = {"dreamsim": SmallSquares(), "lpips": Absolute()}
+
+
+@pytest.fixture(scope="module")
+def plug() -> Trellis:
+    return Trellis(GeneratorSettings(trellis_steps=STEPS, max_faces=2000), model=tiny.model())
+
+
+@pytest.fixture(scope="module")
+def extras(plug: Trellis) -> dict[str, Tensor]:
+    return plug(tiny.picture(), torch.Generator().manual_seed(7)).extras
+
+
+@pytest.fixture(scope="module")
+def camera() -> Camera:
+    yaw, pitch, radius = torch.tensor(0.6), torch.tensor(0.3), torch.tensor(2.0)
+    return Camera(orbit_extrinsics(yaw, pitch, radius, torch.zeros(3)))
+
+
+def test_schedule_and_optimiser_are_the_papers() -> None:
+    meta, tensors = load_fixture(FIXTURE)
+    got, want = run(group(tensors, "in"), config_of(meta)), group(tensors, "out")
+    assert got["inner_iterations"].tolist() == want["inner_iterations"].tolist()
+    assert int(got["inner_iterations"].sum()) == 69
+    for name in ("loss", "neg_after_step", "x_t", "x_0"):
+        torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-5)
+
+
+def test_the_paper_preset_asks_for_the_papers_iterations() -> None:
+    effort = effort_of(RefinementSettings(method="paper"))
+    assert [effort.iterations(step) for step in (0, 17, 19, 20, 24)] == [5, 8, 8, 9, 9]
+    assert (effort.size, effort.supersampling, effort.lr) == (518, 4, 0.1)
+    assert not effort.alternate and not effort.keep_better
+
+
+@pytest.mark.parametrize("settings", [PAPER, FAST], ids=["paper", "fast"])
+def test_a_tiny_object_moves_towards_the_picture(
+    plug: Trellis, extras: dict[str, Tensor], camera: Camera, settings: RefinementSettings
+) -> None:
+    source = plug.resume(extras)
+    effort = replace(effort_of(settings), keep_better=False, tolerance=0.0)
+    comparison = Comparison(reference_picture(tiny.picture(), effort.size, "cpu"), DISTANCES, settings)
+    score = refinement.scorer(source, camera, comparison, effort)
+    events = list(optimise_negative(source, score, replace(settings, anchor_weight=0.0), effort))
+    losses = [e.loss for e in events if isinstance(e, Iteration)]
+    steps = [e for e in events if isinstance(e, Sampled)]
+    assert len(steps) == STEPS
+    assert not steps[0].negative.any(), "before start_t the embedding stays where it was"
+    assert steps[-1].negative.abs().max() > 0.1
+    plain = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
+    with torch.no_grad():
+        unrefined = optimise_negative(source, plain, settings, replace(effort, first_iterations=0))
+        before = float(plain(source.denormalise([e for e in unrefined if isinstance(e, Sampled)][-1].x), 0))
+        after = float(plain(source.denormalise(steps[-1].x), 0))
+    assert after < before
+    assert np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("settings", [PAPER, FAST], ids=["paper", "fast"])
+def test_the_stage_returns_a_mesh_and_reports_progress(
+    plug: Trellis, extras: dict[str, Tensor], camera: Camera, settings: RefinementSettings
+) -> None:
+    steps = refine_appearance(plug, extras, tiny.picture(), camera, settings, keyframe=3, perceptuals=DISTANCES)
+    fractions = []
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as stop:
+            mesh: Mesh = stop.value
+            break
+        assert isinstance(event, Progress) and event.keyframe == 3
+        fractions.append(event.fraction)
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert mesh.colors is not None and len(mesh.faces) <= 2000
+    assert bool(torch.isfinite(mesh.vertices).all())
+    assert not plug.model().mesh_decoder.checkpointing
+
+
+def test_gradients_come_from_both_renderings(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
+    source = plug.resume(extras)
+    effort = replace(effort_of(FAST), alternate=True)
+    comparison = Comparison(reference_picture(tiny.picture(), effort.size, "cpu"), DISTANCES, FAST)
+    assert source.first is not None
+    slat = source.first.clone().requires_grad_()
+    score = refinement.scorer(source, camera, comparison, effort)
+    gradients = [torch.autograd.grad(score(slat, index), slat)[0] for index in (0, 1)]
+    assert all(bool(torch.isfinite(g).all()) and float(g.abs().max()) > 0 for g in gradients)
+    both = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
+    together = torch.autograd.grad(both(slat, 0), slat)[0]
+    torch.testing.assert_close(together, (gradients[0] + gradients[1]) / 2, rtol=1e-3, atol=1e-5)
+
+
+def test_checkpointing_does_not_change_the_gradient(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
+    source = plug.resume(extras)
+    comparison = Comparison(reference_picture(tiny.picture(), 48, "cpu"), DISTANCES, PAPER)
+    score = refinement.scorer(source, camera, comparison, effort_of(PAPER))
+    negative = source.negative.clone().requires_grad_()
+
+    def gradient() -> Tensor:
+        slat = source.denormalise(source.noise - source.velocity(source.noise, 300.0, negative))
+        return torch.autograd.grad(score(slat, 0), negative)[0]
+
+    plain = gradient()
+    with source.at_work():
+        torch.testing.assert_close(gradient(), plain, rtol=1e-4, atol=1e-7)
+    assert float(plain.abs().max()) > 0
+
+
+def test_the_better_object_is_kept(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
+    source = plug.resume(extras)
+    assert source.first is not None
+    effort = effort_of(FAST)
+    comparison = Comparison(reference_picture(tiny.picture(), effort.size, "cpu"), DISTANCES, FAST)
+    score = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
+    other = source.first + 0.5
+    with torch.no_grad():
+        better = source.first if score(source.first, 0) < score(other, 0) else other
+    assert refinement.closer(source, camera, comparison, effort, source.first, other) is better
+    assert refinement.closer(source, camera, comparison, effort, other, source.first) is better
+
+
+def test_the_comparison_looks_inside_the_mask_only() -> None:
+    reference = torch.zeros(8, 8, 3)
+    reference[2:6, 2:6] = 0.5
+    settings = RefinementSettings(dreamsim_weight=2.0, lpips_weight=0.0, mse_weight=3.0)
+    comparison = Comparison(reference, DISTANCES, settings)
+    images = torch.full((2, 8, 8, 3), 0.5)
+    images[1, 3, 3] = 1.0
+    distance = comparison(images)
+    assert float(distance[0]) == 0
+    small = SmallSquares()
+    masked = images * (reference > 0)
+    expected = 3 * ((masked - reference) ** 2).mean((1, 2, 3)) + 2 * small(small.prepare(reference), masked)
+    torch.testing.assert_close(distance, expected)
+
+
+def test_an_overflowing_gradient_makes_no_step_and_lowers_the_scale() -> None:
+    parameter = torch.zeros(3, requires_grad=True)
+    optimiser = torch.optim.Adam([parameter], lr=0.1)
+    assert refinement.descend(optimiser, parameter, (parameter * torch.inf).sum(), 1024.0) == 64.0
+    assert not parameter.detach().any()
+    assert refinement.descend(optimiser, parameter, (parameter * 2).sum(), 64.0) == 64.0
+    torch.testing.assert_close(parameter.detach(), torch.full((3,), -0.1))
+
+
+def test_a_step_ends_when_it_no_longer_improves() -> None:
+    effort = Effort(10, 0, 0.1, 48, 1, alternate=True, tolerance=0.01)
+    assert not refinement.has_settled([4.0, 3.0, 2.0], effort)
+    assert not refinement.has_settled([4.0, 3.0, 2.0, 2.0], effort)
+    assert refinement.has_settled([4.0, 3.0, 4.0, 2.99], effort)
+    assert not refinement.has_settled([4.0, 3.0, 4.0, 3.0], replace(effort, tolerance=0.0))
+
+
+def test_what_is_wrong_is_said(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
+    empty: Any = np.zeros((32, 32, 4), np.uint8)
+    with pytest.raises(V2M4Error, match="keyframe is empty"):
+        drain(refine_appearance(plug, extras, empty, camera, PAPER, perceptuals=DISTANCES))
+    with pytest.raises(V2M4Error, match="lack noise"):
+        plug.resume({k: v for k, v in extras.items() if k != "noise"})
