@@ -23,6 +23,7 @@ from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.outline import WORKING_SIDE, Crop, crop_object, trace
 from v2m4.generators.sheet import Sheet, edge_for, triangulate
+from v2m4.geometry.atlas import dominant_colors, push_pull
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 
@@ -200,15 +201,12 @@ def _prevailing(colors: Floats, inside: Floats, away: Floats) -> Floats:
     """Mode filter of (h,w,3) whose width grows with ``away`` (h,w), the distance to the outline in cells."""
     known = inside > 0
     samples = np.ascontiguousarray(colors[known])
-    count = min(PALETTE, len(samples))
-    cv2.setRNGSeed(0)
-    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1e-3)
-    _, label, _ = cv2.kmeans(samples, count, np.zeros(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
-    share = np.bincount(label[:, 0], minlength=count) / len(samples)
+    label, count = dominant_colors(samples, PALETTE)
+    share = np.bincount(label, minlength=count) / len(samples)
     near_rim = 0.05 + np.exp(-away[known] / (0.35 * max(float(away.max()), 1)))
     layers = np.zeros((count, *inside.shape, 4), np.float32)
     for k in range(count):
-        weight = np.where(label[:, 0] == k, share[k] * near_rim, 0)
+        weight = np.where(label == k, share[k] * near_rim, 0)
         layers[k][known] = np.column_stack([samples * weight[:, None], weight])
     widths = [1.0, 2.0, 4.0, 8.0, 16.0]
     stack = np.stack([[cv2.GaussianBlur(layer, (0, 0), w) for layer in layers] for w in widths])
@@ -221,19 +219,3 @@ def _prevailing(colors: Floats, inside: Floats, away: Floats) -> Floats:
         total += here * here[..., 3:] ** 2
     mixed = (total[..., :3] / np.maximum(total[..., 3:], 1e-20)).astype(np.float32)
     return push_pull(mixed, inside)
-
-
-def push_pull(colors: Floats, weight: Floats) -> Floats:
-    """Fill the pixels of (h,w,3) whose (h,w) weight is below 1 from ever coarser averages of the known ones
-    (Gortler et al. 1996)."""
-    if min(weight.shape) <= 2 or weight.min() >= 1:
-        total = np.maximum(weight.sum(), 1e-9)
-        mean = (colors * weight[..., None]).sum((0, 1)) / total
-        return weight[..., None] * colors + (1 - weight[..., None]) * mean
-    size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
-    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(colors * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    small /= np.maximum(small_weight, 1e-9)[..., None]
-    coarse = push_pull(small, np.minimum(4 * small_weight, 1).astype(np.float32))
-    up = cv2.resize(coarse, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return weight[..., None] * colors + (1 - weight[..., None]) * up
