@@ -24,8 +24,7 @@ LEARNING_SIDE = 224
 _BINS = 16
 _STATIC = 0.93
 _ROUNDS = 12
-_COLOUR_ROUNDS = 4
-_MOST_GROWTH = 1.35
+_COLOUR_ROUNDS = 6
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,6 @@ class Background:
     """colours: (H,W,3) levels, NaN where the object never gave sight of it. spread: (H,W) standard deviation there.
 
     small: (h,w,3) the same at learning resolution, NaN likewise. tolerance: levels within which two colours are one.
-    still_share, moving_share: parts of the picture that never changed, and that did.
     """
 
     colours: Field
@@ -90,17 +88,17 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArr
     prior = _prior_costs(shares, sizes, changes, len(frames))
     labels = labelling.solve(prior, _ROUNDS)
     totals: tuple[float, float] | None = None
-    for _ in range(_COLOUR_ROUNDS):
+    moving = ~(changes.still & changes.outside)
+    for turn in range(_COLOUR_ROUNDS):
         is_background = np.arange(MODES) == labels[..., None]
-        front = _histogram(colours, shares * ~is_background)
+        # Colours of what was only guessed to be object count late, or one wrong guess would bring on the next.
+        known = moving if turn < _COLOUR_ROUNDS // 2 else np.ones_like(moving)
+        front = _histogram(colours, shares * ~is_background * known[..., None])
         behind = _histogram(colours, shares * is_background * np.exp(-5 * changes.distance)[..., None])
         # The first totals stay: growing by one colour must not make the object's other colours less likely.
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
         ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).clip(-1.5, 1.5)[_bins(colours)]
-        better = labelling.solve(prior + _colour_costs(shares, ratio.astype(np.float32), changes), _ROUNDS)
-        if _hidden_area(shares, better) > _MOST_GROWTH * _hidden_area(shares, labels) and _ > 0:
-            break
-        labels = better
+        labels = labelling.solve(prior + _colour_costs(shares, ratio.astype(np.float32), changes), _ROUNDS)
     return labels, colours, changes
 
 
@@ -161,14 +159,8 @@ def _colour_costs(shares: Field, ratio: Field, changes: Changes) -> Field:
     strength = np.where(changes.still, 0.4, 0.2).astype(np.float32)[..., None]
     covered = -(shares * ratio).sum(-1, keepdims=True)
     costs = np.concatenate([covered + 2 * shares * ratio, covered], axis=-1) * strength
-    costs[..., NEVER] -= np.where(changes.outside, 0.15, 0)
+    costs[..., NEVER] -= np.where(changes.outside, 0.05, 0)
     return costs
-
-
-def _hidden_area(shares: Field, labels: NDArray[np.uint8]) -> float:
-    """Object pixels, averaged over the frames."""
-    seen = (shares * (np.arange(MODES) == labels[..., None])).sum(-1)
-    return float((1 - seen).sum())
 
 
 def _bins(colours: Field) -> NDArray[np.intp]:

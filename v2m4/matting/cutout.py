@@ -65,7 +65,8 @@ def cut_out(clip: Clip, folder: Path, settings: MattingSettings) -> Steps[Matte]
     if all(look.area < settings.min_area for look in looks):
         raise V2M4Error(
             f"No object was found in {clip.name}: all {len(clip)} frames look like background ({method}). "
-            "Choose another --matting.method, lower --matting.min-area if the object is tiny, or give frames with transparency."
+            "Choose another --matting.method, lower --matting.min-area if the object is tiny, or give frames with "
+            "transparency."
         )
     masked = replace(clip, folder=folder, has_alpha=True)
     masked.save()
@@ -118,7 +119,8 @@ def warnings(looks: list[_Look], min_area: float) -> tuple[str, ...]:
         sides = sorted(set().union(*(looks[i].sides for i in cropped)))
         found.append(
             f"The object is cut off by the picture's border ({', '.join(sides)}) in {_frames(cropped)}. "
-            "What lies outside is not rebuilt, and the mesh ends flat there. A clip that shows the whole object gives a better one."
+            "What lies outside is not rebuilt, and the mesh ends flat there. A clip that shows the whole object gives "
+            "a better one."
         )
     flicker = [i for i, look in enumerate(looks) if look.overlap < _FLICKER_OVERLAP and look.growth > _FLICKER_AREA]
     if flicker:

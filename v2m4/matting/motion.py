@@ -41,7 +41,8 @@ class Motion:
         if 1 - still < _LEAST_MOTION:
             raise V2M4Error(
                 f"Nothing moves in {clip.name}, so the object cannot be told from its background by motion. Give "
-                "frames with transparency, film before a plain background, or install the network: pip install 'v2m4[rembg]'."
+                "frames with transparency, film before a plain background, or install the network: "
+                "pip install 'v2m4[rembg]'."
             )
         if still < _LEAST_STILL:
             raise V2M4Error(
