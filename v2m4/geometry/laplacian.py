@@ -1,0 +1,118 @@
+"""Mesh Laplacians, the large-steps parametrisation and its optimiser (Nicolet, Jacobson and Jakob 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from v2m4.geometry.mesh import unique_edges
+
+
+def uniform_laplacian(vertices: int, faces: Tensor) -> Tensor:
+    """(V,V) sparse combinatorial Laplacian: the vertices' degrees minus the adjacency matrix."""
+    edges = unique_edges(faces)
+    return _from_edges(vertices, edges, torch.ones(len(edges), device=faces.device))
+
+
+def cotangent_laplacian(vertices: Tensor, faces: Tensor) -> Tensor:
+    """(V,V) sparse positive semi-definite cotangent Laplacian of a surface (Pinkall and Polthier 1993).
+
+    An edge's weight is half the sum of the cotangents of the angles opposite to it; slivers count as one degree.
+    """
+    total: list[Tensor] = []
+    for i in range(3):
+        apex, p, q = (vertices[faces[:, (i + k) % 3]] for k in range(3))
+        u, v = p - apex, q - apex
+        sine = torch.linalg.cross(u, v).norm(dim=1)
+        cosine = (u * v).sum(1)
+        total.append(0.5 * (cosine / sine.clamp_min(1e-30)).clamp(-57.3, 57.3))
+    edges = torch.cat([faces[:, [(i + 1) % 3, (i + 2) % 3]] for i in range(3)])
+    return _from_edges(len(vertices), edges, torch.cat(total))
+
+
+def _from_edges(vertices: int, edges: Tensor, weights: Tensor) -> Tensor:
+    i, j = edges[:, 0], edges[:, 1]
+    index = torch.stack([torch.cat([i, j, i, j]), torch.cat([j, i, i, j])])
+    values = torch.cat([-weights, -weights, weights, weights])
+    everyone = torch.arange(vertices, device=edges.device)
+    index = torch.cat([index, torch.stack([everyone, everyone])], dim=1)  # vertices without edges keep their row
+    values = torch.cat([values, torch.zeros(vertices, dtype=values.dtype, device=values.device)])
+    return torch.sparse_coo_tensor(index, values, (vertices, vertices)).coalesce()
+
+
+class LargeSteps:
+    """Vertices through u = (I + smoothness L) v: steps in u are smooth in v, so large ones do not tangle the mesh."""
+
+    def __init__(self, vertices: int, faces: Tensor, smoothness: float) -> None:
+        """faces: (F,3); L is the uniform Laplacian; smoothness is the method's lambda."""
+        laplacian = uniform_laplacian(vertices, faces)
+        rows, columns = laplacian.indices()
+        values = smoothness * laplacian.values() + (rows == columns)
+        self.matrix = torch.sparse_coo_tensor(laplacian.indices(), values, laplacian.shape).coalesce()
+        self._solver = cholesky(self.matrix)
+
+    def encode(self, vertices: Tensor) -> Tensor:
+        """u (V,3) of v (V,3)."""
+        return self.matrix @ vertices
+
+    def decode(self, u: Tensor) -> Tensor:
+        """v (V,3) of u (V,3), differentiable."""
+        return _Solve.apply(self._solver, u)
+
+
+def cholesky(matrix: Tensor) -> Any:
+    """cholespy's factorisation of a symmetric positive definite sparse float32 matrix (N,N)."""
+    from cholespy import CholeskySolverF, MatrixType
+
+    index = matrix.indices()
+    return CholeskySolverF(len(matrix), index[0].contiguous(), index[1].contiguous(), matrix.values(), MatrixType.COO)
+
+
+def solve(solver: Any, right: Tensor) -> Tensor:
+    """x of A x = right (N,K) float32, for the factorised A; no gradients."""
+    right = right.detach().contiguous()
+    out = torch.zeros_like(right)
+    solver.solve(right, out)
+    return out
+
+
+class _Solve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, solver: Any, right: Tensor) -> Tensor:
+        ctx.solver = solver
+        return solve(solver, right)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        return None, solve(ctx.solver, grads[0])  # the matrix is its own transpose
+
+
+class AdamUniform(torch.optim.Optimizer):
+    """Adam with one step length for all entries of a tensor: its largest second moment, not each entry's own.
+
+    So the directions of large-steps gradients stay as smooth as they are.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(count=0, first=torch.zeros_like(p), second=torch.zeros_like(p))
+                state["count"] += 1
+                first = state["first"].lerp_(p.grad, 1 - beta1)
+                second = state["second"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                first = first / (1 - beta1 ** state["count"])
+                largest = (second.max() / (1 - beta2 ** state["count"])).sqrt()
+                p.sub_(group["lr"] * first / (largest + 1e-8))

@@ -1,0 +1,116 @@
+"""What the deformed mesh is asked to keep, and what it is asked to reach: the losses of section 4.3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from v2m4.geometry.mesh import face_normals, unique_edges
+from v2m4.geometry.neighbours import Neighbours
+from v2m4.geometry.rotations import closest_rotation
+
+
+def chamfer(points: Tensor, target: Tensor, tree: Neighbours | None = None) -> Tensor:
+    """Mean squared distance of points (N,3) to their nearest target (M,3), plus the same the other way round.
+
+    tree: the target's neighbours, where it is asked more than once. Differentiable in both clouds.
+    """
+    there = (tree or Neighbours(target)).nearest(points)
+    back = Neighbours(points).nearest(target)
+    return (points - target[there]).square().sum(1).mean() + (target - points[back]).square().sum(1).mean()
+
+
+@dataclass(frozen=True)
+class RestShape:
+    """What `rigidity`, `area_change` and `edge_change` compare with: a mesh at rest, prepared once."""
+
+    faces: Tensor
+    area: Tensor
+    face_edge_length: Tensor
+    start: Tensor
+    end: Tensor
+    edge: Tensor
+    weight: Tensor
+
+    @staticmethod
+    def of(vertices: Tensor, faces: Tensor) -> RestShape:
+        """The rest shape of vertices (V,3) and faces (F,3)."""
+        vertices = vertices.detach()
+        pairs = unique_edges(faces)
+        start, end = torch.cat([pairs, pairs.flip(1)]).unbind(1)
+        edge = vertices[end] - vertices[start]
+        return RestShape(
+            faces=faces,
+            area=face_areas(vertices, faces),
+            face_edge_length=face_edge_lengths(vertices, faces),
+            start=start,
+            end=end,
+            edge=edge,
+            weight=1 / (edge.norm(dim=1) + 1e-8),
+        )
+
+
+def rigidity(vertices: Tensor, rest: RestShape) -> Tensor:
+    """As-rigid-as-possible energy (Sorkine and Alexa 2007): how far one-rings are from a rotation of their rest shape.
+
+    Mean over the directed edges i -> j of w |e'_ij - R_i e_ij|^2 with w = 1 / |e_ij| and R_i the best rotation of
+    vertex i's edges, never a reflection. R_i minimises the very terms it appears in, so its own derivative does not
+    matter: it is held constant, and symmetric or flat one-rings give finite gradients.
+    """
+    edge = vertices[rest.end] - vertices[rest.start]
+    rotation = best_rotations(edge.detach(), rest, len(vertices))
+    turned = (rotation[rest.start] @ rest.edge[..., None])[..., 0]
+    return (rest.weight * (edge - turned).square().sum(1)).mean()
+
+
+def best_rotations(edge: Tensor, rest: RestShape, vertices: int) -> Tensor:
+    """(V,3,3) rotations that best take each vertex's rest edges to ``edge`` (2E,3), as ordered in the rest shape."""
+    outer = (rest.weight[:, None] * edge)[:, :, None] * rest.edge[:, None, :]
+    covariance = torch.zeros(vertices, 9, dtype=edge.dtype, device=edge.device)
+    covariance.scatter_add_(0, rest.start[:, None].expand(-1, 9), outer.reshape(-1, 9))
+    return closest_rotation(covariance.view(-1, 3, 3))
+
+
+def area_change(vertices: Tensor, rest: RestShape) -> Tensor:
+    """Mean over the faces of the squared change of area."""
+    return (face_areas(vertices, rest.faces) - rest.area).square().mean()
+
+
+def edge_change(vertices: Tensor, rest: RestShape) -> Tensor:
+    """Mean over the faces' three edges of the squared change of length (inner edges count twice)."""
+    return (face_edge_lengths(vertices, rest.faces) - rest.face_edge_length).square().mean()
+
+
+def normal_change(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Mean over inner edges of 1 - cosine of the angle between the two faces' normals."""
+    ends = torch.stack([faces, faces[:, [1, 2, 0]]], dim=-1).reshape(-1, 2).sort(1).values
+    key, order = torch.sort(ends[:, 0] * (int(faces.max()) + 1) + ends[:, 1])
+    at = (key[1:] == key[:-1]).nonzero()[:, 0]
+    normals = face_normals(vertices, faces)
+    a, b = normals[order[at] // 3], normals[order[at + 1] // 3]
+    return (1 - (a * b).sum(1)).mean()
+
+
+def face_areas(vertices: Tensor, faces: Tensor) -> Tensor:
+    """(F,) areas of faces (F,3)."""
+    normals = face_normals(vertices, faces, normalise=False)
+    return 0.5 * (normals.square().sum(-1) + 1e-30).sqrt()
+
+
+def face_edge_lengths(vertices: Tensor, faces: Tensor) -> Tensor:
+    """(F,3) lengths of the edges from corner e to e + 1."""
+    corners = vertices[faces]
+    return ((corners.roll(-1, 1) - corners).square().sum(-1) + 1e-30).sqrt()
+
+
+def flipped_share(vertices: Tensor, faces: Tensor, rest: Tensor) -> float:
+    """Share of faces, in [0,1], whose normal is turned by more than 90 degrees against their neighbourhood's rotation.
+
+    vertices, rest: (V,3). Each face's rest normal is first turned as its corners' one-rings turned.
+    """
+    shape = RestShape.of(rest, faces)
+    rotation = best_rotations(vertices[shape.end] - vertices[shape.start], shape, len(vertices))
+    turned = (rotation[faces].mean(1) @ face_normals(rest, faces)[..., None])[..., 0]
+    return float(((face_normals(vertices, faces) * turned).sum(1) < 0).float().mean())
