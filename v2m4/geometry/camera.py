@@ -83,3 +83,31 @@ def orbit_position(yaw: Tensor, pitch: Tensor, radius: Tensor) -> Tensor:
 def orbit_extrinsics(yaw: Tensor, pitch: Tensor, radius: Tensor, lookat: Tensor) -> Tensor:
     """World-to-camera (…,4,4) of the six unknowns of the camera search: yaw, pitch, radius (…) and lookat (…,3)."""
     return look_at(orbit_position(yaw, pitch, radius), lookat)
+
+
+def hammersley_directions(
+    count: int, offset: tuple[float, float] = (0.0, 0.0), remap: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Yaw and pitch (N,), in radians, float64, of evenly spread viewing directions (Hammersley's point set).
+
+    offset: shifts of the two sequences, the first in units of 1 / count. remap: fewer directions from below.
+    The first direction without an offset is straight from below.
+    """
+    n = torch.arange(count, dtype=torch.float64)
+    u = (n + offset[0]) / count
+    v, digit, rest = torch.zeros_like(n), 0.5, torch.arange(count)
+    while bool((rest > 0).any()):
+        v, rest, digit = v + digit * (rest % 2), rest // 2, digit / 2
+    if remap:
+        u = torch.where(u < 0.25, 2 * u, 2 * u / 3 + 1 / 3)
+    return 2 * math.pi * (v + offset[1]), torch.acos(1 - 2 * u) - math.pi / 2
+
+
+def surrounding_cameras(count: int, radius: float, frame: Tensor | None = None) -> Camera:
+    """Cameras (N,) on a sphere about the origin, evenly spread and looking at it.
+
+    frame: (4,4) taking the world in which the sphere is upright (z up) to that of the mesh; the same if absent.
+    """
+    yaw, pitch = (t.float() for t in hammersley_directions(count))
+    w2c = orbit_extrinsics(yaw, pitch, torch.full_like(yaw, radius), torch.zeros(count, 3))
+    return Camera(w2c if frame is None else w2c @ torch.linalg.inv(frame.cpu()))

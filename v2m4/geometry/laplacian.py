@@ -40,7 +40,7 @@ def _from_edges(vertices: int, edges: Tensor, weights: Tensor) -> Tensor:
     everyone = torch.arange(vertices, device=edges.device)
     index = torch.cat([index, torch.stack([everyone, everyone])], dim=1)  # vertices without edges keep their row
     values = torch.cat([values, torch.zeros(vertices, dtype=values.dtype, device=values.device)])
-    return torch.sparse_coo_tensor(index, values, (vertices, vertices)).coalesce()
+    return torch.sparse_coo_tensor(index, values, (vertices, vertices), check_invariants=False).coalesce()
 
 
 class LargeSteps:
@@ -51,7 +51,9 @@ class LargeSteps:
         laplacian = uniform_laplacian(vertices, faces)
         rows, columns = laplacian.indices()
         values = smoothness * laplacian.values() + (rows == columns)
-        self.matrix = torch.sparse_coo_tensor(laplacian.indices(), values, laplacian.shape).coalesce()
+        self.matrix = torch.sparse_coo_tensor(
+            laplacian.indices(), values, laplacian.shape, check_invariants=False
+        ).coalesce()
         self._solver = cholesky(self.matrix)
 
     def encode(self, vertices: Tensor) -> Tensor:
