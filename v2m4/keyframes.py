@@ -11,25 +11,28 @@ from v2m4.errors import V2M4Error
 from v2m4.settings import KeyframeSettings
 
 _COMPARE_SIDE = 128
-_COLOUR_WEIGHT = 2.0
+_STANDARD_SIZE = 0.33
+_COLOUR_WEIGHT = 1.0
 
 
 def choose_keyframes(clip: Clip, settings: KeyframeSettings) -> tuple[int, ...]:
     """Frame indices in ascending order; the first and the last frame are always among them.
 
-    ``fixed``: every ``stride``-th frame. ``adaptive``: at most ``stride`` frames apart, and a new keyframe as soon as
-    the object changed by ``motion_threshold`` since the last one, so that keyframes crowd where it moves fast. Reads
-    one frame at a time. Raises V2M4Error for a stride below 1.
+    ``fixed``: every ``stride``-th frame. ``adaptive``: at most ``stride`` and at least ``min_stride`` frames apart (but
+    for the last), and a new keyframe as soon as the object's pose changed by ``motion_threshold`` since the last one,
+    so that keyframes crowd where it moves fast. Moving across the picture or nearer is no change of pose. Reads one
+    frame at a time. Raises V2M4Error for a stride below 1.
     """
     if settings.stride < 1:
         raise V2M4Error(f"The keyframe stride must be 1 or more, but is {settings.stride}. 5 suits most clips.")
     last = len(clip) - 1
     if settings.mode == "fixed":
         return tuple(sorted({*range(0, len(clip), settings.stride), last}))
-    return _adaptive(clip, settings.stride, settings.motion_threshold)
+    least = min(max(1, settings.min_stride), settings.stride)
+    return _adaptive(clip, least, settings.stride, settings.motion_threshold)
 
 
-def _adaptive(clip: Clip, stride: int, threshold: float) -> tuple[int, ...]:
+def _adaptive(clip: Clip, least: int, most: int, threshold: float) -> tuple[int, ...]:
     chosen = [0]
     reference = previous = _small(clip, 0)
     step = 0.0
@@ -38,18 +41,52 @@ def _adaptive(clip: Clip, stride: int, threshold: float) -> tuple[int, ...]:
         step = change(previous, current)
         # Half a step early rather than half a step late: the change at the keyframe stays near the threshold.
         moved = change(reference, current) + 0.5 * step >= threshold
-        if moved or index - chosen[-1] >= stride or index == len(clip) - 1:
+        gap = index - chosen[-1]
+        if (moved and gap >= least) or gap >= most or index == len(clip) - 1:
             chosen.append(index)
             reference = current
         previous = current
-    return _without_crowded_end(chosen, stride)
+    return _without_crowded_end(chosen, least, most)
 
 
-def _without_crowded_end(chosen: list[int], stride: int) -> tuple[int, ...]:
-    """Drop the last but one keyframe where it is a frame from the end and the gap it leaves is within ``stride``."""
-    if len(chosen) > 2 and chosen[-1] - chosen[-2] == 1 and chosen[-1] - chosen[-3] <= stride:
+def _without_crowded_end(chosen: list[int], least: int, most: int) -> tuple[int, ...]:
+    """Drop the last but one keyframe where it is too near the end and the gap it leaves is not too long."""
+    if len(chosen) > 2 and chosen[-1] - chosen[-2] < least and chosen[-1] - chosen[-3] <= most:
         del chosen[-2]
     return tuple(chosen)
+
+
+def choose_anchor(clip: Clip, keyframes: tuple[int, ...]) -> int:
+    """The keyframe that shows the object best, for the mesh that all others are registered to.
+
+    It is seen whole and large, its limbs apart, in a pose between the others: the score is the product of the part of
+    the outline inside the picture, area, share of the outline's convex hull left free by limbs, and likeness to the
+    other keyframes. Ties go to the earlier one.
+    """
+    pictures = [_small(clip, i) for i in keyframes]
+    masks = [(clip.frame(i)[..., 3] > 127).astype(np.uint8) for i in keyframes]
+    largest = max(1, *(int(m.sum()) for m in masks))
+    scores = []
+    for picture, mask in zip(pictures, masks, strict=True):
+        area = int(mask.sum())
+        if not area:
+            scores.append(-np.inf)
+            continue
+        points = cv2.findNonZero(mask)
+        hull = max(float(cv2.contourArea(cv2.convexHull(points))), float(area))
+        apart = 1 - area / hull
+        distance = float(np.mean([min(1.0, change(picture, other)) for other in pictures]))
+        scores.append(_inside(clip, mask) * (0.5 + 0.5 * area / largest) * (0.7 + 0.3 * apart) * (1.5 - distance))
+    return keyframes[int(np.argmax(np.round(scores, 6)))]
+
+
+def _inside(clip: Clip, mask: NDArray[np.uint8]) -> float:
+    """1 for an object that touches no border of the picture, down to 0 for one whose box is all border."""
+    left, top, right, bottom = clip.content_box()
+    mask = mask[top:bottom, left:right]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return max(0.0, 1 - 2 * float(rim.sum()) / (len(rows) + len(columns)))
 
 
 def change(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -67,6 +104,19 @@ def change(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def _small(clip: Clip, index: int) -> NDArray[np.float32]:
-    side = min(_COMPARE_SIDE, clip.side)
-    frame = cv2.resize(clip.frame(index), (side, side), interpolation=cv2.INTER_AREA)
-    return frame.astype(np.float32) / np.float32(255)
+    """Frame ``index`` moved and scaled so that its object has a standard place and area: (128,128,4) in [0,1]."""
+    frame = clip.frame(index)
+    moments = cv2.moments(np.ascontiguousarray(frame[..., 3]))
+    area = moments["m00"] / 255
+    if area < 1:
+        return np.zeros((_COMPARE_SIDE, _COMPARE_SIDE, 4), np.float32)
+    scale = _COMPARE_SIDE * _STANDARD_SIZE / np.sqrt(area)
+    centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+    shift = _COMPARE_SIDE / 2 - scale * centre
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    # Shrink by averaging first: the warp alone would skip pixels.
+    shrink = max(1, int(1 / scale))
+    if shrink > 1:
+        frame = cv2.blur(frame, (shrink, shrink))
+    size = (_COMPARE_SIDE, _COMPARE_SIDE)
+    return cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)

@@ -57,8 +57,10 @@ class KeyframeSettings:
     """fixed: every stride-th frame and the last; adaptive: closer together where the motion is faster."""
     stride: int = 5
     """Frames between keyframes; with adaptive, the most there may be."""
-    motion_threshold: float = 0.06
-    """adaptive: a new keyframe once the mask changed by this much (1 - overlap) since the last one."""
+    min_stride: int = 3
+    """Frames between keyframes; with adaptive, the fewest there may be."""
+    motion_threshold: float = 0.3
+    """adaptive: a new keyframe once the pose changed by this much (1 - overlap of the masks) since the last one."""
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,7 @@ _FAST = Settings(preset="fast")
 _DRAFT = Settings(
     preset="draft",
     video=VideoSettings(longest_side=256),
-    keyframes=KeyframeSettings(motion_threshold=0.15, stride=8),
+    keyframes=KeyframeSettings(motion_threshold=0.4, min_stride=4, stride=8),
     generator=GeneratorSettings(inflate_faces=2500, max_faces=4000, trellis_steps=12),
     camera=CameraSearchSettings(descent_iterations=60, score_size=112, descent_size=128),
     refinement=RefinementSettings(enabled=False),

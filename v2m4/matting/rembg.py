@@ -3,8 +3,74 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.events import Progress, Steps
+from v2m4.matting.edges import soften
+from v2m4.matting.frames import padded, picture
+from v2m4.matting.shapes import fill_speckles, keep_object
+from v2m4.settings import MattingSettings
+
+MODEL = "birefnet-general"
 
 
 def is_ready() -> bool:
-    """Whether the package is installed."""
-    return importlib.util.find_spec("rembg") is not None
+    """Whether the package is installed and BiRefNet's weights lie where it looks for them."""
+    if importlib.util.find_spec("rembg") is None or importlib.util.find_spec("onnxruntime") is None:
+        return False
+    from rembg.sessions import sessions_class
+
+    session = next((kind for kind in sessions_class if kind.name() == MODEL), None)
+    if session is None:
+        return False
+    name = f"{MODEL}.onnx"
+    if hasattr(session, "resolve_existing"):
+        return session.resolve_existing(name) is not None
+    return (Path(session.u2net_home()) / name).is_file()
+
+
+class Rembg:
+    """Matting by a network, frame by frame. Downloads its weights (1 GB) on first use."""
+
+    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+        """Load the network. Raises V2M4Error if the package or its weights cannot be had."""
+        self._soft = settings.soft_edge_px
+        yield Progress("matting", 0.0, note=f"loading {MODEL}")
+        self._session = _load()
+        yield Progress("matting", 1.0)
+
+    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+        """The object of frame ``index``."""
+        import rembg
+
+        rgb = picture(clip, index)
+        mask = np.asarray(rembg.remove(rgb, session=self._session, only_mask=True))
+        if mask.ndim == 3:
+            mask = mask[..., 0]
+        inside = fill_speckles(keep_object(mask > 127))
+        return padded(clip, soften(rgb, inside, None, self._soft))
+
+
+def _load() -> Any:
+    try:
+        import rembg
+    except ImportError as error:
+        raise V2M4Error(
+            "The matting “rembg” needs the rembg package. Install it with: pip install 'v2m4[rembg]', "
+            "or choose --matting.method auto."
+        ) from error
+    try:
+        # The package's own default model may not be used commercially; BiRefNet is under the MIT licence.
+        return rembg.new_session(MODEL)
+    except Exception as error:
+        reason = str(error).split("\n")[0][:160] or type(error).__name__
+        raise V2M4Error(
+            f"The weights of {MODEL} could not be loaded ({reason}). Connect to the network for the download, "
+            "or choose --matting.method auto."
+        ) from error
