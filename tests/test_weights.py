@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from v2m4.errors import V2M4Error
-from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
+from v2m4.weights import fetch, fetch_url, load_strictly, memory_guard, read_state_dict, torch_cache
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -161,3 +161,28 @@ def test_too_little_memory_becomes_a_sentence(error: BaseException) -> None:
 def test_other_errors_pass_through_the_memory_guard() -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), memory_guard("dust3r"):
         raise RuntimeError("shapes differ")
+
+
+def test_a_file_from_elsewhere_goes_to_torchs_cache_and_is_fetched_once(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"weights")
+    path = fetch_url(source.as_uri(), "kept.bin", "lpips")
+    assert path == torch_cache("kept.bin")
+    assert path.read_bytes() == b"weights"
+    source.unlink()
+    assert fetch_url(source.as_uri(), "kept.bin", "lpips") == path
+
+
+def test_a_file_with_another_checksum_is_not_kept(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (tmp_path / "source.bin").write_bytes(b"something else")
+    with pytest.raises(V2M4Error, match="lpips: .*damaged or not the expected file"):
+        fetch_url((tmp_path / "source.bin").as_uri(), "kept.bin", "lpips", "397923af")
+    assert not any(torch_cache("kept.bin").parent.iterdir())
+
+
+def test_an_address_that_cannot_be_reached_names_the_place_for_the_file(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with pytest.raises(V2M4Error, match=r"lpips: could not download .*put the file at .*kept\.bin"):
+        fetch_url((tmp_path / "absent").as_uri(), "kept.bin", "lpips")
