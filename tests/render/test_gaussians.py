@@ -14,7 +14,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.render.gaussians import Gaussians, choose_backend, project, render_gaussians, rotation_matrices
 
 
-def _some(n: int, seed: int = 0, opacity: float = 0.7, scale: float = 0.05) -> Gaussians:
+def some_gaussians(n: int, seed: int = 0, opacity: float = 0.7, scale: float = 0.05) -> Gaussians:
     rng = torch.Generator().manual_seed(seed)
     means = torch.randn(n, 3, generator=rng) * 0.2 + torch.tensor([0.0, 0.0, 2.0])
     return Gaussians(
@@ -50,7 +50,7 @@ def _pixel_by_pixel(gaussians: Gaussians, camera: Camera, size: int, kernel: flo
 
 
 def test_tiles_equal_the_rendering_equation() -> None:
-    gaussians, camera = _some(60, scale=0.08, opacity=0.99), Camera.identity()
+    gaussians, camera = some_gaussians(60, scale=0.08, opacity=0.99), Camera.identity()
     color, alpha = render_gaussians(gaussians, camera, 20)
     expected = _pixel_by_pixel(gaussians, camera, 20, 0.1)
     torch.testing.assert_close(color, expected[..., :3], atol=1e-5, rtol=0)
@@ -58,7 +58,7 @@ def test_tiles_equal_the_rendering_equation() -> None:
 
 
 def test_projected_covariance_is_that_of_projected_samples() -> None:
-    gaussians, camera = _some(1, seed=4, scale=0.01), Camera.identity()
+    gaussians, camera = some_gaussians(1, seed=4, scale=0.01), Camera.identity()
     rng = torch.Generator().manual_seed(1)
     axes = rotation_matrices(gaussians.rotations)[0] * gaussians.scales[0]
     samples = gaussians.means + torch.randn(200_000, 3, generator=rng) @ axes.T
@@ -97,7 +97,7 @@ def test_background_shows_through_and_hidden_colours_do_not() -> None:
 
 def test_gradients_match_finite_differences() -> None:
     camera = Camera.identity()
-    fields = [t.double().requires_grad_() for t in vars(_some(5, seed=2, scale=0.15)).values()]
+    fields = [t.double().requires_grad_() for t in vars(some_gaussians(5, seed=2, scale=0.15)).values()]
     target = torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def loss(*values: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def test_gradients_match_finite_differences() -> None:
 
 
 def test_opaque_tiles_are_cut_short_without_changing_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    gaussians = _some(600, seed=5, scale=0.1, opacity=0.99)
+    gaussians = some_gaussians(600, seed=5, scale=0.1, opacity=0.99)
     short, _ = render_gaussians(gaussians, Camera.identity(), 24)
     monkeypatch.setattr("v2m4.render.gaussians._needed", lambda table, lists, across: lists.length)
     monkeypatch.setattr("v2m4.render.gaussians._LANES", 1 << 18)
@@ -121,4 +121,4 @@ def test_what_cannot_be_done_is_said() -> None:
     with pytest.raises(V2M4Error, match="CUDA only"):
         choose_backend("triton", torch.device("cpu"))
     with pytest.raises(V2M4Error, match="one camera"):
-        render_gaussians(_some(2), Camera(torch.eye(4).expand(2, 4, 4)), 8)
+        render_gaussians(some_gaussians(2), Camera(torch.eye(4).expand(2, 4, 4)), 8)

@@ -32,7 +32,7 @@ from v2m4.stages.refinement import (
     refine_appearance,
 )
 
-FIXTURE = Path(__file__).parents[1] / "parity" / "trellis" / "v2m4_negopt.safetensors"
+FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "trellis" / "v2m4_negopt.safetensors"
 STEPS = 6
 PAPER = RefinementSettings(method="paper", iterations=2, iterations_grow_every=0, image_size=48, supersampling=2)
 FAST = replace(PAPER, method="fast", fast_iterations=4, fast_image_size=48)

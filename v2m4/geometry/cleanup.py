@@ -65,8 +65,14 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
 
 def weld(vertices: Points, faces: Faces) -> tuple[Points, Faces, NDArray[np.int64]]:
     """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
-    unique, kept, inverse = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
-    return unique, inverse.reshape(-1)[faces], kept
+    order = np.lexsort(vertices.T[::-1])
+    ordered = vertices[order]
+    is_new = np.ones(len(order), dtype=bool)
+    is_new[1:] = (ordered[1:] != ordered[:-1]).any(1)
+    inverse = np.empty(len(order), np.int64)
+    inverse[order] = np.cumsum(is_new) - 1
+    kept = order[is_new]
+    return vertices[kept], inverse[faces], kept
 
 
 def remove_bad_faces(faces: Faces) -> Faces:
@@ -77,13 +83,10 @@ def remove_bad_faces(faces: Faces) -> Faces:
     first = faces.argmin(1)
     rolled = faces[np.arange(len(faces))[:, None], (first[:, None] + np.arange(3)) % 3]
     sign = np.where(rolled[:, 1] < rolled[:, 2], 1, -1)
-    _, index, inverse = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    net = np.bincount(inverse, weights=sign)
-    wanted = (net[inverse] != 0) & (np.sign(net)[inverse] == sign)
-    first_wanted = np.full(len(index), len(faces))
-    np.minimum.at(first_wanted, inverse[wanted], np.flatnonzero(wanted))
-    return faces[np.sort(first_wanted[first_wanted < len(faces)])]
+    same = _numbered(np.sort(faces, axis=1))
+    net = np.sign(np.bincount(same, weights=sign))
+    wanted = np.flatnonzero(net[same] == sign)
+    return faces[wanted[np.sort(np.unique(same[wanted], return_index=True)[1])]]
 
 
 def remove_floaters(vertices: Points, faces: Faces, share: float) -> Faces:
@@ -103,10 +106,9 @@ def remove_cavities(vertices: Points, faces: Faces) -> Faces:
     piece = _pieces(len(vertices), faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     volume = np.bincount(piece, weights=(a * np.cross(b, c)).sum(1))
-    edge = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    _, inverse, count = np.unique(edge, axis=0, return_inverse=True, return_counts=True)
-    open_edge = count[inverse.reshape(-1)] == 1
-    is_open = np.bincount(np.tile(piece, 3), weights=open_edge) > 0
+    if not (volume < 0).any():
+        return faces
+    is_open = np.bincount(np.tile(piece, 3), weights=_directed_edges(faces)[1]) > 0
     low = np.full((len(volume), 3), np.inf)
     high = np.full((len(volume), 3), -np.inf)
     for i in range(3):
@@ -149,9 +151,8 @@ def fill_holes(vertices: Points, faces: Faces, max_edges: int, max_size: float) 
 
 def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
     """Closed chains of edges that only one face has, in that face's direction; where chains touch, none is returned."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    _, inverse, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
-    open_edges = edges[count[inverse.reshape(-1)] == 1]
+    edges, is_open = _directed_edges(faces)
+    open_edges = edges[is_open]
     starts, number = np.unique(open_edges[:, 0], return_counts=True)
     clear = set(starts[number == 1].tolist())
     following = {a: b for a, b in open_edges.tolist() if a in clear}
@@ -191,6 +192,24 @@ def transfer(source: Points, values: NDArray[np.float64], target: Points, neighb
     weight /= weight.sum(1, keepdims=True)
     mean: NDArray[np.float64] = (weight[..., None] * values[index]).sum(1)
     return mean
+
+
+def _directed_edges(faces: Faces) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(3F,2) first, second and third edges of all faces, and whether no other face has the edge."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    same = _numbered(np.sort(edges, axis=1))
+    return edges, np.bincount(same)[same] == 1
+
+
+def _numbered(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) a number for each of (N,K) rows of vertices, the same for equal rows."""
+    count = int(rows.max()) + 1 if rows.size else 1
+    if count ** rows.shape[1] < 2**63:  # one sort of integers instead of one of rows
+        keys = rows[:, 0]
+        for column in rows.T[1:]:
+            keys = keys * count + column
+        return np.unique(keys, return_inverse=True)[1].reshape(-1)
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:

@@ -47,7 +47,10 @@ def rasterize(clip: Tensor, faces: Tensor, size: int | tuple[int, int], backend:
 
         native = rasterize_cuda(clip, faces, height, width)
         return Raster(native[..., :2], native[..., 3].long() - 1, native[..., 2], native)
-    visible = visible_triangles_numba if chosen == "numba" else visible_triangles_torch
+    if chosen == "triton":
+        from v2m4.render.visibility_triton import visible_triangles_triton as visible
+    else:
+        visible = visible_triangles_numba if chosen == "numba" else visible_triangles_torch
     return locate(clip, faces, visible(clip, faces, height, width).long())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.render.threads import spread
 
-Backend = Literal["auto", "numba", "torch", "nvdiffrast"]
+Backend = Literal["auto", "numba", "torch", "triton", "nvdiffrast"]
 _CANDIDATES = 1 << 22  # pairs of face and pixel tested at once by the PyTorch version: bounds its memory
 
 
 def choose_backend(backend: Backend, device: torch.device) -> Backend:
-    """The kernel that runs on ``device``: numba on the CPU, nvdiffrast on CUDA where installed, else PyTorch."""
+    """The kernel that runs on ``device``: numba on the CPU; on CUDA nvdiffrast or Triton if installed, else PyTorch."""
     if backend != "auto":
-        needs = {"numba": "cpu", "nvdiffrast": "cuda"}.get(backend, device.type)
+        needs = {"numba": "cpu", "nvdiffrast": "cuda", "triton": "cuda"}.get(backend, device.type)
         if needs != device.type:
             raise V2M4Error(
                 f"The {backend} rasteriser works on {needs}, but the mesh is on {device.type}. Move it, or choose auto."
@@ -29,6 +29,8 @@ def choose_backend(backend: Backend, device: torch.device) -> Backend:
         return "numba"
     if device.type == "cuda" and importlib.util.find_spec("nvdiffrast") is not None:
         return "nvdiffrast"
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        return "triton"
     return "torch"
 
 
@@ -56,7 +58,23 @@ def visible_triangles_torch(clip: Tensor, faces: Tensor, height: int, width: int
     return owner.view(len(clip), height, width)
 
 
-def _own_view(clip: Tensor, faces: Tensor, height: int, width: int, owner: Tensor) -> None:
+class EdgeFunctions(NamedTuple):
+    """What decides where the faces of one view are drawn, float64.
+
+    kept: (N,) faces that can be seen at all. first, extent: (N,2) int64 corner and size, in pixels, of the boxes around
+    them. edges: (F,3,3), the (x, y, 1) coefficients of each face's edge functions, all three positive inside it.
+    plane: (F,3), those of its depth z/w. Both in normalised image coordinates.
+    """
+
+    kept: Tensor
+    first: Tensor
+    extent: Tensor
+    edges: Tensor
+    plane: Tensor
+
+
+def edge_functions(clip: Tensor, faces: Tensor, height: int, width: int) -> EdgeFunctions:
+    """Set up the faces (F,3) of one view, clip (V,4) float64, for an image of that size."""
     p = clip[faces]  # (F,3,4)
     xyw = p[..., [0, 1, 3]]
     edges = torch.stack([_cross(xyw[:, 1], xyw[:, 2]), _cross(xyw[:, 2], xyw[:, 0]), _cross(xyw[:, 0], xyw[:, 1])], 1)
@@ -77,6 +95,12 @@ def _own_view(clip: Tensor, faces: Tensor, height: int, width: int, owner: Tenso
     drawn = ~(w <= 1e-9).all(1) & (determinant != 0) & determinant.isfinite() & (hi >= lo).all(1)
     kept = drawn.nonzero()[:, 0]
     first, extent = lo[kept].long(), (hi - lo + 1)[kept].long()
+    return EdgeFunctions(kept, first, extent, edges, plane)
+
+
+def _own_view(clip: Tensor, faces: Tensor, height: int, width: int, owner: Tensor) -> None:
+    kept, first, extent, edges, plane = edge_functions(clip, faces, height, width)
+    scale = torch.tensor([2.0 / width, 2.0 / height], dtype=clip.dtype, device=clip.device)
     count = extent.prod(1)
     ends = count.cumsum(0)
     best = torch.full((height * width,), torch.inf, dtype=clip.dtype, device=clip.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, case_rules, extract, extract_grid
 
-FIXTURES = Path(__file__).parents[2] / "parity" / "trellis"
+FIXTURES = Path(__file__).parents[2] / "parity" / "fixtures" / "trellis"
 
 
 @pytest.mark.parametrize(("name", "resolution"), [("smooth", 16), ("random", 10)])

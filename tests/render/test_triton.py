@@ -1,0 +1,57 @@
+"""The GPU kernels against their PyTorch twins."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.render.test_gaussians import some_gaussians
+from v2m4.geometry.camera import Camera, orbit_extrinsics
+from v2m4.render.gaussians import Gaussians, render_gaussians
+from v2m4.render.visibility import visible_triangles_torch
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize(("size", "radius"), [(64, 2.0), (257, 2.0), (64, 0.45)])
+def test_the_same_triangles_are_visible(size: int, radius: float) -> None:
+    from v2m4.render.visibility_triton import visible_triangles_triton
+
+    rng = torch.Generator().manual_seed(0)
+    vertices = torch.rand(600, 3, generator=rng) - 0.5
+    corner = torch.randint(600, (2000, 1), generator=rng)
+    faces = (corner + torch.randint(1, 600, (2000, 3), generator=rng).cumsum(1)) % 600
+    small = vertices[corner[:, 0]][:, None] + 0.05 * torch.randn(2000, 3, 3, generator=rng)
+    vertices = torch.cat([vertices, small.flatten(0, 1)])
+    faces = torch.cat([faces[:20], 600 + torch.arange(6000).view(-1, 3)])
+    angles = torch.tensor([0.3, 1.0]), torch.tensor([0.2, -0.4])
+    camera = Camera(orbit_extrinsics(*angles, torch.full((2,), radius), torch.zeros(2, 3)))
+    clip, faces = camera.clip(vertices).cuda(), faces.cuda()
+    expected = visible_triangles_torch(clip, faces, size, size)
+    found = visible_triangles_triton(clip, faces, size, size)
+    # Multiply-add in one rounding may decide a pixel centre that lies on an edge the other way.
+    assert float((found != expected).float().mean()) < 1e-4
+    assert float((expected >= 0).float().mean()) > 0.1
+
+
+@pytest.mark.parametrize(("count", "opacity", "scale"), [(300, 0.99, 0.05), (60, 0.5, 0.08), (5000, 0.1, 0.005)])
+def test_the_same_picture_and_slopes_of_gaussians(count: int, opacity: float, scale: float) -> None:
+    gaussians = some_gaussians(count, opacity=opacity, scale=scale).to("cuda")
+    weight = torch.rand(75, 75, 4, generator=torch.Generator().manual_seed(1)).cuda()
+
+    def run(backend: str) -> tuple[Tensor, Tensor, list[Tensor]]:
+        fields = [t.clone().requires_grad_() for t in vars(gaussians).values()]
+        color, alpha = render_gaussians(Gaussians(*fields), Camera.identity(device="cuda"), 75, backend=backend)
+        ((color * weight[..., :3]).sum() + (alpha * weight[..., 3]).sum()).backward()
+        return color.detach(), alpha.detach(), [t.grad for t in fields if t.grad is not None]
+
+    expected, found = run("torch"), run("triton")
+    torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], expected[1], atol=1e-5, rtol=0)
+    assert len(found[2]) == 5
+    for ours, theirs in zip(found[2], expected[2], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
