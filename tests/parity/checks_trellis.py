@@ -24,6 +24,7 @@ from tests.parity.runner import (
 )
 from v2m4.generators.trellis import conditioning, sampler
 from v2m4.generators.trellis.builder import build_network
+from v2m4.generators.trellis.convolution import SparseConv3d
 from v2m4.generators.trellis.decoders import (
     SH_BAND_0,
     SLatGaussianDecoder,
@@ -35,7 +36,6 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.layers import position_embedding, time_embedding
 from v2m4.generators.trellis.model import TrellisModel, denormalise
 from v2m4.generators.trellis.sparse import (
-    SparseConv3d,
     SparseGroupNorm,
     downsample,
     upsample,

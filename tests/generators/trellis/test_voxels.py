@@ -53,6 +53,19 @@ def test_neighbours_of_children_follow_from_their_parents() -> None:
     assert torch.equal(fine.neighbours, neighbours_by_search(fine))
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_halo_of_a_block_is_what_a_search_finds(level: int) -> None:
+    voxels = random_voxels(1, side=3)
+    for _ in range(level):
+        voxels = voxels.fine
+    row_of = {tuple(c): i for i, c in enumerate(voxels.coords.tolist())}
+    side = 2**level
+    around = torch.cartesian_prod(*[torch.arange(-1, side + 1)] * 3).tolist()
+    first = voxels.coords[:: side**3].tolist()
+    want = [[row_of.get((b, x + i, y + j, z + k), len(voxels)) for i, j, k in around] for b, x, y, z in first]
+    assert torch.equal(voxels.halo, torch.tensor(want, dtype=torch.int32))
+
+
 def test_children_lie_inside_their_parent_z_fastest() -> None:
     fine = Voxels(torch.tensor([[0, 3, 5, 7]], dtype=torch.int32)).fine
     assert fine.coords.tolist() == [[0, 6 + i, 10 + j, 14 + k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.generators.trellis.convolution import SparseConv3d
 from v2m4.generators.trellis.layers import (
     FINAL_NORM_EPS,
     DecoderBlock,
@@ -19,7 +20,7 @@ from v2m4.generators.trellis.layers import (
     position_embedding,
     set_torso_dtype,
 )
-from v2m4.generators.trellis.sparse import SparseConv3d, SparseGroupNorm, window_attention_of
+from v2m4.generators.trellis.sparse import SparseGroupNorm, window_attention_of
 from v2m4.generators.trellis.structure import require_position_mode
 from v2m4.generators.trellis.voxels import Voxels
 from v2m4.render.gaussians import Gaussians

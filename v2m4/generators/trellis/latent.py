@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.generators.trellis.convolution import SparseConv3d
 from v2m4.generators.trellis.layers import (
     BLOCK_NORM_EPS,
     FINAL_NORM_EPS,
@@ -21,7 +22,7 @@ from v2m4.generators.trellis.layers import (
     position_embedding,
     set_torso_dtype,
 )
-from v2m4.generators.trellis.sparse import SparseConv3d, downsample, from_items, to_items, upsample
+from v2m4.generators.trellis.sparse import downsample, from_items, to_items, upsample
 from v2m4.generators.trellis.structure import require_position_mode
 from v2m4.generators.trellis.voxels import Voxels
 

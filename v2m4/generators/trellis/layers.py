@@ -94,7 +94,8 @@ class HeadRmsNorm(nn.Module):
 
 def normalise_heads(x: Tensor, gamma: Tensor) -> Tensor:
     """Scale each head's vector (last axis) to length sqrt(head_dim), times `gamma`; computed in float32."""
-    return (F.rms_norm(x.float(), x.shape[-1:], eps=1e-24) * gamma).to(x.dtype)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).clamp_min(1e-12)
+    return (x * (x.shape[-1] ** 0.5 / length) * gamma).to(x.dtype)
 
 
 class TimeEmbedder(nn.Module):

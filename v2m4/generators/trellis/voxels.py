@@ -39,9 +39,13 @@ class Windows:
 class Voxels:
     """A batch of voxel sets: `coords` (N, 4) int32 rows of (item, x, y, z), the rows of an item contiguous."""
 
-    def __init__(self, coords: Tensor, counts: list[int] | None = None) -> None:
-        """`counts`: rows per item, if known; otherwise they are counted (which waits for the device)."""
+    def __init__(self, coords: Tensor, counts: list[int] | None = None, split_from: Voxels | None = None) -> None:
+        """`counts`: rows per item, if known; otherwise they are counted (which waits for the device).
+
+        `split_from`: the voxels of which these are the children, 8 consecutive rows each; see `fine`.
+        """
         self.coords = coords
+        self.split_from = split_from
         self.counts = torch.bincount(coords[:, 0]).tolist() if counts is None else counts
         self._windows: dict[tuple[int, int], Windows] = {}
         self._repeats: dict[int, Voxels] = {}
@@ -65,6 +69,12 @@ class Voxels:
     @cached_property
     def neighbours(self) -> Tensor:
         """Row numbers (N, 27) int32 of the neighbours in the order of `OFFSETS`; N where there is none."""
+        if self.split_from is not None:
+            # Those of children follow from those of their parents, without another search.
+            tap, slot = (table.to(self.device) for table in _child_neighbour_tables())
+            parents = self.split_from
+            wanted = parents.neighbours[:, tap]
+            return torch.where(wanted < len(parents), 8 * wanted + slot, len(self)).flatten(0, 1)
         coords = self.coords.long()
         low = coords[:, 1:].amin(0) - 1
         size = coords[:, 1:].amax(0) - low + 2
@@ -104,12 +114,31 @@ class Voxels:
         children = F.pad(CHILDREN, (1, 0)).to(self.coords)
         scale = self.coords.new_tensor([1, 2, 2, 2])
         coords = (self.coords * scale)[:, None] + children
-        fine = Voxels(coords.flatten(0, 1), [8 * n for n in self.counts])
-        # Neighbours of the children follow from those of the parents, without another search.
-        tap, slot = (table.to(self.device) for table in _child_neighbour_tables())
-        parent = self.neighbours[:, tap]
-        fine.neighbours = torch.where(parent < len(self), 8 * parent + slot, 8 * len(self)).flatten(0, 1)
-        return fine
+        return Voxels(coords.flatten(0, 1), [8 * n for n in self.counts], split_from=self)
+
+    @cached_property
+    def level(self) -> int:
+        """How often these voxels were split: they form full cubes, the *blocks*, of 2^level voxels per side."""
+        return 0 if self.split_from is None else self.split_from.level + 1
+
+    @cached_property
+    def halo(self) -> Tensor:
+        """Row numbers (blocks, (2^level + 2)^3) int32 of each block's voxels and those around it, z fastest.
+
+        N where there is none.
+        """
+        whole: Voxels = self
+        while whole.split_from is not None:
+            whole = whole.split_from
+        side = 2**self.level
+        position = torch.arange(-1, side + 1)
+        position = torch.cartesian_prod(position, position, position)
+        tap = ((torch.div(position, side, rounding_mode="floor") + 1) * torch.tensor([9, 3, 1])).sum(1)
+        slot = torch.zeros(len(position), dtype=torch.int32)
+        for bit in reversed(range(self.level)):
+            slot = 8 * slot + ((position >> bit & 1) * torch.tensor([4, 2, 1])).sum(1).int()
+        block = whole.neighbours[:, tap.to(self.device)]
+        return torch.where(block < len(whole), block * side**3 + slot.to(self.device), len(self))
 
     def repeated(self, times: int) -> Voxels:
         """This batch `times` over, as further items; shares what is already known about the coordinates."""

@@ -1,0 +1,189 @@
+"""Submanifold convolution over voxel sets, see Graham et al. (arXiv 1711.10275).
+
+On voxels of any shape, the rows of the 27 neighbours are gathered and multiplied with the kernel in one matrix product.
+On voxels that come from splitting others, which form full cubes, each cube is gathered with a one-voxel halo and
+convolved densely: 3.4 to 8 gathered rows per voxel instead of 27. All works on a bounded number of rows at a time, and
+the backward pass gathers too: nothing is kept but the inputs, and sums have a fixed order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from v2m4.generators.trellis.voxels import Voxels
+
+GATHER_LIMIT_CUDA = 2**27
+"""Most elements that one gather of rows may hold on a GPU (256 MB in half precision)."""
+GATHER_LIMIT_CPU = 2**22
+"""The same on the CPU, where buffers that stay in the cache are faster."""
+
+_ONTO_PARENT = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
+"""Along one axis, for the lower and the upper child: which of the 3 kernel taps fall on each of the 2 parents they
+touch, in ascending order of the parents."""
+_FROM_CHILDREN = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+"""Along one axis, for the children at -1 to 2 of the lower child of a parent: which kernel taps take them to it."""
+_PARENT_KERNELS = torch.einsum("axi,byj,czk->abcxyzijk", *[_ONTO_PARENT] * 3).reshape(8, 8, 27)
+_CHILD_KERNEL = torch.einsum("xi,yj,zk->xyzijk", *[_FROM_CHILDREN] * 3).reshape(64, 27)
+_PARENT_TAPS = torch.tensor(
+    [[9 * x + 3 * y + z for x in (a, a + 1) for y in (b, b + 1) for z in (c, c + 1)]
+     for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+)  # fmt: skip
+"""The 8 of a parent's 27 neighbours that the taps of each of its children touch."""
+
+
+class _Kernel(nn.Module):
+    """Weight and bias under the names of the checkpoints; the layout is (out, kx, ky, kz, in)."""
+
+    follows_torso_dtype = True
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, size, size, size, in_channels))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        nn.init.normal_(self.weight, std=(in_channels * size**3) ** -0.5)
+
+
+class SparseConv3d(nn.Module):
+    """Submanifold convolution with a 3x3x3 or 1x1x1 kernel; rows that are absent count as zero."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int = 3) -> None:
+        super().__init__()
+        self.conv = _Kernel(in_channels, out_channels, size)
+
+    def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
+        """(N, in) -> (N, out) on the same `voxels`."""
+        weight, bias = self.conv.weight, self.conv.bias
+        if weight.shape[1] == 1:
+            # The library that trained the checkpoints reads the memory of a 1x1x1 kernel as (in, out) although its
+            # shape says (out, 1, 1, 1, in); the weights mean what it read.
+            return F.linear(x, weight.reshape(-1).view(weight.shape[-1], -1).T, bias)
+        result: Tensor = _Convolution.apply(x, weight, voxels)
+        return result + bias
+
+    def on_children(self, x: Tensor, voxels: Voxels) -> Tensor:
+        """The 3x3x3 convolution of `x` copied to the children of `voxels`: (N, in) -> (8 N, out) on `voxels.fine`.
+
+        All children of a voxel carry its features, so for each child the 27 taps fall on 8 parents and the kernel
+        can be summed beforehand: under a third of the work, and no copies.
+        """
+        result: Tensor = _ChildConvolution.apply(x, self.conv.weight, voxels)
+        return result + self.conv.bias
+
+
+class _Convolution(torch.autograd.Function):
+    """(N, in) and weight (out, 3, 3, 3, in) -> (N, out). Its adjoint is itself with the kernel mirrored."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.voxels = voxels
+        return _convolve(x, weight, voxels)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _convolve(grad, weight.flip(1, 2, 3).transpose(0, 4).contiguous(), ctx.voxels)
+        if ctx.needs_input_grad[1]:
+            grad_weight = _weight_gradient(x, grad, ctx.voxels.neighbours).view_as(weight)
+        return grad_x, grad_weight, None
+
+
+class _ChildConvolution(torch.autograd.Function):
+    """(N, in) on voxels and weight (out, 3, 3, 3, in) -> (8 N, out) on their children."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.voxels = voxels
+        kernels = _summed(weight, _PARENT_KERNELS).unflatten(2, (2, 2, 2))
+        out = x.new_empty(len(voxels), 8, weight.shape[0])
+        for rows, halo in _blocks(x, voxels):
+            side = halo.shape[1] - 1
+            for child in range(8):
+                a, b, c = child >> 2, child >> 1 & 1, child & 1
+                part = halo[:, a : a + side, b : b + side, c : c + side]
+                out[rows, child] = _dense_convolution(part, kernels[child], voxels.level)
+        return out.flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        voxels = ctx.voxels
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            kernel = _summed(weight.transpose(0, 4), _CHILD_KERNEL[None])[0].unflatten(1, (4, 4, 4))
+            grad_x = torch.empty_like(x)
+            for rows, halo in _blocks(grad, voxels.fine):
+                rows = slice(rows.start // 8, rows.stop // 8)
+                grad_x[rows] = _dense_convolution(halo, kernel, voxels.level, stride=2)
+        if ctx.needs_input_grad[1]:
+            per_child = grad.unflatten(0, (-1, 8)).unbind(1)
+            index = voxels.neighbours[:, _PARENT_TAPS.to(grad.device)].unbind(1)
+            summed = torch.stack([_weight_gradient(x, g, i) for g, i in zip(per_child, index, strict=True)])
+            spread = _PARENT_KERNELS.to(summed)
+            grad_weight = torch.einsum("ptk,potc->okc", spread, summed).reshape(weight.shape)
+        return grad_x, grad_weight, None
+
+
+def _convolve(x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
+    if voxels.level == 0:
+        return gather_matmul(x, voxels.neighbours, weight.flatten(1, 3))
+    out = x.new_empty(len(voxels), weight.shape[0])
+    for rows, halo in _blocks(x, voxels):
+        out[rows] = _dense_convolution(halo, weight, voxels.level)
+    return out
+
+
+def gather_matmul(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """out[n] = sum over t of weight[:, t] @ x[index[n, t]].
+
+    `x` (M, C), `index` (N, T) with M standing for "no row" (contributes nothing), `weight` (out, T, C) -> (N, out).
+    """
+    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    flat = weight.flatten(1)
+    parts = [F.linear(padded[part].flatten(1), flat) for part in index.split(_chunk(x, flat.shape[1]))]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _blocks(x: Tensor, voxels: Voxels) -> Any:
+    """Pairs of a slice of the rows of `voxels` and the features (blocks, S, S, S, C) of these blocks with halo."""
+    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    side, voxels_per_block = 2**voxels.level + 2, 8**voxels.level
+    start = 0
+    for part in voxels.halo.split(_chunk(x, side**3 * x.shape[1])):
+        rows = slice(start, start + len(part) * voxels_per_block)
+        yield rows, padded[part].unflatten(1, (side, side, side))
+        start = rows.stop
+
+
+def _dense_convolution(halo: Tensor, weight: Tensor, level: int, stride: int = 1) -> Tensor:
+    """Convolve blocks (B, S, S, S, in) with (out, k, k, k, in) without padding -> rows (B 8^level, out)."""
+    out = F.conv3d(halo.movedim(-1, 1), weight.movedim(-1, 1), stride=stride).movedim(1, -1)
+    if level > 1:
+        # From x, y, z order to the order of rows: one group of bits (x, y, z) per split, the first split slowest.
+        bits = out.reshape(len(out), *[2] * (3 * level), -1)
+        order = [1 + axis * level + bit for bit in range(level) for axis in range(3)]
+        out = bits.permute(0, *order, 3 * level + 1)
+    return out.reshape(-1, out.shape[-1])
+
+
+def _summed(weight: Tensor, spread: Tensor) -> Tensor:
+    """Weight (out, 3, 3, 3, in) and spread (P, T, 27) -> kernels (P, out, T, in), added up in float32 at least."""
+    precise = torch.promote_types(weight.dtype, torch.float32)
+    taps = weight.flatten(1, 3).to(precise)
+    return torch.einsum("ptk,okc->potc", spread.to(taps), taps).to(weight.dtype)
+
+
+def _weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:
+    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    return torch.stack([grad.T @ padded[index[:, t]] for t in range(index.shape[1])], dim=1)
+
+
+def _chunk(x: Tensor, elements_per_row: int) -> int:
+    return max(1, (GATHER_LIMIT_CUDA if x.is_cuda else GATHER_LIMIT_CPU) // elements_per_row)
