@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import coo_array, csc_array, csr_array, diags_array
+from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from v2m4.geometry.atlas import Texels
+from v2m4.geometry.atlas import Texels, dominant_colors
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.render.raster import interpolate, rasterize
@@ -24,8 +25,9 @@ from v2m4.render.raster import interpolate, rasterize
 Floats = NDArray[Any]
 
 SAMPLES = 8000  # faces are subdivided until the surface has about so many pieces
+PALETTE = 8  # colours told apart when unseen parts are filled
 GRAZING, FACING = 0.12, 0.4  # cosines to the line of sight between which a frame becomes trustworthy
-EDGE_PX = (0.7, 3.0)  # distances to the nearest silhouette between which it does
+EDGE_PX = (0.5, 2.0)  # distances to the nearest silhouette between which it does
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,36 @@ def place_samples(faces: NDArray[np.int64], texels: Texels) -> Samples:
 _SIDES = ((0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 0, 1))
 
 
+def spread_colors(values: Floats, seen: Floats, samples: Samples, palette: int = 0) -> Floats:
+    """(P,C) that equal ``values`` where seen (P,) is 1 and continue them along the surface elsewhere.
+
+    Without a palette: the minimiser of seen * |x - values|^2 + the differences between neighbouring samples, smooth
+    everywhere. With one, the prevailing one of so many colours is continued, which keeps them clean instead of mixing
+    them to mud: their shares are spread and sharpened. Pieces of the surface that nothing sees take the mean, or the
+    most frequent colour.
+    """
+    weight = np.where(seen > 0.3, 50 * seen, 0)
+    if not weight.any():
+        return np.full_like(values, 0.5)
+    faint = 1e-5
+    identity = diags_array(np.ones(len(weight)))
+    solver = splu(csc_array(identity - samples.adjacency + diags_array(weight + faint)))
+
+    def spread(layer: Floats) -> Floats:
+        return solver.solve(layer * weight[:, None] + faint * (layer * weight[:, None]).sum(0) / weight.sum())
+
+    if palette == 0:
+        return spread(values)
+    label, count = dominant_colors(values[weight > 0], palette)
+    total = np.zeros((len(values), values.shape[1] + 1))
+    for k in range(count):
+        member = np.zeros(len(values))
+        member[weight > 0] = label == k
+        layer = spread(np.column_stack([values * member[:, None], member])).clip(0)
+        total += layer * layer[:, -1:] ** 3
+    return total[:, :-1] / np.maximum(total[:, -1:], 1e-12)
+
+
 @dataclass(frozen=True)
 class View:
     """One frame as a witness. points, normals: (P,3) of the samples in camera space. image: (S,S,3) float32 in [0,1].
@@ -155,10 +187,10 @@ def witness(mesh: Mesh, vertices: Tensor, frame: NDArray[np.uint8], samples: Sam
     raster = rasterize(clip, mesh.faces, side)
     drawn = raster.triangle[0].numpy() >= 0
     depth: Floats = interpolate(vertices[:, 2:].contiguous(), raster, mesh.faces)[0, ..., 0].numpy()
-    depth[~drawn] = np.inf
+    depth = np.where(drawn, depth, np.inf).astype(np.float32)
     solid = frame[..., 3] > 240
     extent = float((vertices.amax(0) - vertices.amin(0)).max())
-    usable = solid & drawn & ~_steps(depth, 0.01 * extent)
+    usable = solid & drawn & ~_steps(depth, 0.02 * extent)
     away = cv2.distanceTransform(np.pad(usable, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     trust = _smoothstep((away - EDGE_PX[0]) / (EDGE_PX[1] - EDGE_PX[0])).astype(np.float32)
     faces = mesh.faces.numpy()

@@ -15,23 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, diags_array
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.geometry.atlas import Texels, dominant_colors, has_own_atlas, texels_of, unwrap
+from v2m4.geometry.atlas import Texels, has_own_atlas, texels_of, unwrap
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.texture import sample_texture
 from v2m4.settings import TextureSettings
-from v2m4.stages.projection import Samples, View, place_samples, witness
+from v2m4.stages.projection import PALETTE, Samples, View, place_samples, spread_colors, witness
 
 Floats = NDArray[Any]
 
 ANCHOR_BONUS = 2.5  # how much better another frame must see a place to be taken instead of the anchor
-PALETTE = 8  # colours told apart when unseen parts are filled
 LABEL_SMOOTHING = 4  # rounds of averaging of the frames' scores over the surface, and of their borders
 
 
@@ -168,33 +165,3 @@ def own_look(mesh: Mesh, samples: Samples, texels: Texels) -> tuple[Floats, Floa
     else:
         return np.zeros((len(samples.face), 3), np.float32), np.zeros((len(texels.index), 3), np.float32)
     return look(samples.face, samples.weights), look(texels.face, texels.weights)
-
-
-def spread_colors(values: Floats, seen: Floats, samples: Samples, palette: int = 0) -> Floats:
-    """(P,C) that equal ``values`` where seen (P,) is 1 and continue them along the surface elsewhere.
-
-    Without a palette: the minimiser of seen * |x - values|^2 + the differences between neighbouring samples, smooth
-    everywhere. With one, the prevailing one of so many colours is continued, which keeps them clean instead of mixing
-    them to mud: their shares are spread and sharpened. Pieces of the surface that nothing sees take the mean, or the
-    most frequent colour.
-    """
-    weight = np.where(seen > 0.3, 50 * seen, 0)
-    if not weight.any():
-        return np.full_like(values, 0.5)
-    faint = 1e-5
-    identity = diags_array(np.ones(len(weight)))
-    solver = splu(csc_array(identity - samples.adjacency + diags_array(weight + faint)))
-
-    def spread(layer: Floats) -> Floats:
-        return solver.solve(layer * weight[:, None] + faint * (layer * weight[:, None]).sum(0) / weight.sum())
-
-    if palette == 0:
-        return spread(values)
-    label, count = dominant_colors(values[weight > 0], palette)
-    total = np.zeros((len(values), values.shape[1] + 1))
-    for k in range(count):
-        member = np.zeros(len(values))
-        member[weight > 0] = label == k
-        layer = spread(np.column_stack([values * member[:, None], member])).clip(0)
-        total += layer * layer[:, -1:] ** 3
-    return total[:, :-1] / np.maximum(total[:, -1:], 1e-12)
