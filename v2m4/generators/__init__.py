@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from v2m4.generators.trellis.checkpoints import WEIGHTS as TRELLIS_WEIGHTS
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.registry import Plug
@@ -40,6 +41,20 @@ class Generator(Protocol):
 GENERATORS: dict[str, Plug] = {
     p.name: p
     for p in (
+        Plug(
+            "generator",
+            "trellis",
+            "v2m4.generators.trellis.predictor:Trellis",
+            "TRELLIS image-large: mesh and Gaussians from one picture; what the paper uses. Its look can be refined.",
+            "MIT; DINOv2's weights Apache-2.0",
+            True,
+            preference=20,
+            packages=("transformers",),
+            weights=TRELLIS_WEIGHTS,
+            needs_gpu=True,
+            memory_gb=6,
+            bring="pip install transformers; weights are downloaded on first use (about 4 GB)",
+        ),
         Plug(
             "generator",
             "inflate",

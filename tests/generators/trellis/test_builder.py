@@ -11,8 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.generators.trellis import tiny
 from v2m4.errors import V2M4Error
+from v2m4.generators import GENERATORS
 from v2m4.generators.trellis import builder
-from v2m4.generators.trellis.builder import CHECKPOINTS, WEIGHTS, build_network, from_pretrained, load_network
+from v2m4.generators.trellis.builder import build_network, from_pretrained, load_network
+from v2m4.generators.trellis.checkpoints import CHECKPOINTS, WEIGHTS
 
 MANIFESTS = sorted((Path(__file__).parents[2] / "parity" / "fixtures" / "trellis").glob("manifest_*.json"))
 FLOW = CHECKPOINTS["slat_flow_model"]
@@ -44,6 +46,12 @@ def test_the_released_checkpoints_are_the_ones_the_manifests_describe() -> None:
         manifest = json.loads(path.read_text())
         stem = manifest["checkpoint"].split(".safetensors")[0]
         assert CHECKPOINTS[manifest["pipeline_role"]] == stem
+
+
+def test_the_plug_is_declared_with_all_its_files() -> None:
+    plug = GENERATORS["trellis"]
+    assert plug.weights == WEIGHTS
+    assert plug.create(device="cpu", low_vram=True).low_vram
 
 
 def test_every_file_is_pinned_to_a_commit() -> None:

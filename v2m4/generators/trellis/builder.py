@@ -12,6 +12,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.generators.trellis.checkpoints import (
+    CHECKPOINTS,
+    ENCODER_REPOSITORY,
+    ENCODER_REVISION,
+    PLUG,
+    REPOSITORY,
+    REVISION,
+)
 from v2m4.generators.trellis.conditioning import ImageEncoder
 from v2m4.generators.trellis.decoders import SLatGaussianDecoder, SLatMeshDecoder
 from v2m4.generators.trellis.latent import SLatFlowModel
@@ -19,12 +27,6 @@ from v2m4.generators.trellis.model import SLAT_MEAN, SLAT_STD, TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel
 from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
-
-PLUG = "trellis"
-REPOSITORY = "microsoft/TRELLIS-image-large"
-REVISION = "25e0d31ffbebe4b5a97464dd851910efc3002d96"
-ENCODER_REPOSITORY = "facebook/dinov2-with-registers-large"
-ENCODER_REVISION = "e4c89a4e05589de9b3e188688a303d0f3c04d0f3"
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlowModel,
@@ -40,21 +42,6 @@ _ROLES = {
     "slat_decoder_mesh": "mesh_decoder",
     "slat_decoder_gs": "gaussian_decoder",
 }
-CHECKPOINTS = {
-    "sparse_structure_flow_model": "ckpts/ss_flow_img_dit_L_16l8_fp16",
-    "sparse_structure_decoder": "ckpts/ss_dec_conv3d_16l8_fp16",
-    "slat_flow_model": "ckpts/slat_flow_img_dit_L_64l8p2_fp16",
-    "slat_decoder_mesh": "ckpts/slat_dec_mesh_swin8_B_64l8m256c_fp16",
-    "slat_decoder_gs": "ckpts/slat_dec_gs_swin8_B_64l8gs32_fp16",
-}
-"""Where the released repository keeps each network: this name with `.json` and with `.safetensors`."""
-
-WEIGHTS = (
-    (REPOSITORY, "pipeline.json", REVISION),
-    *((REPOSITORY, f"{stem}.{kind}", REVISION) for stem in CHECKPOINTS.values() for kind in ("json", "safetensors")),
-    *((ENCODER_REPOSITORY, name, ENCODER_REVISION) for name in ("config.json", "model.safetensors")),
-)
-"""Every file that `from_pretrained` reads, as (repository, file, revision)."""
 
 
 def build_network(class_name: str, config: Mapping[str, Any]) -> nn.Module:

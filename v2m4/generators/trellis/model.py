@@ -62,6 +62,7 @@ class TrellisModel:
     low_vram: bool = False
 
     def __post_init__(self) -> None:
+        self.device = with_index(self.device)
         for network in self.networks():
             network.eval().requires_grad_(False)
             if not self.low_vram:
@@ -178,6 +179,13 @@ class TrellisModel:
                 self.gaussian_decoder.gaussians(item, coords[:, 1:])
                 for item, coords in zip(raw.split(voxels.counts), voxels.coords.split(voxels.counts), strict=True)
             ]
+
+
+def with_index(device: torch.device) -> torch.device:
+    """`device` as tensors on it report it: "cuda" becomes the current GPU."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def denormalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

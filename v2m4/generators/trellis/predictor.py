@@ -12,10 +12,11 @@ from torch import Tensor
 
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
-from v2m4.generators.trellis.builder import ENCODER_REPOSITORY, PLUG, REPOSITORY, from_pretrained
+from v2m4.generators.trellis.builder import from_pretrained
+from v2m4.generators.trellis.checkpoints import ENCODER_REPOSITORY, PLUG, REPOSITORY
 from v2m4.generators.trellis.conditioning import encoder_input, negative_condition, object_image
 from v2m4.generators.trellis.flexicubes import MeshResult
-from v2m4.generators.trellis.model import TrellisModel
+from v2m4.generators.trellis.model import TrellisModel, with_index
 from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings
 from v2m4.generators.trellis.second_pass import SecondPass, pack
 from v2m4.generators.trellis.voxels import Voxels
@@ -66,7 +67,7 @@ class Trellis:
         With `model` nothing is loaded; that model serves the device it was built for.
         """
         self.settings = settings or GeneratorSettings()
-        self.device = torch.device(device)
+        self.device = with_index(torch.device(device))
         self.low_vram = low_vram
         self.source = source
         self.encoder_source = encoder_source
@@ -77,7 +78,7 @@ class Trellis:
 
     def model(self, device: torch.device | str | None = None) -> TrellisModel:
         """The model on `device` (by default the plug's own), loaded if it is not there yet."""
-        device = self.device if device is None else torch.device(device)
+        device = self.device if device is None else with_index(torch.device(device))
         if device not in self._models:
             self._models[device] = from_pretrained(
                 self.source, device=device, low_vram=self.low_vram, encoder_source=self.encoder_source
