@@ -123,7 +123,7 @@ def test_the_packages_own_weights_fit() -> None:
     linear = lpips_module.read_state_dict(lpips_module._package_weights(), "lpips")
     network = random_network()
     load_strictly(network, network_state(published_form(network)[0], linear), "lpips")
-    assert all(float(network.get_parameter(f"lin{k}").min()) >= 0 for k in range(5))
+    assert all(network.get_parameter(f"lin{k}").min().item() >= 0 for k in range(5))
 
 
 def test_without_the_package_the_way_out_is_named(monkeypatch) -> None:

@@ -71,8 +71,8 @@ class LpipsNetwork(nn.Module):
         """Activations of `images` (N, H, W, 3) in [0, 1], each pixel's channels of unit length."""
         shift, scale = (images.new_tensor(values).view(3, 1, 1) for values in (SHIFT, SCALE))
         activations = self.trunk((images.permute(0, 3, 1, 2) * 2 - 1 - shift) / scale)
-        # The norm's slope is taken as zero where no channel fires, where a square root would make it infinite.
-        return [x / (torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32) + EPS) for x in activations]
+        # Where no channel fires the length is EPS rather than zero, at which the slope of a root would be infinite.
+        return [x / (x.float().square().sum(1, keepdim=True) + EPS**2).sqrt() for x in activations]
 
     def level_maps(self, reference: list[Tensor], images: list[Tensor]) -> list[Tensor]:
         """Weighted squared differences (N, h, w) of each level."""

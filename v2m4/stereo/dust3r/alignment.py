@@ -109,7 +109,8 @@ class _WeightedDistance(torch.autograd.Function):
     def forward(ctx: Any, world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
         linear, shift = transforms[..., :3], transforms[..., 3:]
         difference = world.unsqueeze(1) - shift - linear @ points
-        distance = torch.linalg.vector_norm(difference, dim=2)
+        x, y, z = difference.unbind(2)
+        distance = (x * x).addcmul_(y, y).addcmul_(z, z).sqrt_()
         loss = (weights * distance).sum()
         pull = difference.mul_((weights / distance.clamp(min=ROUNDING)).unsqueeze(2))
         # Long sums of a 3x3 product are cut into pieces, so that a GPU finds enough rows to work on.

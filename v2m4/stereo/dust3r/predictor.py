@@ -58,7 +58,7 @@ class Dust3r:
         with memory_guard(self.name):
             inputs = torch.stack([network_image(square, self.size) for square in squares]).to(self.device)
             with computing(self.precision, self.device):
-                pairs = predict_pairs(self.model, inputs, complete_graph(len(inputs)), *self._batches())
+                pairs = predict_pairs(self.model, inputs, complete_graph(len(inputs)), *self.batches)
             confidence = pairs.confidence_per_image()
             points = align(pairs, self.alignment)
         side = squares.shape[1]
@@ -67,7 +67,8 @@ class Dust3r:
             maps_to_images(confidence.unsqueeze(-1), side, padding).squeeze(-1),
         )
 
-    def _batches(self) -> tuple[int, int]:
+    @property
+    def batches(self) -> tuple[int, int]:
         """Pairs per decoder pass and maps per head pass: what keeps a GPU busy in a few GB, and a CPU out of swap."""
         return (14, 4) if self.device.type == "cuda" else (2, 1)
 
