@@ -196,12 +196,19 @@ class TextureSettings:
     method: Literal["optimise", "project"] = "project"
     """optimise: gradient descent over views, as the paper does; project: blend the frames into the atlas directly."""
     size: int = 1024
+    """Side of the texture, in texels."""
+    keep_template: bool = True
+    """Your own mesh keeps the texture or colours it came with; False paints it anew from the video."""
     views: int = 100
+    """optimise: renderings of the first mesh's own look that are fitted beside the frames."""
     iterations: int = 2500
     lr: float = 1e-2
+    """optimise: Adam's rate at the start; it falls to lr_end along half a cosine."""
     lr_end: float = 1e-5
     tv_weight: float = 0.01
+    """optimise: weight of the texture's total variation."""
     reference_weight: float = 2.0
+    """optimise: weight of the frames against the renderings."""
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ class View:
     points: NDArray[np.float32]
     normals: NDArray[np.float32]
     image: NDArray[np.float32]
-    depth: NDArray[np.float32]
+    depth: Floats
     trust: NDArray[np.float32]
     focal: float
     tolerance: float

@@ -33,8 +33,8 @@ LABEL_SMOOTHING = 4  # rounds of averaging of the frames' scores over the surfac
 
 
 def texture_mesh(
-    mesh: Mesh,
     vertices: Tensor,
+    mesh: Mesh,
     clip: Clip,
     keyframes: Sequence[int],
     settings: TextureSettings,
@@ -46,10 +46,10 @@ def texture_mesh(
 ) -> Steps[Mesh]:
     """Give the registered mesh one texture for all keyframes.
 
-    mesh: the topology, in the vertices of any keyframe; its own texture or vertex colours, if it has them, are what
-    unseen parts look like. vertices: (K,V,3) of the keyframes in camera space. keyframes: their K frame numbers.
-    anchor: the keyframe (0..K-1) that the mesh was made from; the one that sees most if absent. keep: a mesh that
-    comes with a texture or colours (the user's template) keeps them.
+    vertices: (K,V,3) of the keyframes in camera space. mesh: the topology, in whatever pose; its own texture or vertex
+    colours, if it has them, are what unseen parts look like. keyframes: the K frame numbers. anchor: the frame number
+    of the keyframe whose mesh it is; the one that sees most if absent. keep: a mesh that comes with a texture or
+    colours (the user's template) keeps them.
     Returns the mesh with uv, uv_faces and a (size,size,3) texture, its vertices untouched.
     """
     if len(vertices) != len(keyframes) or len(keyframes) == 0:
@@ -63,24 +63,23 @@ def texture_mesh(
         from v2m4.stages.texture_descent import optimise_texture
 
         return (
-            yield from optimise_texture(
-                mesh, vertices, clip, keyframes, settings, anchor=anchor, rng=rng, device=device
-            )
+            yield from optimise_texture(vertices, mesh, clip, keyframes, settings, anchor=first, rng=rng, device=device)
         )
-    result = yield from project_texture(mesh.to("cpu"), vertices.cpu(), clip, keyframes, settings.size, anchor=anchor)
+    result = yield from project_texture(vertices.cpu(), mesh.to("cpu"), clip, keyframes, settings.size, anchor=first)
     return result.to(device)
 
 
 def project_texture(
-    mesh: Mesh,
     vertices: Tensor,
+    mesh: Mesh,
     clip: Clip,
     keyframes: Sequence[int],
     size: int,
     *,
     anchor: int | None = None,
 ) -> Steps[Mesh]:
-    """Blend the frames into a ``size`` x ``size`` atlas. Arguments as for `texture_mesh`, all on the CPU."""
+    """Blend the frames into a ``size`` x ``size`` atlas. Arguments as for `texture_mesh`, all on the CPU, but
+    ``anchor`` is an index into the keyframes."""
     start = vertices[anchor or 0].detach().float()
     yield Progress("texture", 0.0, note="unwrapping")
     uv, uv_faces = atlas_of(mesh.with_vertices(start), size)

@@ -24,6 +24,7 @@ from v2m4.stages.texture import atlas_of, own_look
 BETAS = (0.5, 0.9)
 ORBIT_RADIUS = 2.0
 ORBIT_SIZE = 512
+SEEN = 0.25  # a texel with less than this share of one pixel in all views together is filled
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Observation:
 
 
 def optimise_texture(
-    mesh: Mesh,
     vertices: Tensor,
+    mesh: Mesh,
     clip: Clip,
     keyframes: Sequence[int],
     settings: TextureSettings,
@@ -46,7 +47,8 @@ def optimise_texture(
     rng: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Steps[Mesh]:
-    """Descend on a black texture until it looks like the views. Arguments and result as for `stages.texture_mesh`.
+    """Descend on a black texture until it looks like the views. Arguments and result as for `texture_mesh`, but
+    ``anchor`` is an index into the keyframes.
 
     The views are the keyframes and, where the mesh brought a look of its own, renderings of that from all sides of the
     anchor's pose. Texels that no view saw are filled from those around them on the surface.
@@ -137,22 +139,25 @@ def descend(observations: Sequence[Observation], settings: TextureSettings, rng:
 def fill_unseen(
     mesh: Mesh, uv: Tensor, uv_faces: Tensor, texture: Tensor, observations: Sequence[Observation]
 ) -> Tensor:
-    """The texture (size,size,3) with texels that no view touched filled along the surface, and the gutters."""
+    """The texture (size,size,3) with texels that hardly any view touched filled along the surface, and the gutters."""
     side = len(texture)
-    touched = np.zeros((side, side), bool)
+    touched = np.zeros((side, side), np.float32)
     for observation in observations:
-        corner = np.floor(observation.uv.cpu().numpy() * side - 0.5).astype(np.int64)
+        at = observation.uv.cpu().numpy() * side - 0.5
+        corner = np.floor(at).astype(np.int64)
+        share = at - corner
         for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            touched[(corner[:, 1] + dy) % side, (corner[:, 0] + dx) % side] = True
+            weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
+            np.add.at(touched, ((corner[:, 1] + dy) % side, (corner[:, 0] + dx) % side), weight)
     texels = texels_of(uv, uv_faces, side)
     samples = place_samples(mesh.faces.numpy(), texels)
     corners = uv.numpy()[uv_faces.numpy()[samples.face]]
     at = torch.from_numpy((corners * samples.weights[..., None]).sum(1).astype(np.float32))
-    seen = sample_texture(torch.from_numpy(touched)[..., None].float(), at).numpy()[:, 0]
+    seen = sample_texture(torch.from_numpy(touched >= SEEN)[..., None].float(), at).numpy()[:, 0]
     colors = sample_texture(texture, at).numpy()
     base_samples, base_texels = own_look(mesh, samples, texels)
     palette = 0 if base_texels.any() else PALETTE
     unseen = samples.at_texels(spread_colors(colors - base_samples, seen, samples, palette)) + base_texels
-    known = touched.reshape(-1)[texels.index][:, None]
+    known = touched.reshape(-1)[texels.index][:, None] >= SEEN
     values = np.where(known, texture.reshape(-1, 3).numpy()[texels.index], unseen.clip(0, 1))
     return torch.from_numpy(texels.picture(values))
