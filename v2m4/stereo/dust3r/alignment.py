@@ -28,6 +28,7 @@ from v2m4.stereo.dust3r.spanning_tree import TreeStart, start_from_tree
 from v2m4.stereo.rotations import quaternion_from_rotation, rotation_from_quaternion
 
 EAGER_STEPS = 3
+MOST_BLOCKS = 64
 # The tree puts its first pair exactly where the world is. What is left of those distances is rounding, whose direction
 # must not pull: distances shorter than this pull in proportion to their length.
 ROUNDING = 1e-5
@@ -69,8 +70,9 @@ class Unknowns:
 class Observations:
     """What the pairs say of each image, grouped by image: S slots per image, those not filled having no weight.
 
-    points: (N, S, 3, H*W) in their pair's frame. weights: (N, S, H*W), log confidence over the number of pixels of
-    all pairs. pair: (N, S) which pair a slot belongs to.
+    points: (N, S, B, 3, Q) in their pair's frame, the H*W pixels cut into B blocks, so that a GPU finds enough small
+    products to work on. weights: (N, S, B, Q), log confidence over the number of pixels of all pairs. pair: (N, S),
+    which pair a slot belongs to.
     """
 
     points: Tensor
@@ -85,16 +87,17 @@ class Observations:
         for e, view in views:
             per_image[int(pairs.edges[e, view])].append((e, view))
         slots, pixels = max(map(len, per_image)), pairs.size[0] * pairs.size[1]
-        points = pairs.points1.new_zeros(len(per_image), slots, 3, pixels)
-        weights = pairs.points1.new_zeros(len(per_image), slots, pixels)
+        blocks = math.gcd(pixels, MOST_BLOCKS)
+        points = pairs.points1.new_zeros(len(per_image), slots, blocks, 3, pixels // blocks)
+        weights = pairs.points1.new_zeros(len(per_image), slots, blocks, pixels // blocks)
         pair = torch.zeros(len(per_image), slots, dtype=torch.long)
         for image, seen in enumerate(per_image):
             for slot, (e, view) in enumerate(seen):
                 own_points, confidence = (
                     (pairs.points1[e], pairs.confidence1[e]) if view == 0 else (pairs.points2[e], pairs.confidence2[e])
                 )
-                points[image, slot] = own_points.reshape(-1, 3).T
-                weights[image, slot] = confidence.flatten().log() / (len(pairs.edges) * pixels)
+                points[image, slot] = own_points.reshape(blocks, -1, 3).transpose(1, 2)
+                weights[image, slot] = confidence.reshape(blocks, -1).log() / (len(pairs.edges) * pixels)
                 pair[image, slot] = e
         return cls(points, weights, pair.to(points.device), pairs.size)
 
@@ -102,22 +105,22 @@ class Observations:
 class _WeightedDistance(torch.autograd.Function):
     """sum of weights * |world - (A points + b)| with its gradient, which is known as soon as the distance is.
 
-    world (N, 3, P), transforms (N, S, 3, 4), points (N, S, 3, P), weights (N, S, P). Differentiable in the first two.
+    world (N, 3, B*Q), transforms (N, S, 3, 4), points (N, S, B, 3, Q), weights (N, S, B, Q). Differentiable in the
+    first two. Works in place: the points of all pairs are most of the memory that alignment takes.
     """
 
     @staticmethod
     def forward(ctx: Any, world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        linear, shift = transforms[..., :3], transforms[..., 3:]
-        difference = world.unsqueeze(1) - shift - linear @ points
-        x, y, z = difference.unbind(2)
+        blocks = world.unflatten(2, (points.shape[2], -1)).transpose(1, 2)
+        linear, shift = transforms[:, :, None, :, :3], transforms[:, :, None, :, 3:]
+        away = (linear @ points).add_(shift).sub_(blocks.unsqueeze(1))
+        x, y, z = away.unbind(3)
         distance = (x * x).addcmul_(y, y).addcmul_(z, z).sqrt_()
         loss = (weights * distance).sum()
-        pull = difference.mul_((weights / distance.clamp(min=ROUNDING)).unsqueeze(2))
-        # Long sums of a 3x3 product are cut into pieces, so that a GPU finds enough rows to work on.
-        pieces = math.gcd(points.shape[-1], 64)
-        cut_pull, cut_points = (x.unflatten(-1, (pieces, -1)).transpose(2, 3) for x in (pull, points))
-        turn = (cut_pull @ cut_points.transpose(-1, -2)).sum(2)
-        ctx.save_for_backward(pull.sum(1), -torch.cat([turn, pull.sum(-1, keepdim=True)], dim=-1))
+        push = away.mul_((weights / distance.clamp_(min=ROUNDING)).unsqueeze(3))
+        turn = (push @ points.transpose(-1, -2)).sum(2)
+        move = push.sum((2, 4)).unsqueeze(-1)
+        ctx.save_for_backward(-push.sum(1).transpose(1, 2).flatten(2), torch.cat([turn, move], dim=-1))
         return loss
 
     @staticmethod
