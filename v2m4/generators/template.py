@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
+from v2m4.generators.simplified import fewer_faces
 from v2m4.generators.tiles import Look, Part, merge_looks
 from v2m4.geometry.mesh import Mesh
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
-MOST_FACES = 50_000
+MOST_FACES = 2_000_000
 MOST_BYTES = 500 * 2**20
 
 _Z_UP = np.eye(4)
@@ -29,13 +30,14 @@ class Template:
     """The generator `template`: the same mesh for every picture.
 
     path: a GLB, glTF, OBJ, PLY, STL or OFF file. GLB, glTF and OBJ are read as y up, the others as z up. A scene is
-    flattened, an animated file taken in its rest pose. Vertices at equal places are joined, texture seams are kept.
+    flattened, an animated file taken in its rest pose. Vertices at equal places are joined, texture seams are kept. A
+    mesh with more than ``max_faces`` faces is simplified, its look carried over.
     ``to_canonical`` is the (4,4) float64 matrix from the file's coordinates to the mesh's (z up, centred, longest side
     1); it is also handed on in ``Generated.extras``. Raises `V2M4Error` when the file holds no usable mesh.
     """
 
     path: Path
-    max_faces: int = MOST_FACES
+    max_faces: int = 10_000
     mesh: Mesh = field(init=False, repr=False)
     to_canonical: NDArray[np.float64] = field(init=False, repr=False)
 
@@ -51,8 +53,8 @@ class Template:
         return Generated(self.mesh.to(device), None, {"to_canonical": self.to_canonical})
 
 
-def load_template(path: Path, max_faces: int = MOST_FACES) -> tuple[Mesh, NDArray[np.float64]]:
-    """The mesh in canonical pose and the (4,4) matrix that took it there from the file's coordinates."""
+def load_template(path: Path, max_faces: int = 10_000) -> tuple[Mesh, NDArray[np.float64]]:
+    """The mesh in canonical pose, and the (4,4) matrix that took it there from the file's coordinates."""
     scene = _read(path)
     upright = _FROM_Y_UP if path.suffix.lower() in (".glb", ".gltf", ".obj") else _Z_UP
     parts = _parts(scene, path)
@@ -65,9 +67,9 @@ def load_template(path: Path, max_faces: int = MOST_FACES) -> tuple[Mesh, NDArra
     if longest <= 0:
         raise V2M4Error(f"All vertices of the template {path.name} lie in one point. Export it again.")
     faces = _offset([p.faces for p in parts], [len(p.positions) for p in parts])
-    if len(faces) > max_faces:
+    if len(faces) > MOST_FACES:
         raise V2M4Error(
-            f"The template {path.name} has {len(faces)} faces; at most {max_faces} can be animated. "
+            f"The template {path.name} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
             "Simplify it first (in Blender: the Decimate modifier)."
         )
     matrix = np.eye(4)
@@ -78,7 +80,7 @@ def load_template(path: Path, max_faces: int = MOST_FACES) -> tuple[Mesh, NDArra
     mesh = _assemble(vertices, corner[faces], look, corner)
     if len(mesh.faces) == 0:
         raise V2M4Error(f"All faces of the template {path.name} have no area. Export it again.")
-    return mesh, matrix
+    return (fewer_faces(mesh, max_faces) if len(mesh.faces) > max_faces else mesh), matrix
 
 
 def _read(path: Path) -> trimesh.Scene:

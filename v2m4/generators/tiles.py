@@ -47,20 +47,20 @@ class Look:
 
 
 def merge_looks(parts: list[Part]) -> Look:
-    """One look for all parts.
+    """One look for all parts; an empty one if none has colours.
 
     A single texture that needs no repeating stays as it is; a single part's vertex colours stay vertex colours.
     Anything else becomes one texture, which keeps hard borders between colours.
     """
+    if all(p.texture is None and p.colors is None for p in parts):
+        return Look()
     if len(parts) == 1:
         part = parts[0]
         if part.texture is not None and part.uv is not None:
             uv, uv_faces, repeats = _unwrap(part)
             if max(repeats) == 1:
                 return Look(uv, uv_faces, part.texture)
-        elif part.colors is None:
-            return Look(colors=np.full((len(part.positions), 3), GREY))
-        elif part.colors.ndim == 2:
+        elif part.colors is not None and part.colors.ndim == 2:
             return Look(colors=part.colors)
     return _tile(parts)
 

@@ -152,11 +152,11 @@ class View:
     depth: (S,S) of the mesh, infinite outside. trust: (S,S) in [0,1], small near silhouettes. tolerance: the depth
     within which a point counts as the visible one. overlap: of mesh and object in the picture. sharpness: of it."""
 
-    points: NDArray[np.float32]
-    normals: NDArray[np.float32]
-    image: NDArray[np.float32]
+    points: Floats
+    normals: Floats
+    image: Floats
     depth: Floats
-    trust: NDArray[np.float32]
+    trust: Floats
     focal: float
     tolerance: float
     overlap: float
@@ -186,8 +186,8 @@ def witness(mesh: Mesh, vertices: Tensor, frame: NDArray[np.uint8], samples: Sam
     clip = camera.clip(vertices)[None].contiguous()
     raster = rasterize(clip, mesh.faces, side)
     drawn = raster.triangle[0].numpy() >= 0
-    depth: Floats = interpolate(vertices[:, 2:].contiguous(), raster, mesh.faces)[0, ..., 0].numpy()
-    depth = np.where(drawn, depth, np.inf).astype(np.float32)
+    z = interpolate(vertices[:, 2:].contiguous(), raster, mesh.faces)[0, ..., 0].numpy()
+    depth = np.where(drawn, z, np.inf).astype(np.float32)
     solid = frame[..., 3] > 240
     extent = float((vertices.amax(0) - vertices.amin(0)).max())
     usable = solid & drawn & ~_steps(depth, 0.02 * extent)

@@ -56,6 +56,7 @@ def texture_mesh(
         raise V2M4Error(
             f"There are {len(vertices)} registered poses for {len(keyframes)} keyframes; they must be equal."
         )
+    first = None if anchor is None else list(keyframes).index(anchor)
     if keep and (mesh.texture is not None or mesh.colors is not None):
         yield Progress("texture", 1.0, note="the mesh keeps its own look")
         return mesh

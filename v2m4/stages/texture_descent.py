@@ -143,9 +143,9 @@ def fill_unseen(
     side = len(texture)
     touched = np.zeros((side, side), np.float32)
     for observation in observations:
-        at = observation.uv.cpu().numpy() * side - 0.5
-        corner = np.floor(at).astype(np.int64)
-        share = at - corner
+        place = observation.uv.cpu().numpy() * side - 0.5
+        corner = np.floor(place).astype(np.int64)
+        share = place - corner
         for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
             weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
             np.add.at(touched, ((corner[:, 1] + dy) % side, (corner[:, 0] + dx) % side), weight)
