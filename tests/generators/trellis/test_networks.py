@@ -91,6 +91,16 @@ def test_checkpointing_changes_memory_not_gradients(role: str) -> None:
     torch.testing.assert_close(*gradients)
 
 
+def test_patches_hold_neighbouring_cells() -> None:
+    network = tiny.network("sparse_structure_flow_model", patch_size=2)
+    x = torch.arange(2 * 8 * 64.0).view(2, 8, 4, 4, 4)
+    tokens = network._to_tokens(x)
+    assert tokens.shape == (2, 8, 64)
+    assert torch.equal(tokens[1, 1].view(8, 2, 2, 2), x[1, :, :2, :2, 2:])
+    assert torch.equal(network._to_grid(tokens), x)
+    assert network(x, torch.ones(2), torch.zeros(2, 5, tiny.CONDITION)).shape == x.shape
+
+
 def test_a_guided_pair_is_two_single_evaluations() -> None:
     model = tiny.model(image_encoder=None)
     voxels = random_voxels(1, items=1, side=6)
@@ -157,7 +167,7 @@ def test_an_empty_structure_is_explained() -> None:
     ("role", "changes", "word"),
     [
         ("sparse_structure_flow_model", {"pe_mode": "rope"}, "rope"),
-        ("sparse_structure_flow_model", {"patch_size": 2}, "patch size 2"),
+        ("sparse_structure_flow_model", {"patch_size": 3}, "patches of 3"),
         ("slat_flow_model", {"patch_size": 4}, "io_block_channels"),
         ("slat_decoder_mesh", {"attn_mode": "full"}, "full"),
         ("slat_decoder_mesh", {"representation_config": {"use_color": False}}, "colour"),

@@ -90,13 +90,12 @@ def test_windows_hold_every_row_once_with_its_neighbours_in_space(size: int, shi
     cell[:, 1:] = torch.div(cell[:, 1:] + shift, size, rounding_mode="floor")
     same_cell = (cell[:, None] == cell[None]).all(-1)
     assert torch.equal(windows.label[:, None] == windows.label[None], same_cell)
-    flat = torch.cat([index.flatten() for index, _ in windows.groups])
-    assert torch.equal(flat[windows.position], torch.arange(len(voxels)))
-    for index, mask in windows.groups:
-        exists = index < len(voxels)
-        assert mask is None or torch.equal(mask[:, 0, 0], exists)
-        assert mask is not None or bool(exists.all())
-        for row in index:
+    assert torch.equal(windows.index[windows.position], torch.arange(len(voxels)))
+    sizes = [count * length for count, length, _ in windows.groups]
+    for (count, length, mask), index in zip(windows.groups, windows.index.split(sizes), strict=True):
+        exists = (index < len(voxels)).view(count, length)
+        assert bool(exists.all()) if mask is None else torch.equal(mask[:, 0, 0], exists)
+        for row in index.view(count, length):
             assert len(windows.label[row[row < len(voxels)]].unique()) == 1
 
 

@@ -13,22 +13,38 @@ from torch import Tensor, nn
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.convolution import SparseConv3d
 from v2m4.generators.trellis.layers import (
+    BLOCK_NORM_EPS,
     FINAL_NORM_EPS,
-    DecoderBlock,
+    Mlp,
+    SelfAttention,
     layer_norm,
     maybe_checkpoint,
     position_embedding,
     set_torso_dtype,
 )
-from v2m4.generators.trellis.sparse import SparseGroupNorm, window_attention_of
+from v2m4.generators.trellis.sparse import SparseGroupNorm, window_self_attention
 from v2m4.generators.trellis.structure import require_position_mode
-from v2m4.generators.trellis.voxels import Voxels
+from v2m4.generators.trellis.voxels import Voxels, Windows
 from v2m4.render.gaussians import Gaussians
 
 MESH_CHANNELS = 8 + 8 * 3 + 21 + 8 * 6
 """Per fine voxel: 8 signed distances, 8 deformations, 21 FlexiCubes weights, 8 corner colours of 6 channels."""
 SH_BAND_0 = 0.28209479177387814
 """The constant spherical harmonic, 1 / (2 sqrt(pi))."""
+
+
+class DecoderBlock(nn.Module):
+    """Pre-norm transformer block on the rows (N, channels) of a voxel set: attention inside windows, MLP."""
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, qk_rms_norm: bool = False) -> None:
+        super().__init__()
+        self.attn = SelfAttention(channels, heads, qk_rms_norm)
+        self.mlp = Mlp(channels, mlp_ratio)
+
+    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+        x = x + window_self_attention(layer_norm(x, BLOCK_NORM_EPS), self.attn, windows)
+        out: Tensor = x + self.mlp(layer_norm(x, BLOCK_NORM_EPS))
+        return out
 
 
 class SparseTransformerBase(nn.Module):
@@ -76,8 +92,8 @@ class SparseTransformerBase(nn.Module):
         h = self.input_layer(x) + position_embedding(voxels.coords[:, 1:], self.model_channels)
         h = h.to(self.torso_dtype)
         for i, block in enumerate(self.blocks):
-            attention = window_attention_of(voxels, self.window_size, self.window_size // 2 * (i % 2))
-            h = maybe_checkpoint(self.checkpointing, block, h, attention)
+            windows = voxels.windows(self.window_size, self.window_size // 2 * (i % 2))
+            h = maybe_checkpoint(self.checkpointing, block, h, windows)
         return h
 
 
@@ -204,8 +220,6 @@ class SLatGaussianDecoder(SparseTransformerBase):
 
     def _initial_offsets(self, n: int) -> Tensor:
         """Hammersley points (n, 3), stretched over the voxel, as arguments of the tanh that bounds the offsets."""
-        if not self.representation["perturb_offset"]:
-            return torch.zeros(n, 3)
         points = torch.tensor([[i / n, radical_inverse(i, 2), radical_inverse(i, 3)] for i in range(n)])
         return torch.atanh((2 * points - 1) / self.representation["voxel_size"])
 
@@ -228,7 +242,8 @@ class SLatGaussianDecoder(SparseTransformerBase):
             part.unflatten(1, (n, -1)) * lr[name] for part, name in zip(parts, names, strict=True)
         )
         centre = (coords.float() + 0.5) / self.resolution - 0.5
-        offset = torch.tanh(xyz + self.offset_perturbation) * (0.5 * rep["voxel_size"] / self.resolution)
+        perturbed = xyz + self.offset_perturbation if rep["perturb_offset"] else xyz
+        offset = torch.tanh(perturbed) * (0.5 * rep["voxel_size"] / self.resolution)
         std = F.softplus(scaling + _inverse_softplus(rep["scaling_bias"]))
         bias = math.log(rep["opacity_bias"] / (1 - rep["opacity_bias"]))
         identity = rotation.new_tensor([1.0, 0.0, 0.0, 0.0])

@@ -124,7 +124,7 @@ class Mlp(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self attention; `attention` maps packed (..., 3, heads, head_dim) to (..., heads, head_dim)."""
+    """The projections of multi-head self attention; what attends to what is up to the caller."""
 
     def __init__(self, channels: int, heads: int, qk_rms_norm: bool = False) -> None:
         super().__init__()
@@ -136,13 +136,19 @@ class SelfAttention(nn.Module):
             self.k_rms_norm = HeadRmsNorm(heads, channels // heads)
         self.to_out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., channels) -> queries, keys, values (..., heads, head_dim)."""
         qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.unbind(-3)
         if self.qk_rms_norm:
             gammas = torch.stack([self.q_rms_norm.gamma, self.k_rms_norm.gamma])
             q, k = normalise_heads(qkv[..., :2, :, :], gammas).unbind(-3)
-        out: Tensor = self.to_out(attention(q, k, v).flatten(-2))
+        return q, k, v
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Full attention inside each item of `x` (B, L, channels); `mask` (B, 1, 1, L) of the rows that exist."""
+        q, k, v = self.project(x)
+        out: Tensor = self.to_out(attend(q, k, v, mask).flatten(-2))
         return out
 
 
@@ -182,21 +188,7 @@ class FlowBlock(nn.Module):
         modulation = self.adaLN_modulation(time)[:, None]
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
         h = torch.addcmul(shift_a, layer_norm(x, BLOCK_NORM_EPS), 1 + scale_a)
-        x = torch.addcmul(x, gate_a, self.self_attn(h, lambda q, k, v: attend(q, k, v, mask)))
+        x = torch.addcmul(x, gate_a, self.self_attn(h, mask))
         x = x + self.cross_attn(self.norm2(x), cond)
         h = torch.addcmul(shift_m, layer_norm(x, BLOCK_NORM_EPS), 1 + scale_m)
         return torch.addcmul(x, gate_m, self.mlp(h))
-
-
-class DecoderBlock(nn.Module):
-    """Pre-norm transformer block on the rows (N, channels) of a voxel set; the caller supplies the attention."""
-
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, qk_rms_norm: bool = False) -> None:
-        super().__init__()
-        self.attn = SelfAttention(channels, heads, qk_rms_norm)
-        self.mlp = Mlp(channels, mlp_ratio)
-
-    def forward(self, x: Tensor, attention: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-        x = x + self.attn(layer_norm(x, BLOCK_NORM_EPS), attention)
-        out: Tensor = x + self.mlp(layer_norm(x, BLOCK_NORM_EPS))
-        return out

@@ -41,21 +41,20 @@ class SparseStructureFlowModel(nn.Module):
     ) -> None:
         super().__init__()
         require_position_mode(pe_mode)
-        if patch_size != 1:
-            raise V2M4Error(
-                f"TRELLIS: a structure flow with patch size {patch_size} is unknown; the released one has 1."
-            )
+        if resolution % patch_size:
+            raise V2M4Error(f"TRELLIS: a structure of {resolution} cells cannot be cut into patches of {patch_size}.")
         self.resolution = resolution
         self.in_channels = in_channels
+        self.patch_size = patch_size
         self.checkpointing = False
         self.t_embedder = TimeEmbedder(model_channels)
-        axis = torch.arange(resolution)
+        axis = torch.arange(resolution // patch_size)
         self.register_buffer("pos_emb", position_embedding(torch.cartesian_prod(axis, axis, axis), model_channels))
-        self.input_layer = nn.Linear(in_channels, model_channels)
+        self.input_layer = nn.Linear(in_channels * patch_size**3, model_channels)
         self.blocks = nn.ModuleList(
             FlowBlock(model_channels, cond_channels, num_heads, mlp_ratio, qk_rms_norm) for _ in range(num_blocks)
         )
-        self.out_layer = nn.Linear(model_channels, out_channels)
+        self.out_layer = nn.Linear(model_channels, out_channels * patch_size**3)
         self.to_torso_dtype(torch.float16 if use_fp16 else torch.float32)
 
     def to_torso_dtype(self, dtype: torch.dtype) -> None:
@@ -65,14 +64,25 @@ class SparseStructureFlowModel(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """`x` (B, C, R, R, R), `t` (B,) in thousandths, `cond` (B, T, cond_channels) -> velocity like `x`."""
-        h = self.input_layer(x.flatten(2).transpose(1, 2)) + self.pos_emb
+        h = self.input_layer(self._to_tokens(x)) + self.pos_emb
         h = h.to(self.torso_dtype)
         time = self.t_embedder(t).to(self.torso_dtype)
         cond = cond.to(self.torso_dtype)
         for block in self.blocks:
             h = maybe_checkpoint(self.checkpointing, block, h, time, cond)
-        v = self.out_layer(layer_norm(h.float(), FINAL_NORM_EPS))
-        return v.transpose(1, 2).unflatten(2, x.shape[2:])
+        return self._to_grid(self.out_layer(layer_norm(h.float(), FINAL_NORM_EPS)))
+
+    def _to_tokens(self, x: Tensor) -> Tensor:
+        """(B, C, R, R, R) -> (B, tokens, C p^3): tokens row by row, positions inside a patch fastest."""
+        cells = (self.resolution // self.patch_size, self.patch_size)
+        x = x.unflatten(4, cells).unflatten(3, cells).unflatten(2, cells)
+        return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+
+    def _to_grid(self, tokens: Tensor) -> Tensor:
+        """The inverse of `_to_tokens`."""
+        side, p = self.resolution // self.patch_size, self.patch_size
+        x = tokens.unflatten(2, (-1, p, p, p)).unflatten(1, (side, side, side))
+        return x.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
 class SparseStructureDecoder(nn.Module):

@@ -26,12 +26,13 @@ CHILDREN = torch.cartesian_prod(torch.arange(2), torch.arange(2), torch.arange(2
 class Windows:
     """Rows of a voxel set gathered window by window, in groups padded to a common length.
 
-    `groups` holds `(index, mask)`: `index` (W, L) are row numbers, `mask` (W, 1, 1, L) is true where there is a row
-    (None if there is one everywhere). `position` (N,) is where each row lies in the concatenation of all flattened
-    groups.
+    `index` (P,): row number of every place, N for padding; the places of a group follow each other, window by window.
+    `groups`: number of windows, their length, and the mask (W, 1, 1, L) of the places that hold a row (None if all
+    do). `position` (N,): place of each row. `label` (N,): window of each row.
     """
 
-    groups: tuple[tuple[Tensor, Tensor | None], ...]
+    index: Tensor
+    groups: tuple[tuple[int, int, Tensor | None], ...]
     position: Tensor
     label: Tensor
 
@@ -202,7 +203,8 @@ def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int]) -> Windows
     target = torch.tensor(lengths, device=order.device)
     which = torch.searchsorted(target, counts)
     base = torch.zeros_like(start)
-    groups: list[tuple[Tensor, Tensor | None]] = []
+    groups: list[tuple[int, int, Tensor | None]] = []
+    indices = []
     filled = 0
     for i, length in enumerate(lengths):
         members = (which == i).nonzero()[:, 0]
@@ -210,7 +212,8 @@ def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int]) -> Windows
         inside = slot < counts[members, None]
         index = order[(start[members, None] + slot).clamp_(max=len(order) - 1)]
         full = bool(inside.all())
-        groups.append((torch.where(inside, index, len(order)), None if full else inside[:, None, None]))
+        indices.append(torch.where(inside, index, len(order)).flatten())
+        groups.append((len(members), length, None if full else inside[:, None, None]))
         base[members] = filled + torch.arange(len(members), device=order.device) * length
         filled += len(members) * length
     window = torch.repeat_interleave(counts, output_size=len(order))
@@ -218,4 +221,4 @@ def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int]) -> Windows
     position[order] = (base - start)[window] + torch.arange(len(order), device=order.device)
     label = torch.empty_like(order)
     label[order] = window
-    return Windows(tuple(groups), position, label)
+    return Windows(torch.cat(indices), tuple(groups), position, label)
