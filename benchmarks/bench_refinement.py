@@ -1,0 +1,334 @@
+"""How long appearance refinement takes per keyframe, how much memory, and whether `fast` gets as far as `paper`.
+
+    python benchmarks/bench_refinement.py
+
+On a CUDA GPU: the released TRELLIS configuration and the perceptual networks with random weights (which cost what real
+ones cost), about 15 000 voxels in a bumpy shell whose mesh has the size of a real one; targets 7 s and 16 GB at the
+paper's settings. The picture to reach is the same object under another negative embedding, so it can be reached.
+Without a GPU: the same code at a toy size, and the targets stay "not measured".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bench_trellis import VOXELS, build_model, distance, shell
+from numpy.typing import NDArray
+from torch import Tensor
+
+from v2m4.events import drain
+from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, extract
+from v2m4.generators.trellis.model import TrellisModel
+from v2m4.generators.trellis.sampler import SamplerSettings
+from v2m4.generators.trellis.second_pass import SecondPass
+from v2m4.geometry.camera import Camera, orbit_extrinsics
+from v2m4.perceptual.dreamsim import CLIP_VIT, DINO_VIT, OPEN_CLIP_VIT, DreamSim, DreamSimNetwork
+from v2m4.perceptual.lpips import Lpips, LpipsNetwork
+from v2m4.render.gaussians import render_gaussians
+from v2m4.settings import RefinementSettings
+from v2m4.stages.refinement import (
+    Comparison,
+    Effort,
+    Iteration,
+    Sampled,
+    effort_of,
+    mesh_picture,
+    optimise_negative,
+    reference_picture,
+    refine_appearance,
+    scorer,
+)
+
+TARGET_S = 7.0
+TARGET_GB = 16.0
+FACES = 10_000
+
+
+class BumpyObject(SecondPass):
+    """An object whose surface is that of `distance`, a little displaced by the untrained decoder."""
+
+    def decode_mesh(self, slat: Tensor) -> MeshResult:
+        with self.model.resident(self.model.mesh_decoder):
+            features, fine = self.model.mesh_decoder(slat, self.voxels)
+        side = self.model.mesh_decoder.grid_resolution
+        points = (fine.coords[:, None, 1:] + CORNERS.to(fine.coords)) / side - 0.5
+        sdf = distance(points) + (1 + 0.1 * features[:, :8].tanh()) / side
+        return extract(fine.coords[:, 1:], torch.cat([sdf, 0.1 * features[:, 8:53], features[:, 53:]], dim=1), side)
+
+
+@dataclass
+class Maker:
+    """Takes up always the same object; stands where the predictor stands in the pipeline."""
+
+    model: TrellisModel
+    extras: dict[str, Tensor]
+    sampling: SamplerSettings
+
+    def resume(self, extras: Any, device: Any) -> BumpyObject:
+        return BumpyObject(self.model, extras, self.sampling, FACES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one variant took and reached."""
+
+    name: str
+    seconds: float
+    clean_up_seconds: float
+    peak_gb: float
+    iterations: int
+    loss: float
+
+
+def build_distances(device: torch.device, toy: bool) -> dict[str, Any]:
+    """DreamSim's ensemble and LPIPS with random weights; in a toy, small transformers."""
+    torch.manual_seed(0)
+    configs = (DINO_VIT, CLIP_VIT, OPEN_CLIP_VIT)
+    if toy:
+        configs = tuple(replace(c, width=48, depth=2, heads=2, projected=c.projected and 16) for c in configs)
+    network = DreamSimNetwork(configs)
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return {"dreamsim": DreamSim(device, network=network), "lpips": Lpips(device, network=LpipsNetwork())}
+
+
+def build_maker(device: torch.device, toy: bool) -> Maker:
+    """The object before refinement."""
+    torch.manual_seed(0)
+    model = build_model(device, toy)
+    make_responsive(model)
+    rng = torch.Generator().manual_seed(0)
+    voxels = shell(model.latent_flow.resolution, 120 if toy else VOXELS, device)
+    width = model.latent_flow.blocks[0].cross_attn.to_kv.in_features
+    extras = {
+        "cond": torch.randn(1, 1374 if not toy else 20, width, generator=rng),
+        "coords": voxels.coords,
+        "noise": torch.randn(len(voxels), model.latent_flow.in_channels, generator=rng),
+    }
+    return Maker(model, extras, SamplerSettings(steps=10 if toy else 25))
+
+
+@torch.no_grad()
+def make_responsive(model: TrellisModel, gain: float = 20.0) -> None:
+    """Untrained networks hardly react to their condition, nor show it: amplify the way from tokens to colours."""
+    for block in model.latent_flow.blocks:
+        block.cross_attn.to_out.weight.mul_(gain)
+    n = int(model.gaussian_decoder.representation["num_gaussians"])
+    model.mesh_decoder.out_layer.weight[53:].mul_(gain)
+    model.gaussian_decoder.out_layer.weight[3 * n : 6 * n].mul_(gain)
+
+
+def target_picture(maker: Maker, camera: Camera, size: int, device: torch.device) -> NDArray[np.uint8]:
+    """(size,size,4) RGBA: the object sampled under a random negative embedding, the same for all tokens."""
+    source = maker.resume(maker.extras, device)
+    token = torch.randn(source.negative.shape[-1], generator=torch.Generator().manual_seed(1))
+    source.negative = token.to(device).expand_as(source.negative)
+    nothing = Effort(0, 0, 0.1, size, 1)
+    settings = RefinementSettings(anchor_weight=0.0)
+    *_, last = optimise_negative(source, lambda slat, index: slat.sum(), settings, nothing)
+    assert isinstance(last, Sampled)
+    slat = source.denormalise(last.x)
+    color = render_gaussians(source.decode_gaussians(slat), camera, size)[0]
+    mesh = mesh_picture(source.decode_mesh(slat), camera, nothing)
+    color = 0.5 * (color + mesh) * (mesh.sum(-1, keepdim=True) > 0)
+    rgba = torch.cat([color.clamp(0, 1), (mesh.sum(-1, keepdim=True) > 0).float()], dim=-1)
+    return (rgba * 255).round().byte().cpu().numpy()
+
+
+def run_variant(
+    name: str, maker: Maker, picture: NDArray[np.uint8], camera: Camera, settings: RefinementSettings, distances: Any
+) -> Result:
+    """Refine once, and judge the outcome by the paper's loss at the paper's size."""
+    device = maker.model.device
+    source = maker.resume(maker.extras, device)
+    effort = effort_of(settings)
+    comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    iterations, last = 0, source.noise
+    with source.at_work():
+        for event in optimise_negative(source, scorer(source, camera, comparison, effort), settings, effort):
+            iterations += isinstance(event, Iteration)
+            last = event.x if isinstance(event, Sampled) else last
+        slat = source.denormalise(last)
+        with torch.no_grad():
+            source.decode_mesh(slat)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else 0.0
+    start = time.perf_counter()
+    source.finish(slat)
+    return Result(
+        name, seconds, time.perf_counter() - start, peak, iterations, judge(source, slat, picture, camera, distances)
+    )
+
+
+@torch.no_grad()
+def judge(source: SecondPass, slat: Tensor, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> float:
+    """The paper's loss of a latent, without the pull towards the embedding's start."""
+    settings = RefinementSettings(method="paper", image_size=picture.shape[0])
+    effort = effort_of(settings)
+    comparison = Comparison(reference_picture(picture, effort.size, slat.device), distances, settings)
+    return float(scorer(source, camera, comparison, effort)(slat, 0))
+
+
+def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> list[tuple[str, float, float]]:
+    """Milliseconds of the parts of one iteration at the paper's settings, forward and forward with backward."""
+    device = maker.model.device
+    source = maker.resume(maker.extras, device)
+    settings = RefinementSettings(method="paper", image_size=picture.shape[0])
+    effort = effort_of(settings)
+    comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
+    negative = source.negative.clone().requires_grad_()
+    slat = source.denormalise(source.noise).detach().requires_grad_()
+    with torch.no_grad():
+        features, fine = maker.model.mesh_decoder(slat, source.voxels)
+        mesh, gaussians = source.decode_mesh(slat), source.decode_gaussians(slat)
+        image = mesh_picture(mesh, camera, effort)
+    features.requires_grad_()
+    colors = mesh.attributes.requires_grad_()
+    vertices = mesh.vertices.requires_grad_()
+    loose = replace(gaussians, means=gaussians.means.requires_grad_(), colors=gaussians.colors.requires_grad_())
+    both = torch.stack([image, image]).requires_grad_()
+    side = maker.model.mesh_decoder.grid_resolution
+    corners = (fine.coords[:, None, 1:] + CORNERS.to(fine.coords)) / side - 0.5
+    sdf = distance(corners) + 1 / side
+
+    def extraction() -> Tensor:
+        made = extract(fine.coords[:, 1:], torch.cat([sdf + 1e-3 * features[:, :8], features[:, 8:]], 1), side)
+        return made.vertices.sum() + made.attributes.sum()
+
+    runs: dict[str, Callable[[], Tensor]] = {
+        "latent flow, one branch": lambda: source.velocity(source.noise, 300.0, negative).sum(),
+        "mesh decoder": lambda: maker.model.mesh_decoder(slat, source.voxels)[0].sum(),
+        "mesh extraction": extraction,
+        "mesh rendering": lambda: mesh_picture(
+            MeshResult(vertices, mesh.faces, colors, mesh.face_normals, True), camera, effort
+        ).sum(),
+        "Gaussian decoder": lambda: sum(t.sum() for t in vars(source.decode_gaussians(slat)).values()),  # type: ignore[return-value, misc]
+        "Gaussian rendering": lambda: render_gaussians(loose, camera, effort.size)[0].sum(),
+        "image distances": lambda: comparison(both).sum(),
+    }
+    rows = []
+    with source.at_work():
+        for name, run in runs.items():
+            forward = _milliseconds(run, device)
+            rows.append((name, forward, _milliseconds(lambda run=run: run().backward(), device)))  # type: ignore[misc]
+    return rows
+
+
+def _milliseconds(run: Callable[[], Any], device: torch.device, repeats: int = 3) -> float:
+    with _synchronised(device):
+        run()
+    start = time.perf_counter()
+    with _synchronised(device):
+        for _ in range(repeats):
+            run()
+    return (time.perf_counter() - start) / repeats * 1e3
+
+
+@contextmanager
+def _synchronised(device: torch.device) -> Iterator[None]:
+    yield
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def profile(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> str:
+    """Where the GPU's time goes in one iteration at the paper's settings."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    source = maker.resume(maker.extras, maker.model.device)
+    settings = RefinementSettings(method="paper", image_size=picture.shape[0])
+    effort = effort_of(settings)
+    comparison = Comparison(reference_picture(picture, effort.size, maker.model.device), distances, settings)
+    score = scorer(source, camera, comparison, effort)
+    negative = source.negative.clone().requires_grad_()
+
+    def iteration() -> None:
+        score(source.denormalise(source.noise - source.velocity(source.noise, 300.0, negative)), 0).backward()
+
+    with source.at_work():
+        iteration()
+        with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+            iteration()
+            torch.cuda.synchronize()
+    averages = recorded.key_averages()
+    return averages.table(sort_by="self_cuda_time_total", row_limit=45, max_name_column_width=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", choices=["parts", "paper", "fast"], help="measure this alone")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--profile", type=Path, help="also write where a GPU's time goes to this file")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    toy = device.type == "cpu"
+    size = 48 if toy else 518
+    maker = build_maker(device, toy)
+    distances = build_distances(device, toy)
+    angles = torch.tensor(0.6), torch.tensor(0.3), torch.tensor(2.0)
+    camera = Camera(orbit_extrinsics(*angles, torch.zeros(3)).to(device))
+    with torch.no_grad():
+        picture = target_picture(maker, camera, size, device)
+        source = maker.resume(maker.extras, device)
+        slat = source.denormalise(source.noise)
+        faces = len(source.decode_mesh(slat).faces)
+        gaussians = len(source.decode_gaussians(slat).means)
+    machine = f"CPU, {torch.get_num_threads()} threads, toy size" if toy else torch.cuda.get_device_name()
+    sizes = {"voxels": len(source.voxels), "faces": faces, "gaussians": gaussians, "picture": size}
+    print(
+        f"Appearance refinement, one keyframe, {maker.sampling.steps} steps, on {machine}; torch {torch.__version__}; {sizes}",
+        flush=True,
+    )
+
+    rows = parts(maker, picture, camera, distances) if options.only in (None, "parts") else []
+    for name, forward, whole in rows:
+        print(f"  {name:26s} {forward:8.1f} ms forward  {whole:8.1f} ms with backward", flush=True)
+    if options.profile and not toy:
+        options.profile.write_text(profile(maker, picture, camera, distances))
+
+    variants = {
+        "none": RefinementSettings(method="paper", start_t=-1.0, image_size=size),
+        "paper": RefinementSettings(method="paper", image_size=size),
+        "fast": RefinementSettings(method="fast", image_size=size, fast_image_size=min(size, 392)),
+    }
+    if options.only:
+        variants = {k: v for k, v in variants.items() if k == options.only}
+    results = []
+    for name, settings in variants.items():
+        results.append(run_variant(name, maker, picture, camera, settings, distances))
+        r = results[-1]
+        print(
+            f"  {name:6s} {r.seconds:7.2f} s  (+ {r.clean_up_seconds:.2f} s clean-up)  {r.iterations:3d} iterations"
+            f"  peak {r.peak_gb:5.2f} GB  loss {r.loss:.4f}",
+            flush=True,
+        )
+        if name == "paper":
+            reached = "not measured" if toy else f"{r.seconds:.2f} s (target {TARGET_S} s), {r.peak_gb:.2f} GB"
+            print(f"  paper's settings: {reached} (target {TARGET_GB} GB)")
+    if toy and options.only is None:
+        drain(refine_appearance(maker, maker.extras, picture, camera, variants["fast"], perceptuals=distances))
+    if options.json:
+        content = {"machine": machine, "toy": toy, "sizes": sizes, "parts": rows, "results": [vars(r) for r in results]}
+        options.json.write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    main()
