@@ -31,7 +31,9 @@ class VideoWriter:
         self._path = path
         self._starts = [round(t * _CLOCK_HZ) for t in times]
         self._ends = [*self._starts[1:], max(round(duration * _CLOCK_HZ), self._starts[-1] + 1)]
-        self._options = {"crf": str(crf), "preset": "veryfast"}
+        self._durations = {start: end - start for start, end in zip(self._starts, self._ends, strict=True)}
+        # Without B-frames packets come in the order of display, and the last one's duration is the last picture's.
+        self._options = {"crf": str(crf), "preset": "veryfast", "bf": "0"}
         self._count = 0
 
     def __enter__(self) -> VideoWriter:
@@ -70,6 +72,9 @@ class VideoWriter:
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         try:
-            self._container.mux(self._stream.encode(frame))
+            for packet in self._stream.encode(frame):
+                assert packet.pts is not None
+                packet.duration = self._durations[packet.pts]
+                self._container.mux(packet)
         except av.FFmpegError as error:
             raise V2M4Error(f"The video {self._path} could not be encoded: {error}.") from error
