@@ -22,7 +22,7 @@ def grid_positions(height: int, width: int, device: torch.device | None = None) 
 
 
 def rotation_tables(positions: Tensor, head_dim: int, base: float) -> Rotation:
-    """Cosines and sines (..., 1, T, head_dim) of 2D rotary positions, for `positions` (..., T, 2) = (row, column).
+    """Cosines and signed sines (..., 1, T, head_dim) of 2D rotary positions, `positions` (..., T, 2) = (row, column).
 
     The first half of a head turns with the row, the second with the column; inside a half of D channels the
     frequencies are base^(-2k/D), and channel k is paired with channel k + D/2.
@@ -30,16 +30,16 @@ def rotation_tables(positions: Tensor, head_dim: int, base: float) -> Rotation:
     half = head_dim // 2
     frequencies = base ** (-torch.arange(0, half, 2, device=positions.device, dtype=torch.float32) / half)
     angles = positions.to(torch.float32)[..., None] * frequencies
-    angles = torch.cat([angles, angles], dim=-1).flatten(-2).unsqueeze(-3)
-    return angles.cos(), angles.sin()
+    cos = torch.cat([angles.cos(), angles.cos()], dim=-1)
+    sin = torch.cat([-angles.sin(), angles.sin()], dim=-1)
+    return cos.flatten(-2).unsqueeze(-3), sin.flatten(-2).unsqueeze(-3)
 
 
 def rotate(tokens: Tensor, rotation: Rotation) -> Tensor:
     """Turn `tokens` (..., heads, T, head_dim) by tables from `rotation_tables`; same shape and dtype."""
-    cos, sin = rotation
-    first, second = tokens.unflatten(-1, (2, 2, -1)).unbind(-2)
-    turned = torch.stack([-second, first], dim=-2).flatten(-3)
-    return (tokens * cos + turned * sin).to(tokens.dtype)
+    cos, sin = (table.to(tokens.dtype) for table in rotation)
+    partners = tokens.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    return torch.addcmul(tokens * cos, partners, sin)
 
 
 def quick_gelu(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from v2m4.stereo.dust3r.pairs import PairPredictions, complete_graph
-from v2m4.stereo.dust3r.registration import pixel_grid, pixels_centre
+from v2m4.stereo.dust3r.registration import centred_pixels
 
 
 @dataclass
@@ -25,8 +25,7 @@ def wavy_scene(
     """Cameras along an arc before a wavy wall; each pair has a scale of its own."""
     generator = torch.Generator().manual_seed(seed)
     height, width = size
-    device = torch.device("cpu")
-    rays = (pixel_grid(height, width, device) - pixels_centre(height, width, device)) / focal
+    rays = centred_pixels(height, width, torch.device("cpu")) / focal
     rays = torch.cat([rays, torch.ones(len(rays), 1)], dim=1)
     points, cameras = [], []
     for k in range(images):

@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from v2m4.stereo.dust3r.distances import WeightedDistance
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.registration import (
+    centred_pixels,
     cosine_learning_rate,
     fit_similarity,
-    pixel_grid,
-    pixels_centre,
     signed_expm1,
     signed_log1p,
 )
@@ -29,9 +28,6 @@ from v2m4.stereo.rotations import quaternion_from_rotation, rotation_from_quater
 
 EAGER_STEPS = 3
 MOST_BLOCKS = 64
-# The tree puts its first pair exactly where the world is. What is left of those distances is rounding, whose direction
-# must not pull: distances shorter than this pull in proportion to their length.
-ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -102,33 +98,6 @@ class Observations:
         return cls(points, weights, pair.to(points.device), pairs.size)
 
 
-class _WeightedDistance(torch.autograd.Function):
-    """sum of weights * |world - (A points + b)| with its gradient, which is known as soon as the distance is.
-
-    world (N, 3, B*Q), transforms (N, S, 3, 4), points (N, S, B, 3, Q), weights (N, S, B, Q). Differentiable in the
-    first two. Works in place: the points of all pairs are most of the memory that alignment takes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        blocks = world.unflatten(2, (points.shape[2], -1)).transpose(1, 2)
-        linear, shift = transforms[:, :, None, :, :3], transforms[:, :, None, :, 3:]
-        away = (linear @ points).add_(shift).sub_(blocks.unsqueeze(1))
-        x, y, z = away.unbind(3)
-        distance = (x * x).addcmul_(y, y).addcmul_(z, z).sqrt_()
-        loss = (weights * distance).sum()
-        push = away.mul_((weights / distance.clamp_(min=ROUNDING)).unsqueeze(3))
-        turn = (push @ points.transpose(-1, -2)).sum(2)
-        move = push.sum((2, 4)).unsqueeze(-1)
-        ctx.save_for_backward(-push.sum(1).transpose(1, 2).flatten(2), torch.cat([turn, move], dim=-1))
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None, None]:
-        world, transforms = ctx.saved_tensors
-        return gradients[0] * world, gradients[0] * transforms, None, None
-
-
 def pair_transforms(pair_poses: Tensor, pair_scale: float) -> Tensor:
     """(E, 3, 4) from pair to world; scales are normalised to the geometric mean `pair_scale`."""
     log_scale = pair_poses[:, 7]
@@ -151,19 +120,23 @@ def focals(unknowns: Unknowns, settings: AlignmentSettings) -> Tensor:
 
 def world_points(unknowns: Unknowns, size: tuple[int, int], settings: AlignmentSettings) -> Tensor:
     """(N, 3, H*W) the images' pixels in the world."""
-    device = unknowns.log_depth.device
-    rays = (pixel_grid(*size, device) - pixels_centre(*size, device)).T
-    depth = unknowns.log_depth.exp().unsqueeze(1)
-    in_camera = torch.cat([depth * rays / focals(unknowns, settings).unsqueeze(-1), depth], dim=1)
-    poses = cameras(unknowns)
-    return torch.baddbmm(poses[:, :, 3:], poses[:, :, :3], in_camera)
+    return _world_blocks(unknowns, size, 1, settings)[:, 0]
+
+
+def _world_blocks(unknowns: Unknowns, size: tuple[int, int], blocks: int, settings: AlignmentSettings) -> Tensor:
+    """`world_points` cut into blocks of pixels, (N, B, 3, Q)."""
+    rays = centred_pixels(*size, unknowns.log_depth.device).unflatten(0, (blocks, -1)).transpose(1, 2)
+    depth = unknowns.log_depth.exp().unflatten(1, (blocks, 1, -1))
+    in_camera = torch.cat([depth * rays / focals(unknowns, settings)[:, :, None, None], depth], dim=2)
+    poses = cameras(unknowns).unsqueeze(1)
+    return poses[..., :3] @ in_camera + poses[..., 3:]
 
 
 def alignment_loss(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Tensor:
     """Confidence-weighted mean distance between the images' points and what their pairs say; a number."""
     transforms = pair_transforms(unknowns.pair_poses, settings.pair_scale)[seen.pair]
-    world = world_points(unknowns, seen.size, settings)
-    loss: Tensor = _WeightedDistance.apply(world, transforms, seen.points, seen.weights)
+    world = _world_blocks(unknowns, seen.size, seen.points.shape[2], settings)
+    loss: Tensor = WeightedDistance.apply(world, transforms, seen.points, seen.weights)
     return loss
 
 

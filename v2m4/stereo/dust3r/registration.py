@@ -84,7 +84,7 @@ def estimate_focal(points: Tensor) -> Tensor:
     its projection, which minimise the sum of those distances.
     """
     height, width = points.shape[:2]
-    pixels = pixel_grid(height, width, points.device) - pixels_centre(height, width, points.device)
+    pixels = centred_pixels(height, width, points.device)
     directions = (points[..., :2] / points[..., 2:]).flatten(0, 1).nan_to_num(posinf=0, neginf=0)
     along, square = (directions * pixels).sum(-1), directions.square().sum(-1)
     focal = along.mean() / square.mean()
@@ -94,9 +94,10 @@ def estimate_focal(points: Tensor) -> Tensor:
     return focal
 
 
-def pixels_centre(height: int, width: int, device: torch.device) -> Tensor:
-    """(2,) the middle of the image as (column, row)."""
-    return torch.tensor([width / 2, height / 2], device=device)
+def centred_pixels(height: int, width: int, device: torch.device) -> Tensor:
+    """`pixel_grid` measured from the middle of the image."""
+    columns, rows = pixel_grid(height, width, device).unbind(-1)
+    return torch.stack([columns - width / 2, rows - height / 2], dim=-1)
 
 
 def camera_from_points(
