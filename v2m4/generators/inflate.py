@@ -22,7 +22,7 @@ from scipy.sparse.linalg import splu
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.outline import WORKING_SIDE, Crop, crop_object, trace
-from v2m4.generators.sheet import Sheet, edge_for, triangulate
+from v2m4.generators.sheet import Sheet, edges_for, triangulate
 from v2m4.geometry.atlas import dominant_colors, push_pull
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
@@ -66,11 +66,11 @@ class Inflate:
         """The front side, with the number of faces wanted, to within a few per cent where the outline allows it."""
         outline = trace(crop.rgba[..., 3])
         slope = _slope(outline.distance) * np.float32(self.thickness**2)
-        edge = edge_for(outline, slope, self.faces // 2)
-        sheet = triangulate(outline, slope, edge)
+        edge, coarser = edges_for(outline, slope, self.faces // 2)
+        sheet = triangulate(outline, slope, edge, coarser)
         ratio = 2 * len(sheet.faces) / self.faces
         if not 0.85 < ratio < 1.15:
-            sheet = triangulate(outline, slope, edge * float(np.clip(ratio**0.5, 0.6, 1.7)))
+            sheet = triangulate(outline, slope, edge * float(np.clip(ratio**0.5, 0.6, 1.7)), coarser)
         return sheet, outline.distance
 
 

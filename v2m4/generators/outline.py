@@ -191,13 +191,18 @@ def _limit_slope(spacing: NDArray[np.float64], slope: float = 0.35) -> NDArray[n
     return np.minimum(forward, backward)[n : 2 * n]
 
 
-def sample_rim(outline: Outline, edge: float) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Vertices along the outline, at most ``edge`` apart: (R,2) points, (R,) dense index of each, (R,) successor."""
+def sample_rim(
+    outline: Outline, edge: float, coarser: float = 1.0
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Vertices along the outline: (R,2) points, (R,) dense index of each, (R,) successor.
+
+    They lie at most ``edge`` and at most ``coarser`` times the outline's spacing apart.
+    """
     points, dense, following = [], [], []
     count = 0
     for label in range(int(outline.curve.max()) + 1):
         members = np.flatnonzero(outline.curve == label)
-        load = np.concatenate([[0], np.cumsum(STEP / np.minimum(outline.spacing[members], edge))])
+        load = np.concatenate([[0], np.cumsum(STEP / np.minimum(coarser * outline.spacing[members], edge))])
         number = max(round(load[-1]), 8)
         picked = np.unique(np.searchsorted(load, np.arange(number) * load[-1] / number).clip(0, len(members) - 1))
         points.append(outline.points[members[picked]])
