@@ -24,7 +24,7 @@ LEARNING_SIDE = 224
 _BINS = 16
 _STATIC = 0.93
 _ROUNDS = 12
-_COLOUR_ROUNDS = 6
+_COLOUR_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArr
     prior = _prior_costs(shares, sizes, changes, len(frames))
     labels = labelling.solve(prior, _ROUNDS)
     totals: tuple[float, float] | None = None
-    moving = ~(changes.still & changes.outside)
-    for turn in range(_COLOUR_ROUNDS):
+    rest = (changes.still & changes.outside)[..., None]
+    for _ in range(_COLOUR_ROUNDS):
         is_background = np.arange(MODES) == labels[..., None]
-        # Colours of what was only guessed to be object count late, or one wrong guess would bring on the next.
-        known = moving if turn < _COLOUR_ROUNDS // 2 else np.ones_like(moving)
-        front = _histogram(colours, shares * ~is_background * known[..., None])
-        behind = _histogram(colours, shares * is_background * np.exp(-5 * changes.distance)[..., None])
+        # What never moves is taken for object by its colour only; were it to teach the colour models, one wrong guess
+        # would bring on the next.
+        front = _histogram(colours, shares * (~is_background & ~rest))
+        behind = _histogram(colours, shares * (is_background | rest) * np.exp(-5 * changes.distance)[..., None])
         # The first totals stay: growing by one colour must not make the object's other colours less likely.
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
         ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).clip(-1.5, 1.5)[_bins(colours)]
@@ -156,7 +156,7 @@ def _prior_costs(shares: Field, sizes: NDArray[np.int32], changes: Changes, coun
 
 def _colour_costs(shares: Field, ratio: Field, changes: Changes) -> Field:
     """(h,w,4) what colour models add: ``ratio`` (h,w,3) is each mode's log-likelihood ratio, object to background."""
-    strength = np.where(changes.still, 0.4, 0.2).astype(np.float32)[..., None]
+    strength = np.where(changes.still, 0.3, 0.2).astype(np.float32)[..., None]
     covered = -(shares * ratio).sum(-1, keepdims=True)
     costs = np.concatenate([covered + 2 * shares * ratio, covered], axis=-1) * strength
     costs[..., NEVER] -= np.where(changes.outside, 0.05, 0)

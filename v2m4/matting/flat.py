@@ -30,6 +30,9 @@ _SAMPLES = 12
 _RIM_SHARE = 0.75
 _MOST_NOISE = 7.0
 _RIM_TOLERANCE = 10.0
+_DARKEST_SHADOW = 0.4
+_SHADOW_SLOPE = 3.5
+_SHADOW_EVIDENCE = 0.6
 # Rows: luma, and two chroma differences (ITU-R BT.601), which compression treats differently.
 _TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], dtype=np.float32)
 
@@ -116,14 +119,35 @@ class Flat:
         tolerance = 3.0 + 3.0 * self._spread
         distance = (np.square(difference / tolerance)).sum(-1)
         evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
+        shadow = _shadow(rgb, surface, difference, distance < 1, tolerance)
+        evidence[shadow] = _SHADOW_EVIDENCE
         mask = np.zeros(evidence.shape, bool)
         view = around(evidence < 0)
         if view is None:
             return mask
         weight = contour_weight(rgb[view], 1.5, max(10.0, 4 * float(self._spread[0])))
         inside = keep_object(cut(evidence[view], weight) > 0.5)
-        mask[view] = fill_speckles(inside, (distance[view] < 1).astype(np.float32))
+        mask[view] = fill_speckles(inside, ((distance < 1) | shadow)[view].astype(np.float32))
         return mask
+
+
+def _shadow(rgb: NDArray[np.uint8], surface: Surface, difference: Field, plain: Mask, tolerance: Field) -> Mask:
+    """(H,W) where a shadow of the object falls on the background.
+
+    A shadow darkens without changing the hue, and fades out softly: from plain background it is reached through
+    darkened pixels without crossing an edge, whereas an object of the same grey lies behind its outline.
+    """
+    behind = cv2.transform(surface.colours(*plain.shape), _TO_LUMA_CHROMA)
+    luma = np.maximum(behind[..., 0], 1.0)
+    keep = 1 + difference[..., 0] / luma
+    tinted = np.abs(difference[..., 1:] - (keep - 1)[..., None] * behind[..., 1:])
+    darkened = (keep < 1) & (keep > _DARKEST_SHADOW) & (tinted < tolerance[1:]).all(-1)
+    grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+    slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
+    soft = (plain | darkened) & (slope < _SHADOW_SLOPE)
+    # Leaks through gaps of a pixel or two in a faint outline are no way in.
+    soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
+    return _connected_to_rim(soft) & ~plain
 
 
 def _difference(rgb: NDArray[np.uint8], surface: Surface) -> Field:
