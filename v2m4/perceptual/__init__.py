@@ -39,6 +39,15 @@ PERCEPTUALS: dict[str, Plug] = {
         ),
         Plug(
             "perceptual",
+            "structure",
+            "v2m4.perceptual.structure:Structure",
+            "Mask, structure and colour compared at several scales; needs no weights.",
+            "MIT",
+            True,
+            preference=0,
+        ),
+        Plug(
+            "perceptual",
             "lpips",
             "v2m4.perceptual.lpips:Lpips",
             "LPIPS on VGG-16, used for refinement and evaluation.",

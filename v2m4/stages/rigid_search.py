@@ -1,0 +1,303 @@
+"""The fast camera search: only the viewing direction is searched, the rest follows from the mask.
+
+A pinhole camera may be turned about its own centre without seeing anything new. So the frame is first resampled as a
+camera would see it that looks straight at the mask's centroid and is zoomed on the object. Before that camera, a
+viewing direction leaves a distance and a sideways shift, which the mask's area and centroid give in closed form, and
+a turn about the optical axis, which is a shift in polar coordinates: all angles are scored at once by correlation.
+The best directions are then aligned directly (`rigid_alignment`), coarse to fine, fewer and fewer of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.render import render_fast, sample_texture
+from v2m4.stages.rigid_alignment import Floats, Picture, Poses, align, render_poses
+
+MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the zoomed picture's side
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """A camera that looks straight at the object. turn: (3,3), from the video camera's axes to its own."""
+
+    frame: Floats
+    turn: NDArray[np.float64]
+    fov_deg: float
+    frame_fov_deg: float
+
+    def picture(self, size: int) -> Picture:
+        """What it sees, resampled with area weights from the frame (S,S,4; colour premultiplied)."""
+        side = self.frame.shape[0]
+        focal, frame_focal = (0.5 / math.tan(math.radians(f) / 2) for f in (self.fov_deg, self.frame_fov_deg))
+        # As many samples per pixel as frame pixels fall into one, else thin parts would be missed.
+        fine = size * min(8, max(1, round(side * frame_focal / (size * focal))))
+        inner = np.array([[focal * fine, 0, fine / 2 - 0.5], [0, focal * fine, fine / 2 - 0.5], [0, 0, 1]])
+        outer = np.array([[frame_focal * side, 0, side / 2 - 0.5], [0, frame_focal * side, side / 2 - 0.5], [0, 0, 1]])
+        back = outer @ self.turn.T @ np.linalg.inv(inner)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpPerspective(self.frame, back, (fine, fine), flags=flags)
+        known = cv2.warpPerspective(np.ones((side, side), np.float32), back, (fine, fine), flags=flags)
+        if fine != size:
+            seen, known = (cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in (seen, known))
+        return Picture(np.ascontiguousarray(seen), (known > 0.99).astype(np.float32), self.fov_deg)
+
+    def camera(self, extrinsics: NDArray[np.float64]) -> Camera:
+        """The video camera(s) that correspond to extrinsics (…,4,4) before this one."""
+        turn = np.eye(4)
+        turn[:3, :3] = self.turn.T
+        return Camera(torch.from_numpy(turn @ extrinsics).float(), self.frame_fov_deg)
+
+    def extrinsics(self, camera: Camera) -> NDArray[np.float64]:
+        """The reverse of `camera`."""
+        turn = np.eye(4)
+        turn[:3, :3] = self.turn
+        return turn @ camera.world_to_camera.cpu().numpy().astype(np.float64)
+
+
+def zoom_on(frame: Floats, fov_deg: float) -> Zoom:
+    """The camera that looks straight at the object in a frame (S,S,4) float32, colour premultiplied on black."""
+    side = frame.shape[0]
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    rows, columns = np.nonzero(frame[..., 3] > 0.5)
+    rays = np.stack([(columns + 0.5) / side - 0.5, (rows + 0.5) / side - 0.5, np.full(len(rows), focal)], axis=1)
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    axis = rays.mean(0) / np.linalg.norm(rays.mean(0))
+    across = np.cross([0.0, 1.0, 0.0], axis)  # keeps the picture's vertical upright
+    across /= np.linalg.norm(across)
+    turn = np.stack([across, np.cross(axis, across), axis])
+    local = rays @ turn.T
+    reach = float(np.max(np.linalg.norm(local[:, :2], axis=1) / np.maximum(local[:, 2], 1e-3)))
+    return Zoom(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
+
+
+def fibonacci_directions(count: int) -> NDArray[np.float64]:
+    """(N,3) unit vectors, evenly spread (spherical Fibonacci lattice)."""
+    n = np.arange(count) + 0.5
+    height, turn = 1 - 2 * n / count, math.pi * (1 + math.sqrt(5)) * n
+    ring = np.sqrt(1 - height**2)
+    return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)
+
+
+def looking_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (N,3,3), world to camera, that look along (N,3), x as horizontal as it goes (world's up is +z)."""
+    x = np.stack([directions[:, 1], -directions[:, 0], np.zeros(len(directions))], axis=1)
+    flat = np.linalg.norm(x, axis=1, keepdims=True)
+    x = np.where(flat > 1e-9, x / np.maximum(flat, 1e-12), [1.0, 0.0, 0.0])
+    return np.stack([x, np.cross(directions, x), directions], axis=1)
+
+
+def middle_and_reach(mesh: Mesh) -> tuple[NDArray[np.float64], float]:
+    """Centre (3,) of the mesh's box, and the distance of the farthest vertex from it."""
+    vertices = mesh.vertices.detach().cpu().numpy().astype(np.float64)
+    middle = (vertices.min(0) + vertices.max(0)) / 2
+    return middle, float(np.linalg.norm(vertices - middle, axis=1).max())
+
+
+def plain_colors(mesh: Mesh) -> Mesh:
+    """The mesh with its texture averaged to vertex colours, for renderings too small to show more.
+
+    A mesh of few, large faces keeps its texture.
+    """
+    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None or len(mesh.faces) < 1500:
+        return mesh
+    corners = mesh.uv[mesh.uv_faces]
+    # Three points of the third of the face that belongs to each corner.
+    weights = torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], device=corners.device)
+    total = torch.zeros_like(mesh.vertices)
+    count = torch.zeros_like(mesh.vertices[:, :1])
+    for corner in range(3):
+        turned = corners.roll(-corner, dims=1)
+        points = torch.einsum("kc,fcd->fkd", weights, turned)
+        color = sample_texture(mesh.texture, points.reshape(-1, 2)).view(len(corners), 3, 3).mean(1)
+        total.index_add_(0, mesh.faces[:, corner], color)
+        count.index_add_(0, mesh.faces[:, corner], torch.ones_like(color[:, :1]))
+    return replace(mesh, texture=None, uv=None, uv_faces=None, colors=total / count.clamp_min(1))
+
+
+def _moments(mask: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Areas (N,) as shares of the picture, and centroids (N,2), x and y from the middle in picture sides."""
+    size = mask.shape[-1]
+    place = (np.arange(size) + 0.5) / size - 0.5
+    area = np.maximum(mask.sum((1, 2)), 1e-6)
+    x, y = (mask.sum(1) @ place) / area, (mask.sum(2) @ place) / area
+    return area / size**2, np.stack([x, y], axis=1)
+
+
+def _masks(mesh: Mesh, middle: NDArray[np.float64], poses: Poses, size: int, fov_deg: float) -> Floats:
+    w2c = torch.from_numpy(poses.extrinsics(middle)).float().to(mesh.vertices.device)
+    parts = [render_fast(mesh, Camera(w, fov_deg), size, ("mask",)).mask for w in w2c.split(256)]
+    return torch.cat([p for p in parts if p is not None]).cpu().numpy()
+
+
+def fit_distance(poses: Poses, mask: Floats, picture: Picture) -> Poses:
+    """Move poses sideways and along the axis so that their masks (N,S,S) get the picture's area and centroid."""
+    focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    area, centroid = _moments(mask)
+    (wanted,), (goal,) = _moments(picture.image[None, ..., 3] * picture.known)
+    shrink = np.sqrt(area / wanted)
+    centre = poses.centre.copy()
+    centre[:, 2] *= np.clip(shrink, 0.3, 3.0)
+    # The centroid keeps its offset from the centre's projection, but for the change of size.
+    drawn = focal * poses.centre[:, :2] / poses.centre[:, 2:]
+    offset = (centroid - drawn) / shrink[:, None]
+    centre[:, :2] = (goal - offset) * centre[:, 2:] / focal
+    return Poses(poses.rotation, centre)
+
+
+def polar(images: Floats, centres: NDArray[np.float64], zooms: NDArray[np.float64], angles: int, radii: int) -> Floats:
+    """Images (N,S,S,C) about their centres (N,2) (in picture sides from the middle), magnified: (N,radii,angles,C)."""
+    size = images.shape[1]
+    turn = np.arange(angles) * (2 * np.pi / angles)
+    radius = (np.arange(radii) + 0.5) / radii * (MARGIN + 0.05)
+    grid = radius[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
+    out = np.empty((len(images), radii, angles, images.shape[-1]), np.float32)
+    for n, image in enumerate(images):
+        place = ((grid * zooms[n] + centres[n] + 0.5) * size - 0.5).astype(np.float32)
+        out[n] = cv2.remap(image, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return out
+
+
+def angle_scores(target: Floats, views: Floats) -> NDArray[np.float64]:
+    """How alike target (R,A,4) and views (N,R,A,4), turned by each of A angles, are: (N,A), higher is better.
+
+    Mask overlap (intersection over union) plus the correlation of the colours' variation inside the mask.
+    """
+    angles = target.shape[1]
+    weight = (np.arange(target.shape[0]) + 0.5)[:, None, None]
+
+    def spectrum(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+        return np.fft.rfft(x, axis=-2)
+
+    def varying(x: Floats) -> NDArray[np.float64]:
+        mask = x[..., 3:]
+        mean = (weight * x[..., :3]).sum((-3, -2), keepdims=True) / np.maximum(
+            (weight * mask).sum((-3, -2), keepdims=True), 1e-6
+        )
+        return x[..., :3] - mask * mean
+
+    def against(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        product = (spectrum(weight * a)[None] * spectrum(b).conj()).sum((-3, -1))
+        return np.fft.irfft(product, n=angles, axis=-1)
+
+    both = against(target[..., 3:].astype(np.float64), views[..., 3:].astype(np.float64))
+    areas = [(weight * x[..., 3:]).sum((-3, -2, -1)) for x in (target, views)]
+    overlap = both / np.maximum(areas[0] + areas[1][:, None] - both, 1e-6)
+    a, b = varying(target), varying(views)
+    energy = [(weight * x * x).sum((-3, -2, -1)) for x in (a, b)]
+    plain = 2e-3 * areas[0]  # an object of one colour has no variation to compare
+    alike = against(a, b) / np.sqrt((energy[0] + plain) * (energy[1] + plain)[:, None])
+    return overlap + 0.5 * alike
+
+
+def _turned(poses: Poses, angle: NDArray[np.float64]) -> Poses:
+    """Turned clockwise as seen in the picture, by angles (N,) about the optical axis."""
+    c, s, zero, one = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
+    about = np.stack([c, -s, zero, s, c, zero, zero, zero, one], axis=-1).reshape(-1, 3, 3)
+    return Poses(about @ poses.rotation, (about @ poses.centre[..., None])[..., 0])
+
+
+def upright(rotation: NDArray[np.float64], limit_deg: float) -> NDArray[np.bool_]:
+    """Which cameras, (…,3,3) world to camera, are rolled by at most so much. Looking along z no roll is too much."""
+    limit = math.sin(math.radians(min(limit_deg, 90)))
+    level = np.abs(rotation[..., 0, 2]) <= limit + 1e-9
+    return level & (rotation[..., 1, 2] <= limit) if limit_deg < 180 else np.ones_like(level)
+
+
+def coarse_poses(
+    mesh: Mesh, zoom: Zoom, *, directions: int, size: int, keep: int, roll_limit_deg: float, angles: int = 72
+) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
+    """The most promising poses before the zoomed camera, best first, and their scores; yields the share done."""
+    middle, reach = middle_and_reach(mesh)
+    picture = zoom.picture(size)
+    focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    poses = Poses(
+        looking_along(fibonacci_directions(directions)), np.tile([0.0, 0.0, reach * focal / MARGIN], (directions, 1))
+    )
+    poses = fit_distance(poses, _masks(mesh, middle, poses, size // 2, picture.fov_deg), picture)
+    yield 0.2
+    target = polar(picture.image[None], *_sampling(picture.image[None, ..., 3]), angles, 16)[0]
+    scores = []
+    parts = np.array_split(np.arange(directions), max(1, directions // 128))
+    for done, part in enumerate(parts):
+        views = render_poses(mesh, middle, poses[part], size, picture.fov_deg).image
+        (wanted,), _ = _moments(picture.image[None, ..., 3])
+        scores.append(angle_scores(target, polar(views, *_sampling(views[..., 3], wanted), angles, 16)))
+        yield 0.2 + 0.8 * (done + 1) / len(parts)
+    score = np.concatenate(scores)
+    turn = np.arange(angles) * (2 * np.pi / angles)
+    every = _turned(Poses(poses.rotation.repeat(angles, 0), poses.centre.repeat(angles, 0)), np.tile(turn, directions))
+    score = np.where(upright(zoom.turn.T @ every.rotation, roll_limit_deg), score.reshape(-1), -np.inf)
+    order = _distinct(every.rotation, score, keep, math.radians(9))
+    return every[order], score[order]
+
+
+def _sampling(mask: Floats, wanted: float | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    area, centroid = _moments(mask)
+    return centroid, np.ones_like(area) if wanted is None else np.sqrt(area / wanted)
+
+
+def _distinct(rotation: NDArray[np.float64], score: NDArray[np.float64], keep: int, apart: float) -> NDArray[np.intp]:
+    """Indices of the best scores whose rotations (N,3,3) differ by at least ``apart`` radians, best first."""
+    chosen: list[int] = []
+    score = score.copy()
+    for _ in range(keep):
+        best = int(np.argmax(score))
+        if not np.isfinite(score[best]):
+            break
+        chosen.append(best)
+        trace = np.einsum("nij,ij->n", rotation, rotation[best])
+        score[trace > 1 + 2 * math.cos(apart)] = -np.inf
+    return np.array(chosen, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pass of direct alignment: how many poses enter it, at which picture size, blur and number of steps."""
+
+    keep: int
+    size: int
+    blur_px: float
+    iterations: int
+    supersample: int = 1
+
+
+LEVELS = (
+    Level(32, 64, 2.5, 5),
+    Level(14, 64, 1.2, 5),
+    Level(5, 128, 1.2, 4),
+    Level(2, 224, 1.0, 3),
+)
+
+
+def refine_poses(
+    mesh: Mesh, zoom: Zoom, poses: Poses, levels: tuple[Level, ...] = LEVELS
+) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
+    """Align the poses coarse to fine, dropping the worse ones; returns the rest, best first, and their energies."""
+    middle, _ = middle_and_reach(mesh)
+    plain = plain_colors(mesh)
+    energy = np.zeros(len(poses))
+    for done, level in enumerate(levels):
+        picture = zoom.picture(level.size)
+        poses, energy = align(
+            plain if level.size < 100 else mesh,
+            middle,
+            poses[np.arange(min(level.keep, len(poses)))],
+            picture,
+            blur_px=level.blur_px,
+            iterations=level.iterations,
+            supersample=level.supersample,
+        )
+        order = _distinct(poses.rotation, -energy, len(poses), math.radians(1.0))
+        poses, energy = poses[order], energy[order]
+        yield (done + 1) / len(levels)
+    return poses, energy
