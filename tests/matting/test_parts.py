@@ -1,0 +1,156 @@
+"""The parts of matting, each against what it promises: the cut, the pieces and holes, the edges, the modes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2m4.matting.background import learn
+from v2m4.matting.cut import contour_weight, cut
+from v2m4.matting.edges import soften
+from v2m4.matting.flat import fit_surface
+from v2m4.matting.modes import MODES, ModeLabelling, find_modes
+from v2m4.matting.shapes import fill_speckles, keep_object, overlap
+
+
+def disc(side: int, radius: float) -> np.ndarray:
+    y, x = np.mgrid[0:side, 0:side] - (side - 1) / 2
+    return np.hypot(x, y) < radius
+
+
+def test_the_cut_follows_the_evidence_and_ignores_specks():
+    rng = np.random.default_rng(0)
+    truth = disc(120, 35)
+    evidence = np.where(truth, -1.0, 1.0)
+    evidence[rng.random(truth.shape) < 0.15] *= -1
+    labels = cut(evidence.astype(np.float32), np.full(truth.shape, 1.5, np.float32)) > 0.5
+    assert overlap(labels, truth) > 0.97
+
+
+def test_the_cut_prefers_edges_of_the_picture():
+    picture = np.full((64, 64, 3), 200, np.uint8)
+    picture[:, 40:] = 60
+    evidence = np.zeros((64, 64), np.float32)
+    evidence[:, :10], evidence[:, -4:] = -2, 2
+    labels = cut(evidence, contour_weight(picture, 1.5, 16.0), iterations=600) > 0.5
+    assert abs(int(labels[32].sum()) - 40) <= 1
+
+
+def test_the_cut_reaches_the_minimum_that_exhaustive_search_finds():
+    rng = np.random.default_rng(3)
+    evidence = rng.normal(0, 1, (3, 4)).astype(np.float32)
+    weight = np.full((3, 4), 0.4, np.float32)
+
+    def energy(x: np.ndarray) -> float:
+        gx = np.diff(x, axis=1, append=x[:, -1:])
+        gy = np.diff(x, axis=0, append=x[-1:])
+        return float((evidence * x).sum() + (weight * np.hypot(gx, gy)).sum())
+
+    best = min(energy(np.array(bits, np.float64).reshape(3, 4)) for bits in itertools.product((0, 1), repeat=12))
+    found = energy((cut(evidence, weight, iterations=2000) > 0.5).astype(np.float64))
+    assert found == pytest.approx(best, abs=0.05)
+
+
+def test_pieces_belong_by_size_and_nearness():
+    mask = np.zeros((200, 200), bool)
+    mask[50:150, 50:100] = True
+    mask[152:160, 60:80] = True
+    mask[80:110, 110:120] = True
+    far_speck, far_piece = mask.copy(), mask.copy()
+    far_speck[190:195, 190:195] = True
+    far_piece[0:20, 180:200] = True
+    assert (keep_object(far_speck) == mask).all()
+    assert (keep_object(far_piece) == mask).all()
+
+
+def test_small_holes_are_filled_and_gaps_between_limbs_stay():
+    mask = disc(128, 60)
+    mask[30, 60:62] = False
+    gap = disc(128, 12)
+    mask &= ~gap
+    background = np.zeros(mask.shape, np.float32)
+    background[gap] = 1
+    filled = fill_speckles(mask, background)
+    assert filled[30, 60] and not filled[64, 64]
+    assert fill_speckles(mask, np.zeros_like(background))[64, 64]
+
+
+@given(value=st.integers(0, 255), shift=st.floats(0, 1))
+def test_alpha_of_an_edge_is_its_coverage(value, shift):
+    background = np.full((40, 60, 3), value, np.float32)
+    front = np.array([255 - value // 2, (value + 128) % 256, 90.0])
+    coverage = np.clip(30 + shift - np.arange(60), 0, 1)
+    rgb = (front * coverage[None, :, None] + background * (1 - coverage[None, :, None])).round().astype(np.uint8)
+    mask = np.broadcast_to(coverage > 0.5, (40, 60))
+    rgba = soften(np.broadcast_to(rgb, (40, 60, 3)), mask, background, 1.0)
+    contrast = float(np.linalg.norm(front - value))
+    if contrast > 120:
+        assert rgba[20, 30, 3] / 255 == pytest.approx(shift, abs=0.08)
+        assert np.abs(rgba[20, 29, :3] - front).max() < 12
+    assert not rgba[:, 40:].any() and (rgba[:, :26, 3] == 255).all()
+
+
+def test_an_empty_mask_gives_an_empty_picture():
+    assert not soften(np.full((8, 8, 3), 9, np.uint8), np.zeros((8, 8), bool), None, 1.0).any()
+
+
+@given(
+    st.tuples(st.integers(60, 190), st.integers(60, 190), st.integers(60, 190)), st.floats(-40, 40), st.floats(-20, 20)
+)
+def test_a_surface_follows_gradients_and_the_object_does_not_bend_it(colour, slope, bend):
+    y, x = np.mgrid[0:120, 0:160] / 60 - 1
+    truth = np.array(colour) + (slope * y + bend * (x - 0.33) ** 2)[..., None]
+    rgb = truth.round().clip(0, 255).astype(np.uint8)
+    rgb[30:110, 40:120] = (250, 20, 20)
+    surface = fit_surface(rgb)
+    assert surface.rim_share > 0.95
+    assert np.abs(surface.colours(120, 160) - truth).max() < 4
+
+
+def test_modes_are_the_recurring_colours_most_frequent_first():
+    frames = np.zeros((10, 1, 1, 3), np.uint8)
+    frames[[1, 4, 7], 0, 0] = (200, 10, 10)
+    frames[9, 0, 0] = (10, 10, 200)
+    shown, sizes, colours = find_modes(frames, 20.0)
+    assert sizes[0, 0].tolist() == [6, 3, 1]
+    assert shown[:, 0, 0].tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0, 2]
+    assert colours[0, 0, 1] == pytest.approx([200, 10, 10])
+
+
+def test_the_labelling_matches_exhaustive_search_on_a_row_of_pixels():
+    rng = np.random.default_rng(5)
+    frames = rng.integers(0, 3, (6, 1, 5, 1)) * np.array([90, 60, 80])
+    frames = frames.astype(np.uint8)
+    shown, _, _ = find_modes(frames, 20.0)
+    unary = rng.random((1, 5, MODES + 1)).astype(np.float32)
+
+    def energy(labels) -> float:
+        total = sum(unary[0, i, k] for i, k in enumerate(labels))
+        for t in range(6):
+            seen = [k < MODES and shown[t, 0, i] == k for i, k in enumerate(labels)]
+            for i in range(4):
+                step = np.abs(frames[t, 0, i].astype(int) - frames[t, 0, i + 1]).max()
+                total += (seen[i] != seen[i + 1]) * (0.3 + 0.7 * np.exp(-((step / 14.0) ** 2))) / 6
+        return float(total)
+
+    found = ModeLabelling(frames, shown, 14.0).solve(unary)[0]
+    best = min(itertools.product(range(MODES + 1), repeat=5), key=energy)
+    assert energy(found) == pytest.approx(energy(best), abs=1e-5)
+
+
+def test_a_background_covered_most_of_the_time_is_still_found():
+    rng = np.random.default_rng(2)
+    wall = rng.integers(0, 256, (8, 8, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+    frames = np.repeat(wall[None], 20, axis=0)
+    for t in range(20):
+        sway = round(5 * np.sin(t / 20 * 2 * np.pi))
+        frames[t, 16:48, 18 + sway : 46 + sway] = (230, 120, 30)
+    background, _ = learn(frames, 18.0)
+    # A median over time takes the swept strip, covered in most frames, for orange.
+    strip = (slice(20, 44), slice(16, 18))
+    assert np.nanmean(np.abs(background.colours[strip] - wall[strip])) < 6
+    assert np.isnan(background.colours[24:40, 28:36]).all()

@@ -1,0 +1,88 @@
+"""Which frames become keyframes: evenly, or more of them where the object changes faster."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.keyframes import change, choose_anchor, choose_keyframes
+from v2m4.settings import KeyframeSettings
+from v2m4.video import write_png
+
+SIDE = 96
+
+
+def clip_of(folder, bends, shift=0.0) -> Clip:
+    """A bar with an arm at the angle ``bends[i]``; ``shift`` pixels to the right per frame."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, bend in enumerate(bends):
+        frame = np.zeros((SIDE, SIDE, 4), np.uint8)
+        x = 40 + shift * i
+        cv2.line(frame, (round(x), 75), (round(x), 35), (200, 120, 60, 255), 14)
+        end = (round(x + 30 * np.cos(bend)), round(40 - 30 * np.sin(bend)))
+        cv2.line(frame, (round(x), 40), end, (90, 120, 220, 255), 10)
+        write_png(folder / f"{i:05d}.png", frame)
+    count = len(bends)
+    return Clip(
+        folder, "bar", tuple(i / 24 for i in range(count)), count / 24, SIDE, (SIDE, SIDE), 1.0, (0.0, 0.0), True
+    )
+
+
+@given(count=st.integers(2, 200), stride=st.integers(1, 30))
+def test_fixed_takes_every_nth_frame_and_the_last(count, stride):
+    clip = Clip(None, "", tuple(range(count)), count, 8, (8, 8), 1.0, (0.0, 0.0), True)  # type: ignore[arg-type]
+    chosen = choose_keyframes(clip, KeyframeSettings(mode="fixed", stride=stride))
+    assert chosen[0] == 0 and chosen[-1] == count - 1
+    assert all(b % stride == 0 for b in chosen[:-1])
+    assert max(np.diff(chosen)) <= stride
+
+
+def test_adaptive_crowds_where_the_motion_is_fast(tmp_path):
+    bends = np.concatenate([np.full(18, 0.0), np.linspace(0, 2.6, 12), np.full(18, 2.6)])
+    settings = KeyframeSettings(stride=8, min_stride=2)
+    chosen = np.array(choose_keyframes(clip_of(tmp_path / "a", bends), settings))
+    assert chosen[0] == 0 and chosen[-1] == 47
+    gaps = np.diff(chosen)
+    assert gaps.max() <= 8 and gaps.min() >= 2
+    fast = gaps[(chosen[:-1] >= 17) & (chosen[1:] <= 31)]
+    slow = gaps[chosen[1:] <= 17]
+    assert fast.mean() <= slow.mean() / 2
+
+
+def test_moving_across_the_picture_needs_no_more_keyframes(tmp_path):
+    settings = KeyframeSettings(stride=6, min_stride=1)
+    chosen = choose_keyframes(clip_of(tmp_path / "a", np.full(13, 0.5), shift=1.0), settings)
+    assert chosen == (0, 6, 12)
+
+
+def test_a_turning_texture_counts_as_motion():
+    a = np.ones((32, 32, 4), np.float32)
+    b = a.copy()
+    b[::2, :, :3] = 0
+    assert change(a, a) == 0
+    assert change(a, b) > 0.3
+    assert change(np.zeros_like(a), np.zeros_like(a)) == 0
+
+
+def test_two_frames_are_both_keyframes(tmp_path):
+    assert choose_keyframes(clip_of(tmp_path / "a", [0.0, 0.1]), KeyframeSettings()) == (0, 1)
+
+
+def test_a_stride_of_zero_is_refused(tmp_path):
+    with pytest.raises(V2M4Error, match="stride"):
+        choose_keyframes(clip_of(tmp_path / "a", [0.0, 0.1]), KeyframeSettings(stride=0))
+
+
+def test_the_anchor_shows_the_object_whole(tmp_path):
+    clip = clip_of(tmp_path / "a", [0.3, 0.35, 0.4])
+    cropped = clip.frame(1).copy()
+    cropped[:, :] = np.roll(cropped, -38, axis=1)
+    cropped[:, 60:] = 0
+    write_png(clip.path(0), cropped)
+    write_png(clip.path(2), np.zeros_like(cropped))
+    assert choose_anchor(clip, (0, 1, 2)) == 1
