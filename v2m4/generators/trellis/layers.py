@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 BLOCK_NORM_EPS = 1e-6
 FINAL_NORM_EPS = 1e-5
@@ -57,11 +56,41 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def maybe_checkpoint(active: bool, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """Call `function`; if `active` and gradients are recorded, keep only its inputs and recompute it in backward."""
+    """Call `function`; if `active` and gradients are recorded, keep only its inputs and recompute it in backward.
+
+    Gradients reach the tensors among `arguments`, not the parameters of `function`, which count as frozen. That
+    makes it several times lighter on the processor than `torch.utils.checkpoint`, which hooks every saved tensor.
+    """
     if active and torch.is_grad_enabled():
-        result: Tensor = checkpoint(function, *arguments, use_reentrant=False)
+        result: Tensor = _Recompute.apply(function, *arguments)
         return result
     return function(*arguments)
+
+
+class _Recompute(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        ctx.function = function
+        ctx.others = [None if isinstance(a, Tensor) else a for a in arguments]
+        ctx.places = [i for i, a in enumerate(arguments) if isinstance(a, Tensor)]
+        ctx.save_for_backward(*(a for a in arguments if isinstance(a, Tensor)))
+        return function(*arguments)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        arguments = list(ctx.others)
+        wanted = []
+        for place, saved in zip(ctx.places, ctx.saved_tensors, strict=True):
+            arguments[place] = saved.detach().requires_grad_(ctx.needs_input_grad[1 + place])
+            if ctx.needs_input_grad[1 + place]:
+                wanted.append(place)
+        with torch.enable_grad():
+            out = ctx.function(*arguments)
+        gradients: list[Tensor | None] = [None] * len(arguments)
+        found = torch.autograd.grad(out, [arguments[i] for i in wanted], grad, allow_unused=True)
+        for place, gradient in zip(wanted, found, strict=True):
+            gradients[place] = gradient
+        return None, *gradients
 
 
 def set_torso_dtype(modules: nn.Module, dtype: torch.dtype) -> None:
