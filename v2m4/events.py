@@ -41,13 +41,15 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class RunProgress(Event):
-    """The whole run's progress: emitted by the pipeline at every step. ``seconds_left`` is an estimate."""
+    """The whole run's progress. ``fraction`` in [0,1]; ``keyframes``: all keyframes' frame indices, once known;
+    ``seconds_left``: an estimate, once anything was measured."""
 
     stage: Stage
     fraction: float
     keyframe: int | None
-    keyframes: int
+    keyframes: tuple[int, ...]
     seconds_left: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ class ForegroundReady(Event):
 
 @dataclass(frozen=True)
 class KeyframesChosen(Event):
-    """Frame indices of the keyframes, and the indices's (S,S,4) uint8 pictures on disk."""
+    """Frame indices of the keyframes, which of them is the anchor, and their (S,S,4) uint8 pictures on disk."""
 
     indices: tuple[int, ...]
+    anchor: int
     images: tuple[Path, ...]
 
 

@@ -181,12 +181,39 @@ class RegistrationSettings:
     arap_weight: float = 1.0
     area_weight: float = 1e6
     edge_weight: float = 1e2
+    track_weight: float = 1e-3
+    """Weight of the distance, in pixels, to where a point tracker saw points of the surface."""
+    restart_above: float = 0.0
+    """meshes: try the half turn too where the first alignment ends further from the target than this share of its
+    diagonal; 0 always tries it."""
+    surface_samples: int = 0
+    """meshes: points spread over each surface whose distance is measured; 0 takes the vertices, as the paper does."""
+    normal_match: float = 0.0
+    """meshes: how much neighbouring points must face alike, as a length; 0 takes the nearest, as the paper does."""
     early_stop: float = 0.0
     """Stop once the loss improves by less than this share over 50 iterations; 0 never stops early."""
+    video_size: int = 256
+    """video: side of the pictures that are compared, in pixels."""
+    video_nodes: int = 120
+    """video: nodes that carry the mesh."""
     video_rounds: int = 4
-    """video: renders, flows and solves per frame."""
-    video_stiffness: float = 1.0
-    """video: how strongly neighbourhoods stay rigid."""
+    """video: renderings compared per frame."""
+    video_stiffness: float = 0.3
+    """video: how strongly neighbouring nodes keep their distance."""
+    video_bending: float = 0.3
+    """video: how strongly neighbouring nodes turn together."""
+    video_inertia: float = 0.02
+    """video: how strongly nodes keep to their expected place across the view."""
+    video_depth_inertia: float = 0.1
+    """video: the same along the view."""
+    video_depth_pull: float = 0.1
+    """video: share of a node's change of depth that is taken back in every frame."""
+    video_outline: float = 0.5
+    """video: weight of the outline against the flow."""
+    video_outline_rounds: int = 2
+    """video: final shifts of the surface to the outline, after the nodes have settled."""
+    video_outline_smoothness: float = 1.0
+    """video: how smooth those shifts are."""
 
 
 @dataclass(frozen=True)
@@ -324,7 +351,20 @@ _PAPER = Settings(
     registration=RegistrationSettings(method="meshes"),
     texture=TextureSettings(method="optimise"),
 )
-_FAST = Settings(preset="fast")
+_FAST = Settings(
+    preset="fast",
+    registration=RegistrationSettings(
+        global_iterations=60,
+        global_views=4,
+        local_iterations=150,
+        local_views=4,
+        view_size=128,
+        view_pool=24,
+        surface_samples=5000,
+        normal_match=0.1,
+        restart_above=0.05,
+    ),
+)
 _DRAFT = Settings(
     preset="draft",
     video=VideoSettings(longest_side=256),
@@ -332,7 +372,7 @@ _DRAFT = Settings(
     generator=GeneratorSettings(inflate_faces=2500, max_faces=4000, trellis_steps=12),
     camera=CameraSearchSettings(descent_iterations=60, score_size=112, descent_size=128),
     refinement=RefinementSettings(enabled=False),
-    registration=RegistrationSettings(video_rounds=2),
+    registration=replace(_FAST.registration, video_rounds=2, global_iterations=40, local_iterations=80),
     texture=TextureSettings(size=512),
     export=ExportSettings(preview_size=256),
 )

@@ -1,0 +1,214 @@
+"""The `v2m4` command. Its options are generated from the settings, so the two cannot drift apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+import v2m4
+from v2m4.errors import RunStoppedError, V2M4Error
+from v2m4.settings import Preset, Settings
+
+EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
+_SHORTHANDS = {"--generator": "--generator.name", "--template": "--generator.template"}
+_SHORTHANDS |= {f"--{name}": f"--video.{name}-s" for name in ("start", "end")}
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Turn a video of a moving object into an animated, textured mesh (DIR/animation.glb).
+
+    VIDEO is an mp4, webm, mov or gif, or a folder or zip of pictures. With --template MESH the video animates your own
+    mesh. A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+
+    video: tyro.conf.Positional[Path]
+    """The video, or a folder or zip of frames."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")]
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder for the results; output/<name of the video> if absent."""
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
+    """Print nothing but problems and the result's path."""
+
+
+@dataclass(frozen=True)
+class Render:
+    """Render a finished animation from its reference camera, or from around it, to an mp4."""
+
+    folder: tyro.conf.Positional[Path]
+    """The folder of a finished run."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The mp4 to write; FOLDER/render.mp4 if absent."""
+    orbit_deg: float = 0.0
+    """Degrees by which the camera travels around the object during the clip."""
+    size: int = 512
+    """Side of the picture in pixels."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure how well an animated GLB shows its video (mask overlap, PSNR, SSIM per frame)."""
+
+    glb: tyro.conf.Positional[Path]
+    """The animation; its .camera.json is expected beside it."""
+    video: tyro.conf.Positional[Path]
+    """The video it was made from."""
+    json: bool = False
+    """Print everything as JSON."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """List what can run on this machine, what cannot, and how to bring what is missing."""
+
+    json: bool = False
+    """Print as JSON."""
+
+
+_COMMANDS: dict[str, type[Any]] = {
+    "reconstruct": Reconstruct,
+    "render": Render,
+    "evaluate": Evaluate,
+    "doctor": Doctor,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 2 a problem the user can mend, 130 stopped."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in (["--version"], ["-V"]):
+        print(f"v2m4 {v2m4.__version__}")
+        return EXIT_OK
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return EXIT_OK if words else EXIT_PROBLEM
+    try:
+        return _dispatch(words[0], words[1:])
+    except V2M4Error as problem:
+        print(f"v2m4: {problem}", file=sys.stderr)
+        return EXIT_STOPPED if isinstance(problem, RunStoppedError) else EXIT_PROBLEM
+    except KeyboardInterrupt:
+        print("v2m4: stopped. Give the same command again to go on.", file=sys.stderr)
+        return EXIT_STOPPED
+
+
+def _overview() -> str:
+    lines = ["usage: v2m4 COMMAND ...", "", "From one video of a moving object to an animated, textured mesh (GLB).", ""]
+    for name, kind in _COMMANDS.items():
+        lines.append(f"  {name:12} {(kind.__doc__ or '').strip().splitlines()[0]}")
+    lines += ["", "  v2m4 COMMAND --help   explains a command", "  v2m4 --version", ""]
+    lines += ["Example: v2m4 reconstruct clip.mp4 -o output/clip"]
+    return "\n".join(lines)
+
+
+def _dispatch(command: str, words: list[str]) -> int:
+    if command not in _COMMANDS:
+        raise V2M4Error(f"There is no command “{command}”. Choose one of: {', '.join(_COMMANDS)}.")
+    words = [_long_form(word) for word in words]
+    if command == "reconstruct":
+        return _reconstruct(words)
+    options = _parse(_COMMANDS[command], command, words)
+    if command == "render":
+        from v2m4.export.orbit import render_orbit
+
+        print(render_orbit(options.folder, options.output, options.orbit_deg, options.size))
+    elif command == "evaluate":
+        _evaluate(options)
+    else:
+        from v2m4.doctor import examine, report
+
+        findings = examine()
+        print(json.dumps(findings, indent=1) if options.json else report(findings))
+    return EXIT_OK
+
+
+def _parse(kind: type[Any], command: str, words: list[str], default: Any = None) -> Any:
+    extra = {} if default is None else {"default": default}
+    return tyro.cli(kind, prog=f"v2m4 {command}", args=words, **extra)
+
+
+def _long_form(word: str) -> str:
+    """Short option names for what newcomers use most."""
+    name, equals, value = word.partition("=")
+    return _SHORTHANDS.get(name, name) + equals + value
+
+
+def _reconstruct(words: list[str]) -> int:
+    from v2m4.console import watch
+    from v2m4.pipeline import reconstruct
+
+    words, base = _base_settings(words)
+    default = Reconstruct(video=tyro.MISSING, settings=base)
+    options: Reconstruct = _parse(Reconstruct, "reconstruct", words, default)
+    output = options.output or Path("output") / options.video.stem
+    finished = watch(reconstruct(options.video, options.settings, output), quiet=options.quiet)
+    print(finished.files["glb"])
+    return EXIT_OK
+
+
+def _base_settings(words: list[str]) -> tuple[list[str], Settings]:
+    """Take ``--settings FILE`` and ``--preset NAME`` out: they decide the defaults of all other options."""
+    rest: list[str] = []
+    settings: Settings | None = None
+    preset: str | None = None
+    queue = list(words)
+    while queue:
+        name, equals, value = queue.pop(0).partition("=")
+        if name not in ("--settings", "--preset"):
+            rest.append(name + equals + value)
+            continue
+        if not equals:
+            if not queue:
+                raise V2M4Error(f"{name} needs a value.")
+            value = queue.pop(0)
+        if name == "--preset":
+            preset = value
+        else:
+            settings = _read_settings(Path(value))
+    if settings is None:
+        settings = Settings.of(preset or "fast")  # type: ignore[arg-type]
+    elif preset is not None and preset != settings.preset:
+        raise V2M4Error("Give either --settings or --preset: a settings file already says everything a preset does.")
+    return rest, settings
+
+
+def _read_settings(path: Path) -> Settings:
+    try:
+        return Settings.from_json(path.read_text())
+    except OSError as error:
+        raise V2M4Error(f"Cannot read the settings file {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise V2M4Error(f"The settings file {path} is not text. Give a settings.json of an earlier run.") from error
+
+
+def _evaluate(options: Evaluate) -> None:
+    import tempfile
+
+    from v2m4.evaluation.report import evaluate
+    from v2m4.events import drain
+    from v2m4.matting.cutout import cut_out
+    from v2m4.video import load_video
+
+    settings = Settings()
+    with tempfile.TemporaryDirectory(prefix="v2m4-") as folder:
+        clip = drain(load_video(options.video, Path(folder) / "frames", settings.video))
+        matte = drain(cut_out(clip, Path(folder) / "masked", settings.matting))
+        result = evaluate(options.glb, matte.clip)
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    for name, value in result.items():
+        if isinstance(value, dict) and "mean" in value:
+            worst = f", worst {value['worst']:.3f}" if "worst" in value else ""
+            print(f"{name:12} mean {value['mean']:.3f}{worst}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

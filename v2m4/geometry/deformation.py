@@ -1,0 +1,204 @@
+"""Embedded deformation: a mesh carried by a few nodes that rotate and move, solved by Gauss-Newton.
+
+The nodes and the blending are those of Sumner, Schmid and Pauly, "Embedded deformation for shape manipulation" (2007);
+the energy between neighbouring nodes is as-rigid-as-possible (Sorkine and Alexa, 2007) with a rest state that yields:
+a joint that has bent keeps part of its bend, so that it does not pull the limb back for the rest of the clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from v2m4.geometry.deformation_kernels import add_bending, add_planes, add_rigidity
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+_INFLUENCES = 4  # nodes that carry each vertex
+_NEIGHBOURS = 6  # nodes each node is tied to
+_BRIDGES = 4  # ties from each separate part to its surroundings
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The nodes of a mesh. rest: (V,3). nodes: (N,3) rest positions. carriers, weights: (V,4). edges: (E,2)."""
+
+    rest: Floats
+    nodes: Floats
+    carriers: Ints
+    weights: Floats
+    edges: Ints
+
+
+@dataclass
+class Pose:
+    """Where the nodes are: rotations (N,3,3) and positions (N,3)."""
+
+    rotations: Floats
+    positions: Floats
+
+    def copy(self) -> Pose:
+        """An independent copy."""
+        return Pose(self.rotations.copy(), self.positions.copy())
+
+
+@dataclass
+class Rest:
+    """What the edges return to. offsets: (E,2,3) each end seen from the other's frame. bends: (E,3,3) relative turns."""
+
+    offsets: Floats
+    bends: Floats
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Conditions ``normal . surface point = 0``: a point of the surface should lie in a plane through the camera.
+
+    corners, barycentrics: (P,3) the surface point. normals: (P,3). weights: (P,).
+    """
+
+    corners: Ints
+    barycentrics: Floats
+    normals: Floats
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Stiffness:
+    """How strongly nodes hold together, turn together, and stay where they were (across and along the view)."""
+
+    rigidity: float
+    bending: float
+    across: float
+    along: float
+
+
+def build_graph(vertices: Floats, faces: Ints, count: int) -> Graph:
+    """Spread at most ``count`` nodes evenly over the surface of (V,3), (F,3); separate parts are tied to their neighbours."""
+    links = _linked(vertices, faces)
+    count = min(count, len(vertices))
+    chosen = [int(np.argmax(np.linalg.norm(vertices - vertices.mean(0), axis=1)))]
+    distances = [dijkstra(links, indices=chosen[0])]
+    nearest = distances[0].copy()
+    while len(chosen) < count:
+        chosen.append(int(np.argmax(nearest)))
+        distances.append(dijkstra(links, indices=chosen[-1]))
+        nearest = np.minimum(nearest, distances[-1])
+    table = np.stack(distances, axis=1)
+    kept = min(_INFLUENCES, count)
+    carriers = np.argpartition(table, kept - 1, axis=1)[:, :kept]
+    near = np.take_along_axis(table, carriers, axis=1)
+    reach = np.maximum(near.max(axis=1, keepdims=True), 1e-9)
+    weights = np.exp(-((near / (0.6 * reach)) ** 2))
+    weights /= weights.sum(axis=1, keepdims=True)
+    between = table[chosen]
+    pairs = {
+        (min(i, int(j)), max(i, int(j)))
+        for i in range(count)
+        for j in np.argsort(between[i], kind="stable")[1 : _NEIGHBOURS + 1]
+    }
+    edges = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    return Graph(vertices, vertices[chosen].copy(), carriers.astype(np.int64), weights, edges)
+
+
+def _linked(vertices: Floats, faces: Ints) -> csr_matrix:
+    """(V,V) edge lengths of the mesh, and of bridges from each separate part to the nearest vertices of others."""
+    edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+    size = (len(vertices), len(vertices))
+    parts, labels = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=size))
+    bridges = []
+    for part in range(parts if parts > 1 else 0):
+        inside, outside = np.flatnonzero(labels == part), np.flatnonzero(labels != part)
+        gaps, ends = cKDTree(vertices[outside]).query(vertices[inside])
+        closest = np.argsort(gaps, kind="stable")[: 3 * _BRIDGES]
+        bridges.append(np.stack([inside[closest], outside[ends[closest]]], axis=1))
+    if bridges:
+        edges = np.unique(np.sort(np.concatenate([edges, *bridges]), axis=1), axis=0)
+    lengths = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1) + 1e-9
+    half = coo_matrix((lengths, edges.T), shape=size).tocsr()
+    return half + half.T
+
+
+def rest_pose(graph: Graph) -> Pose:
+    """The pose that leaves the mesh as it is."""
+    return Pose(np.tile(np.eye(3), (len(graph.nodes), 1, 1)), graph.nodes.copy())
+
+
+def rest_state(graph: Graph) -> Rest:
+    """The state in which the mesh was built."""
+    first, second = graph.nodes[graph.edges[:, 0]], graph.nodes[graph.edges[:, 1]]
+    return Rest(np.stack([second - first, first - second], axis=1), np.tile(np.eye(3), (len(graph.edges), 1, 1)))
+
+
+def deform(graph: Graph, pose: Pose) -> Floats:
+    """(V,3) vertices carried by the posed nodes."""
+    local = graph.rest[:, None] - graph.nodes[graph.carriers]
+    moved = np.einsum("vkab,vkb->vka", pose.rotations[graph.carriers], local) + pose.positions[graph.carriers]
+    return np.einsum("vk,vkc->vc", graph.weights, moved)
+
+
+def yield_to(graph: Graph, pose: Pose, tolerance: float) -> Rest:
+    """The rest state after ``pose``: edges that changed by more than ``tolerance`` of their length keep their change."""
+    first, second = graph.edges[:, 0], graph.edges[:, 1]
+    start = rest_state(graph)
+    apart = pose.positions[second] - pose.positions[first]
+    offsets = np.stack(
+        [
+            np.einsum("eba,eb->ea", pose.rotations[first], apart),
+            np.einsum("eba,eb->ea", pose.rotations[second], -apart),
+        ],
+        axis=1,
+    )
+    length = np.linalg.norm(start.offsets[:, 0], axis=1)
+    change = np.linalg.norm(offsets - start.offsets, axis=2).max(axis=1) / length
+    share = change**2 / (change**2 + tolerance**2)
+    turns = Rotation.from_matrix(np.einsum("eba,ebc->eac", pose.rotations[first], pose.rotations[second]))
+    bends = Rotation.from_rotvec(share[:, None] * turns.as_rotvec()).as_matrix()
+    return Rest(start.offsets + share[:, None, None] * (offsets - start.offsets), bends)
+
+
+def solve(
+    graph: Graph, pose: Pose, rest: Rest, towards: Floats, planes: Planes, stiffness: Stiffness, robust: float
+) -> Pose:
+    """One Gauss-Newton step from ``pose``: fit the planes, hold nodes together as ``rest`` says, stay near ``towards``.
+
+    towards: (N,3) expected node positions. robust: distance beyond which a plane is distrusted (Geman-McClure). The
+    weights of all planes together count as much as one per node.
+    """
+    count = len(graph.nodes)
+    matrix, gradient = np.zeros((6 * count, 6 * count)), np.zeros(6 * count)
+    weights = planes.weights * (count / max(planes.weights.sum(), 1e-9))
+    add_planes(
+        planes.corners,
+        planes.barycentrics,
+        planes.normals,
+        weights,
+        graph.carriers,
+        graph.weights,
+        graph.rest,
+        graph.nodes,
+        pose.rotations,
+        pose.positions,
+        robust,
+        matrix,
+        gradient,
+    )
+    scale = float(np.linalg.norm(rest.offsets[:, 0], axis=1).mean() ** 2) if len(graph.edges) else 1.0
+    add_rigidity(graph.edges, stiffness.rigidity, rest.offsets, pose.rotations, pose.positions, matrix, gradient)
+    add_bending(graph.edges, stiffness.bending * scale, rest.bends, pose.rotations, matrix, gradient)
+    index = 6 * np.arange(count)
+    for axis, hold in enumerate((stiffness.across, stiffness.across, stiffness.along)):
+        matrix[index + axis, index + axis] += stiffness.across * scale
+        matrix[index + 3 + axis, index + 3 + axis] += hold
+        gradient[index + 3 + axis] += hold * (pose.positions[:, axis] - towards[:, axis])
+    factor = scipy.linalg.cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    step = -scipy.linalg.cho_solve(factor, gradient, check_finite=False).reshape(count, 6)
+    turns = Rotation.from_rotvec(step[:, :3]).as_matrix()
+    return Pose(turns @ pose.rotations, pose.positions + step[:, 3:])

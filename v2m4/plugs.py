@@ -1,0 +1,52 @@
+"""Making the plugs that a run's settings ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from v2m4.generators import GENERATORS
+from v2m4.perceptual import PERCEPTUALS
+from v2m4.registry import Plug, choose
+from v2m4.settings import Settings
+from v2m4.stereo import STEREOS
+
+
+def generator_plug(settings: Settings) -> Plug:
+    """The generator's declaration; a template mesh implies the template generator."""
+    name = "template" if settings.generator.template is not None else settings.generator.name
+    return choose(GENERATORS, name, commercial_use=settings.commercial_use)
+
+
+def chosen_plugs(settings: Settings) -> dict[str, Plug]:
+    """The plug that fills each port of the run."""
+    plugs = {"generator": generator_plug(settings)}
+    if settings.camera.use_stereo:
+        plugs["stereo"] = choose(STEREOS, settings.stereo, commercial_use=settings.commercial_use)
+    plugs["perceptual"] = choose(PERCEPTUALS, settings.perceptual, commercial_use=settings.commercial_use)
+    return plugs
+
+
+def create_generator(settings: Settings, device: torch.device) -> Any:
+    """The generator, ready to be called."""
+    plug = generator_plug(settings)
+    chosen = settings.generator
+    match plug.name:
+        case "inflate":
+            return plug.create(faces=chosen.inflate_faces, thickness=chosen.thickness)
+        case "template":
+            return plug.create(path=chosen.template, max_faces=chosen.max_faces)
+        case _:
+            return plug.create(settings=chosen, device=device, low_vram=settings.low_vram)
+
+
+def create_stereo(settings: Settings, device: torch.device) -> Any:
+    """The stereo model, or None when the camera search does without one."""
+    plug = chosen_plugs(settings).get("stereo")
+    return None if plug is None else plug.create(device=device)
+
+
+def create_perceptual(settings: Settings, device: torch.device) -> Any:
+    """The image distance."""
+    return chosen_plugs(settings)["perceptual"].create(device=device)

@@ -1,0 +1,213 @@
+"""Registration by following the video: the anchor's mesh is carried from frame to frame by what the pictures show.
+
+The paper registers each keyframe's own mesh to the one before (section 4.3), which needs a good mesh for every keyframe.
+Here one mesh is enough. For every frame, a few rounds of: render the mesh with the video's own pixels, measure the flow to
+the frame and the distance between outlines, and move the nodes of an embedded deformation accordingly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, identity
+from scipy.sparse.linalg import splu
+from scipy.spatial.transform import Rotation
+
+from v2m4.clip import Clip
+from v2m4.events import Progress, Steps
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.deformation import (
+    Graph,
+    Pose,
+    Rest,
+    Stiffness,
+    build_graph,
+    deform,
+    rest_pose,
+    rest_state,
+    solve,
+    yield_to,
+)
+from v2m4.geometry.mesh import Mesh
+from v2m4.settings import RegistrationSettings
+from v2m4.stages.evidence import (
+    View,
+    Visible,
+    contrasting_background,
+    flow_planes,
+    join,
+    look_up,
+    make_view,
+    match_outlines,
+    outline_planes,
+    see,
+    to_pixels,
+)
+
+Floats = NDArray[np.float64]
+_STEPS = 3  # Gauss-Newton steps per round
+_ROBUST = 0.3  # of the object's size: planes further off are distrusted
+_YIELD = 0.1  # change of an edge's length beyond which the rest state follows
+_MOMENTUM = 0.8  # share of the last frame's motion that is expected to go on
+
+
+@dataclass(frozen=True)
+class FollowState:
+    """Where following stands after a frame: all it needs to go on to the next, in either direction.
+
+    vertices: (V,3) fitted to the outline. rotations (N,3,3), positions (N,3): the nodes. before_rotations,
+    before_positions: the nodes one frame earlier. offsets, bends: the rest state.
+    """
+
+    vertices: Floats
+    rotations: Floats
+    positions: Floats
+    before_rotations: Floats
+    before_positions: Floats
+    offsets: Floats
+    bends: Floats
+
+
+class Follower:
+    """Follows one anchor mesh (in camera space) through a clip."""
+
+    def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: RegistrationSettings) -> None:
+        self.clip = clip
+        self.settings = settings
+        self.faces = mesh.faces.cpu().numpy().astype(np.int64)
+        self.start_vertices = mesh.vertices.cpu().numpy().astype(np.float64)
+        self.anchor = anchor
+        self.size = min(settings.video_size, clip.side)
+        self.scale = float(np.ptp(self.start_vertices, axis=0).max())
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The nodes that carry the mesh."""
+        return build_graph(self.start_vertices, self.faces, self.settings.video_nodes)
+
+    @cached_property
+    def background(self) -> float:
+        """The grey behind the object in all views."""
+        return contrasting_background(self.clip.frame(self.anchor))
+
+    def view(self, index: int) -> View:
+        """Frame ``index`` made ready."""
+        return make_view(self.clip.frame(index), self.size, self.background)
+
+    @cached_property
+    def anchor_view(self) -> View:
+        """The anchor frame made ready."""
+        return self.view(self.anchor)
+
+    @cached_property
+    def anchor_seen(self) -> Visible:
+        """What the anchor frame shows of the mesh."""
+        return see(self.start_vertices, self.faces, self.size)
+
+    def start(self) -> FollowState:
+        """The state at the anchor: the mesh as it is, its outline drawn to the mask's."""
+        pose, rest = rest_pose(self.graph), rest_state(self.graph)
+        vertices = self._fit_outline(self.start_vertices, self.anchor_view)
+        return FollowState(
+            vertices, pose.rotations, pose.positions, pose.rotations, pose.positions, rest.offsets, rest.bends
+        )
+
+    def follow(self, state: FollowState, frame: int, target: int) -> Steps[FollowState]:
+        """Go from ``frame`` to ``target`` (forwards or backwards), frame by frame."""
+        direction = 1 if target > frame else -1
+        if (frame - self.anchor) * direction == 0 or frame == self.anchor:
+            state = FollowState(
+                **{**vars(state), "before_rotations": state.rotations, "before_positions": state.positions}
+            )
+        before = self.view(frame)
+        count = abs(target - frame)
+        for done, index in enumerate(range(frame + direction, target + direction, direction)):
+            view = self.view(index)
+            state = yield from self._advance(state, before, view, done / count, 1 / count, target)
+            before = view
+        return state
+
+    def _advance(
+        self, state: FollowState, before: View, view: View, done: float, share: float, target: int
+    ) -> Steps[FollowState]:
+        """One frame on."""
+        graph, settings = self.graph, self.settings
+        last = Pose(state.rotations, state.positions)
+        rest = Rest(state.offsets, state.bends)
+        last_vertices = deform(graph, last)
+        last_seen = see(last_vertices, self.faces, self.size)
+        pose = _expected(Pose(state.before_rotations, state.before_positions), last)
+        towards = pose.positions.copy()
+        # Depth is only seen through foreshortening: without a pull towards the anchor's it would wander off.
+        towards[:, 2] = graph.nodes[:, 2] + (1 - settings.video_depth_pull) * (towards[:, 2] - graph.nodes[:, 2])
+        stiffness = Stiffness(
+            settings.video_stiffness, settings.video_bending, settings.video_inertia, settings.video_depth_inertia
+        )
+        for turn in range(settings.video_rounds):
+            vertices = deform(graph, pose)
+            seen = see(vertices, self.faces, self.size)
+            rendering, known = self._render(seen, last_vertices, last_seen, before)
+            planes = flow_planes(seen, rendering, known, view)
+            outline = outline_planes(match_outlines(seen, vertices, view), view)
+            planes = join(planes, outline, settings.video_outline)
+            for _ in range(_STEPS):
+                pose = solve(graph, pose, rest, towards, planes, stiffness, _ROBUST * self.scale)
+            yield Progress("registration", done + share * (turn + 1) / (settings.video_rounds + 1), target)
+        rest = yield_to(graph, pose, _YIELD)
+        vertices = self._fit_outline(deform(graph, pose), view)
+        return FollowState(
+            vertices, pose.rotations, pose.positions, last.rotations, last.positions, rest.offsets, rest.bends
+        )
+
+    def _render(
+        self, seen: Visible, last_vertices: Floats, last_seen: Visible, before: View
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The posed mesh in the anchor frame's grey values, or the last frame's, and where either knew them."""
+        first, in_anchor = look_up(seen, self.start_vertices, self.anchor_seen, self.anchor_view)
+        second, in_last = look_up(seen, last_vertices, last_seen, before)
+        picture = np.full((self.size, self.size), self.background)
+        picture[seen.rows, seen.columns] = np.where(in_anchor, first, second)
+        known = np.zeros((self.size, self.size), bool)
+        known[seen.rows, seen.columns] = in_anchor | in_last
+        return picture.clip(0, 255).astype(np.uint8), known
+
+    @cached_property
+    def _smoothness(self) -> coo_matrix:
+        """(V,V) combinatorial Laplacian of the mesh, squared: its energy is that of a thin plate."""
+        count = len(self.start_vertices)
+        edges = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
+        pairs = np.unique(np.sort(edges, axis=1), axis=0)
+        adjacency = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count)).tocsr()
+        adjacency = adjacency + adjacency.T
+        degree = np.asarray(adjacency.sum(axis=1)).ravel()
+        laplacian = coo_matrix((degree, (np.arange(count), np.arange(count))), shape=(count, count)) - adjacency
+        return (laplacian.T @ laplacian).tocsc()
+
+    def _fit_outline(self, vertices: Floats, view: View) -> Floats:
+        """Shift vertices across the view, smoothly, until the outlines agree; depths stay."""
+        count, focal = len(vertices), Camera.identity().focal
+        for _ in range(self.settings.video_outline_rounds):
+            matches = match_outlines(see(vertices, self.faces, self.size), vertices, view)
+            if not len(matches.weights):
+                break
+            points = (matches.barycentrics[..., None] * vertices[matches.corners]).sum(1)
+            off = (matches.targets - to_pixels(points, self.size)) / self.size / focal * points[:, 2:]
+            each = np.arange(len(off)).repeat(3)
+            place = coo_matrix(
+                (matches.barycentrics.ravel(), (each, matches.corners.ravel())), (len(off), count)
+            ).tocsr()
+            weighted = place.multiply(matches.weights[:, None]).tocsr()
+            system = self.settings.video_outline_smoothness * self._smoothness + 1e-2 * identity(count)
+            shift = splu((system + place.T @ weighted).tocsc()).solve(weighted.T @ off)
+            vertices = vertices + np.concatenate([shift, np.zeros((count, 1))], axis=1)
+        return vertices
+
+
+def _expected(before: Pose, last: Pose) -> Pose:
+    """The next pose if most of the motion from ``before`` to ``last`` goes on."""
+    turns = Rotation.from_matrix(last.rotations @ before.rotations.transpose(0, 2, 1))
+    onward = Rotation.from_rotvec(_MOMENTUM * turns.as_rotvec()).as_matrix()
+    return Pose(onward @ last.rotations, last.positions + _MOMENTUM * (last.positions - before.positions))
