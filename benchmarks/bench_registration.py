@@ -1,0 +1,111 @@
+"""Registration between true frames that share no vertices: how far, how tangled, how long.
+
+    python benchmarks/bench_registration.py [FOLDER_OR_NPZ ...] [--preset fast] [--step 5] [--pairs 3]
+
+Each sequence is an .npz with `vertices` (T,V,3) and `faces` (F,3) of one topology, which is the truth. The first frame
+of a pair, its faces cut finer, is registered to the second, which has been remeshed. `error` is the mean distance, over
+points spread evenly on the surface, from where they truly are, in percent of the bounding box's diagonal; `still` is
+what leaving the mesh alone would give; `flipped` the share of faces turned over against the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from torch import Tensor
+
+from v2m4.events import drain
+from v2m4.geometry.mesh import Mesh, face_normals
+from v2m4.geometry.neighbours import sample_surface, surface_points
+from v2m4.settings import Settings
+from v2m4.stages.registration_meshes import register_meshes
+
+ROOT = Path(__file__).parent.parent
+FACES = 6000
+
+
+def sequences(paths: list[Path]) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, (T,V,3) welded vertices in a unit box and (F,3) faces of every sequence in the files and folders."""
+    for path in paths:
+        for file in sorted(path.rglob("*.npz")) if path.is_dir() else [path]:
+            data = np.load(file)
+            if "vertices" not in data or "faces" not in data:
+                continue
+            vertices, faces = data["vertices"].astype(np.float64), data["faces"].astype(np.int64)
+            # Vertices that coincide in every frame are one.
+            motion = np.round(vertices.transpose(1, 0, 2).reshape(vertices.shape[1], -1), 5)
+            _, first, inverse = np.unique(motion, axis=0, return_index=True, return_inverse=True)
+            faces = inverse.reshape(-1)[faces]
+            faces = faces[(faces != np.roll(faces, 1, 1)).all(1)]
+            vertices = vertices[:, first]
+            low, high = vertices.min((0, 1)), vertices.max((0, 1))
+            vertices = (vertices - (low + high) / 2) / (high - low).max()
+            name = file.parent.name if file.stem == "gt" else file.stem
+            yield name, torch.from_numpy(vertices).float(), torch.from_numpy(faces)
+
+
+def subdivide(vertices: Tensor, faces: Tensor, at_least: int) -> tuple[Tensor, Tensor]:
+    """Cut the faces of all frames (T,V,3) in four until there are enough."""
+    while len(faces) < at_least:
+        together = vertices.permute(1, 0, 2).reshape(vertices.shape[1], -1).numpy()
+        cut, finer = trimesh.remesh.subdivide(together, faces.numpy())
+        vertices = torch.from_numpy(np.asarray(cut)).view(len(cut), -1, 3).permute(1, 0, 2).float()
+        faces = torch.from_numpy(np.asarray(finer)).long()
+    return vertices, faces
+
+
+def remesh(vertices: Tensor, faces: Tensor, count: int) -> Mesh:
+    """The same surface with other vertices: cut finer, shaken along the surface, simplified."""
+    import fast_simplification
+
+    fine, finer = subdivide(vertices[None], faces, 4 * count)
+    points, corners = fast_simplification.simplify(
+        fine[0].numpy(), finer.numpy().astype(np.int32), target_count=count, agg=5.0
+    )
+    return Mesh(torch.from_numpy(np.asarray(points)).float(), torch.from_numpy(np.asarray(corners)).long())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="*", type=Path, default=[ROOT / "assets" / "examples" / "truth"])
+    parser.add_argument("--preset", choices=["paper", "fast", "draft"], default="fast")
+    parser.add_argument("--step", type=int, default=5, help="frames between the two meshes")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs per sequence")
+    options = parser.parse_args()
+    settings = Settings.of(options.preset).registration
+    print(f"preset {options.preset}, {torch.get_num_threads()} threads")
+    print(f"{'sequence':16s} {'frames':>9s} {'faces':>11s} {'still %':>8s} {'error %':>8s} {'flipped %':>9s} {'s':>6s}")
+    for name, vertices, faces in sequences(options.paths):
+        vertices, faces = subdivide(vertices, faces, FACES // 2)
+        last = len(vertices) - 1 - options.step
+        for start in np.unique(np.linspace(0, max(last, 0), options.pairs).astype(int)):
+            rng = torch.Generator().manual_seed(0)
+            truth = vertices[start + options.step]
+            target = remesh(truth, faces, FACES)
+            began = time.perf_counter()
+            found = drain(
+                register_meshes(
+                    vertices[start], Mesh(vertices[start], faces), target, settings, rng=rng, frame=torch.eye(4)
+                )
+            )
+            seconds = time.perf_counter() - began
+            samples = sample_surface(truth, faces, 20000, rng)
+            at = [surface_points(v, faces, *samples) for v in (vertices[start], found, truth)]
+            diagonal = (truth.amax(0) - truth.amin(0)).norm()
+            still, error = (float((p - at[2]).norm(dim=1).mean() / diagonal) * 100 for p in at[:2])
+            flipped = ((face_normals(found, faces) * face_normals(truth, faces)).sum(1) < 0).float().mean() * 100
+            print(
+                f"{name:16s} {start:3d} → {start + options.step:3d} {len(faces):5d} {len(target.faces):5d} "
+                f"{still:8.3f} {error:8.3f} {float(flipped):9.3f} {seconds:6.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
