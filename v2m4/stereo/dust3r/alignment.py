@@ -8,7 +8,7 @@ image's world points and those that each of its pairs gives it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -166,7 +166,8 @@ def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentS
 def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Iterator[Tensor]:
     """Change `unknowns` in place, one Adam step per item; yields the loss before the step.
 
-    On a GPU the step is recorded once and replayed, since its kernels take less time than their launch.
+    On a GPU the step is recorded once and replayed, since its kernels take less time than their launch; the tensor
+    yielded is then overwritten by the next step.
     """
     parameters = [tensor.requires_grad_() for tensor in unknowns.tensors()]
     on_gpu = seen.points.is_cuda
@@ -181,20 +182,41 @@ def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings)
         optimiser.step()
         return loss.detach()
 
-    recorded: torch.cuda.CUDAGraph | None = None
-    recorded_loss = rate
+    stream = torch.cuda.Stream(seen.points.device) if on_gpu else None
+    replay = step
     for n in range(settings.iterations):
         rate.fill_(cosine_learning_rate(n / settings.iterations, settings.learning_rate, settings.last_learning_rate))
-        if not on_gpu or n < EAGER_STEPS:
+        if stream is None:
             yield step()
-            continue
-        if recorded is None:
-            torch.cuda.synchronize()
-            recorded = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(recorded):
-                recorded_loss = step()
-        recorded.replay()
-        yield recorded_loss
+        elif n < EAGER_STEPS:
+            yield _on_stream(step, stream)
+        else:
+            if n == EAGER_STEPS:
+                replay = _recorded(step, stream)
+            yield replay()
+
+
+def _on_stream(step: Callable[[], Tensor], stream: torch.cuda.Stream) -> Tensor:
+    """Run `step` on `stream`, before and after everything else."""
+    stream.wait_stream(torch.cuda.current_stream(stream.device))
+    with torch.cuda.stream(stream):
+        result = step()
+    torch.cuda.current_stream(stream.device).wait_stream(stream)
+    return result
+
+
+def _recorded(step: Callable[[], Tensor], stream: torch.cuda.Stream) -> Callable[[], Tensor]:
+    """`step`, which ran on `stream` before, as a recording whose replay yields the same tensor with new content."""
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize(stream.device)
+    with torch.cuda.graph(graph, stream=stream):
+        result = step()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def align(pairs: PairPredictions, settings: AlignmentSettings = AlignmentSettings()) -> Tensor:

@@ -18,6 +18,7 @@ FOCAL_ROUNDS = 10
 FOCALS_TRIED = 21
 PNP_REPROJECTION_PIXELS = 5.0
 PNP_FEWEST_POINTS = 4
+PNP_MOST_POINTS = 20_000
 
 
 class Similarity(NamedTuple):
@@ -105,15 +106,17 @@ def camera_from_points(
 ) -> tuple[float, Tensor] | None:
     """Focal length and camera-to-world (4, 4) of the camera that sees world points (H, W, 3) at their pixels.
 
-    Only pixels of `mask` (H, W) count; PnP with RANSAC of `iterations` draws. Without a `focal`, a range of them is
+    Only pixels of `mask` (H, W) count, every so-manieth of them where they are very many; PnP with RANSAC of
+    `iterations` draws. Without a `focal`, a range of them is
     tried and the one with most inliers kept. None if no camera is found.
     """
     if int(mask.sum()) < PNP_FEWEST_POINTS:
         return None
     height, width = mask.shape
-    chosen = mask.flatten().cpu()
-    world = points.reshape(-1, 3).cpu()[chosen].numpy()
-    pixels = pixel_grid(height, width, torch.device("cpu"))[chosen].numpy()
+    chosen = mask.flatten().nonzero()[:, 0]
+    chosen = chosen[:: -(-len(chosen) // PNP_MOST_POINTS)]
+    world = points.reshape(-1, 3)[chosen].cpu().numpy()
+    pixels = pixel_grid(height, width, points.device)[chosen].cpu().numpy()
     side = max(height, width)
     focals: Sequence[float] = [focal] if focal is not None else np.geomspace(side / 2, side * 3, FOCALS_TRIED).tolist()
     most, best = 0, None
