@@ -293,10 +293,8 @@ def main() -> None:
         gaussians = len(source.decode_gaussians(slat).means)
     machine = f"CPU, {torch.get_num_threads()} threads, toy size" if toy else torch.cuda.get_device_name()
     sizes = {"voxels": len(source.voxels), "faces": faces, "gaussians": gaussians, "picture": size}
-    print(
-        f"Appearance refinement, one keyframe, {maker.sampling.steps} steps, on {machine}; torch {torch.__version__}; {sizes}",
-        flush=True,
-    )
+    steps = maker.sampling.steps
+    print(f"Refinement, one keyframe, {steps} steps, on {machine}; torch {torch.__version__}; {sizes}", flush=True)
 
     rows = parts(maker, picture, camera, distances) if options.only in (None, "parts") else []
     for name, forward, whole in rows:
