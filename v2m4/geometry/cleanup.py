@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import fast_simplification
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -170,6 +169,8 @@ def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
 
 def simplify(vertices: Points, faces: Faces, max_faces: int) -> tuple[Points, Faces]:
     """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997)."""
+    import fast_simplification
+
     aggressiveness = 5.0
     while len(faces) > max_faces:
         before = len(faces)
