@@ -30,7 +30,7 @@ from v2m4.geometry.mesh import Mesh
 Floats = NDArray[Any]
 
 COARSE = 2.5  # working pixels per cell of the grid on which the equations are solved
-TRUNK = 0.3  # half thickness beyond which the trunk is flattened, as a share of the object's shorter side
+TRUNK = 0.28  # half thickness beyond which the trunk is flattened, as a share of the object's mean side
 PALETTE = 6  # colours told apart when the far side is filled
 GUTTER = 8  # pixels around each half of the texture
 
@@ -101,8 +101,7 @@ def _slope(distance: Floats) -> Floats:
     u[inside] = splu(_laplacian(inside)).solve(np.full(int(inside.sum()), 2.0 * COARSE**2))
     z = np.sqrt(np.maximum(u, 0))
     rows, columns = np.nonzero(inside)
-    shorter = COARSE * (min(np.ptp(rows), np.ptp(columns)) + 1)
-    limit = TRUNK * shorter
+    limit = TRUNK * COARSE * float(np.sqrt((np.ptp(rows) + 1) * (np.ptp(columns) + 1)))
     u = (z / (1 + (z / limit) ** 4) ** 0.25) ** 2
     depth = np.maximum(_shrink(distance).astype(np.float64), 0.5 * COARSE)
     weight = inside.astype(np.float64)
