@@ -8,7 +8,7 @@ from scripts.creatures.sculpt import Array, Bone, Move, Part, blend, edge, ellip
 
 FRAMES, FPS, FACES = 32, 24, 5200
 SIZE = (512, 512)
-BACKDROP = "e9d8f2"
+BACKDROP = "bcaae6"
 VIEW = {"yaw": 18.0, "pitch": 9.0, "distance": 2.15, "target": (0.0, 0.0, 0.6)}
 
 BONES = {
