@@ -40,7 +40,7 @@ def test_an_object_before_a_plain_background(tmp_path, name):
 
 
 def test_heavy_compression_noise_is_not_taken_for_the_object(tmp_path):
-    clip, masks = film(tmp_path / "frames", plain((150, 150, 160)), frames=6, noise=4, jpeg=40)
+    clip, masks = film(tmp_path / "frames", plain((150, 150, 160)), frames=6, noise=4, jpeg=60)
     matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings()))
     assert matte.method == "flat"
     assert min(overlaps(matte.clip, masks)) > 0.9

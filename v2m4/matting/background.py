@@ -52,11 +52,13 @@ class Background:
 class Changes:
     """What of the picture changes over time, at learning resolution.
 
-    still: (h,w) pixels of one colour throughout. outside: still pixels that are connected to the rim by still ones.
-    distance: (h,w) from the nearest changing pixel, in diagonals of the box of all changes.
+    still: (h,w) pixels of one colour throughout. still_rim: their share of the picture's rim. outside: still pixels
+    that are connected to the rim by still ones. distance: (h,w) from the nearest changing pixel, in diagonals of
+    the box of all changes, at most 10.
     """
 
     still: Mask
+    still_rim: float
     outside: Mask
     distance: Field
 
@@ -75,8 +77,8 @@ def find_changes(shares: Field) -> Changes:
     outside = still & np.isin(pieces, np.unique(pieces[rim & still]))
     rows, columns = np.nonzero(~still)
     diagonal = float(np.hypot(np.ptp(rows), np.ptp(columns))) if len(rows) else 1.0
-    distance = cv2.distanceTransform(still.astype(np.uint8), cv2.DIST_L2, 3) / max(diagonal, 1.0)
-    return Changes(still, outside, distance.astype(np.float32))
+    distance = np.minimum(cv2.distanceTransform(still.astype(np.uint8), cv2.DIST_L2, 3) / max(diagonal, 1.0), 10)
+    return Changes(still, float(still[rim].mean()), outside, distance.astype(np.float32))
 
 
 def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArray[np.uint8], Field, Changes]:

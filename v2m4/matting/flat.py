@@ -28,8 +28,11 @@ _MODEL_SIDE = 96
 _RIM = 0.04
 _SAMPLES = 12
 _RIM_SHARE = 0.75
+_LEAST_RIM_SHARE = 0.6
 _MOST_NOISE = 7.0
 _RIM_TOLERANCE = 10.0
+_RINGING_REACH = 13
+_RINGING = (0.06, 0.2, 0.2)
 _DARKEST_SHADOW = 0.4
 _SHADOW_SLOPE = 3.5
 _SHADOW_EVIDENCE = 0.6
@@ -99,7 +102,7 @@ class Flat:
                 spreads.append(1.48 * np.median(np.abs(difference[quiet]), axis=0))
             shares.append(surface.rim_share)
             yield Progress("matting", (done + 1) / len(indices))
-        if not spreads or max(shares) < 0.4:
+        if not spreads or max(shares) < _LEAST_RIM_SHARE:
             raise V2M4Error(
                 f"The background of {clip.name} is not plain, so the method “flat” cannot tell the object from it. "
                 "Choose --matting.method auto or motion, or film before a plain background."
@@ -117,7 +120,7 @@ class Flat:
     def _mask(self, rgb: NDArray[np.uint8], surface: Surface) -> Mask:
         difference = cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7)
         tolerance = 3.0 + 3.0 * self._spread
-        distance = (np.square(difference / tolerance)).sum(-1)
+        distance = np.square(difference / np.maximum(tolerance, _ringing(difference))).sum(-1)
         evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
         shadow = _shadow(rgb, surface, difference, distance < 1, tolerance)
         evidence[shadow] = _SHADOW_EVIDENCE
@@ -129,6 +132,16 @@ class Flat:
         inside = keep_object(cut(evidence[view], weight) > 0.5)
         mask[view] = fill_speckles(inside, ((distance < 1) | shadow)[view].astype(np.float32))
         return mask
+
+
+def _ringing(difference: Field) -> Field:
+    """(H,W,3) levels of noise that compression leaves around strong differences, in the blocks that they lie in.
+
+    It grows with the difference and is worst in the chroma channels, which are stored at half the resolution.
+    """
+    reach = np.ones((_RINGING_REACH, _RINGING_REACH), np.uint8)
+    strongest = cv2.dilate(np.abs(difference), reach)
+    return (strongest * np.array(_RINGING, np.float32)).astype(np.float32)
 
 
 def _shadow(rgb: NDArray[np.uint8], surface: Surface, difference: Field, plain: Mask, tolerance: Field) -> Mask:

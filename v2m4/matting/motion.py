@@ -18,7 +18,10 @@ from v2m4.settings import MattingSettings
 
 _SAMPLES = 32
 _LEAST_MOTION = 5e-4
+_MOST_NOISE = 8.0
+_TOLERANCE = (18.0, 36.0)
 _LEAST_STILL = 0.35
+_LEAST_STILL_RIM = 0.6
 
 
 class Motion:
@@ -34,9 +37,9 @@ class Motion:
             yield Progress("matting", 0.5 * (done + 1) / len(indices))
         frames = np.stack(samples)
         samples.clear()
-        self._noise = noise_level(frames)
+        self._noise = min(noise_level(frames), _MOST_NOISE)
         yield Progress("matting", 0.6)
-        self._background, changes = learn(frames, max(18.0, 6 * self._noise))
+        self._background, changes = learn(frames, float(np.clip(6 * self._noise, *_TOLERANCE)))
         still = float(changes.still.mean())
         if 1 - still < _LEAST_MOTION:
             raise V2M4Error(
@@ -44,7 +47,7 @@ class Motion:
                 "frames with transparency, film before a plain background, or install the network: "
                 "pip install 'v2m4[rembg]'."
             )
-        if still < _LEAST_STILL:
+        if still < _LEAST_STILL or changes.still_rim < _LEAST_STILL_RIM:
             raise V2M4Error(
                 f"Nearly the whole picture changes in {clip.name}, so its camera probably moves, and the object cannot "
                 "be told from its background by motion. Use a fixed camera, give frames with transparency, or install "
