@@ -91,6 +91,16 @@ def test_checkpointing_changes_memory_not_gradients(role: str) -> None:
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize(("widths", "blocks"), [(None, 2), ([8], 1), ([8], 3), ([8, 16], 2)])
+def test_the_latent_flow_halves_the_resolution_once_per_width(widths: list[int] | None, blocks: int) -> None:
+    patch = 2 ** len(widths or ())
+    changes = {"io_block_channels": widths, "num_io_res_blocks": blocks, "patch_size": patch, "share_mod": False}
+    network, (x, voxels, t, cond) = tiny.network("slat_flow_model", **changes), inputs("slat_flow_model")
+    assert len(network.input_blocks) == len(network.out_blocks) == blocks * len(widths or ())
+    with torch.no_grad():
+        assert network(x, voxels, t, cond).shape == x.shape
+
+
 def test_patches_hold_neighbouring_cells() -> None:
     network = tiny.network("sparse_structure_flow_model", patch_size=2)
     x = torch.arange(2 * 8 * 64.0).view(2, 8, 4, 4, 4)
@@ -174,6 +184,7 @@ def test_an_empty_structure_is_explained() -> None:
         ("slat_decoder_gs", {"representation_config": {"scaling_activation": "exp"}}, "scaling_activation"),
         ("slat_decoder_gs", {"representation_config": {"sh_degree": 3}}, "sh_degree"),
         ("slat_decoder_gs", {"depth": 3}, "depth"),
+        ("slat_flow_model", {"share_mod": True}, "share_mod"),
     ],
 )
 def test_configurations_that_are_unknown_are_refused_by_name(role: str, changes: dict[str, Any], word: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -113,3 +115,13 @@ def test_repeating_appends_further_items() -> None:
     assert torch.equal(twice.coords[len(voxels) :, 1:], voxels.coords[:, 1:])
     assert torch.equal(twice.item, torch.cat([voxels.item, voxels.item + 2]))
     assert voxels.repeated(1) is voxels
+
+
+def test_nothing_refers_back_so_that_memory_is_freed_at_once() -> None:
+    voxels = random_voxels(6)
+    fine = voxels.fine
+    assert fine.neighbours.shape == (8 * len(voxels), 27)
+    gone = weakref.ref(voxels)
+    del voxels
+    assert gone() is None
+    assert fine.fine.halo.shape[1] == 6**3

@@ -44,6 +44,16 @@ _ROLES = {
 }
 
 
+_ONLY_AS_RELEASED = {
+    "share_mod": False,
+    "qk_rms_norm_cross": False,
+    "use_skip_connection": True,
+    "norm_type": "layer",
+}
+"""Options of the configurations that are accepted at these values alone."""
+_TRAINING_ONLY = ("use_checkpoint",)
+
+
 def build_network(class_name: str, config: Mapping[str, Any]) -> nn.Module:
     """A network with random weights from a checkpoint's class name and configuration.
 
@@ -52,8 +62,14 @@ def build_network(class_name: str, config: Mapping[str, Any]) -> nn.Module:
     name = class_name.removeprefix("Elastic")
     if name not in _CLASSES:
         raise V2M4Error(f"TRELLIS: networks of the kind “{class_name}” are unknown here; use {REPOSITORY}.")
+    options = {k: v for k, v in config.items() if k not in _TRAINING_ONLY}
+    for option, released in _ONLY_AS_RELEASED.items():
+        if options.pop(option, released) != released:
+            raise V2M4Error(
+                f"TRELLIS: {class_name} with {option} = {config[option]} is unknown here; use {REPOSITORY}."
+            )
     try:
-        return _CLASSES[name](**config)
+        return _CLASSES[name](**options)
     except TypeError as error:
         raise V2M4Error(
             f"TRELLIS: the configuration of {class_name} does not fit ({error}). Use {REPOSITORY}."

@@ -46,13 +46,14 @@ class SLatFlowModel(nn.Module):
         mlp_ratio: float = 4,
         patch_size: int = 2,
         num_io_res_blocks: int = 2,
-        io_block_channels: Sequence[int] = (),
+        io_block_channels: Sequence[int] | None = None,
         pe_mode: str = "ape",
         qk_rms_norm: bool = False,
         use_fp16: bool = False,
     ) -> None:
         super().__init__()
         require_position_mode(pe_mode)
+        io_block_channels = io_block_channels or ()
         if patch_size != 2 ** len(io_block_channels):
             raise V2M4Error(
                 f"TRELLIS: a latent flow with patch size {patch_size} needs {patch_size.bit_length() - 1} widths in "

@@ -37,17 +37,44 @@ class Windows:
     label: Tensor
 
 
-class Voxels:
-    """A batch of voxel sets: `coords` (N, 4) int32 rows of (item, x, y, z), the rows of an item contiguous."""
+class _Neighbourhood:
+    """Which voxels of an unsplit set are next to each other; computed when first asked for."""
 
-    def __init__(self, coords: Tensor, counts: list[int] | None = None, split_from: Voxels | None = None) -> None:
+    def __init__(self, coords: Tensor) -> None:
+        self.coords = coords
+
+    @cached_property
+    def table(self) -> Tensor:
+        """Row numbers (N, 27) int32 in the order of `OFFSETS`; N where there is none."""
+        coords = self.coords.long()
+        low = coords[:, 1:].amin(0) - 1
+        size = coords[:, 1:].amax(0) - low + 2
+        offsets = F.pad(OFFSETS.to(coords.device), (1, 0))
+        stride = torch.stack([size[0] * size[1] * size[2], size[1] * size[2], size[2], torch.ones_like(size[0])])
+        keys = ((coords - F.pad(low, (1, 0))) * stride).sum(1)
+        ordered, order = keys.sort()
+        wanted = keys[:, None] + (offsets * stride).sum(1)
+        found = torch.searchsorted(ordered, wanted).clamp_(max=len(coords) - 1)
+        return torch.where(ordered[found] == wanted, order[found], len(coords)).int()
+
+
+class Voxels:
+    """A batch of voxel sets: `coords` (N, 4) int32 rows of (item, x, y, z), the rows of an item contiguous.
+
+    Splitting every voxel `level` times gives full cubes, the *blocks*, of 2^level voxels per side; see `fine`.
+    """
+
+    def __init__(
+        self, coords: Tensor, counts: list[int] | None = None, blocks: _Neighbourhood | None = None, level: int = 0
+    ) -> None:
         """`counts`: rows per item, if known; otherwise they are counted (which waits for the device).
 
-        `split_from`: the voxels of which these are the children, 8 consecutive rows each; see `fine`.
+        `blocks`: the voxels that were split `level` times to give these, 8^level consecutive rows each.
         """
         self.coords = coords
-        self.split_from = split_from
+        self.level = level
         self.counts = torch.bincount(coords[:, 0]).tolist() if counts is None else counts
+        self._blocks = blocks or _Neighbourhood(coords)
         self._windows: dict[tuple[int, int], Windows] = {}
         self._repeats: dict[int, Voxels] = {}
 
@@ -70,22 +97,10 @@ class Voxels:
     @cached_property
     def neighbours(self) -> Tensor:
         """Row numbers (N, 27) int32 of the neighbours in the order of `OFFSETS`; N where there is none."""
-        if self.split_from is not None:
-            # Those of children follow from those of their parents, without another search.
-            tap, slot = (table.to(self.device) for table in _child_neighbour_tables())
-            parents = self.split_from
-            wanted = parents.neighbours[:, tap]
-            return torch.where(wanted < len(parents), 8 * wanted + slot, len(self)).flatten(0, 1)
-        coords = self.coords.long()
-        low = coords[:, 1:].amin(0) - 1
-        size = coords[:, 1:].amax(0) - low + 2
-        offsets = F.pad(OFFSETS.to(self.device), (1, 0))
-        stride = torch.stack([size[0] * size[1] * size[2], size[1] * size[2], size[2], torch.ones_like(size[0])])
-        keys = ((coords - F.pad(low, (1, 0))) * stride).sum(1)
-        ordered, order = keys.sort()
-        wanted = keys[:, None] + (offsets * stride).sum(1)
-        found = torch.searchsorted(ordered, wanted).clamp_(max=len(self) - 1)
-        return torch.where(ordered[found] == wanted, order[found], len(self)).int()
+        around = _positions_in_block(self.level)[:, None] + 1 + OFFSETS
+        side = 2**self.level + 2
+        place = (around * torch.tensor([side * side, side, 1])).sum(-1)
+        return self.halo[:, place.to(self.device)].flatten(0, 1)
 
     @cached_property
     def _halved(self) -> tuple[Voxels, Tensor]:
@@ -115,12 +130,7 @@ class Voxels:
         children = F.pad(CHILDREN, (1, 0)).to(self.coords)
         scale = self.coords.new_tensor([1, 2, 2, 2])
         coords = (self.coords * scale)[:, None] + children
-        return Voxels(coords.flatten(0, 1), [8 * n for n in self.counts], split_from=self)
-
-    @cached_property
-    def level(self) -> int:
-        """How often these voxels were split: they form full cubes, the *blocks*, of 2^level voxels per side."""
-        return 0 if self.split_from is None else self.split_from.level + 1
+        return Voxels(coords.flatten(0, 1), [8 * n for n in self.counts], self._blocks, self.level + 1)
 
     @cached_property
     def halo(self) -> Tensor:
@@ -128,18 +138,16 @@ class Voxels:
 
         N where there is none.
         """
-        whole: Voxels = self
-        while whole.split_from is not None:
-            whole = whole.split_from
         side = 2**self.level
-        position = torch.arange(-1, side + 1)
-        position = torch.cartesian_prod(position, position, position)
+        axis = torch.arange(-1, side + 1)
+        position = torch.cartesian_prod(axis, axis, axis)
         tap = ((torch.div(position, side, rounding_mode="floor") + 1) * torch.tensor([9, 3, 1])).sum(1)
-        slot = torch.zeros(len(position), dtype=torch.int32)
-        for bit in reversed(range(self.level)):
-            slot = 8 * slot + ((position >> bit & 1) * torch.tensor([4, 2, 1])).sum(1).int()
-        block = whole.neighbours[:, tap.to(self.device)]
-        return torch.where(block < len(whole), block * side**3 + slot.to(self.device), len(self))
+        row = torch.empty(side, side, side, dtype=torch.int32)
+        row[_positions_in_block(self.level).unbind(1)] = torch.arange(side**3, dtype=torch.int32)
+        row = row[(position % side).unbind(1)]
+        table = self._blocks.table
+        block = table[:, tap.to(self.device)]
+        return torch.where(block < len(table), block * side**3 + row.to(self.device), len(self))
 
     def repeated(self, times: int) -> Voxels:
         """This batch `times` over, as further items; shares what is already known about the coordinates."""
@@ -166,15 +174,12 @@ class Voxels:
         return _padded_groups(torch.arange(len(self), device=self.device), counts, [max(self.counts)])
 
 
-def _child_neighbour_tables() -> tuple[Tensor, Tensor]:
-    """For each child and each of the 27 offsets: which neighbour of the parent, and which child of it (8, 27)."""
-    moved = CHILDREN[:, None] + OFFSETS
-    step = torch.div(moved, 2, rounding_mode="floor") + 1
-    slot = moved % 2
-    return (
-        (step * torch.tensor([9, 3, 1])).sum(-1),
-        (slot * torch.tensor([4, 2, 1])).sum(-1).int(),
-    )
+def _positions_in_block(level: int) -> Tensor:
+    """Position (8^level, 3) in its block of each row of a voxel set that was split `level` times."""
+    position = torch.zeros(1, 3, dtype=torch.long)
+    for _ in range(level):
+        position = (2 * position[:, None] + CHILDREN).flatten(0, 1)
+    return position
 
 
 def _windows(coords: Tensor, size: int, shift: int) -> Windows:
