@@ -6,7 +6,6 @@ CUDA wheels): it reads every point once and keeps nothing of the pairs' size, wh
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -37,7 +36,7 @@ class WeightedDistance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        fused = points.is_cuda and points.dtype == torch.float32 and has_triton()
+        fused = points.is_cuda and points.dtype == torch.float32 and kernel_works(points.device)
         terms = (fused_terms if fused else plain_terms)(world, transforms, points, weights)
         ctx.save_for_backward(terms.world, terms.transforms)
         return terms.loss
@@ -62,9 +61,17 @@ def plain_terms(world: Tensor, transforms: Tensor, points: Tensor, weights: Tens
 
 
 @cache
-def has_triton() -> bool:
-    """Whether the fused kernel can be compiled here."""
-    return importlib.util.find_spec("triton") is not None
+def kernel_works(device: torch.device) -> bool:
+    """Whether the fused kernel compiles and runs on `device`; tried once, on a small sum.
+
+    Triton may be absent, too old for the GPU, or lack the C compiler that it builds its launcher with. The plain sum
+    then takes its place: same result, more time.
+    """
+    small = (torch.ones(shape, device=device) for shape in ((1, 1, 3, 4), (1, 1, 3, 4), (1, 1, 1, 3, 4), (1, 1, 1, 4)))
+    try:
+        return bool(torch.isfinite(fused_terms(*small).loss))
+    except Exception:
+        return False
 
 
 def fused_terms(world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Terms:
