@@ -35,6 +35,7 @@ _RINGING_REACH = 13
 _RINGING = (0.06, 0.2, 0.2)
 _DARKEST_SHADOW = 0.4
 _SHADOW_SLOPE = 3.5
+_SHADOW_STEEPNESS = 0.12
 _SHADOW_EVIDENCE = 0.6
 # Rows: luma, and two chroma differences (ITU-R BT.601), which compression treats differently.
 _TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], dtype=np.float32)
@@ -148,7 +149,8 @@ def _shadow(rgb: NDArray[np.uint8], surface: Surface, difference: Field, plain: 
     """(H,W) where a shadow of the object falls on the background.
 
     A shadow darkens without changing the hue, and fades out softly: from plain background it is reached through
-    darkened pixels without crossing an edge, whereas an object of the same grey lies behind its outline.
+    darkened pixels without crossing an edge, whereas an object of the same grey lies behind its outline. Edges rise by
+    a third of their height per pixel, the rims of shadows more slowly.
     """
     behind = cv2.transform(surface.colours(*plain.shape), _TO_LUMA_CHROMA)
     luma = np.maximum(behind[..., 0], 1.0)
@@ -157,7 +159,8 @@ def _shadow(rgb: NDArray[np.uint8], surface: Surface, difference: Field, plain: 
     darkened = (keep < 1) & (keep > _DARKEST_SHADOW) & (tinted < tolerance[1:]).all(-1)
     grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
-    soft = (plain | darkened) & (slope < _SHADOW_SLOPE)
+    depth = cv2.dilate(np.maximum(-difference[..., 0], 0), np.ones((9, 9), np.uint8))
+    soft = (plain | darkened) & (slope < np.maximum(_SHADOW_SLOPE, _SHADOW_STEEPNESS * depth))
     # Leaks through gaps of a pixel or two in a faint outline are no way in.
     soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
     return _connected_to_rim(soft) & ~plain
