@@ -152,8 +152,13 @@ class OutlineMatches:
     weights: Floats
 
 
-def match_outlines(seen: Visible, vertices: Floats, view: View) -> OutlineMatches:
-    """Pair the rendered outline with the mask's, both ways, and pull in vertices that lie outside the mask."""
+def match_outlines(
+    seen: Visible, vertices: Floats, view: View, rendering: NDArray[np.uint8] | None = None
+) -> OutlineMatches:
+    """Pair the rendered outline with the mask's, both ways, and pull in vertices that lie outside the mask.
+
+    With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest.
+    """
     size = len(view.mask)
     reach = _REACH * size
     shown = np.isfinite(seen.depth)
@@ -168,6 +173,13 @@ def match_outlines(seen: Visible, vertices: Floats, view: View) -> OutlineMatche
         empty = np.zeros((0, 3))
         return OutlineMatches(empty.astype(np.int64), empty, np.zeros((0, 2)), np.zeros(0))
     gaps, nearest = cKDTree(np.stack([columns, rows], axis=1)).query(wanted)
+    alike, alike_nearest = np.ones(len(rows)), np.ones(len(wanted))
+    if rendering is not None:
+        inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        ours, theirs = _inner_grey(rendering, np.isfinite(seen.depth)), _inner_grey(view.image, inner)
+        landing = np.clip(home.astype(np.int64), 0, size - 1)
+        alike = _likeness(ours[rows, columns], theirs[landing[:, 1], landing[:, 0]])
+        alike_nearest = _likeness(ours[rows, columns][nearest], theirs[wanted_rows, wanted_columns])
     pixels = to_pixels(vertices, size)
     x, y = (np.clip(pixels[:, i].astype(np.int64), 0, size - 1) for i in range(2))
     excess = view.outside[y, x].astype(np.float64)
@@ -215,3 +227,14 @@ def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels of the mask that touch its outside."""
     whole = mask.astype(np.uint8)
     return mask & (cv2.erode(whole, np.ones((3, 3), np.uint8)) == 0)
+
+
+def _inner_grey(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Floats:
+    """(S,S) mean grey of the object's pixels around each pixel, so that the rim's blend with the background is left out."""
+    weight = cv2.boxFilter(mask.astype(np.float32), -1, (5, 5), normalize=False)
+    total = cv2.boxFilter(image.astype(np.float32) * mask, -1, (5, 5), normalize=False)
+    return (total / np.maximum(weight, 1e-6)).astype(np.float64)
+
+
+def _likeness(a: Floats, b: Floats) -> Floats:
+    return np.exp(-(((a - b) / _COLOR_STEP) ** 2))

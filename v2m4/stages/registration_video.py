@@ -151,7 +151,7 @@ class Follower:
             seen = see(vertices, self.faces, self.size)
             rendering, known = self._render(seen, last_vertices, last_seen, before)
             planes = flow_planes(seen, rendering, known, view)
-            outline = outline_planes(match_outlines(seen, vertices, view), view)
+            outline = outline_planes(match_outlines(seen, vertices, view, rendering), view)
             planes = join(planes, outline, settings.video_outline)
             for _ in range(_STEPS):
                 pose = solve(graph, pose, rest, towards, planes, stiffness, _ROBUST * self.scale)
