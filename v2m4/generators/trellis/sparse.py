@@ -22,6 +22,8 @@ class SparseGroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
+        if voxels.batch_size == 1:
+            return self._normalise(x)
         return torch.cat([self._normalise(item) for item in x.split(voxels.counts)])
 
     def _normalise(self, x: Tensor) -> Tensor:
