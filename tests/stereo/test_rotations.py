@@ -16,7 +16,7 @@ def test_there_and_back_up_to_length_and_sign(numbers: tuple[float, ...]) -> Non
     back = quaternion_from_rotation(rotation_from_quaternion(quaternion))
     unit = quaternion / quaternion.norm()
     assert torch.allclose(back * torch.sign(back @ unit), unit, atol=1e-9)
-    assert back[back.abs().argmax()] > 0
+    assert back.max() >= back.abs().max() - 1e-9
 
 
 @given(quaternions, st.floats(0.1, 10))
