@@ -89,6 +89,14 @@ class CameraSearchSettings:
 
     method: Literal["algorithm1", "rigid"] = "rigid"
     """algorithm1: the paper's search over six numbers; rigid: viewing direction, the rest follows from the mask."""
+    directions: int = 600
+    """rigid: viewing directions that are tried, spread evenly over the sphere."""
+    candidates: int = 32
+    """rigid: best directions that are aligned to the frame."""
+    roll_limit_deg: float = 30.0
+    """rigid: how far the camera may be tilted sideways; 180 allows any. algorithm1 knows upright cameras only."""
+    stereo_below: float = 0.9
+    """rigid: the stereo step is taken only where the mask overlap without it stays below this."""
     warm_start: bool = True
     """Search near the previous keyframe's camera first, and everywhere only if that scores badly."""
     samples: int = 2000
@@ -110,6 +118,10 @@ class CameraSearchSettings:
     """chamfer: similarity by gradient descent, as the paper does; matched: closed form with RANSAC, then PnP."""
     stereo_keep: float = 0.05
     """Share of the points kept for the chamfer fit."""
+    stereo_points: int = 4000
+    """At most so many points are kept for either fit."""
+    stereo_size: int = 512
+    """Side of the pictures that go to the stereo model, in pixels."""
     stereo_iterations: int = 2000
     stereo_pose_iterations: int = 500
     use_swarm: bool = True
@@ -186,6 +198,10 @@ class RegistrationSettings:
     restart_above: float = 0.0
     """meshes: try the half turn too where the first alignment ends further from the target than this share of its
     diagonal; 0 always tries it."""
+    coarse_rounds: int = 0
+    """meshes: rounds of a coarse alignment of limbs between the two descents; 0 has none, as in the paper."""
+    coarse_nodes: int = 150
+    """meshes: nodes of the coarse alignment, spread over the mesh."""
     surface_samples: int = 0
     """meshes: points spread over each surface whose distance is measured; 0 takes the vertices, as the paper does."""
     normal_match: float = 0.0
@@ -344,6 +360,8 @@ _PAPER = Settings(
         method="algorithm1",
         warm_start=False,
         stereo_fit="chamfer",
+        stereo_points=50000,
+        stereo_size=518,
         swarm_memory=False,
         descent_size=518,
     ),
@@ -356,8 +374,12 @@ _FAST = Settings(
     registration=RegistrationSettings(
         global_iterations=60,
         global_views=4,
-        local_iterations=150,
+        coarse_rounds=20,
+        local_iterations=60,
         local_views=4,
+        local_step=0.02,
+        image_weight=0.01,
+        chamfer_weight=10.0,
         view_size=128,
         view_pool=24,
         surface_samples=5000,
@@ -372,7 +394,7 @@ _DRAFT = Settings(
     generator=GeneratorSettings(inflate_faces=2500, max_faces=4000, trellis_steps=12),
     camera=CameraSearchSettings(descent_iterations=60, score_size=112, descent_size=128),
     refinement=RefinementSettings(enabled=False),
-    registration=replace(_FAST.registration, video_rounds=2, global_iterations=40, local_iterations=80),
+    registration=replace(_FAST.registration, video_rounds=2, global_iterations=40, local_iterations=30),
     texture=TextureSettings(size=512),
     export=ExportSettings(preview_size=256),
 )

@@ -85,6 +85,19 @@ def orbit_extrinsics(yaw: Tensor, pitch: Tensor, radius: Tensor, lookat: Tensor)
     return look_at(orbit_position(yaw, pitch, radius), lookat)
 
 
+def orbit_parameters(world_to_camera: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Yaw, pitch, radius (…) and lookat (…,3) of extrinsics (…,4,4): the inverse of `orbit_extrinsics`.
+
+    The look-at point found is the one on the optical axis at the distance of the world's origin. Roll is dropped.
+    """
+    rotation, translation = world_to_camera[..., :3, :3], world_to_camera[..., :3, 3]
+    eye = -(rotation.transpose(-1, -2) @ translation[..., None])[..., 0]
+    radius = eye.norm(dim=-1)
+    lookat = eye + radius[..., None] * rotation[..., 2, :]
+    pitch = torch.asin((eye[..., 2] / radius.clamp_min(1e-12)).clamp(-1, 1))
+    return torch.atan2(eye[..., 0], eye[..., 1]), pitch, radius, lookat
+
+
 def hammersley_directions(
     count: int, offset: tuple[float, float] = (0.0, 0.0), remap: bool = False
 ) -> tuple[Tensor, Tensor]:

@@ -60,11 +60,10 @@ def deformation_graph(vertices: Tensor, faces: Tensor, count: int) -> Deformatio
     share[:, 0] += 1e-9
     share /= share.sum(1, keepdims=True)
     # Nodes that move a common vertex are neighbours.
-    a, b = (follow[:, i].reshape(-1) for i in (np.repeat(range(follow.shape[1]), follow.shape[1]),
-                                               np.tile(range(follow.shape[1]), follow.shape[1])))
-    used = (share > 0)
-    both = (used[:, np.repeat(range(follow.shape[1]), follow.shape[1])] & used[:, np.tile(range(follow.shape[1]), follow.shape[1])]).reshape(-1)
-    pairs = np.unique(np.stack([a[both], b[both]], axis=1), axis=0)
+    wide = follow.shape[1]
+    first, second = np.repeat(np.arange(wide), wide), np.tile(np.arange(wide), wide)
+    both = (share[:, first] > 0) & (share[:, second] > 0)
+    pairs = np.unique(np.stack([follow[:, first][both], follow[:, second][both]], axis=1), axis=0)
     return DeformationGraph(np.array(nodes), follow, share, pairs[pairs[:, 0] != pairs[:, 1]])
 
 
@@ -87,6 +86,41 @@ def surface_graph(points: Doubles, faces: Ints) -> csr_matrix:
     return (half + half.T).tocsr()
 
 
+def remoteness(vertices: Tensor, faces: Tensor, points: Tensor, sources: int = 60) -> Tensor:
+    """(N,) mean distance along the surface, from points (N,3) to all of it, as a share of the largest: bending keeps it.
+
+    Tips of limbs are near 1, the trunk is low. Unconnected pieces are joined where they nearly touch.
+    """
+    at = vertices.detach().cpu().double().numpy()
+    links = surface_graph(at, faces.cpu().numpy())
+    chosen, away = [0], dijkstra(links, indices=0)
+    total = np.zeros(len(at))
+    area = np.zeros(len(at))
+    np.add.at(area, faces.cpu().numpy().reshape(-1), np.repeat(_areas(at, faces.cpu().numpy()), 3))
+    rows = []
+    for _ in range(min(sources, len(at))):
+        row = dijkstra(links, indices=chosen[-1])
+        rows.append(row)
+        away = np.minimum(away, row)
+        chosen.append(int(np.argmax(np.where(np.isfinite(away), away, -1))))
+    distance = np.stack(rows)
+    owner = np.argmin(distance, axis=0)
+    weight = np.bincount(owner, area, minlength=len(rows))
+    finite = np.isfinite(distance)
+    total = (np.where(finite, distance, 0) * weight[:, None]).sum(0) / np.maximum(
+        (finite * weight[:, None]).sum(0), 1e-12
+    )
+    used = area > 0
+    value = total / total[used].max()
+    _, index = cKDTree(at[used]).query(points.detach().cpu().double().numpy())
+    return torch.from_numpy(value[used][index]).to(points)
+
+
+def _areas(points: Doubles, faces: Ints) -> Doubles:
+    a, b, c = (points[faces[:, i]] for i in range(3))
+    return np.linalg.norm(np.cross(b - a, c - a), axis=1)
+
+
 def coarse_alignment(
     vertices: Tensor,
     faces: Tensor,
@@ -94,6 +128,9 @@ def coarse_alignment(
     rng: torch.Generator,
     *,
     rounds: int,
+    transport_rounds: int = 8,
+    transport_samples: int = 800,
+    importance: float = 0.2,
     nodes: int = 150,
     samples: int = 3000,
     stiffness: tuple[float, float] = (1.0, 0.01),
@@ -101,6 +138,8 @@ def coarse_alignment(
 ) -> Iterator[Tensor]:
     """Deform vertices (V,3) onto the target, yielding them after each round.
 
+    transport_rounds: rounds at first that also match one to one (see `Matcher.transport`), ``transport_samples``
+    points, by place and, as far as ``importance`` says (0 to 1), by `remoteness`.
     stiffness: first and last weight of keeping nodes rigid to one another, against the distance to the target.
     samples: points matched in each direction. normal_match: see `Matcher`. rng: on the CPU.
     """
@@ -116,14 +155,25 @@ def coarse_alignment(
         moved = (rotation[nodes] @ (points[:, None] - centre[nodes])[..., None])[..., 0] + centre[nodes] + shift[nodes]
         return (parts[..., None] * moved).sum(1)
 
-    # A sample follows what its nearest corner follows.
-    heavy = matcher.corners.cpu().gather(1, matcher.weights.cpu().argmax(1, keepdim=True))[:, 0]
-    start = matcher.points(vertices).detach().cpu().double()
+    near = matcher
+    far = Matcher(vertices, faces, target, transport_samples, normal_match, rng)
+    own, goal = torch.zeros(2, transport_samples).to(vertices)
+    if transport_rounds > 0 and importance > 0:
+        own = remoteness(vertices, faces, far.points(vertices))
+        goal = remoteness(target.vertices, target.faces, far.goal)
     x = vertices
     for i in range(rounds):
+        matcher = far if i < transport_rounds else near
+        # A sample follows what its nearest corner follows.
+        heavy = matcher.corners.cpu().gather(1, matcher.weights.cpu().argmax(1, keepdim=True))[:, 0]
+        start = matcher.points(vertices).detach().cpu().double()
         fraction = i / max(1, rounds - 1)
         stiff = stiffness[0] ** (1 - fraction) * stiffness[1] ** fraction
-        matches = matcher.match(x, diagonal * 0.15 ** (1 - fraction) * 0.03**fraction)
+        if i < transport_rounds:
+            matches = far.transport(x, own, goal, importance * diagonal, 0.03 * diagonal)
+        else:
+            matches = matcher.match(x, diagonal * 0.15 ** (1 - fraction) * 0.03**fraction)
+        glide = 1.0 if i < transport_rounds else _GLIDE
         sample = matches.sample.cpu()
         chosen, parts = follow[heavy[sample]], share[heavy[sample]]
         arm = (rotation[chosen] @ (start[sample][:, None] - centre[chosen])[..., None])[..., 0]
@@ -131,14 +181,19 @@ def coarse_alignment(
         gap, normal = matches.target.cpu().double() - now, matches.normal.cpu().double()
         trust = matches.trust.cpu().double().sqrt()
         rows, values, right = [], [], []
-        directions = [(normal, 1.0), *((torch.eye(3, dtype=torch.float64)[k].expand_as(gap), _GLIDE**0.5) for k in range(3))]
+        directions = [
+            (normal, 1.0),
+            *((torch.eye(3, dtype=torch.float64)[k].expand_as(gap), glide**0.5) for k in range(3)),
+        ]
         for direction, weight in directions:
             turn = torch.linalg.cross(arm, direction[:, None].expand_as(arm)) * parts[..., None]
             move = direction[:, None] * parts[..., None]
             rows.append(chosen)
             values.append(torch.cat([turn, move], dim=2) * (weight * trust)[:, None, None])
             right.append((gap * direction).sum(1) * weight * trust)
-        update = _gauss_newton(graph, torch.cat(rows), torch.cat(values), torch.cat(right), rotation, shift, centre, stiff)
+        update = _gauss_newton(
+            graph, torch.cat(rows), torch.cat(values), torch.cat(right), rotation, shift, centre, stiff
+        )
         rotation = rotation_from_axis_angle(update[:, :3]) @ rotation
         shift = shift + update[:, 3:]
         x = deform(rest, follow, share).to(vertices)
@@ -161,7 +216,8 @@ def _gauss_newton(
     unknowns = (chosen[..., None] * 6 + torch.arange(6)).reshape(len(chosen), -1).numpy()
     n = unknowns.shape[1]
     data = csr_matrix(
-        (values.reshape(-1).numpy(), unknowns.reshape(-1), np.arange(len(chosen) + 1) * n), shape=(len(chosen), 6 * count)
+        (values.reshape(-1).numpy(), unknowns.reshape(-1), np.arange(len(chosen) + 1) * n),
+        shape=(len(chosen), 6 * count),
     )
     i, j = torch.from_numpy(graph.edges).unbind(1)
     arm = (rotation[i] @ (centre[j] - centre[i])[..., None])[..., 0]

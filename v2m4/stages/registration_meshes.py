@@ -17,6 +17,7 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.geometry.camera import Camera, surrounding_cameras
+from v2m4.geometry.embedded import coarse_alignment
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change, rigidity
 from v2m4.geometry.mesh import Mesh, face_normals
@@ -30,6 +31,8 @@ _PIXELS_AT_ONCE = 1 << 21
 _CACHED_PIXELS = 1 << 24
 _WINDOW = 50  # iterations over which early stopping looks for progress
 _GLOBAL_SHARE = 0.3  # of the progress bar
+_IMPORTANCE = (None, 0.2, 0.5)  # guesses for `coarse_alignment`; None does without its transport
+_STRAIN = 0.003  # what the squared strain counts against the squared distance, in diagonals
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,13 @@ def register_meshes(
         for share in steps:
             yield tell(_GLOBAL_SHARE * share.fraction)
             moved = share.vertices
+    if settings.coarse_rounds > 0:
+        for share in align_limbs(moved, faces, target, settings, rng):
+            yield tell(_GLOBAL_SHARE * (1 + share.fraction))
+            moved = share.vertices
+    before = _GLOBAL_SHARE * (2 if settings.coarse_rounds > 0 else 1)
     for share in align_locally(moved, faces, target, settings, views, rng, tracks=tracks):
-        yield tell(_GLOBAL_SHARE + (1 - _GLOBAL_SHARE) * share.fraction)
+        yield tell(before + (1 - before) * share.fraction)
         moved = share.vertices
     return moved
 
@@ -149,6 +157,43 @@ def align_globally(
         if float(cloud(state.vertices)) < (settings.restart_above * float(diagonal)) ** 2:
             break
     yield replace(min(ends, key=lambda end: end.loss), fraction=1.0)
+
+
+def align_limbs(
+    vertices: Tensor, faces: Tensor, target: Mesh, settings: RegistrationSettings, rng: torch.Generator
+) -> Iterator[Aligning]:
+    """A few hundred rotations and translations, not in the paper: limbs that swung further than they are wide.
+
+    Several guesses of how far to trust the shape of the limbs over their place each give an alignment; the one that
+    ends nearest to the target, strained least, stays.
+    """
+    low, high = target.vertices.amin(0), target.vertices.amax(0)
+    square = float((high - low).square().sum())
+    rest = RestShape.of(vertices, faces)
+    cloud = SurfaceDistance(vertices, faces, target, settings, rng)
+    best = Aligning(0.0, vertices, math.inf)
+    for guess, importance in enumerate(_IMPORTANCE):
+        moved = vertices
+        rounds = coarse_alignment(
+            vertices,
+            faces,
+            target,
+            rng,
+            rounds=settings.coarse_rounds,
+            nodes=settings.coarse_nodes,
+            transport_rounds=0 if importance is None else int(0.4 * settings.coarse_rounds),
+            importance=importance or 0.0,
+            normal_match=settings.normal_match,
+        )
+        for i, state in enumerate(rounds):
+            moved = state
+            done = (guess + (i + 1) / settings.coarse_rounds) / len(_IMPORTANCE)
+            yield Aligning(done, best.vertices, best.loss)
+        strain = edge_change(moved, rest) / rest.face_edge_length.square().mean()
+        loss = float(cloud(moved) / square + _STRAIN * strain)
+        if loss < best.loss:
+            best = Aligning(1.0, moved, loss)
+    yield replace(best, fraction=1.0)
 
 
 def align_locally(
