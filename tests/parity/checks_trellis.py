@@ -347,7 +347,7 @@ def _sampler(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
 def _slat_norm(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     numbers = config_of(meta)["normalization"]
     mean, std = torch.tensor(numbers["mean"]), torch.tensor(numbers["std"])
-    got = {"slat": denormalise(tensors["in.sampled"], numbers["mean"], numbers["std"]), "mean": mean, "std": std}
+    got = {"slat": denormalise(tensors["in.sampled"], mean, std), "mean": mean, "std": std}
     return compare(got, group(tensors, "out"), FEATURES)
 
 

@@ -22,13 +22,6 @@ GATHER_LIMIT_CUDA = 2**27
 GATHER_LIMIT_CPU = 2**22
 """The same on the CPU, where buffers that stay in the cache are faster."""
 
-_ONTO_PARENT = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
-"""Along one axis, for the lower and the upper child: which of the 3 kernel taps fall on each of the 2 parents they
-touch, in ascending order of the parents."""
-_FROM_CHILDREN = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-"""Along one axis, for the children at -1 to 2 of the lower child of a parent: which kernel taps take them to it."""
-_PARENT_KERNELS = torch.einsum("axi,byj,czk->abcxyzijk", *[_ONTO_PARENT] * 3).reshape(8, 8, 27)
-_CHILD_KERNEL = torch.einsum("xi,yj,zk->xyzijk", *[_FROM_CHILDREN] * 3).reshape(64, 27)
 _PARENT_TAPS = torch.tensor(
     [[9 * x + 3 * y + z for x in (a, a + 1) for y in (b, b + 1) for z in (c, c + 1)]
      for a in (0, 1) for b in (0, 1) for c in (0, 1)]
@@ -102,7 +95,7 @@ class _ChildConvolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.voxels = voxels
-        kernels = _summed(weight, _PARENT_KERNELS).unflatten(2, (2, 2, 2))
+        kernels = _kernels_onto_parents(weight).to(x.dtype)
         out = x.new_empty(len(voxels), 8, weight.shape[0])
         for rows, halo in _blocks(x, voxels):
             side = halo.shape[1] - 1
@@ -118,9 +111,7 @@ class _ChildConvolution(torch.autograd.Function):
         voxels = ctx.voxels
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            # A kernel of 4 at every second child is one of 2 over the children taken together 2x2x2, which is faster.
-            kernel = _summed(weight.transpose(0, 4), _CHILD_KERNEL[None])[0].unflatten(1, (2, 2, 2, 2, 2, 2))
-            kernel = kernel.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
+            kernel = _kernel_from_children(weight).to(x.dtype)
             grad_x = torch.empty_like(x)
             for rows, halo in _blocks(grad, voxels.fine, together=2):
                 grad_x[rows.start // 8 : rows.stop // 8] = _dense_convolution(halo, kernel, voxels.level)
@@ -128,8 +119,10 @@ class _ChildConvolution(torch.autograd.Function):
             per_child = grad.unflatten(0, (-1, 8)).unbind(1)
             index = voxels.neighbours[:, _PARENT_TAPS.to(grad.device)].unbind(1)
             summed = torch.stack([_weight_gradient(x, g, i) for g, i in zip(per_child, index, strict=True)])
-            spread = _PARENT_KERNELS.to(summed)
-            grad_weight = torch.einsum("ptk,potc->okc", spread, summed).reshape(weight.shape)
+            kernels = summed.unflatten(2, (2, 2, 2))
+            with torch.enable_grad():
+                taps = weight.detach().requires_grad_()
+                (grad_weight,) = torch.autograd.grad(_kernels_onto_parents(taps), taps, kernels)
         return grad_x, grad_weight, None
 
 
@@ -180,11 +173,33 @@ def _dense_convolution(halo: Tensor, weight: Tensor, level: int) -> Tensor:
     return out.reshape(-1, out.shape[-1])
 
 
-def _summed(weight: Tensor, spread: Tensor) -> Tensor:
-    """Weight (out, 3, 3, 3, in) and spread (P, T, 27) -> kernels (P, out, T, in), added up in float32 at least."""
-    precise = torch.promote_types(weight.dtype, torch.float32)
-    taps = weight.flatten(1, 3).to(precise)
-    return torch.einsum("ptk,okc->potc", spread.to(taps), taps).to(weight.dtype)
+def _kernels_onto_parents(weight: Tensor) -> Tensor:
+    """Weight (out, 3, 3, 3, in) -> for each of the 8 children, the taps added up on the 2x2x2 parents they fall on.
+
+    Along an axis, the lower child of a parent has one neighbour in the parent before it, the upper one in the parent
+    after it. Returns (8, out, 2, 2, 2, in), added up in float32 at least.
+    """
+    kernels = weight.to(torch.promote_types(weight.dtype, torch.float32))[None]
+    for axis in (2, 3, 4):
+        before, here, after = kernels.unbind(axis)
+        lower = torch.stack([before, here + after], axis)
+        upper = torch.stack([before + here, after], axis)
+        kernels = torch.stack([lower, upper], dim=1).flatten(0, 1)
+    return kernels
+
+
+def _kernel_from_children(weight: Tensor) -> Tensor:
+    """The adjoint: weight (out, 3, 3, 3, in) -> kernel (in, 2, 2, 2, 8 out) over children taken together 2x2x2.
+
+    Along an axis, the children at -1 to 2 of a parent's lower child reach the parent; grouped in pairs from -1 on,
+    the kernel of 4 at every second child is one of 2, which dense convolutions are faster at.
+    """
+    kernel = weight.transpose(0, 4).to(torch.promote_types(weight.dtype, torch.float32))
+    for axis in (1, 2, 3):
+        before, here, after = kernel.unbind(axis)
+        kernel = torch.stack([after, here + after, before + here, before], axis)
+    kernel = kernel.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(1, (2, 2))
+    return kernel.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, index: Tensor) -> Tensor:

@@ -246,11 +246,11 @@ class SLatGaussianDecoder(SparseTransformerBase):
         offset = torch.tanh(perturbed) * (0.5 * rep["voxel_size"] / self.resolution)
         std = F.softplus(scaling + _inverse_softplus(rep["scaling_bias"]))
         bias = math.log(rep["opacity_bias"] / (1 - rep["opacity_bias"]))
-        identity = rotation.new_tensor([1.0, 0.0, 0.0, 0.0])
+        rotation = torch.cat([rotation[..., :1] + 1, rotation[..., 1:]], dim=-1)
         return Gaussians(
             means=(centre[:, None] + offset).flatten(0, 1),
             scales=(std**2 + rep["3d_filter_kernel_size"] ** 2).sqrt().flatten(0, 1),
-            rotations=F.normalize(rotation + identity, dim=-1).flatten(0, 1),
+            rotations=F.normalize(rotation, dim=-1).flatten(0, 1),
             opacities=torch.sigmoid(opacity + bias).flatten(),
             colors=(0.5 + SH_BAND_0 * dc).flatten(0, 1),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -63,6 +63,7 @@ class TrellisModel:
 
     def __post_init__(self) -> None:
         self.device = with_index(self.device)
+        self._mean, self._std = (torch.tensor(v, device=self.device) for v in (self.slat_mean, self.slat_std))
         for network in self.networks():
             network.eval().requires_grad_(False)
             if not self.low_vram:
@@ -160,7 +161,7 @@ class TrellisModel:
 
     def denormalise(self, x: Tensor) -> Tensor:
         """What the latent flow makes (N, C) -> the latent that the decoders take."""
-        return denormalise(x, self.slat_mean, self.slat_std)
+        return denormalise(x, self._mean, self._std)
 
     def decode_mesh(self, slat: Tensor, voxels: Voxels) -> list[MeshResult]:
         """Structured latent (N, C) -> one mesh per item in [-0.5, 0.5]^3; differentiable in `slat`."""
@@ -188,9 +189,9 @@ def with_index(device: torch.device) -> torch.device:
     return device
 
 
-def denormalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def denormalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """x * std + mean per channel of (N, C)."""
-    return x * x.new_tensor(std) + x.new_tensor(mean)
+    return x * std + mean
 
 
 def _times(t: float, batch: int, device: torch.device) -> Tensor:
