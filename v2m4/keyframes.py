@@ -117,6 +117,6 @@ def _small(clip: Clip, index: int) -> NDArray[np.float32]:
     # Shrink by averaging first: the warp alone would skip pixels.
     shrink = max(1, int(1 / scale))
     if shrink > 1:
-        frame = cv2.blur(frame, (shrink, shrink))
+        frame = np.asarray(cv2.blur(frame, (shrink, shrink)), np.uint8)
     size = (_COMPARE_SIDE, _COMPARE_SIDE)
     return cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)

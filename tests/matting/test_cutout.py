@@ -165,3 +165,11 @@ def test_warnings_name_the_frames_and_the_reason():
     assert "abruptly at frame 1" in flicker
     (many,) = warnings([look(0) if i % 2 else good for i in range(40)], 0.001)
     assert "more places" in many
+
+
+def test_a_soft_shadow_is_left_behind(tmp_path):
+    y, x = np.mgrid[0:128, 0:128]
+    shade = 0.45 * np.exp(-(((x - 64) / 30) ** 2 + ((y - 110) / 9) ** 2))
+    clip, masks = film(tmp_path / "frames", plain((235, 235, 230)) * (1 - shade)[..., None], frames=4)
+    matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="flat")))
+    assert min(overlaps(matte.clip, masks)) > 0.93

@@ -77,8 +77,9 @@ def find_changes(shares: Field) -> Changes:
     outside = still & np.isin(pieces, np.unique(pieces[rim & still]))
     rows, columns = np.nonzero(~still)
     diagonal = float(np.hypot(np.ptp(rows), np.ptp(columns))) if len(rows) else 1.0
-    distance = np.minimum(cv2.distanceTransform(still.astype(np.uint8), cv2.DIST_L2, 3) / max(diagonal, 1.0), 10)
-    return Changes(still, float(still[rim].mean()), outside, distance.astype(np.float32))
+    away = np.asarray(cv2.distanceTransform(still.astype(np.uint8), cv2.DIST_L2, 3), np.float32)
+    distance = np.minimum(away / np.float32(max(diagonal, 1.0)), np.float32(10))
+    return Changes(still, float(still[rim].mean()), outside, distance)
 
 
 def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArray[np.uint8], Field, Changes]:
@@ -136,7 +137,7 @@ def _visible_mean(frames: NDArray[np.uint8], visible: list[Mask], tolerance: flo
             count += weight
         step = total / np.maximum(count, 1)[..., None]
         spread = np.sqrt(np.maximum(square / np.maximum(count, 1) - np.square(step).mean(-1), 0))
-        mean = mean + step
+        mean = (mean + step).astype(np.float32)
         near = [np.abs(frame.astype(np.float32) - mean).max(-1) < tolerance for frame in frames]
     mean[count == 0] = np.nan
     return mean, spread.astype(np.float32)

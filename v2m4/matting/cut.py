@@ -57,21 +57,25 @@ def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: 
     height, width = evidence.shape
     if min(height, width) >= 96:
         half = (width // 2, height // 2)
-        coarse_start = None if start is None else cv2.resize(start, half, interpolation=cv2.INTER_AREA)
+        coarse_start = None if start is None else _resized(start, half, cv2.INTER_AREA)
         # Four pixels' evidence, and a contour twice as long.
         coarse = cut(
-            cv2.resize(evidence, half, interpolation=cv2.INTER_AREA) * np.float32(4),
-            cv2.resize(weight, half, interpolation=cv2.INTER_AREA) * np.float32(2),
+            _resized(evidence, half, cv2.INTER_AREA) * np.float32(4),
+            _resized(weight, half, cv2.INTER_AREA) * np.float32(2),
             coarse_start,
             iterations,
         )
-        start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+        start = _resized(coarse, (width, height), cv2.INTER_LINEAR)
         iterations = max(20, iterations // 3)
     if start is None:
         start = (evidence < 0).astype(np.float32)
     return _primal_dual(
         np.ascontiguousarray(evidence, np.float32), np.ascontiguousarray(weight, np.float32), start.copy(), iterations
     )
+
+
+def _resized(field: Field, size: tuple[int, int], how: int) -> Field:
+    return np.asarray(cv2.resize(field, size, interpolation=how), np.float32)
 
 
 def contour_weight(rgb: NDArray[np.uint8], strength: float, contrast: float | None = None) -> Field:

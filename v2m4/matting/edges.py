@@ -18,7 +18,7 @@ Field = NDArray[np.float32]
 
 def spread(colour: Field, weight: Field, sigma: float) -> tuple[Field, Field]:
     """Average of (H,W,3) ``colour`` around each pixel, weighted by (H,W) ``weight`` and a Gaussian; and its total."""
-    total = cv2.GaussianBlur(weight, (0, 0), sigma)
+    total = np.asarray(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32)
     mean = cv2.GaussianBlur(colour * weight[..., None], (0, 0), sigma) / np.maximum(total, 1e-6)[..., None]
     return mean.astype(np.float32), total
 
@@ -38,20 +38,21 @@ def soften(
     reach = max(1, round(soft_edge_px + 1))
     top, bottom, left, right = _box(mask, 4 * reach + 4)
     view = (slice(top, bottom), slice(left, right))
-    colour, inside = rgb[view].astype(np.float32), mask[view]
+    colour = rgb[view].astype(np.float32)
+    inside: Mask = mask[view]
     behind = None if background is None else background[view]
     solid = inside.astype(np.float32)
     alpha = cv2.GaussianBlur(solid, (0, 0), max(0.3, 0.5 * soft_edge_px)) if soft_edge_px > 0 else solid
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    core = cv2.erode(inside.astype(np.uint8), kernel).astype(np.float32)
-    outer = cv2.dilate(inside.astype(np.uint8), kernel)
-    band = (outer > 0) & (core == 0)
+    core = np.asarray(cv2.erode(inside.astype(np.uint8), kernel), np.float32)
+    outer = np.asarray(cv2.dilate(inside.astype(np.uint8), kernel), np.float32)
+    band: Mask = (outer > 0) & (core == 0)
     # Thin parts have no core: their own pixels stand in for it, with little weight.
     front, _ = spread(colour, core + 0.02 * solid, 1.5 * reach)
-    back, _ = spread(colour, 1.0 - outer.astype(np.float32) + 1e-4 * (1 - solid), 2.0 * reach)
+    back, _ = spread(colour, 1.0 - outer + 1e-4 * (1 - solid), 2.0 * reach)
     if behind is not None:
-        known = np.isfinite(behind).all(-1)
-        back = np.where(known[..., None], behind, back).astype(np.float32)
+        known: Mask = np.isfinite(behind)
+        back = np.where(known, behind, back).astype(np.float32)
     if soft_edge_px > 0:
         gap = front - back
         contrast = (gap**2).sum(-1)

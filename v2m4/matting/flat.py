@@ -48,7 +48,7 @@ class Surface:
     noise: standard deviation of the background around it, in levels. rim_share: share of the rim that it explains.
     """
 
-    coefficients: NDArray[np.float64]
+    coefficients: NDArray[np.floating]
     noise: float
     rim_share: float
 
@@ -71,11 +71,11 @@ def fit_surface(rgb: NDArray[np.uint8]) -> Surface:
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3)
     basis = _basis(*size)
     rim = _rim(*size).ravel()
-    coefficients = _robust_fit(basis[rim], small[rim])
+    coefficients: NDArray[np.floating] = _robust_fit(basis[rim], small[rim])
     residual = np.abs(small - basis @ coefficients).max(-1)
     rim_share = float((residual[rim] < _RIM_TOLERANCE).mean())
     for _ in range(3):
-        tolerance = np.clip(4 * 1.48 * float(np.median(residual[rim])) + 2, 4, _RIM_TOLERANCE)
+        tolerance = min(max(4 * 1.48 * float(np.median(residual[rim])) + 2, 4.0), _RIM_TOLERANCE)
         fits = _connected_to_rim((residual < tolerance).reshape(size)).ravel()
         if fits.sum() < 0.05 * fits.size:
             break
@@ -119,9 +119,10 @@ class Flat:
         return padded(clip, soften(rgb, mask, surface.colours(*rgb.shape[:2]), self._soft, noise))
 
     def _mask(self, rgb: NDArray[np.uint8], surface: Surface) -> Mask:
-        difference = cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7)
+        difference = np.asarray(cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7), np.float32)
         tolerance = 3.0 + 3.0 * self._spread
-        distance = np.square(difference / np.maximum(tolerance, _ringing(difference))).sum(-1)
+        scaled = np.square(difference / np.maximum(tolerance, _ringing(difference)))
+        distance = scaled[..., 0] + scaled[..., 1] + scaled[..., 2]
         evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
         shadow = _shadow(rgb, surface, difference, distance < 1, tolerance)
         evidence[shadow] = _SHADOW_EVIDENCE
@@ -168,7 +169,8 @@ def _shadow(rgb: NDArray[np.uint8], surface: Surface, difference: Field, plain: 
 
 def _difference(rgb: NDArray[np.uint8], surface: Surface) -> Field:
     """(H,W,3) luma and chroma differences from the background, in levels."""
-    return cv2.transform(rgb.astype(np.float32) - surface.colours(*rgb.shape[:2]), _TO_LUMA_CHROMA)
+    away = rgb.astype(np.float32) - surface.colours(*rgb.shape[:2])
+    return np.asarray(cv2.transform(away, _TO_LUMA_CHROMA), np.float32)
 
 
 def _basis(height: int, width: int) -> NDArray[np.float64]:

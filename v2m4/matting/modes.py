@@ -35,7 +35,7 @@ def find_modes(
     sizes = np.zeros((height, width, MODES), np.int32)
     colours = np.zeros((height, width, MODES, 3), np.float32)
     most = 8
-    limit = tolerance * tolerance
+    limit = np.float32(tolerance * tolerance)
     for y in range(height):
         for x in range(width):
             centre = np.zeros((most, 3), np.float32)

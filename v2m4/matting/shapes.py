@@ -31,7 +31,7 @@ def keep_object(mask: Mask) -> Mask:
     diagonal = float(np.hypot(stats[main, cv2.CC_STAT_WIDTH], stats[main, cv2.CC_STAT_HEIGHT]))
     distance = cv2.distanceTransform((labels != main).astype(np.uint8), cv2.DIST_L2, 3)
     nearest = np.full(count, np.inf)
-    np.minimum.at(nearest, labels.ravel(), distance.ravel())
+    np.minimum.at(nearest, np.asarray(labels, np.intp).ravel(), np.asarray(distance, np.float64).ravel())
     share = areas / areas[main]
     keep = (share >= _PIECE_SHARE) & (nearest <= _NEAR * diagonal)
     keep |= (share >= _PIECE_SHARE_FAR) & (nearest <= _FAR * diagonal)
