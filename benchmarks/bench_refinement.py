@@ -47,6 +47,7 @@ from v2m4.stages.refinement import (
     reference_picture,
     refine_appearance,
     scorer,
+    total,
 )
 
 TARGET_S = 7.0
@@ -183,7 +184,7 @@ def judge(source: SecondPass, slat: Tensor, picture: NDArray[np.uint8], camera: 
     settings = RefinementSettings(method="paper", image_size=picture.shape[0])
     effort = effort_of(settings)
     comparison = Comparison(reference_picture(picture, effort.size, slat.device), distances, settings)
-    return float(scorer(source, camera, comparison, effort)(slat, 0))
+    return total(scorer(source, camera, comparison, effort)(slat, 0))
 
 
 def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> list[tuple[str, float, float]]:
@@ -261,7 +262,11 @@ def profile(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances:
     negative = source.negative.clone().requires_grad_()
 
     def iteration() -> None:
-        score(source.denormalise(source.noise - source.velocity(source.noise, 300.0, negative)), 0).backward()
+        slat = source.denormalise(source.noise - source.velocity(source.noise, 300.0, negative))
+        leaf = slat.detach().requires_grad_()
+        for term in score(leaf, 0):
+            term.backward()
+        slat.backward(leaf.grad)
 
     with source.at_work():
         iteration()

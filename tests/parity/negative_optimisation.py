@@ -81,7 +81,7 @@ def run(given: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Ten
     effort = Effort(settings.iterations, settings.iterations_grow_every, settings.lr, source.size, 1)
     losses, steps = [], []
     for event in optimise_negative(
-        source, lambda slat, index: comparison(source.pictures(slat)).sum(), settings, effort
+        source, lambda slat, index: (comparison(source.pictures(slat))[i] for i in range(2)), settings, effort
     ):
         if isinstance(event, Iteration):
             losses.append(event.loss)

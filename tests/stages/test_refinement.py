@@ -88,8 +88,8 @@ def test_a_tiny_object_moves_towards_the_picture(
     plain = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
     with torch.no_grad():
         unrefined = optimise_negative(source, plain, settings, replace(effort, first_iterations=0))
-        before = float(plain(source.denormalise([e for e in unrefined if isinstance(e, Sampled)][-1].x), 0))
-        after = float(plain(source.denormalise(steps[-1].x), 0))
+        before = float(sum(plain(source.denormalise([e for e in unrefined if isinstance(e, Sampled)][-1].x), 0)))
+        after = float(sum(plain(source.denormalise(steps[-1].x), 0)))
     assert after < before
     assert np.isfinite(losses).all()
 
@@ -121,10 +121,10 @@ def test_gradients_come_from_both_renderings(plug: Trellis, extras: dict[str, Te
     assert source.first is not None
     slat = source.first.clone().requires_grad_()
     score = refinement.scorer(source, camera, comparison, effort)
-    gradients = [torch.autograd.grad(score(slat, index), slat)[0] for index in (0, 1)]
+    gradients = [torch.autograd.grad(sum(score(slat, index)), slat)[0] for index in (0, 1)]
     assert all(bool(torch.isfinite(g).all()) and float(g.abs().max()) > 0 for g in gradients)
     both = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
-    together = torch.autograd.grad(both(slat, 0), slat)[0]
+    together = torch.autograd.grad(sum(both(slat, 0)), slat)[0]
     torch.testing.assert_close(together, (gradients[0] + gradients[1]) / 2, rtol=1e-3, atol=1e-5)
 
 
@@ -136,7 +136,7 @@ def test_checkpointing_does_not_change_the_gradient(plug: Trellis, extras: dict[
 
     def gradient() -> Tensor:
         slat = source.denormalise(source.noise - source.velocity(source.noise, 300.0, negative))
-        return torch.autograd.grad(score(slat, 0), negative)[0]
+        return torch.autograd.grad(sum(score(slat, 0)), negative)[0]
 
     plain = gradient()
     with source.at_work():
@@ -152,7 +152,7 @@ def test_the_better_object_is_kept(plug: Trellis, extras: dict[str, Tensor], cam
     score = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
     other = source.first + 0.5
     with torch.no_grad():
-        better = source.first if score(source.first, 0) < score(other, 0) else other
+        better = source.first if sum(score(source.first, 0)) < sum(score(other, 0)) else other
     assert refinement.closer(source, camera, comparison, effort, source.first, other) is better
     assert refinement.closer(source, camera, comparison, effort, other, source.first) is better
 
@@ -173,12 +173,22 @@ def test_the_comparison_looks_inside_the_mask_only() -> None:
 
 
 def test_an_overflowing_gradient_makes_no_step_and_lowers_the_scale() -> None:
-    parameter = torch.zeros(3, requires_grad=True)
-    optimiser = torch.optim.Adam([parameter], lr=0.1)
-    assert refinement.descend(optimiser, parameter, (parameter * torch.inf).sum(), 1024.0) == 64.0
-    assert not parameter.detach().any()
-    assert refinement.descend(optimiser, parameter, (parameter * 2).sum(), 64.0) == 64.0
-    torch.testing.assert_close(parameter.detach(), torch.full((3,), -0.1))
+    negative = torch.zeros(3, requires_grad=True)
+    optimiser = torch.optim.Adam([negative], lr=0.1)
+
+    def step(slope: float, scale: float) -> tuple[float, float]:
+        terms = [lambda slat: (slat * slope).sum(), lambda slat: slat.sum() * 0]
+        anchor = 0 * negative.sum()
+        return refinement.descend(
+            optimiser, negative, 2 * negative, anchor, lambda leaf: (term(leaf) for term in terms), scale
+        )
+
+    assert step(torch.inf, 1024.0)[1] == 64.0
+    assert not negative.detach().any()
+    assert step(2.0, 64.0) == (0.0, 64.0)
+    torch.testing.assert_close(negative.detach(), torch.full((3,), -0.1))
+    assert negative.grad is not None
+    torch.testing.assert_close(negative.grad, torch.full((3,), 4.0))
 
 
 def test_a_step_ends_when_it_no_longer_improves() -> None:

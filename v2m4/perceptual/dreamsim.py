@@ -71,9 +71,14 @@ class PatchProjection(nn.Module):
 class Vit(nn.Module):
     """Images (N, 3, S, S) in [0, 1] to embeddings (N, width or projected). Parameter names are the checkpoints'."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.config = config
+        for name, values in zip(("mean", "std"), config.mean_std, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         width, side = config.width, config.image_size // config.patch_size
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
@@ -87,8 +92,7 @@ class Vit(nn.Module):
             self.proj = nn.Parameter(torch.zeros(width, config.projected))
 
     def forward(self, images: Tensor) -> Tensor:
-        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in self.config.mean_std)
-        patches = self.patch_embed.proj((images - mean) / std).flatten(2).transpose(1, 2)
+        patches = self.patch_embed.proj((images - self.mean) / self.std).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1) + self.pos_embed
         x = self.pos_drop(x)
         for block in self.blocks:

@@ -61,16 +61,20 @@ class Vgg16Features(nn.Module):
 class LpipsNetwork(nn.Module):
     """Trunk and channel weights. Weights of channels are positive; names are those of the `lpips` package."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.trunk = Vgg16Features()
+        for name, values in (("shift", SHIFT), ("scale", SCALE)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         for k, width in enumerate(CHANNELS):
             self.register_parameter(f"lin{k}", nn.Parameter(torch.ones(width) / width))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Activations of `images` (N, H, W, 3) in [0, 1], each pixel's channels of unit length."""
-        shift, scale = (images.new_tensor(values).view(3, 1, 1) for values in (SHIFT, SCALE))
-        activations = self.trunk((images.permute(0, 3, 1, 2) * 2 - 1 - shift) / scale)
+        activations = self.trunk((images.permute(0, 3, 1, 2) * 2 - 1 - self.shift) / self.scale)
         # Where no channel fires the length is EPS rather than zero, at which the slope of a root would be infinite.
         return [x / (x.float().square().sum(1, keepdim=True) + EPS**2).sqrt() for x in activations]
 

@@ -12,9 +12,10 @@ looked better.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from v2m4.cuda_graphs import GraphPool, Recorded
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.generators.trellis.flexicubes import MeshResult
@@ -149,10 +151,13 @@ class Sampled:
 
 
 class ScoreLatent(Protocol):
-    """How far the object of a de-normalised latent is from the picture; differentiable, (N,L) -> ()."""
+    """How far the object of a de-normalised latent (N,L) is from the picture, as a sum of terms.
 
-    def __call__(self, slat: Tensor, index: int) -> Tensor:
-        """``index``: number of the iteration within its sampling step."""
+    A term is computed when it is asked for, so that only one of them at a time occupies memory.
+    """
+
+    def __call__(self, slat: Tensor, index: int) -> Iterator[Tensor]:
+        """Differentiable numbers (). ``index``: number of the iteration within its sampling step."""
         ...
 
 
@@ -184,12 +189,12 @@ def refine_appearance(
         with source.at_work():
             score = scorer(source, camera, comparison, effort)
             steps = optimise_negative(source, score, settings, effort)
-            total = source.sampling.steps
+            count = source.sampling.steps
             slat = source.noise
             for event in steps:
                 done = event.step + (1 if isinstance(event, Sampled) else 1 - 0.7 ** (event.index + 1))
                 note = f"loss {event.loss:.3f}" if isinstance(event, Iteration) else ""
-                yield Progress("refinement", 0.95 * done / total, keyframe, note)
+                yield Progress("refinement", 0.95 * done / count, keyframe, note)
                 if isinstance(event, Sampled):
                     slat = event.x
             slat = source.denormalise(slat)
@@ -251,16 +256,23 @@ class Comparison:
             total = total + weight * distance(prepared, masked)
         return total
 
+    def one(self, image: Tensor) -> Tensor:
+        """(H,W,3) -> ()."""
+        return self(image[None])[0]
+
 
 def scorer(source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort) -> ScoreLatent:
-    def score(slat: Tensor, index: int) -> Tensor:
-        pictures = []
+    """The weighted distance of the object's renderings to the reference: first the mesh's, then the Gaussians'."""
+    weight = 2.0 if effort.alternate else 1.0  # in turn, each stands for both
+    compare: Callable[[Tensor], Tensor] = comparison.one
+    if comparison.reference.is_cuda:
+        compare = Recorded(comparison.one, 0, comparison.reference, pool=GraphPool())
+
+    def score(slat: Tensor, index: int) -> Iterator[Tensor]:
         if not effort.alternate or index % 2 == 0:
-            pictures.append(mesh_picture(source.decode_mesh(slat), camera, effort))
+            yield weight * compare(mesh_picture(source.decode_mesh(slat), camera, effort))
         if not effort.alternate or index % 2 == 1:
-            pictures.append(render_gaussians(source.decode_gaussians(slat), camera, effort.size)[0])
-        # In turn, each stands for both.
-        return comparison(torch.stack(pictures)).sum() * (2 / len(pictures))
+            yield weight * compare(render_gaussians(source.decode_gaussians(slat), camera, effort.size)[0])
 
     return score
 
@@ -281,7 +293,7 @@ def closer(
 ) -> Tensor:
     """Whichever latent's renderings are closer to the reference."""
     score = scorer(source, camera, comparison, replace(effort, alternate=False))
-    return first if float(score(first, 0)) < float(score(refined, 0)) else refined
+    return first if total(score(first, 0)) < total(score(refined, 0)) else refined
 
 
 def optimise_negative(
@@ -310,9 +322,9 @@ def optimise_negative(
         for index in range(planned):
             v = _guided(source, x, t, towards, negative, sampling)
             slat = source.denormalise(clean_estimate(x, v, t, sampling.sigma_min))
-            loss = score(slat, index) + settings.anchor_weight * functional.mse_loss(negative, start)
-            scale = descend(optimiser, negative, loss, scale)
-            losses.append(float(loss.detach()))
+            anchor = settings.anchor_weight * functional.mse_loss(negative, start)
+            loss, scale = descend(optimiser, negative, slat, anchor, partial(score, index=index), scale)
+            losses.append(loss)
             yield Iteration(step, index, losses[-1])
             if has_settled(losses, effort):
                 break
@@ -332,17 +344,40 @@ def _guided(
     return (1 + sampling.guidance) * towards - sampling.guidance * away
 
 
-def descend(optimiser: torch.optim.Optimizer, parameter: Tensor, loss: Tensor, scale: float) -> float:
-    """One step of the optimiser; returns the next loss scale. A gradient that overflowed makes no step."""
+def descend(
+    optimiser: torch.optim.Optimizer,
+    negative: Tensor,
+    slat: Tensor,
+    anchor: Tensor,
+    terms: Callable[[Tensor], Iterator[Tensor]],
+    scale: float,
+) -> tuple[float, float]:
+    """One step of the optimiser; returns the loss before it and the next loss scale.
+
+    The terms' slopes are summed at the latent first, one term after the other, and taken on to the embedding once. A
+    gradient that overflowed makes no step.
+    """
     optimiser.zero_grad()
-    (loss * scale).backward()
-    if parameter.grad is None:
-        return scale
-    if not bool(parameter.grad.isfinite().all()):
-        return scale / 16
-    parameter.grad /= scale
+    leaf = slat.detach().requires_grad_()
+    loss = anchor.detach()
+    for term in terms(leaf):
+        (term * scale).backward()
+        loss = loss + term.detach()
+    if leaf.grad is not None and slat.requires_grad:
+        torch.autograd.backward([slat, anchor], [leaf.grad, torch.full_like(anchor, scale)])
+    else:
+        (anchor * scale).backward()
+    assert negative.grad is not None
+    if not bool(negative.grad.isfinite().all()):
+        return float(loss), scale / 16
+    negative.grad /= scale
     optimiser.step()
-    return scale
+    return float(loss), scale
+
+
+def total(terms: Iterator[Tensor]) -> float:
+    """The sum of terms that need no gradient."""
+    return float(sum(float(term) for term in terms))
 
 
 def has_settled(losses: Sequence[float], effort: Effort) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from v2m4.cuda_graphs import GraphPool, Recorded
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.conditioning import negative_condition
-from v2m4.generators.trellis.flexicubes import MeshResult
+from v2m4.generators.trellis.flexicubes import MeshResult, extract
 from v2m4.generators.trellis.model import TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.voxels import Voxels
@@ -22,6 +23,7 @@ from v2m4.render.gaussians import Gaussians
 if TYPE_CHECKING:
     from v2m4.generators.trellis.predictor import TrellisSample
 
+TensorFunction = Callable[..., Tensor]
 _NEEDED = ("cond", "coords", "noise")
 
 
@@ -37,7 +39,10 @@ def pack(sample: TrellisSample) -> dict[str, Tensor]:
 
 
 class SecondPass:
-    """Fulfils `stages.refinement.LatentObject`: the latent flow on known voxels from known noise, and the decoders."""
+    """Fulfils `stages.refinement.LatentObject`: the latent flow on known voxels from known noise, and the decoders.
+
+    Inside `at_work` on a CUDA device, what a decoder returns is overwritten by its next call.
+    """
 
     def __init__(self, model: TrellisModel, extras: Mapping[str, Tensor], sampling: SamplerSettings, max_faces: int):
         """``extras``: from `pack`. ``sampling``: that of the first pass. The mesh has ``max_faces`` at most."""
@@ -52,22 +57,52 @@ class SecondPass:
         self.noise = extras["noise"].to(model.device)
         self.first = extras["slat"].to(model.device) if "slat" in extras else None
         self.voxels = Voxels(extras["coords"].to(model.device))
-        self._velocity = model.latent_velocity(self.voxels)
+        self._flow: TensorFunction = self._latent_flow
+        self._mesh_decoder: TensorFunction = self._decode_features
+        self._gaussian_decoder: TensorFunction = self._decode_raw
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Networks on the device, and blocks recomputed in the backward pass instead of remembered."""
-        networks = (self.model.latent_flow, self.model.mesh_decoder, self.model.gaussian_decoder)
-        with self.model.resident(*networks):
-            self.model.set_checkpointing(True)
+        """Networks on the device, and blocks recomputed in the backward pass instead of remembered.
+
+        On a CUDA device the networks are recorded as graphs, for launching their kernels would take longer than the
+        kernels themselves.
+        """
+        model = self.model
+        with model.resident(model.latent_flow, model.mesh_decoder, model.gaussian_decoder):
+            model.set_checkpointing(True)
             try:
+                if model.device.type == "cuda":
+                    self._record()
                 yield
             finally:
-                self.model.set_checkpointing(False)
+                model.set_checkpointing(False)
+                self._flow, self._mesh_decoder = self._latent_flow, self._decode_features
+                self._gaussian_decoder = self._decode_raw
+
+    def _record(self) -> None:
+        pool = GraphPool()
+        time = torch.zeros(1, device=self.model.device)
+        flow = Recorded(self._latent_flow, 2, self.noise, time, self.negative.float(), pool=pool)
+        mesh = Recorded(self._decode_features, 0, self.noise, pool=pool)
+        gaussians = Recorded(self._decode_raw, 0, self.noise, pool=pool)
+        self._flow, self._mesh_decoder, self._gaussian_decoder = flow, mesh, gaussians
+
+    def _latent_flow(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        velocity: Tensor = self.model.latent_flow(x, self.voxels, t, cond)
+        return velocity
+
+    def _decode_features(self, slat: Tensor) -> Tensor:
+        features: Tensor = self.model.mesh_decoder(slat, self.voxels)[0]
+        return features
+
+    def _decode_raw(self, slat: Tensor) -> Tensor:
+        raw: Tensor = self.model.gaussian_decoder(slat, self.voxels)
+        return raw
 
     def velocity(self, x: Tensor, t: float, cond: Tensor) -> Tensor:
-        """See `sampler.VelocityModel`."""
-        return self._velocity(x, t, cond)
+        """See `sampler.VelocityModel`. The result is a tensor of its own."""
+        return self._flow(x, torch.full((1,), t, device=x.device), cond.float()).clone()
 
     def denormalise(self, x: Tensor) -> Tensor:
         """What the flow makes -> what the decoders take."""
@@ -75,11 +110,16 @@ class SecondPass:
 
     def decode_mesh(self, slat: Tensor) -> MeshResult:
         """Latent (N,8) -> mesh with colours, differentiable."""
-        return self.model.decode_mesh(slat, self.voxels)[0]
+        return self.extract(self._mesh_decoder(slat))
+
+    def extract(self, features: Tensor) -> MeshResult:
+        """The mesh decoder's channels (64 N,101) -> mesh."""
+        fine = self.voxels.fine.fine
+        return extract(fine.coords[:, 1:], features, self.model.mesh_decoder.grid_resolution)
 
     def decode_gaussians(self, slat: Tensor) -> Gaussians:
         """Latent (N,8) -> Gaussians, differentiable."""
-        return self.model.decode_gaussians(slat, self.voxels)[0]
+        return self.model.gaussian_decoder.gaussians(self._gaussian_decoder(slat), self.voxels.coords[:, 1:])
 
     @torch.no_grad()
     def finish(self, slat: Tensor) -> Mesh:

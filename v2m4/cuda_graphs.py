@@ -1,0 +1,91 @@
+"""Functions recorded once as CUDA graphs, forward and backward, and replayed: no time goes into launching kernels.
+
+For functions of tensors of fixed shapes that are called many times with gradients. Unlike
+`torch.cuda.make_graphed_callables`, the functions of one `GraphPool` share their memory, as each is done with it when
+its backward pass ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GraphPool:
+    """Memory shared by recorded functions that run one after the other."""
+
+    def __init__(self) -> None:
+        self.handle = torch.cuda.graph_pool_handle()
+        self.last: object | None = None
+        """The call whose intermediate values the memory holds."""
+
+
+class Recorded:
+    """``function`` (tensors -> one tensor) as CUDA graphs. Call it like the function."""
+
+    def __init__(self, function: Callable[..., Tensor], wanted: int, *examples: Tensor, pool: GraphPool) -> None:
+        """Records the function for inputs like ``examples``; gradients reach only input number ``wanted``."""
+        self.pool = pool
+        self.wanted = wanted
+        self.inputs = [e.detach().clone() for e in examples]
+        self.inputs[wanted].requires_grad_()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side), torch.enable_grad():
+            # Libraries choose their kernels, and voxel sets their tables, in a call that is not recorded.
+            warm = function(*self.inputs)
+            torch.autograd.grad(warm, self.inputs[wanted], torch.zeros_like(warm))
+            del warm
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+        self.forward_graph, self.backward_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        with torch.enable_grad():
+            with torch.cuda.graph(self.forward_graph, pool=pool.handle):
+                output = function(*self.inputs)
+            self.grad_output = torch.zeros_like(output)
+            with torch.cuda.graph(self.backward_graph, pool=pool.handle):
+                (self.grad_input,) = torch.autograd.grad(output, self.inputs[wanted], self.grad_output)
+        self.output = output.detach()
+        pool.last = None
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The function's value; it is overwritten by the next call."""
+        result: Tensor = _Replay.apply(self, *inputs)
+        return result
+
+    def run_forward(self, inputs: tuple[Tensor, ...], call: object) -> None:
+        """Replay the forward pass for ``inputs``."""
+        with torch.no_grad():
+            for own, given in zip(self.inputs, inputs, strict=True):
+                own.copy_(given)
+        self.forward_graph.replay()
+        self.pool.last = call
+
+    def run_backward(self, grad: Tensor) -> Tensor:
+        """Replay the backward pass of the forward pass that was replayed last."""
+        self.grad_output.copy_(grad)
+        self.backward_graph.replay()
+        self.pool.last = None
+        return self.grad_input.clone()
+
+
+class _Replay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, recorded: Recorded, *inputs: Tensor) -> Tensor:
+        ctx.recorded = recorded
+        ctx.call = object()
+        ctx.save_for_backward(*inputs)
+        recorded.run_forward(inputs, ctx.call)
+        return recorded.output.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        recorded = ctx.recorded
+        if recorded.pool.last is not ctx.call:  # another function has used the memory since
+            recorded.run_forward(ctx.saved_tensors, ctx.call)
+        gradients: list[Tensor | None] = [None] * len(ctx.saved_tensors)
+        gradients[recorded.wanted] = recorded.run_backward(grad)
+        return None, *gradients
