@@ -14,7 +14,7 @@ import argparse
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from bench_trellis import VOXELS, build_model, distance, shell
 from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.cuda_graphs import GraphPool, Recorded
 from v2m4.events import drain
 from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, extract
 from v2m4.generators.trellis.model import TrellisModel
@@ -58,11 +59,9 @@ FACES = 10_000
 class BumpyObject(SecondPass):
     """An object whose surface is that of `distance`, a little displaced by the untrained decoder."""
 
-    def decode_mesh(self, slat: Tensor) -> MeshResult:
-        with self.model.resident(self.model.mesh_decoder):
-            features, fine = self.model.mesh_decoder(slat, self.voxels)
-        side = self.model.mesh_decoder.grid_resolution
-        points = (fine.coords[:, None, 1:] + CORNERS.to(fine.coords)) / side - 0.5
+    def extract(self, features: Tensor) -> MeshResult:
+        fine, side = self.voxels.fine.fine, self.model.mesh_decoder.grid_resolution
+        points = (fine.coords[:, None, 1:] + CORNERS.to(fine.coords.device)) / side - 0.5
         sdf = distance(points) + (1 + 0.1 * features[:, :8].tanh()) / side
         return extract(fine.coords[:, 1:], torch.cat([sdf, 0.1 * features[:, 8:53], features[:, 53:]], dim=1), side)
 
@@ -196,40 +195,35 @@ def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: A
     comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
     negative = source.negative.clone().requires_grad_()
     slat = source.denormalise(source.noise).detach().requires_grad_()
-    with torch.no_grad():
-        features, fine = maker.model.mesh_decoder(slat, source.voxels)
-        mesh, gaussians = source.decode_mesh(slat), source.decode_gaussians(slat)
-        image = mesh_picture(mesh, camera, effort)
-    features.requires_grad_()
-    colors = mesh.attributes.requires_grad_()
-    vertices = mesh.vertices.requires_grad_()
-    loose = replace(gaussians, means=gaussians.means.requires_grad_(), colors=gaussians.colors.requires_grad_())
-    both = torch.stack([image, image]).requires_grad_()
-    side = maker.model.mesh_decoder.grid_resolution
-    corners = (fine.coords[:, None, 1:] + CORNERS.to(fine.coords)) / side - 0.5
-    sdf = distance(corners) + 1 / side
-
-    def extraction() -> Tensor:
-        made = extract(fine.coords[:, 1:], torch.cat([sdf + 1e-3 * features[:, :8], features[:, 8:]], 1), side)
-        return made.vertices.sum() + made.attributes.sum()
-
-    runs: dict[str, Callable[[], Tensor]] = {
-        "latent flow, one branch": lambda: source.velocity(source.noise, 300.0, negative).sum(),
-        "mesh decoder": lambda: maker.model.mesh_decoder(slat, source.voxels)[0].sum(),
-        "mesh extraction": extraction,
-        "mesh rendering": lambda: mesh_picture(
-            MeshResult(vertices, mesh.faces, colors, mesh.face_normals, True), camera, effort
-        ).sum(),
-        "Gaussian decoder": lambda: sum(t.sum() for t in vars(source.decode_gaussians(slat)).values()),  # type: ignore[return-value, misc]
-        "Gaussian rendering": lambda: render_gaussians(loose, camera, effort.size)[0].sum(),
-        "image distances": lambda: comparison(both).sum(),
-    }
     rows = []
     with source.at_work():
+        with torch.no_grad():
+            features = source.mesh_features(slat).clone()
+            mesh, gaussians = source.extract(features), source.decode_gaussians(slat)
+            image = mesh_picture(mesh, camera, effort)
+        for tensor in (features, mesh.attributes, mesh.vertices, gaussians.means, gaussians.colors, image):
+            tensor.requires_grad_()
+        compare: Any = comparison.one
+        if device.type == "cuda":
+            compare = Recorded(comparison.one, 0, image, pool=GraphPool())
+        runs: dict[str, Callable[[], Tensor]] = {
+            "latent flow, one branch": lambda: source.velocity(source.noise, 300.0, negative).sum(),
+            "mesh decoder": lambda: source.mesh_features(slat).sum(),
+            "mesh extraction": lambda: sum_of(source.extract(features)[:3:2]),
+            "mesh rendering": lambda: mesh_picture(mesh, camera, effort).sum(),
+            "Gaussian decoder": lambda: sum_of(vars(source.decode_gaussians(slat)).values()),
+            "Gaussian rendering": lambda: render_gaussians(gaussians, camera, effort.size)[0].sum(),
+            "image distances of one": lambda: compare(image),
+        }
         for name, run in runs.items():
             forward = _milliseconds(run, device)
             rows.append((name, forward, _milliseconds(lambda run=run: run().backward(), device)))  # type: ignore[misc]
     return rows
+
+
+def sum_of(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of all elements of all tensors."""
+    return torch.stack([t.sum() for t in tensors]).sum()
 
 
 def _milliseconds(run: Callable[[], Any], device: torch.device, repeats: int = 3) -> float:
@@ -268,13 +262,22 @@ def profile(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances:
             term.backward()
         slat.backward(leaf.grad)
 
+    def rendering() -> None:
+        mesh_picture(MeshResult(mesh[0].requires_grad_(), *mesh[1:]), camera, effort).sum().backward()
+
+    tables = []
     with source.at_work():
-        iteration()
-        with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
-            iteration()
-            torch.cuda.synchronize()
-    averages = recorded.key_averages()
-    return averages.table(sort_by="self_cuda_time_total", row_limit=45, max_name_column_width=90)
+        with torch.no_grad():
+            mesh = source.decode_mesh(source.denormalise(source.noise))
+        for run, row_limit in ((rendering, 60), (iteration, 60)):
+            run()
+            with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+                run()
+                torch.cuda.synchronize()
+            averages = recorded.key_averages()
+            for order in ("self_cuda_time_total", "self_cpu_time_total"):
+                tables.append(averages.table(sort_by=order, row_limit=row_limit, max_name_column_width=80))
+    return "\n".join(tables)
 
 
 def main() -> None:

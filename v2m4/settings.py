@@ -152,9 +152,9 @@ class RefinementSettings:
     """paper: one iteration more after this many sampling steps; 0 for never."""
     lr: float = 0.1
     """paper: step of the optimiser."""
-    fast_iterations: int = 4
+    fast_iterations: int = 2
     """fast: iterations per sampling step, mesh and Gaussians in turn."""
-    fast_lr: float = 0.2
+    fast_lr: float = 0.05
     """fast: step of the optimiser."""
     fast_image_size: int = 392
     """fast: side of the renderings, in pixels."""

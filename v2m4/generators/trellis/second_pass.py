@@ -110,7 +110,11 @@ class SecondPass:
 
     def decode_mesh(self, slat: Tensor) -> MeshResult:
         """Latent (N,8) -> mesh with colours, differentiable."""
-        return self.extract(self._mesh_decoder(slat))
+        return self.extract(self.mesh_features(slat))
+
+    def mesh_features(self, slat: Tensor) -> Tensor:
+        """Latent (N,8) -> the mesh decoder's channels (64 N,101), differentiable."""
+        return self._mesh_decoder(slat)
 
     def extract(self, features: Tensor) -> MeshResult:
         """The mesh decoder's channels (64 N,101) -> mesh."""
