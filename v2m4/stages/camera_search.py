@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +13,13 @@ from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import Perceptual
 from v2m4.settings import CameraSearchSettings
+from v2m4.stages.algorithm1 import search_six_numbers
 from v2m4.stages.camera_scoring import Scorer, premultiplied
+from v2m4.stages.progress import reported
 from v2m4.stages.rigid_alignment import Poses
-from v2m4.stages.rigid_search import LEVELS, coarse_poses, middle_and_reach, plain_colors, refine_poses, zoom_on
-from v2m4.stereo import Stereo
-
-T = TypeVar("T")
+from v2m4.stages.rigid_search import coarse_poses, light_mesh, middle_and_reach, refine_poses, zoom_on
+from v2m4.stages.stereo_step import stereo_camera
+from v2m4.stereo import Locator, Stereo
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def search_camera(
     reference: NDArray[np.uint8],
     settings: CameraSearchSettings,
     perceptual: Perceptual,
-    stereo: Stereo | None,
+    stereo: Stereo | Locator | None,
     rng: torch.Generator,
     keyframe: int,
     start: Camera | None,
@@ -60,53 +59,71 @@ def search_camera(
     """
     frame = premultiplied(reference)
     scorer = Scorer(mesh, frame, settings, perceptual, device)
-    return (yield from _rigid(scorer, frame, settings, stereo, rng, keyframe, start))
+    phases: dict[Phase, tuple[float, float]] = {}
+    near = start if settings.warm_start else None
+    if settings.method == "algorithm1":
+        camera = yield from search_six_numbers(scorer, settings, stereo, rng, keyframe, near, phases)
+    else:
+        camera = yield from _search_directions(scorer, frame, settings, stereo, rng, keyframe, near, phases)
+    score, overlap = list(phases.values())[-1]
+    return FoundCamera(Camera(camera.world_to_camera.cpu(), camera.fov_deg), score, overlap, phases)
 
 
-def _rigid(
+def _search_directions(
     scorer: Scorer,
     frame: NDArray[np.float32],
     settings: CameraSearchSettings,
-    stereo: Stereo | None,
+    stereo: Stereo | Locator | None,
     rng: torch.Generator,
     keyframe: int,
     start: Camera | None,
-) -> Steps[FoundCamera]:
+    phases: dict[Phase, tuple[float, float]],
+) -> Steps[Camera]:
+    """The fast way: near ``start`` first, everywhere only if that covers the object badly (`rigid_search`)."""
     mesh = scorer.mesh
     middle, _ = middle_and_reach(mesh)
     zoom = zoom_on(frame, FOV_DEG)
-    phases: dict[Phase, tuple[float, float]] = {}
 
-    def shown(poses: Poses, phase: Phase) -> Steps[Camera]:
-        camera = Camera(zoom.camera(poses.extrinsics(middle)).world_to_camera[0])
-        view = scorer.view(camera, phase, keyframe, float(scorer.score(Camera(camera.world_to_camera[None]))))
+    def shown(camera: Camera, phase: Phase) -> Steps[float]:
+        score = float(scorer.score(Camera(camera.world_to_camera[None], camera.fov_deg)))
+        view = scorer.view(camera, phase, keyframe, score)
         phases[phase] = (view.score, view.overlap)
         yield view
-        return camera
+        return view.overlap
+
+    def first(poses: Poses) -> Camera:
+        return Camera(zoom.camera(poses.extrinsics(middle)).world_to_camera[0], FOV_DEG)
 
     near: list[Poses] = []
-    if start is not None and settings.warm_start:
-        near = [Poses.of(zoom.extrinsics(start).reshape(1, 4, 4), middle)]
-        poses, _ = yield from _reported(refine_poses(mesh, zoom, near[0]), keyframe, 0.0, 0.4)
-        camera = yield from shown(poses, "descent")
-        if phases["descent"][1] >= settings.global_threshold:
-            return FoundCamera(camera, *phases["descent"], phases)
+    if start is not None:
+        near = [zoom.poses(start, middle)]
+        poses, _ = yield from reported(refine_poses(mesh, zoom, near[0]), keyframe, 0.0, 0.3)
+        if (yield from shown(first(poses), "descent")) >= settings.global_threshold:
+            return first(poses)
         near = [poses[:1]]
     coarse = coarse_poses(
-        plain_colors(mesh), zoom, directions=600, size=64, keep=LEVELS[0].keep - len(near), roll_limit_deg=30
+        light_mesh(mesh),
+        zoom,
+        directions=settings.directions,
+        keep=settings.candidates - len(near),
+        roll_limit_deg=settings.roll_limit_deg,
     )
-    poses, _ = yield from _reported(coarse, keyframe, 0.4 * len(near), 0.6)
-    yield from shown(poses, "sampling")
-    poses, _ = yield from _reported(refine_poses(mesh, zoom, Poses.joined([*near, poses])), keyframe, 0.6, 1.0)
-    camera = yield from shown(poses, "descent")
-    return FoundCamera(camera, *phases["descent"], phases)
+    found, _ = yield from reported(coarse, keyframe, 0.3 * len(near), 0.6)
+    yield from shown(first(found), "sampling")
+    found = Poses.joined([*near, found])
+    poses, _ = yield from reported(refine_poses(mesh, zoom, found), keyframe, 0.6, 0.9)
+    camera = first(poses)
+    if not settings.use_stereo or stereo is None or scorer.overlap(camera) >= settings.stereo_below:
+        yield from shown(camera, "descent")
+        return camera
 
-
-def _reported(steps: Generator[float, None, T], keyframe: int, low: float, high: float) -> Steps[T]:
-    """Run steps that yield the share done, as progress from ``low`` to ``high``."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield Progress("camera", low + (high - low) * share, keyframe)
+    views = zoom.camera(found[np.arange(min(settings.top_views, len(found)))].extrinsics(middle))
+    located = yield from reported(stereo_camera(scorer, views, stereo, settings, rng), keyframe, 0.9, 0.95)
+    if located is None:
+        yield Progress("camera", 0.95, keyframe, "The stereo step found no camera.")
+    else:
+        yield from shown(located, "stereo")
+        both = Poses.joined([poses[:1], zoom.poses(located, middle)])
+        poses, _ = yield from reported(refine_poses(mesh, zoom, both), keyframe, 0.95, 1.0)
+    yield from shown(first(poses), "descent")
+    return first(poses)

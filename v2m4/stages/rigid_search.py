@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.neighbours import Neighbours
 from v2m4.render import render_fast, sample_texture
 from v2m4.stages.rigid_alignment import Floats, Picture, Poses, align, render_poses
 
+_MANY_SMALL_FACES = 1500
+_LIGHT_FACES = 6000
 MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the zoomed picture's side
 
 
@@ -57,11 +60,12 @@ class Zoom:
         turn[:3, :3] = self.turn.T
         return Camera(torch.from_numpy(turn @ extrinsics).float(), self.frame_fov_deg)
 
-    def extrinsics(self, camera: Camera) -> NDArray[np.float64]:
-        """The reverse of `camera`."""
+    def poses(self, cameras: Camera, middle: NDArray[np.float64]) -> Poses:
+        """The poses before this camera that are those before the video camera(s) (…,4,4); see `Poses` for middle."""
         turn = np.eye(4)
         turn[:3, :3] = self.turn
-        return turn @ camera.world_to_camera.cpu().numpy().astype(np.float64)
+        w2c = cameras.world_to_camera.detach().cpu().numpy().astype(np.float64).reshape(-1, 4, 4)
+        return Poses.of(turn @ w2c, middle)
 
 
 def zoom_on(frame: Floats, fov_deg: float) -> Zoom:
@@ -103,12 +107,18 @@ def middle_and_reach(mesh: Mesh) -> tuple[NDArray[np.float64], float]:
     return middle, float(np.linalg.norm(vertices - middle, axis=1).max())
 
 
-def plain_colors(mesh: Mesh) -> Mesh:
-    """The mesh with its texture averaged to vertex colours, for renderings too small to show more.
+def light_mesh(mesh: Mesh) -> Mesh:
+    """The mesh for renderings too small to show more: texture averaged to vertex colours, few faces.
 
     A mesh of few, large faces keeps its texture.
     """
-    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None or len(mesh.faces) < 1500:
+    if len(mesh.faces) >= _MANY_SMALL_FACES:
+        mesh = _vertex_colored(mesh)
+    return _simplified(mesh) if len(mesh.faces) > 2 * _LIGHT_FACES else mesh
+
+
+def _vertex_colored(mesh: Mesh) -> Mesh:
+    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
         return mesh
     corners = mesh.uv[mesh.uv_faces]
     # Three points of the third of the face that belongs to each corner.
@@ -122,6 +132,18 @@ def plain_colors(mesh: Mesh) -> Mesh:
         total.index_add_(0, mesh.faces[:, corner], color)
         count.index_add_(0, mesh.faces[:, corner], torch.ones_like(color[:, :1]))
     return replace(mesh, texture=None, uv=None, uv_faces=None, colors=total / count.clamp_min(1))
+
+
+def _simplified(mesh: Mesh) -> Mesh:
+    import fast_simplification
+
+    device, vertices = mesh.vertices.device, mesh.vertices.detach().cpu()
+    points, faces = fast_simplification.simplify(
+        vertices.numpy(), mesh.faces.cpu().numpy().astype(np.int32), target_count=_LIGHT_FACES
+    )
+    kept = torch.from_numpy(np.ascontiguousarray(points, np.float32))
+    colors = None if mesh.colors is None else mesh.colors.cpu()[Neighbours(vertices).nearest(kept)]
+    return Mesh(kept, torch.from_numpy(faces.astype(np.int64)), colors=colors).to(device)
 
 
 def _moments(mask: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -214,7 +236,14 @@ def upright(rotation: NDArray[np.float64], limit_deg: float) -> NDArray[np.bool_
 
 
 def coarse_poses(
-    mesh: Mesh, zoom: Zoom, *, directions: int, size: int, keep: int, roll_limit_deg: float, angles: int = 72
+    mesh: Mesh,
+    zoom: Zoom,
+    *,
+    directions: int,
+    keep: int,
+    roll_limit_deg: float,
+    size: int = 64,
+    angles: int = 72,
 ) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
     """The most promising poses before the zoomed camera, best first, and their scores; yields the share done."""
     middle, reach = middle_and_reach(mesh)
@@ -284,12 +313,12 @@ def refine_poses(
 ) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
     """Align the poses coarse to fine, dropping the worse ones; returns the rest, best first, and their energies."""
     middle, _ = middle_and_reach(mesh)
-    plain = plain_colors(mesh)
+    light = light_mesh(mesh)
     energy = np.zeros(len(poses))
     for done, level in enumerate(levels):
         picture = zoom.picture(level.size)
         poses, energy = align(
-            plain if level.size < 100 else mesh,
+            light if level.size < 100 else mesh,
             middle,
             poses[np.arange(min(level.keep, len(poses)))],
             picture,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,6 +16,27 @@ class PointMaps:
 
     points: Tensor
     confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Surface points and where the frame shows them.
+
+    points: (M,3) float32, in the mesh's coordinates. pixels: (M,2) float32 in [0,1], x right, y down.
+    """
+
+    points: Tensor
+    pixels: Tensor
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """A plug that needs no point maps: it finds what the renderings show in the video frame itself."""
+
+    def locate(self, reference: Tensor, renderings: Tensor, positions: Tensor, inside: Tensor) -> Matches:
+        """reference: (H,W,3) and renderings: (N,H,W,3), float32 in [0,1] on black. positions: (N,H,W,3) surface points
+        of the renderings' pixels, valid where inside (N,H,W) bool. Wrong matches are to be expected."""
+        ...
 
 
 class Stereo(Protocol):
@@ -74,6 +95,15 @@ STEREOS: dict[str, Plug] = {
             needs_gpu=True,
             memory_gb=8,
             bring="accept the terms at https://huggingface.co/facebook/VGGT-1B-Commercial, then `hf auth login` (5 GB)",
+        ),
+        Plug(
+            "stereo",
+            "features",
+            "v2m4.stereo.features:Features",
+            "Feature and flow matches between renderings and the frame; needs no weights.",
+            "MIT",
+            True,
+            preference=0,
         ),
     )
 }

@@ -1,0 +1,169 @@
+"""From point maps to a camera: the similarity that lays them onto the mesh, and the camera that sees them so.
+
+Both steps come in two forms. The paper's are descents: the similarity by Chamfer distance between subsets of the
+points, the camera by the mean squared distance from where the points are seen. The direct forms use that a point map
+and the rendering's true points index the same pixels: matched points have a closed-form similarity (Umeyama 1991,
+with RANSAC against wrong ones), and points matched to pixels a camera (PnP).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from v2m4.geometry.camera import FOV_DEG, Camera, look_at
+from v2m4.geometry.neighbours import Neighbours
+from v2m4.geometry.rotations import Similarity, rotation_from_6d, umeyama_ransac
+
+# Point maps come in the axes of a camera (y down, z forward); this is that camera on the orbit at yaw 0.
+_START_6D = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+_EVENTS_PER_FIT = 40
+
+
+def subset(count: int, share: float, most: int, rng: torch.Generator) -> Tensor:
+    """(M,) random indices: a share of ``count``, but at least 200 where there are so many, and at most ``most``."""
+    size = min(count, most, max(200, round(share * count)))
+    return torch.randperm(count, generator=rng)[:size]
+
+
+def similarity_by_chamfer(
+    predicted: Tensor, true: Tensor, rng: torch.Generator, *, iterations: int, lr: float = 0.01
+) -> Generator[float, None, Similarity]:
+    """Lay points (N,3) onto points (M,3) of which none is matched, by descent on the Chamfer distance.
+
+    Halfway the solution is turned by 180 degrees about the vertical axis through the true points' centre; whichever of
+    the two ends is lower is kept (section 4.1). Yields the share done.
+    """
+    device = predicted.device
+    low, high = (_inner_box(p, rng) for p in (predicted, true))
+    d6 = torch.tensor(_START_6D, device=device)
+    turned = [low[0] @ rotation_from_6d(d6).T, low[1] @ rotation_from_6d(d6).T]
+    extent = (turned[1] - turned[0]).abs().clamp_min(1e-9)
+    scale = ((high[1] - high[0]) / extent).mean().reshape(1)
+    translation = (high[0] + high[1]) / 2 - scale * (turned[0] + turned[1]) / 2
+    source_tree, target_tree = Neighbours(predicted), Neighbours(true)
+    middle = true.mean(0)
+    half = iterations // 2
+    ends: list[tuple[float, Similarity]] = []
+    for part in range(2):
+        if part == 1:
+            about = torch.tensor([-1.0, -1.0, 1.0], device=device)
+            d6, translation = d6 * torch.cat([about, about]), translation
+            rotation = torch.diag(about) @ ends[0][1].rotation
+            d6, scale = rotation[:2].flatten(), torch.tensor([ends[0][1].scale], device=device)
+            translation = about * (ends[0][1].translation - middle) + middle
+        unknowns = [t.clone().requires_grad_() for t in (d6, translation, scale)]
+        optimiser = torch.optim.Adam(unknowns, lr=lr)
+        best = math.inf
+        for step in range(max(1, half)):
+            rotation = rotation_from_6d(unknowns[0])
+            moved = unknowns[2] * predicted @ rotation.T + unknowns[1]
+            with torch.no_grad():
+                # The similarity keeps the order of distances, so both trees serve all iterations.
+                back = (true - unknowns[1]) @ rotation / unknowns[2]
+                to_true, to_moved = target_tree.nearest(moved), source_tree.nearest(back)
+            loss = (moved - true[to_true]).square().sum(1).mean() + (true - moved[to_moved]).square().sum(1).mean()
+            if float(loss) < best:
+                best = float(loss)
+                fit = Similarity(rotation.detach(), unknowns[1].detach().clone(), float(unknowns[2]))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if step % max(1, iterations // _EVENTS_PER_FIT) == 0:
+                yield (part * half + step) / iterations
+        ends.append((best, fit))
+    return min(ends, key=lambda end: end[0])[1]
+
+
+def _inner_box(points: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The lower and upper corner (3,) of the box around the middle 95 % of points, along each axis."""
+    some = points[subset(len(points), 0.95, 20000, rng).to(points.device)]
+    low, high = torch.quantile(some, torch.tensor([0.025, 0.975], device=points.device), dim=0)
+    return low, high
+
+
+def similarity_by_matches(
+    predicted: Tensor, true: Tensor, weights: Tensor, rng: torch.Generator, *, most: int
+) -> Similarity:
+    """Lay points (N,3) onto their matches (N,3) in closed form, whatever share of them is wrong (up to about half).
+
+    weights: (N,) confidences. most: as many matches are used. Raises V2M4Error where no similarity fits.
+    """
+    picks = subset(len(predicted), 1.0, most, rng).to(predicted.device)
+    reach = (true - true.median(0).values).norm(dim=1).quantile(0.9) if len(true) < 100_000 else true.std(0).norm()
+    fit, _ = umeyama_ransac(predicted[picks], true[picks], rng, threshold=0.1 * float(reach), weights=weights[picks])
+    right = (fit.apply(predicted[picks]) - true[picks]).norm(dim=1)
+    threshold = float((2.5 * 1.4826 * right.median()).clamp(min=1e-4 * float(reach), max=0.1 * float(reach)))
+    return umeyama_ransac(predicted[picks], true[picks], rng, threshold=threshold, weights=weights[picks])[0]
+
+
+def camera_by_descent(
+    points: Tensor, pixels: Tensor, start: Camera, *, iterations: int, lr: float = 0.01
+) -> Generator[float, None, Camera]:
+    """The roll-free camera that sees points (N,3) at pixels (N,2) in [0,1], by descent from ``start``.
+
+    Unknowns: the viewing direction and the translation, as in the release. Yields the share done.
+    """
+    w2c = start.world_to_camera.reshape(4, 4).to(points.device)
+    forward, translation = w2c[2, :3].clone().requires_grad_(), w2c[:3, 3].clone().requires_grad_()
+    optimiser = torch.optim.Adam([forward, translation], lr=lr)
+    best, camera = math.inf, start
+
+    def current() -> Camera:
+        out = torch.eye(4, device=points.device)
+        rotation = look_at(torch.zeros_like(forward), forward)[:3, :3]
+        return Camera(torch.cat([torch.cat([rotation, translation[:, None]], dim=1), out[3:]]), start.fov_deg)
+
+    for step in range(iterations):
+        view = current()
+        seen, _ = view.project(points)
+        loss = (2 * (seen - pixels)).square().mean()
+        if float(loss) < best:
+            best, camera = float(loss), Camera(view.world_to_camera.detach(), start.fov_deg)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % max(1, iterations // _EVENTS_PER_FIT) == 0:
+            yield step / iterations
+    return camera
+
+
+def camera_by_pnp(
+    points: Tensor, pixels: Tensor, fov_deg: float = FOV_DEG, *, tolerance: float = 0.012
+) -> Camera | None:
+    """The camera, with roll, that sees most points (N,3) at their pixels (N,2) in [0,1], or None if none is found.
+
+    tolerance: how far off, as a share of the picture's side, a right match may be seen. RANSAC over EPnP (Lepetit et
+    al. 2009), then least squares over all right matches; OpenCV's draws are the same in every run.
+    """
+    if len(points) < 6:
+        return None
+    world = points.detach().cpu().double().numpy()
+    seen = pixels.detach().cpu().double().numpy()
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
+    found, turn, shift, right = cv2.solvePnPRansac(
+        world,
+        seen,
+        intrinsics,
+        None,
+        iterationsCount=400,
+        reprojectionError=tolerance,
+        confidence=0.9999,
+        flags=cv2.SOLVEPNP_EPNP,
+    )
+    if not found or right is None or len(right) < 6:
+        return None
+    right = right[:, 0]
+    turn, shift = cv2.solvePnPRefineLM(world[right], seen[right], intrinsics, None, turn, shift)
+    w2c = np.eye(4)
+    w2c[:3, :3], w2c[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+    depth = world[right] @ w2c[2, :3] + w2c[2, 3]
+    if not np.isfinite(w2c).all() or float(np.median(depth)) <= 0:
+        return None
+    return Camera(torch.from_numpy(w2c).float(), fov_deg)

@@ -1,0 +1,122 @@
+"""Matches between renderings of the mesh and the frame, without a learned model.
+
+A rendering knows the surface point of each of its pixels, so a pixel matched to the frame is a 2D-3D correspondence,
+and all renderings' matches together determine the camera (PnP). Two kinds complement one another: SIFT keypoints
+(Lowe 2004), which survive large changes of place and size, and dense inverse-search flow (Kroeger et al. 2016) from
+each rendering, first laid over the frame by its mask's centroid and area, which also matches plain surfaces.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from v2m4.stereo import Matches
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+_RATIO = 0.85
+_DENSE_STEP = 4  # pixels between dense matches
+_ROUND_TRIP_PX = 1.5  # flow there and back must end this near its start
+_OVERLAP = 0.5  # renderings whose mask, laid over the frame's, agrees less are not followed by flow
+
+
+class Features:
+    """The `Locator` of keypoints and flow."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = device
+
+    def locate(self, reference: Tensor, renderings: Tensor, positions: Tensor, inside: Tensor) -> Matches:
+        """See `v2m4.stereo.Locator`."""
+        frame = _bytes(reference)
+        seen = _foreground(frame)
+        places, pixels = [np.zeros((0, 3), np.float32)], [np.zeros((0, 2), np.float32)]
+        keypoints = _keypoints(frame, seen)
+        for picture, surface, mask in zip(renderings, positions, inside, strict=True):
+            drawn, points = _bytes(picture), surface.detach().float().cpu().numpy()
+            covered = mask.cpu().numpy()
+            for here, there in (_sift_matches(drawn, covered, keypoints), _flow_matches(drawn, covered, frame, seen)):
+                column, row = np.floor(here).astype(int).T
+                valid = covered[row, column]
+                places.append(points[row, column][valid])
+                pixels.append((there[valid] / frame.shape[0]).astype(np.float32))
+        found = torch.from_numpy(np.concatenate(places)), torch.from_numpy(np.concatenate(pixels))
+        return Matches(*(t.to(reference.device) for t in found))
+
+
+def _bytes(image: Tensor) -> Bytes:
+    return (image.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+def _foreground(image: Bytes) -> NDArray[np.bool_]:
+    return image.max(2) > 4
+
+
+def _keypoints(image: Bytes, mask: NDArray[np.bool_]) -> tuple[Floats, Floats | None]:
+    """Places (K,2), in pixels with centres at halves, and descriptors (K,128) of the SIFT keypoints on the object."""
+    detector = cv2.SIFT.create(nfeatures=1500, contrastThreshold=0.01)
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    found, descriptors = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), grown)
+    places = np.array([k.pt for k in found], np.float32).reshape(-1, 2) + 0.5
+    return places, descriptors
+
+
+def _sift_matches(
+    drawn: Bytes, covered: NDArray[np.bool_], reference: tuple[Floats, Floats | None]
+) -> tuple[Floats, Floats]:
+    """Matched places (M,2) in the rendering and in the frame: each other's nearest, clearly before the second."""
+    places, descriptors = _keypoints(drawn, covered)
+    none = np.zeros((0, 2), np.float32)
+    if descriptors is None or reference[1] is None or len(places) < 2 or len(reference[0]) < 2:
+        return none, none
+    similarity = _unit(descriptors) @ _unit(reference[1]).T
+    ahead, back = similarity.argmax(1), similarity.argmax(0)
+    ranked = np.sqrt(np.maximum(2 - 2 * np.sort(similarity, axis=1)[:, -2:], 0))
+    chosen = np.flatnonzero((back[ahead] == np.arange(len(places))) & (ranked[:, 1] < _RATIO * ranked[:, 0]))
+    edge = drawn.shape[0] - 1e-3
+    return places[chosen].clip(0, edge), reference[0][ahead[chosen]]
+
+
+def _unit(descriptors: Floats) -> Floats:
+    rooted = np.sqrt(np.maximum(descriptors, 0))  # RootSIFT (Arandjelovic and Zisserman 2012)
+    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), 1e-9)
+
+
+def _flow_matches(
+    drawn: Bytes, covered: NDArray[np.bool_], frame: Bytes, seen: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Places (M,2) of the rendering followed into the frame by flow, checked by following them back."""
+    none = np.zeros((0, 2), np.float32)
+    if not covered.any() or not seen.any():
+        return none, none
+    scale, shift = _laid_over(covered, seen)
+    side = drawn.shape[0]
+    warp = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float64)
+    overlay = warp + np.array([0, 0, 0.5 * scale - 0.5])  # OpenCV counts from pixel centres
+    laid = cv2.warpAffine(drawn, overlay, (side, side), flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(covered.astype(np.uint8), overlay, (side, side), flags=cv2.INTER_NEAREST) > 0
+    if (mask & seen).sum() < _OVERLAP * (mask | seen).sum():
+        return none, none
+    grey = [cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in (laid, frame)]
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    ahead, back = (flow.calc(a, b, np.zeros((side, side, 2), np.float32)) for a, b in (grey, grey[::-1]))
+    row, column = np.nonzero(mask)
+    kept = (row % _DENSE_STEP == 0) & (column % _DENSE_STEP == 0)
+    start = np.stack([column[kept], row[kept]], axis=1).astype(np.float32)
+    end = start + ahead[row[kept], column[kept]]
+    nearest = np.round(end).astype(int).clip(0, side - 1)
+    returned = end + back[nearest[:, 1], nearest[:, 0]]
+    right = (np.linalg.norm(returned - start, axis=1) < _ROUND_TRIP_PX) & seen[nearest[:, 1], nearest[:, 0]]
+    original = ((start[right] + 0.5 - shift) / scale).astype(np.float32)
+    return original.clip(0, side - 1e-3), end[right] + 0.5
+
+
+def _laid_over(mask: NDArray[np.bool_], goal: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
+    """The scale and shift (2,), in pixels, that give the mask the goal's area and centroid."""
+    centres = [np.argwhere(m).mean(0)[::-1] + 0.5 for m in (mask, goal)]
+    scale = float(np.sqrt(goal.sum() / mask.sum()))
+    return scale, centres[1] - scale * centres[0]
