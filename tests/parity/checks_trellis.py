@@ -503,7 +503,7 @@ _RUNS: dict[str, Run] = {
 def _matcher(kind: str) -> Callable[[Path, Mapping[str, Any]], bool]:
     def matches(path: Path, meta: Mapping[str, Any]) -> bool:
         same = path.suffix == ".safetensors" and meta.get("format") == FORMAT
-        return same and (path.stem == kind or path.stem.startswith(f"{kind}_b")) and meta["module"] == path.stem
+        return same and (path.stem == kind or path.stem.startswith(f"{kind}_b")) and meta.get("module") == path.stem
 
     return matches
 

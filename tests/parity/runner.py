@@ -129,7 +129,10 @@ def report(outcome: Outcome, verbose: bool = False) -> str:
 def load_fixture(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(metadata, tensors) of a safetensors fixture; (parsed content, {}) of a JSON manifest."""
     if path.suffix == ".json":
-        return json.loads(path.read_text()), {}
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        return content, {}
     with safe_open(str(path), framework="pt") as file:
         return dict(file.metadata() or {}), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 

@@ -76,6 +76,9 @@ def test_unknown_damaged_ambiguous_and_raising_fixtures_fail(tmp_path: Path) -> 
     assert "boom" in run_fixture(path, [Check("toy", lambda p, m: True, explode)]).problem
     assert "nothing" in run_fixture(path, [Check("toy", lambda p, m: True, lambda p, m, t: [])]).problem
     assert "cannot be read" in run_fixture(damaged, [_check(0)]).problem
+    manifest = tmp_path / "manifest_list.json"
+    manifest.write_text("[]")
+    assert "cannot be read" in run_fixture(manifest, CHECKS).problem
 
 
 def test_the_command_exits_with_1_for_unrecognised_fixtures_and_empty_folders(
