@@ -1,4 +1,4 @@
-"""An octopus that swims upwards in two strokes before a cluttered reef: travel, and arms that gather and spread."""
+"""An octopus that shoots upwards before a cluttered reef: travel, and arms that gather and spread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.creatures.sculpt import Array, Bone, Move, Part, blend, edge, ellip
 FRAMES, FPS, FACES = 32, 16, 6000
 SIZE = (360, 640)
 BACKDROP = "reef"
-VIEW = {"yaw": -10.0, "pitch": 4.0, "distance": 3.2, "target": (0.0, 0.0, 0.5)}
+VIEW = {"yaw": -10.0, "pitch": 4.0, "distance": 3.65, "target": (0.0, 0.0, 0.53)}
 
 _JOINTS = 5
 _ARMS = [(-0.17, 0.05), (-0.115, -0.08), (-0.045, 0.11), (0.045, 0.11), (0.115, -0.08), (0.17, 0.05)]
@@ -93,21 +93,24 @@ def paint(p: Array, n: Array) -> Array:
 
 
 def moves(time: float) -> dict[str, Move]:
-    """The octopus at ``time`` in [0,1) of the clip: two strokes upwards."""
-    phase = (2 * time) % 1.0
-    gather = np.sin(np.pi * np.clip(phase / 0.75, 0, 1)) ** 2
-    glide = time - 0.05 * np.sin(4 * np.pi * time) / 2
+    """The octopus at ``time`` in [0,1) of the clip: it hovers, shoots up in one stroke, and hovers again.
+
+    It rises by more than its own height, so that every part of the reef is seen for a good share of the clip.
+    """
+    rise = time**3 * (10 - 15 * time + 6 * time**2)
+    gather = np.sin(np.pi * np.clip((time - 0.22) / 0.6, 0, 1)) ** 2
     lean = np.sin(2 * np.pi * time)
-    tall = 1 + 0.1 * gather - 0.04
+    tall = 1 + 0.13 * gather - 0.04
     wide = 1 / np.sqrt(tall)
+    drift = 0.16 * (2 * rise - 1)
     out = {
-        "body": Move(turn("y", 7 * lean), shift=(0.05 * lean, 0, -0.5 + 1.0 * glide)),
-        "crown": Move(turn("y", 4 * lean), (wide, wide, tall)),
+        "body": Move(turn("y", 9 * gather + 4 * lean), shift=(drift, 0, -0.64 + 1.38 * rise)),
+        "crown": Move(turn("y", 5 * lean), (wide, wide, tall)),
     }
     for a, reach in enumerate(_REACH):
         side = np.sign(reach)
         for j in range(_JOINTS):
-            wave = 9 * np.sin(2 * np.pi * (2 * time) - 0.9 * j + 0.7 * a)
-            inward = gather * abs(reach) * (52 if j == 0 else 14)
+            wave = 9 * np.sin(2 * np.pi * (2 * time) - 0.9 * j + 0.7 * a) * (1 - 0.5 * gather)
+            inward = gather * abs(reach) * (58 if j == 0 else 16)
             out[f"arm{a}.{j}"] = Move(turn("y", side * (inward - 6) + wave * (0.35 + 0.2 * j)))
     return out
