@@ -17,7 +17,7 @@ from v2m4.render.raster import rasterize
 Floats = NDArray[Any]
 
 PADDING = 4  # texels between charts
-FAINTEST = 1 / 16  # least share of the median texel density that counts as textured
+FAINTEST = 1 / 16  # least share of the mean texel density that counts as textured
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def has_own_atlas(mesh: Mesh, side: int) -> bool:
     covered = float((_rasterize(mesh.uv, mesh.uv_faces, side).triangle >= 0).double().mean())
     if float(flat.sum()) > 1.03 * covered + 1e-6:
         return False
-    density = flat / area.clamp_min(1e-12)
-    return float(area[density < FAINTEST * density.median()].sum()) < 0.05 * float(area.sum())
+    mean_density = flat.sum() / area.sum().clamp_min(1e-12)
+    return float(area[flat < FAINTEST * mean_density * area].sum()) < 0.05 * float(area.sum())
 
 
 def texels_of(uv: Tensor, uv_faces: Tensor, side: int) -> Texels:

@@ -260,29 +260,28 @@ def _see(
         reach = np.sqrt((x * x + y * y + z * z) * (nx * nx + ny * ny + nz * nz))
         if z <= 0 or reach <= 0:
             continue
-        facing = (-(nx * x + ny * y + nz * z) / reach - GRAZING) / (FACING - GRAZING)
-        if facing <= 0:
+        cosine = -(nx * x + ny * y + nz * z) / reach
+        if cosine <= GRAZING:
             continue
         s, t = (focal * x / z + 0.5) * side - 0.5, (focal * y / z + 0.5) * side - 0.5
         if s < 0 or t < 0 or s >= side - 1 or t >= side - 1:
             continue
         u, v = int(s), int(t)
-        # The nearest of the four pixels may belong to a limb in front, the farthest is what could be seen here.
-        far = max(
-            depth[v, u] if depth[v, u] < np.inf else 0.0,
-            depth[v, u + 1] if depth[v, u + 1] < np.inf else 0.0,
-            depth[v + 1, u] if depth[v + 1, u] < np.inf else 0.0,
-            depth[v + 1, u + 1] if depth[v + 1, u + 1] < np.inf else 0.0,
-        )
-        if z > far + tolerance:
-            continue
         p, q = s - u, t - v
-        w0, w1, w2, w3 = (1 - p) * (1 - q), p * (1 - q), (1 - p) * q, p * q
-        facing = min(facing, 1.0)
-        believed = trust[v, u] * w0 + trust[v, u + 1] * w1 + trust[v + 1, u] * w2 + trust[v + 1, u + 1] * w3
+        # A pixel counts as far as it is trusted, and not at all where it shows something nearer: at a limb's edge the
+        # four pixels around a point can show two things. A slanted surface is itself nearer one pixel on.
+        nearest = z - tolerance - 2 * z / (focal * side) * np.sqrt(max(1 - cosine * cosine, 0.0)) / cosine
+        w0 = (1 - p) * (1 - q) * trust[v, u] * (depth[v, u] > nearest)
+        w1 = p * (1 - q) * trust[v, u + 1] * (depth[v, u + 1] > nearest)
+        w2 = (1 - p) * q * trust[v + 1, u] * (depth[v + 1, u] > nearest)
+        w3 = p * q * trust[v + 1, u + 1] * (depth[v + 1, u + 1] > nearest)
+        believed = w0 + w1 + w2 + w3
+        if believed <= 1e-4:
+            continue
+        facing = min((cosine - GRAZING) / (FACING - GRAZING), 1.0)
         seen[n] = facing * facing * (3 - 2 * facing) * believed
         for h in range(3):
             colors[n, h] = (
                 image[v, u, h] * w0 + image[v, u + 1, h] * w1 + image[v + 1, u, h] * w2 + image[v + 1, u + 1, h] * w3
-            )
+            ) / believed
     return colors, seen
