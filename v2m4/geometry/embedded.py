@@ -87,7 +87,7 @@ def surface_graph(points: Doubles, faces: Ints) -> csr_matrix:
 
 
 def remoteness(vertices: Tensor, faces: Tensor, points: Tensor, sources: int = 60) -> Tensor:
-    """(N,) mean distance along the surface, from points (N,3) to all of it, as a share of the largest: bending keeps it.
+    """(N,) mean distance along the surface from points (N,3) to all of it, by the largest such: bending keeps it.
 
     Tips of limbs are near 1, the trunk is low. Unconnected pieces are joined where they nearly touch.
     """

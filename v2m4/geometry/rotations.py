@@ -116,6 +116,8 @@ def umeyama(source: Tensor, target: Tensor, weights: Tensor | None = None, with_
     """
     if len(source) < 3:
         raise V2M4Error(f"Aligning point clouds needs at least 3 matched points, but there are {len(source)}.")
+    if not bool(torch.isfinite(source).all() and torch.isfinite(target).all()):
+        raise V2M4Error("The matched points hold numbers that are not finite, so they cannot be aligned.")
     w = torch.ones_like(source[:, 0]) if weights is None else weights
     w = w / w.sum().clamp_min(1e-30)
     mean_source, mean_target = (w[:, None] * source).sum(0), (w[:, None] * target).sum(0)
@@ -123,8 +125,8 @@ def umeyama(source: Tensor, target: Tensor, weights: Tensor | None = None, with_
     covariance = (w[:, None] * b).T @ a
     variance = (w[:, None] * a * a).sum()
     spread = torch.linalg.svdvals((w[:, None] * a).T @ a)
-    if not bool(torch.isfinite(covariance).all()) or float(spread[1]) <= 1e-10 * max(float(spread[0]), 1e-30):
-        raise V2M4Error("The matched points lie on one line (or are not finite), so no rotation fits them.")
+    if float(spread[1]) <= 1e-10 * max(float(spread[0]), 1e-30):
+        raise V2M4Error("The matched points lie on one line, so no single rotation fits them.")
     rotation = closest_rotation(covariance)
     scale = float((rotation * covariance).sum() / variance) if with_scale else 1.0
     return Similarity(rotation, mean_target - scale * rotation @ mean_source, scale)
