@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import tyro
 
 import v2m4
 from v2m4.errors import RunStoppedError, V2M4Error
-from v2m4.settings import Preset, Settings
+from v2m4.settings import Settings
 
 EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
 _SHORTHANDS = {"--generator": "--generator.name", "--template": "--generator.template"}
@@ -100,7 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _overview() -> str:
-    lines = ["usage: v2m4 COMMAND ...", "", "From one video of a moving object to an animated, textured mesh (GLB).", ""]
+    lines = [
+        "usage: v2m4 COMMAND ...",
+        "",
+        "From one video of a moving object to an animated, textured mesh (GLB).",
+        "",
+    ]
     for name, kind in _COMMANDS.items():
         lines.append(f"  {name:12} {(kind.__doc__ or '').strip().splitlines()[0]}")
     lines += ["", "  v2m4 COMMAND --help   explains a command", "  v2m4 --version", ""]

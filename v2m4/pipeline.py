@@ -1,8 +1,8 @@
 """From a video to an animated mesh: the stages of the method, in order.
 
 `plan` names the steps, `execute` does one of them, `reconstruct` does them all. Steps meet only in the run's folder, so
-each may happen in another process (a shared-GPU Space lends its GPU for one bounded slice at a time), and a run that was
-stopped or killed goes on where it was.
+each may happen in another process (a shared-GPU Space lends its GPU for one bounded slice at a time), and a run that
+was stopped or killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 from v2m4.errors import RunStoppedError
@@ -62,7 +63,7 @@ def plan(run: Run) -> Iterator[Step]:
     ahead = [i for i in indices if i > anchor]
     behind = [i for i in reversed(indices) if i < anchor]
     every_mesh = run.settings.registration.method == "meshes"
-    chain = [(None, anchor), *zip([anchor, *ahead], ahead), *zip([anchor, *behind], behind)]
+    chain = [(None, anchor), *pairwise([anchor, *ahead]), *pairwise([anchor, *behind])]
     for after, index in chain:
         if every_mesh or index == anchor:
             yield Step("generation", index)

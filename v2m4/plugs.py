@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.registry import Plug, choose
@@ -36,6 +37,8 @@ def create_generator(settings: Settings, device: torch.device) -> Any:
         case "inflate":
             return plug.create(faces=chosen.inflate_faces, thickness=chosen.thickness)
         case "template":
+            if chosen.template is None:
+                raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
             return plug.create(path=chosen.template, max_faces=chosen.max_faces)
         case _:
             return plug.create(settings=chosen, device=device, low_vram=settings.low_vram)
@@ -44,7 +47,11 @@ def create_generator(settings: Settings, device: torch.device) -> Any:
 def create_stereo(settings: Settings, device: torch.device) -> Any:
     """The stereo model, or None when the camera search does without one."""
     plug = chosen_plugs(settings).get("stereo")
-    return None if plug is None else plug.create(device=device)
+    if plug is None:
+        return None
+    # The paper's numbers come from full precision; elsewhere the plug picks what suits the GPU.
+    exact = {"precision": "tf32"} if plug.name == "dust3r" and settings.preset == "paper" else {}
+    return plug.create(device=device, **exact)
 
 
 def create_perceptual(settings: Settings, device: torch.device) -> Any:

@@ -8,8 +8,8 @@
         keyframes/00005/             mesh.npz, camera.json, view_*.png, refined.npz, registered.npz, ...
         textured.npz
 
-A step is finished when the manifest holds its fingerprint: the source's, and the settings of its stage and of those before
-it. So a killed run goes on where it stopped, and changing a late setting repeats only what depends on it.
+A step is finished when the manifest holds its fingerprint: the source's, and the settings of its stage and of those
+before it. So a killed run goes on where it stopped, and changing a late setting repeats only what depends on it.
 """
 
 from __future__ import annotations
@@ -80,23 +80,25 @@ class Run:
         self.source = source
         self.settings = settings
         self._prints = _fingerprints(source, settings)
-        self._finished: dict[str, dict[str, Any]] = {}
         try:
             self.work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise V2M4Error(f"Cannot use the folder {folder}: {error.strerror}. Choose another with -o.") from error
-        manifest = self.work / "run.json"
-        if manifest.exists():
-            try:
-                finished = json.loads(manifest.read_text())["finished"]
-            except (json.JSONDecodeError, KeyError):
-                finished = {}
-            self._finished = {
-                name: entry
-                for name, entry in finished.items()
-                if entry["fingerprint"] == self._prints[name.split("-")[0]]
-            }
+        self._finished = {
+            name: entry
+            for name, entry in _read_finished(self.work / "run.json").items()
+            if entry["fingerprint"] == self._prints[name.split("-")[0]]
+        }
         self._write_manifest()
+
+    @classmethod
+    def read(cls, folder: Path, settings: Settings) -> Run:
+        """A run only to be looked at: its source need not exist any more."""
+        run = cls.__new__(cls)
+        run.folder, run.work, run.source, run.settings = folder, folder / "work", Path(), settings
+        run._finished = _read_finished(run.work / "run.json")
+        run._prints = {}
+        return run
 
     @property
     def resumed(self) -> bool:
@@ -153,6 +155,14 @@ class Run:
         write_atomically(self.work / "run.json", json.dumps(data, indent=1).encode())
 
 
+def _read_finished(manifest: Path) -> dict[str, dict[str, Any]]:
+    """The finished steps a manifest lists; none if it is absent or damaged."""
+    try:
+        return json.loads(manifest.read_text())["finished"]
+    except (OSError, json.JSONDecodeError, KeyError):
+        return {}
+
+
 def _fingerprints(source: Path, settings: Settings) -> dict[str, str]:
     """The fingerprint of every stage: a chain over the source and the settings so far."""
     chain = hashlib.sha256(f"{v2m4.__version__}/{_source_identity(source)}".encode())
@@ -160,7 +170,7 @@ def _fingerprints(source: Path, settings: Settings) -> dict[str, str]:
     for stage in STAGES:
         for name in _INPUTS[stage]:
             value = getattr(settings, name)
-            plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            plain = vars(value) if dataclasses.is_dataclass(value) else value
             chain.update(json.dumps({name: plain}, default=str, sort_keys=True).encode())
         if stage == "generation" and settings.generator.template is not None:
             chain.update(_source_identity(settings.generator.template).encode())

@@ -57,9 +57,9 @@ class KeyframeSettings:
     """fixed: every stride-th frame and the last; adaptive: closer together where the motion is faster."""
     stride: int = 5
     """Frames between keyframes; with adaptive, the most there may be."""
-    min_stride: int = 3
+    min_stride: int = 1
     """Frames between keyframes; with adaptive, the fewest there may be."""
-    motion_threshold: float = 0.3
+    motion_threshold: float = 0.08
     """adaptive: a new keyframe once the pose changed by this much (1 - overlap of the masks) since the last one."""
 
 

@@ -113,13 +113,13 @@ def refinable(run: Run, index: int) -> bool:
     return run.settings.refinement.enabled and (run.keyframe(index) / "extras.safetensors").exists()
 
 
-def _video(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _video(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.video import load_video
 
     yield from load_video(run.source, run.work / "frames", run.settings.video)
 
 
-def _matting(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _matting(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.matting.cutout import cut_out
 
     clip = Clip.load(run.work / "frames")
@@ -128,7 +128,7 @@ def _matting(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
     write_atomically(run.work / "matting.json", json.dumps(facts, indent=1).encode())
 
 
-def _keyframes(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _keyframes(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.keyframes import choose_anchor, choose_keyframes
 
     clip = masked_clip(run)
@@ -140,7 +140,7 @@ def _keyframes(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
     write_atomically(run.work / "keyframes.json", json.dumps(data).encode())
 
 
-def _generation(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _generation(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.export.glb import write_still
 
     index = _keyframe(step)
@@ -150,12 +150,16 @@ def _generation(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
     save_mesh(folder / "mesh.npz", made.mesh.to("cpu"))
     if made.camera is not None:
         save_camera(folder / "hint.json", made.camera)
-    if made.extras:
-        save_tensors(folder / "extras.safetensors", made.extras)
+    tensors = {name: value for name, value in made.extras.items() if isinstance(value, Tensor)}
+    arrays = {name: value for name, value in made.extras.items() if isinstance(value, np.ndarray)}
+    if tensors:
+        save_tensors(folder / "extras.safetensors", tensors)
+    if arrays:
+        save_arrays(folder / "extras.npz", **arrays)
     write_still(folder / "mesh.glb", made.mesh.to("cpu"), axes="z_up")
 
 
-def _camera(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _camera(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.stages.camera_search import search_camera
 
     index = _keyframe(step)
@@ -195,7 +199,7 @@ def _camera_before(run: Run, index: int) -> Any:
     return load_camera(run.keyframe(earlier[-1]) / "camera.json")[0] if warm else None
 
 
-def _refinement(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _refinement(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.export.glb import write_still
     from v2m4.stages.refinement import refine_appearance
 
@@ -215,7 +219,7 @@ def _refinement(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
     write_still(folder / "refined.glb", mesh.to("cpu"), axes="z_up")
 
 
-def _registration(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     index = _keyframe(step)
     topology = posed_mesh(run, keyframes_of(run)[1])
     if run.settings.registration.method == "video":
@@ -273,7 +277,7 @@ def _registered_view(run: Run, mesh: Mesh, index: int) -> tuple[NDArray[np.uint8
     return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8), overlap
 
 
-def _texture(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _texture(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.stages.texture import texture_mesh
 
     indices, anchor = keyframes_of(run)
@@ -285,6 +289,7 @@ def _texture(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
         indices,
         run.settings.texture,
         anchor=anchor,
+        keep=run.settings.texture.keep_template and generator_plug(run.settings).name == "template",
         rng=run.rng(step),
         device=bench.device,
     )
@@ -302,7 +307,7 @@ def animation_of(run: Run) -> Animation:
     return Animation(poses, tuple(clip.times[i] for i in indices), mesh, clip.duration, clip.name, indices)
 
 
-def _export(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def _export(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     from v2m4.evaluation.report import measure
     from v2m4.export.frames import write_frames
     from v2m4.export.glb import write_glb
@@ -402,7 +407,7 @@ _RESULTS: Mapping[str, str] = {
     "report": "report.json",
     "frames": "frames",
 }
-WORK: Mapping[Stage, Callable[[Run, Step, Workbench], Iterator[Event]]] = {
+WORK: Mapping[Stage, Callable[[Run, Step, Workbench], Steps[None]]] = {
     "video": _video,
     "matting": _matting,
     "keyframes": _keyframes,

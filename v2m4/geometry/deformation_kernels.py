@@ -1,7 +1,7 @@
 """Compiled loops that add the terms of the embedded deformation to its normal equations.
 
-Six unknowns per node: a turn w (applied from the left, in radians) and a move. ``matrix`` (6N,6N) and ``gradient`` (6N,)
-are added to in place.
+Six unknowns per node: a turn w (applied from the left, in radians) and a move. ``matrix`` (6N,6N) and ``gradient``
+(6N,) are added to in place.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""`v2m4 doctor`: what can run on this machine, what cannot, what each plug lacks, and how to bring it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from typing import Any
+
+import v2m4
+from v2m4.generators import GENERATORS
+from v2m4.matting import MATTINGS
+from v2m4.perceptual import PERCEPTUALS
+from v2m4.registry import Plug
+from v2m4.stereo import STEREOS
+
+PORTS = {"generator": GENERATORS, "stereo": STEREOS, "perceptual": PERCEPTUALS, "matting": MATTINGS}
+_OPTIONAL = {
+    "nvdiffrast": "faster rendering on CUDA: pip install git+https://github.com/NVlabs/nvdiffrast (non-commercial)",
+    "gsplat": "faster Gaussian splatting on CUDA: pip install gsplat",
+    "gradio": 'the page: pip install "v2m4[ui]"',
+}
+
+
+def examine() -> dict[str, Any]:
+    """The machine, the optional packages, and every plug with its licence and what it lacks."""
+    import torch
+
+    gpu = None
+    if torch.cuda.is_available():
+        facts = torch.cuda.get_device_properties(0)
+        gpu = {"name": facts.name, "memory_gb": round(facts.total_memory / 2**30, 1)}
+    return {
+        "version": v2m4.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "free_disk_gb": round(shutil.disk_usage(".").free / 2**30, 1),
+        "optional": {name: importlib.util.find_spec(name) is not None for name in _OPTIONAL},
+        "plugs": [describe(plug, gpu) for plugs in PORTS.values() for plug in plugs.values()],
+    }
+
+
+def describe(plug: Plug, gpu: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A plug as plain data: port, name, summary, licence, commercial, ready, missing, bring."""
+    missing = plug.missing()
+    if gpu is not None and plug.needs_gpu and plug.memory_gb > gpu["memory_gb"]:
+        missing.append(f"{plug.memory_gb:g} GB of GPU memory")
+    return {
+        "port": plug.port,
+        "name": plug.name,
+        "summary": plug.summary,
+        "licence": plug.licence,
+        "commercial": plug.commercial,
+        "ready": not missing,
+        "missing": missing,
+        "bring": plug.bring if missing else "",
+    }
+
+
+def report(findings: dict[str, Any]) -> str:
+    """The findings as text for a terminal."""
+    gpu = findings["gpu"]
+    lines = [
+        f"v2m4 {findings['version']}, Python {findings['python']}, torch {findings['torch']}, "
+        f"{findings['cores']} cores, {findings['free_disk_gb']} GB free",
+        f"GPU: {gpu['name']}, {gpu['memory_gb']} GB" if gpu else "GPU: none; everything marked ready runs without one",
+    ]
+    port = ""
+    for plug in findings["plugs"]:
+        if plug["port"] != port:
+            port = plug["port"]
+            lines += ["", f"{port}:"]
+        use = "" if plug["commercial"] else ", non-commercial"
+        lines.append(f"  {'ready ' if plug['ready'] else 'absent'} {plug['name']:11} {plug['summary']}")
+        lines.append(f"         {'':11} licence: {plug['licence']}{use}")
+        if plug["missing"]:
+            lines.append(f"         {'':11} lacks {', '.join(plug['missing'])}")
+        if plug["bring"]:
+            lines.append(f"         {'':11} bring it: {plug['bring']}")
+    absent = [text for name, text in _OPTIONAL.items() if not findings["optional"][name]]
+    if absent:
+        lines += ["", "optional:", *(f"  {text}" for text in absent)]
+    return "\n".join(lines)
