@@ -204,7 +204,7 @@ def witness(mesh: Mesh, vertices: Tensor, frame: NDArray[np.uint8], samples: Sam
         depth,
         trust,
         camera.focal,
-        0.01 * extent,
+        0.005 * extent,
         float((drawn & object_mask).sum() / max((drawn | object_mask).sum(), 1)),
         _sharpness(image, usable),
     )
@@ -269,8 +269,8 @@ def _see(
         u, v = int(s), int(t)
         p, q = s - u, t - v
         # A pixel counts as far as it is trusted, and not at all where it shows something nearer: at a limb's edge the
-        # four pixels around a point can show two things. A slanted surface is itself nearer one pixel on.
-        nearest = z - tolerance - 2 * z / (focal * side) * np.sqrt(max(1 - cosine * cosine, 0.0)) / cosine
+        # four pixels around a point can show two things. A slanted surface is itself nearer half a pixel on.
+        nearest = z - tolerance - 0.5 * z / (focal * side) * np.sqrt(max(1 - cosine * cosine, 0.0)) / cosine
         w0 = (1 - p) * (1 - q) * trust[v, u] * (depth[v, u] > nearest)
         w1 = p * (1 - q) * trust[v, u + 1] * (depth[v, u + 1] > nearest)
         w2 = (1 - p) * q * trust[v + 1, u] * (depth[v + 1, u] > nearest)
