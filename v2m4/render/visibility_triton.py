@@ -7,8 +7,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from v2m4.render.visibility import edge_functions
-
 _SIDE = 4  # pixels per side of the blocks into which a face's box is cut
 _LANES = tl.constexpr(_SIDE)
 _GROUP = 64  # blocks per program
@@ -23,53 +21,137 @@ def visible_triangles_triton(clip: Tensor, faces: Tensor, height: int, width: in
     Depths are compared as float64; where two faces are equally deep the lower index wins.
     """
     owner = torch.empty(len(clip), height * width, dtype=torch.int32, device=clip.device)
-    for view, row in zip(clip.double(), owner, strict=True):
+    faces = faces.contiguous()
+    for view, row in zip(clip.float().contiguous(), owner, strict=True):
         _own_view(view, faces, height, width, row)
     return owner.view(len(clip), height, width)
 
 
 def _own_view(clip: Tensor, faces: Tensor, height: int, width: int, owner: Tensor) -> None:
-    setup = edge_functions(clip, faces, height, width)
-    nothing = len(faces)
+    count, nothing = len(faces), len(faces)
     owner.fill_(nothing)
-    extent = -(-setup.extent // _SIDE)
-    number = extent.prod(1)
-    face = torch.repeat_interleave(torch.arange(len(number), device=clip.device), number)
+    functions = torch.empty(count, 12, dtype=torch.float64, device=clip.device)
+    box = torch.empty(count, 3, dtype=torch.int32, device=clip.device)
+    number = torch.empty(count, dtype=torch.int64, device=clip.device)
+    if count:
+        _set_up[(triton.cdiv(count, 128),)](clip, faces, functions, box, number, count, width, height, 128)
+    ends = number.cumsum(0)
+    face = torch.repeat_interleave(number)
     blocks = len(face)
     if blocks:
-        within = torch.arange(blocks, device=clip.device) - (number.cumsum(0) - number)[face]
-        across = extent[face, 0]
-        x = setup.first[face, 0] + within % across * _SIDE
-        y = setup.first[face, 1] + within // across * _SIDE
-        corner = torch.stack([x, y], dim=1).int()
-        kept = setup.kept[face].int()
         depth = torch.full((height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
-        functions = torch.cat([setup.edges.flatten(1), setup.plane], dim=1).contiguous()
         grid = (triton.cdiv(blocks, _GROUP),)
         for closing in (False, True):
-            _draw[grid](functions, kept, corner, depth, owner, blocks, width, height, closing, _GROUP)
-    owner[owner == nothing] = -1
+            _draw[grid](functions, box, number, ends, face, depth, owner, blocks, width, height, closing, _GROUP)
+    owner.masked_fill_(owner == nothing, -1)
+
+
+@triton.jit
+def _corner(clip, vertex, valid):  # type: ignore[no-untyped-def]
+    """x, y, z, w of vertices as float64."""
+    at = clip + vertex * 4
+    x = tl.load(at, mask=valid, other=0.0).to(tl.float64)
+    y = tl.load(at + 1, mask=valid, other=0.0).to(tl.float64)
+    z = tl.load(at + 2, mask=valid, other=0.0).to(tl.float64)
+    w = tl.load(at + 3, mask=valid, other=0.0).to(tl.float64)
+    return x, y, z, w
+
+
+@triton.jit
+def _span(low, high, side):  # type: ignore[no-untyped-def]
+    """First and last pixel whose centre lies within normalised coordinates; a thousandth of a pixel of slack."""
+    half = side.to(tl.float64) * 0.5
+    first = tl.ceil(tl.maximum((low + 1.0) * half - 0.501, 0.0))
+    last = tl.floor(tl.minimum((high + 1.0) * half - 0.499, side.to(tl.float64) - 1.0))
+    return first, last
+
+
+@triton.jit
+def _set_up(clip, faces, functions, box, number, count, width, height, group: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The edge functions and depth plane (F,12) of `visibility.edge_functions`, the first pixel of each face's box and
+    how many blocks it is wide (F,3), and how many blocks it has (F,), 0 for a face that is not drawn."""
+    face = tl.program_id(0) * group + tl.arange(0, group)
+    valid = face < count
+    x0, y0, z0, w0 = _corner(clip, tl.load(faces + 3 * face, mask=valid, other=0), valid)
+    x1, y1, z1, w1 = _corner(clip, tl.load(faces + 3 * face + 1, mask=valid, other=0), valid)
+    x2, y2, z2, w2 = _corner(clip, tl.load(faces + 3 * face + 2, mask=valid, other=0), valid)
+    a0, b0, c0 = y1 * w2 - w1 * y2, w1 * x2 - x1 * w2, x1 * y2 - y1 * x2
+    a1, b1, c1 = y2 * w0 - w2 * y0, w2 * x0 - x2 * w0, x2 * y0 - y2 * x0
+    a2, b2, c2 = y0 * w1 - w0 * y1, w0 * x1 - x0 * w1, x0 * y1 - y0 * x1
+    determinant = a0 * x0 + b0 * y0 + c0 * w0
+    sound = (determinant != 0.0) & (determinant - determinant == 0.0)
+    safe = tl.where(sound, determinant, 1.0)
+    sign = tl.where(determinant < 0.0, -1.0, 1.0).to(tl.float64)
+    to = functions + face * 12
+    tl.store(to, sign * a0, mask=valid)
+    tl.store(to + 1, sign * b0, mask=valid)
+    tl.store(to + 2, sign * c0, mask=valid)
+    tl.store(to + 3, sign * a1, mask=valid)
+    tl.store(to + 4, sign * b1, mask=valid)
+    tl.store(to + 5, sign * c1, mask=valid)
+    tl.store(to + 6, sign * a2, mask=valid)
+    tl.store(to + 7, sign * b2, mask=valid)
+    tl.store(to + 8, sign * c2, mask=valid)
+    tl.store(to + 9, (a0 * z0 + a1 * z1 + a2 * z2) / safe, mask=valid)
+    tl.store(to + 10, (b0 * z0 + b1 * z1 + b2 * z2) / safe, mask=valid)
+    tl.store(to + 11, (c0 * z0 + c1 * z1 + c2 * z2) / safe, mask=valid)
+
+    nearest, farthest = tl.minimum(tl.minimum(w0, w1), w2), tl.maximum(tl.maximum(w0, w1), w2)
+    in_front = nearest > 1e-9
+    # A face that crosses the camera's plane may be anywhere in the picture.
+    d0, d1, d2 = tl.where(in_front, w0, 1.0), tl.where(in_front, w1, 1.0), tl.where(in_front, w2, 1.0)
+    u0, u1, u2 = x0 / d0, x1 / d1, x2 / d2
+    v0, v1, v2 = y0 / d0, y1 / d1, y2 / d2
+    left, right = _span(tl.minimum(tl.minimum(u0, u1), u2), tl.maximum(tl.maximum(u0, u1), u2), width)
+    top, bottom = _span(tl.minimum(tl.minimum(v0, v1), v2), tl.maximum(tl.maximum(v0, v1), v2), height)
+    left, top = tl.where(in_front, left, 0.0), tl.where(in_front, top, 0.0)
+    right = tl.where(in_front, right, width.to(tl.float64) - 1.0)
+    bottom = tl.where(in_front, bottom, height.to(tl.float64) - 1.0)
+    drawn = valid & sound & (farthest > 1e-9) & (right >= left) & (bottom >= top)
+    first_x, first_y = tl.where(drawn, left, 0.0).to(tl.int32), tl.where(drawn, top, 0.0).to(tl.int32)
+    across = (tl.where(drawn, right, 0.0).to(tl.int32) - first_x + _LANES) // _LANES
+    down = (tl.where(drawn, bottom, 0.0).to(tl.int32) - first_y + _LANES) // _LANES
+    tl.store(box + 3 * face, first_x, mask=valid)
+    tl.store(box + 3 * face + 1, first_y, mask=valid)
+    tl.store(box + 3 * face + 2, across, mask=valid)
+    tl.store(number + face, tl.where(drawn, across * down, 0).to(tl.int64), mask=valid)
 
 
 @triton.jit
 def _draw(  # type: ignore[no-untyped-def]
-    functions, kept, corner, depth, owner, blocks, width, height, closing: tl.constexpr, group: tl.constexpr
+    functions,
+    box,
+    number,
+    ends,
+    owner_of_block,
+    depth,
+    owner,
+    blocks,
+    width,
+    height,
+    closing: tl.constexpr,
+    group: tl.constexpr,
 ):
     """Lower the depth buffer to every face's depth; or, ``closing``, enter the faces that ended up nearest.
 
-    functions: (F,12) float64, three edge functions and the depth plane as (x, y, 1) coefficients. kept, corner:
-    (N,) face and (N,2) first pixel of each block. depth: (H*W,) float64 mapped to integers of the same order.
+    functions, box, number: from `_set_up`. ends: (F,) running sum of number. owner_of_block: (N,) face of each block.
+    depth: (H*W,) float64 mapped to integers of the same order.
     """
     block = tl.program_id(0) * group + tl.arange(0, group)
     valid = block < blocks
-    face = tl.load(kept + block, mask=valid, other=0)
+    face = tl.load(owner_of_block + block, mask=valid, other=0)
+    begin = tl.load(ends + face, mask=valid, other=0) - tl.load(number + face, mask=valid, other=0)
+    within = (block - begin).to(tl.int32)
+    across = tl.load(box + 3 * face + 2, mask=valid, other=1)
+    left = tl.load(box + 3 * face, mask=valid, other=0) + within % across * _LANES
+    top = tl.load(box + 3 * face + 1, mask=valid, other=0) + within // across * _LANES
     lane = tl.arange(0, _LANES * _LANES)
-    x = tl.load(corner + 2 * block, mask=valid, other=0)[:, None] + (lane % _LANES)[None, :]
-    y = tl.load(corner + 2 * block + 1, mask=valid, other=0)[:, None] + (lane // _LANES)[None, :]
+    x = left[:, None] + (lane % _LANES)[None, :]
+    y = top[:, None] + (lane // _LANES)[None, :]
     fx = (x.to(tl.float64) + 0.5) * (2.0 / width.to(tl.float64)) - 1.0
     fy = (y.to(tl.float64) + 0.5) * (2.0 / height.to(tl.float64)) - 1.0
     inside = valid[:, None] & (x < width) & (y < height)
-    base = functions + face.to(tl.int64) * 12
+    base = functions + face * 12
     for edge in tl.static_range(3):
         a = tl.load(base + 3 * edge, mask=valid, other=0.0)[:, None]
         b = tl.load(base + 3 * edge + 1, mask=valid, other=0.0)[:, None]
@@ -85,7 +167,7 @@ def _draw(  # type: ignore[no-untyped-def]
     pixel = y * width + x
     nearest = tl.load(depth + pixel, mask=inside, other=0)
     if closing:
-        index = tl.broadcast_to(face[:, None], pixel.shape)
+        index = tl.broadcast_to(face.to(tl.int32)[:, None], pixel.shape)
         tl.atomic_min(owner + pixel, index, mask=inside & (bits == nearest))
     else:
         tl.atomic_min(depth + pixel, bits, mask=inside & (bits < nearest))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from v2m4.generators.trellis.predictor import TrellisSample
 
 TensorFunction = Callable[..., Tensor]
+MEMORY_TO_REMEMBER = 11e9
+"""Free bytes on the GPU from which on nothing is recomputed."""
 _NEEDED = ("cond", "coords", "noise")
 
 
@@ -63,16 +65,17 @@ class SecondPass:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Networks on the device, and blocks recomputed in the backward pass instead of remembered.
+        """Networks on the device and, where memory is short, blocks recomputed in the backward pass.
 
         On a CUDA device the networks are recorded as graphs, for launching their kernels would take longer than the
-        kernels themselves.
+        kernels themselves. They share memory, so that only one of them at a time keeps what its backward pass needs.
         """
         model = self.model
+        on_gpu = model.device.type == "cuda"
         with model.resident(model.latent_flow, model.mesh_decoder, model.gaussian_decoder):
-            model.set_checkpointing(True)
+            model.set_checkpointing(not on_gpu or torch.cuda.mem_get_info(model.device)[0] < MEMORY_TO_REMEMBER)
             try:
-                if model.device.type == "cuda":
+                if on_gpu:
                     self._record()
                 yield
             finally:
