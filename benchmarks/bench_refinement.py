@@ -156,6 +156,7 @@ def run_variant(
     comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
     if device.type == "cuda":
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
     iterations, last = 0, source.noise
@@ -169,7 +170,8 @@ def run_variant(
     if device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else 0.0
+    # What is reserved, not what is allocated: the memory of recorded networks is reserved only.
+    peak = torch.cuda.max_memory_reserved() / 1e9 if device.type == "cuda" else 0.0
     start = time.perf_counter()
     if importlib.util.find_spec("fast_simplification") is not None:
         source.finish(slat)

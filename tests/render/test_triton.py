@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+import trimesh
 from torch import Tensor
 
 from tests.render.test_gaussians import some_gaussians
 from v2m4.geometry.camera import Camera, orbit_extrinsics
+from v2m4.render.antialias import outlines_torch
 from v2m4.render.gaussians import Gaussians, render_gaussians
+from v2m4.render.raster import rasterize
 from v2m4.render.visibility import visible_triangles_torch
 
 pytestmark = [
@@ -36,6 +40,25 @@ def test_the_same_triangles_are_visible(size: int, radius: float) -> None:
     # Multiply-add in one rounding may decide a pixel centre that lies on an edge the other way.
     assert float((found != expected).float().mean()) < 1e-4
     assert float((expected >= 0).float().mean()) > 0.1
+
+
+@pytest.mark.parametrize(("subdivisions", "size"), [(1, 61), (5, 33)])
+def test_the_same_outlines_are_found(subdivisions: int, size: int) -> None:
+    from v2m4.render.outlines_triton import outlines_triton
+
+    ball = trimesh.creation.icosphere(subdivisions=subdivisions, radius=0.4)
+    vertices, faces = torch.from_numpy(np.array(ball.vertices)).float(), torch.from_numpy(np.array(ball.faces)).long()
+    vertices, faces = torch.cat([vertices, 0.5 * vertices + 0.3]), torch.cat([faces, faces + len(vertices)])
+    angles = torch.tensor([0.3, 1.0]), torch.tensor([0.2, -0.4])
+    camera = Camera(orbit_extrinsics(*angles, torch.tensor([2.0, 1.5]), torch.zeros(2, 3)))
+    clip, faces = camera.clip(vertices).cuda(), faces.cuda()
+    raster = rasterize(clip, faces, size)
+    expected, found = (
+        {tuple(row) for row in torch.cat([inner[:, None], outer[:, None], ends], dim=1).tolist()}
+        for inner, outer, ends in (find(raster, clip, faces) for find in (outlines_torch, outlines_triton))
+    )
+    assert len(expected) > 50
+    assert len(expected ^ found) <= len(expected) // 100
 
 
 @pytest.mark.parametrize(("count", "opacity", "scale"), [(300, 0.99, 0.05), (60, 0.5, 0.08), (5000, 0.1, 0.005)])

@@ -10,8 +10,9 @@ from torch import Tensor
 from v2m4.render.gather import gather_rows
 from v2m4.render.raster import Raster, pixel_centres
 from v2m4.render.threads import spread
+from v2m4.render.visibility import choose_backend
 
-_HOPS = 64  # faces the search for an outline may cross between two pixel centres
+HOPS = 64  # faces the search for an outline may cross between two pixel centres
 
 
 def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Tensor:
@@ -27,7 +28,10 @@ def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Ten
 
         return antialias_cuda(image, raster.native, clip, faces)
     height, width = raster.triangle.shape[1:]
-    find = outlines_numba if clip.device.type == "cpu" else outlines_torch
+    if choose_backend("auto", clip.device) == "triton":
+        from v2m4.render.outlines_triton import outlines_triton as find
+    else:
+        find = outlines_numba if clip.device.type == "cpu" else outlines_torch
     inner, outer, ends = find(raster, clip.detach(), faces)
     view, fx, fy = pixel_centres(inner, height, width, clip.dtype)
     step = outer - inner
@@ -60,10 +64,10 @@ def outlines_numba(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor,
     def search(view0: int, view1: int, _row0: int, _row1: int) -> None:
         for b in range(view0, view1):
             table = np.empty((8 * (height + width), 4), np.int64)
-            n = find_outlines(positions[b], corners, across, owner[b], depth[b], _HOPS, table)
+            n = find_outlines(positions[b], corners, across, owner[b], depth[b], HOPS, table)
             if n > len(table):
                 table = np.empty((n, 4), np.int64)
-                find_outlines(positions[b], corners, across, owner[b], depth[b], _HOPS, table)
+                find_outlines(positions[b], corners, across, owner[b], depth[b], HOPS, table)
             table = table[:n]
             table[:, :2] += b * height * width
             found[b] = table
@@ -77,12 +81,12 @@ def outlines_numba(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor,
 def outlines_torch(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same on any device."""
     height, width = raster.triangle.shape[1:]
-    inner, outer, horizontal = _pairs(raster)
+    inner, outer, horizontal = neighbouring_pixels(raster)
     face, goal = raster.triangle.reshape(-1)[inner], raster.triangle.reshape(-1)[outer]
     entered = torch.full_like(face, -1)
     across, clip = opposite_edges(faces), clip.double()
     found = []
-    for _ in range(_HOPS):
+    for _ in range(HOPS):
         view, fx, fy = pixel_centres(inner, height, width, clip.dtype)
         step = (outer - inner).sign()[:, None]
         p, q, r = (_local(clip, view, faces[face, i], fx, fy) for i in range(3))
@@ -126,7 +130,7 @@ def opposite_edges(faces: Tensor) -> Tensor:
     return out.view(-1, 3)
 
 
-def _pairs(raster: Raster) -> tuple[Tensor, Tensor, Tensor]:
+def neighbouring_pixels(raster: Raster) -> tuple[Tensor, Tensor, Tensor]:
     """Neighbouring pixels of different faces: (N,) flattened pixels of the nearer face, (N,) their neighbours, (N,)
     whether the two lie in a row."""
     owner = raster.triangle
