@@ -38,6 +38,12 @@ class Zoom:
     fov_deg: float
     frame_fov_deg: float
 
+    @property
+    def native_size(self) -> int:
+        """How many of the frame's pixels its picture is across."""
+        focal, frame_focal = (math.tan(math.radians(f) / 2) for f in (self.frame_fov_deg, self.fov_deg))
+        return round(self.frame.shape[0] * frame_focal / focal)
+
     def picture(self, size: int) -> Picture:
         """What it sees, resampled with area weights from the frame (S,S,4; colour premultiplied)."""
         side = self.frame.shape[0]
@@ -316,7 +322,9 @@ def refine_poses(
     light = light_mesh(mesh)
     energy = np.zeros(len(poses))
     for done, level in enumerate(levels):
-        picture = zoom.picture(level.size)
+        picture = zoom.picture(
+            min(level.size, max(64, zoom.native_size))
+        )  # a blown-up frame is softer than a rendering
         poses, energy = align(
             light if level.size < 100 else mesh,
             middle,

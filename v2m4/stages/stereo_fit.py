@@ -40,12 +40,12 @@ def similarity_by_chamfer(
     the two ends is lower is kept (section 4.1). Yields the share done.
     """
     device = predicted.device
-    low, high = (_inner_box(p, rng) for p in (predicted, true))
+    own_box, box = (_inner_box(p, rng) for p in (predicted, true))
     d6 = torch.tensor(_START_6D, device=device)
-    turned = [low[0] @ rotation_from_6d(d6).T, low[1] @ rotation_from_6d(d6).T]
-    extent = (turned[1] - turned[0]).abs().clamp_min(1e-9)
-    scale = ((high[1] - high[0]) / extent).mean().reshape(1)
-    translation = (high[0] + high[1]) / 2 - scale * (turned[0] + turned[1]) / 2
+    # The start only swaps and mirrors axes, so the turned box is the box of the turned points.
+    first, last = (corner @ rotation_from_6d(d6).T for corner in own_box)
+    scale = ((box[1] - box[0]) / (last - first).abs().clamp_min(1e-9)).mean().reshape(1)
+    translation = (box[0] + box[1]) / 2 - scale * (first + last) / 2
     source_tree, target_tree = Neighbours(predicted), Neighbours(true)
     middle = true.mean(0)
     half = iterations // 2
@@ -53,7 +53,6 @@ def similarity_by_chamfer(
     for part in range(2):
         if part == 1:
             about = torch.tensor([-1.0, -1.0, 1.0], device=device)
-            d6, translation = d6 * torch.cat([about, about]), translation
             rotation = torch.diag(about) @ ends[0][1].rotation
             d6, scale = rotation[:2].flatten(), torch.tensor([ends[0][1].scale], device=device)
             translation = about * (ends[0][1].translation - middle) + middle
@@ -68,9 +67,9 @@ def similarity_by_chamfer(
                 back = (true - unknowns[1]) @ rotation / unknowns[2]
                 to_true, to_moved = target_tree.nearest(moved), source_tree.nearest(back)
             loss = (moved - true[to_true]).square().sum(1).mean() + (true - moved[to_moved]).square().sum(1).mean()
-            if float(loss) < best:
-                best = float(loss)
-                fit = Similarity(rotation.detach(), unknowns[1].detach().clone(), float(unknowns[2]))
+            if float(loss.detach()) < best:
+                best = float(loss.detach())
+                fit = Similarity(rotation.detach(), unknowns[1].detach().clone(), float(unknowns[2].detach()))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -123,8 +122,8 @@ def camera_by_descent(
         view = current()
         seen, _ = view.project(points)
         loss = (2 * (seen - pixels)).square().mean()
-        if float(loss) < best:
-            best, camera = float(loss), Camera(view.world_to_camera.detach(), start.fov_deg)
+        if float(loss.detach()) < best:
+            best, camera = float(loss.detach()), Camera(view.world_to_camera.detach(), start.fov_deg)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
