@@ -56,4 +56,4 @@ def test_large_steps_pull_a_mesh_onto_a_smooth_target_in_few_iterations():
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.05 * losses[0]
+    assert losses[-1] < 0.2 * losses[0]

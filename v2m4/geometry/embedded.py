@@ -230,11 +230,12 @@ def _gauss_newton(
     eye = torch.eye(3, dtype=torch.float64).expand(len(i), 3, 3)
     block = weight * torch.cat([cross, eye, -eye], dim=2)  # (E,3,9)
     columns = torch.cat([i[:, None] * 6 + torch.arange(6), j[:, None] * 6 + torch.arange(3, 6)], dim=1)
-    columns = columns[:, None].expand(-1, 3, -1).reshape(-1).numpy()
+    places = columns[:, None].expand(-1, 3, -1).reshape(-1).numpy()
     rigid = csr_matrix(
-        (block.reshape(-1).numpy(), columns, np.arange(3 * len(i) + 1) * 9), shape=(3 * len(i), 6 * count)
+        (block.reshape(-1).numpy(), places, np.arange(3 * len(i) + 1) * 9), shape=(3 * len(i), 6 * count)
     )
     normal = (data.T @ data + rigid.T @ rigid).toarray()
     normal[np.diag_indices_from(normal)] += 1e-9 * np.trace(normal) / len(normal) + 1e-12
     side = data.T @ right.numpy() + rigid.T @ (weight * miss.reshape(-1).numpy())
-    return torch.from_numpy(cho_solve(cho_factor(normal, lower=True), side)).view(count, 6)
+    update: Doubles = cho_solve(cho_factor(normal, lower=True), side)
+    return torch.from_numpy(update).view(count, 6)

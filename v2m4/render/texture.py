@@ -28,7 +28,9 @@ def sample_texture(
     if mode == "bilinear":
         table = texture.reshape(-1, texture.shape[-1])
         size = torch.tensor([[texture.shape[1], texture.shape[0]]], device=uv.device)
-        return _bilinear(table, torch.zeros_like(flat[:, 0], dtype=torch.long), size, flat).view(*shape, texture.shape[-1])
+        return _bilinear(table, torch.zeros_like(flat[:, 0], dtype=torch.long), size, flat).view(
+            *shape, texture.shape[-1]
+        )
     if uv_derivatives is None:
         raise V2M4Error("Mip-mapped texture lookups need the coordinates' derivatives; pass uv_derivatives.")
     levels = mip_levels(texture)
