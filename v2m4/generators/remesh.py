@@ -71,43 +71,48 @@ def _neighbours(faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 @njit(cache=True)
-def _split(
+def _edge_ratio(space: NDArray[np.float64], size: Floats, a: int, b: int) -> float:
+    """Length of edge ab over the length wanted at its middle."""
+    dx, dy, dz = space[b, 0] - space[a, 0], space[b, 1] - space[a, 1], space[b, 2] - space[a, 2]
+    wanted = _bilinear(size, 0.5 * (space[a, 0] + space[b, 0]), 0.5 * (space[a, 1] + space[b, 1]))
+    return np.sqrt(dx * dx + dy * dy + dz * dz) / wanted
+
+
+@njit(cache=True)
+def _edges_to_split(
     space: NDArray[np.float64],
     rim: NDArray[np.bool_],
     faces: NDArray[np.int64],
+    beyond: NDArray[np.int64],
+    size: Floats,
+    urgency: NDArray[np.float64],
+) -> None:
+    """Write how urgently edge k of face f should be halved into urgency[3 f + k]: zero for those that should not be."""
+    for f in range(len(faces)):
+        for k in range(3):
+            if beyond[f, k] > f:
+                a, b = faces[f, k], faces[f, (k + 1) % 3]
+                ratio = _edge_ratio(space, size, a, b)
+                if rim[a] and rim[b]:
+                    urgency[3 * f + k] = 1e6 + ratio
+                elif ratio > 1.45:
+                    urgency[3 * f + k] = ratio
+
+
+@njit(cache=True)
+def _halve(
+    order: NDArray[np.int64],
+    beyond: NDArray[np.int64],
+    space: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    vertices: int,
+    triangles: int,
     distance: Floats,
     slope: Floats,
-    size: Floats,
-    only_chords: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], int]:
-    """Halve inner edges that are too long or that join two rim vertices, at most one per triangle, longest first."""
-    number, count = len(faces), len(space)
-    beyond = _neighbours(faces, count)
-    length = np.zeros(3 * number)
-    for f in range(number):
-        for k in range(3):
-            g = beyond[f, k]
-            if g > f:
-                a, b = faces[f, k], faces[f, (k + 1) % 3]
-                d = space[b] - space[a]
-                wanted = _bilinear(size, 0.5 * (space[a, 0] + space[b, 0]), 0.5 * (space[a, 1] + space[b, 1]))
-                ratio = np.sqrt((d * d).sum()) / wanted
-                if rim[a] and rim[b]:
-                    length[3 * f + k] = 1e6 + ratio
-                elif ratio > 1.45 and not only_chords:
-                    length[3 * f + k] = ratio
-    order = np.argsort(-length)
-    touched = np.zeros(number, np.bool_)
-    new_space = np.empty((count + number, 3))
-    new_space[:count] = space
-    new_rim = np.zeros(count + number, np.bool_)
-    new_rim[:count] = rim
-    new_faces = np.empty((3 * number, 3), np.int64)
-    new_faces[:number] = faces
-    vertices, triangles = count, number
+) -> tuple[int, int]:
+    """Halve the edges in ``order``, at most one per triangle; what is new goes behind what is there."""
+    touched = np.zeros(triangles, np.bool_)
     for e in order:
-        if length[e] == 0:
-            break
         f, k = e // 3, e % 3
         g = beyond[f, k]
         if touched[f] or touched[g]:
@@ -120,16 +125,38 @@ def _split(
             m += 1
         d = faces[g, (m + 2) % 3]
         x, y = 0.5 * (space[a, 0] + space[b, 0]), 0.5 * (space[a, 1] + space[b, 1])
-        new_space[vertices, 0] = x
-        new_space[vertices, 1] = y
-        new_space[vertices, 2] = _height(x, y, distance, slope)
-        new_faces[f] = np.array([a, vertices, c])
-        new_faces[triangles] = np.array([vertices, b, c])
-        new_faces[g] = np.array([b, vertices, d])
-        new_faces[triangles + 1] = np.array([vertices, a, d])
+        space[vertices, 0], space[vertices, 1] = x, y
+        space[vertices, 2] = _height(x, y, distance, slope)
+        faces[f, 0], faces[f, 1], faces[f, 2] = a, vertices, c
+        faces[g, 0], faces[g, 1], faces[g, 2] = b, vertices, d
+        faces[triangles, 0], faces[triangles, 1], faces[triangles, 2] = vertices, b, c
+        faces[triangles + 1, 0], faces[triangles + 1, 1], faces[triangles + 1, 2] = vertices, a, d
         vertices += 1
         triangles += 2
-    return new_space[:vertices], new_rim[:vertices], new_faces[:triangles], vertices - count
+    return vertices, triangles
+
+
+def _split(
+    space: NDArray[np.float64],
+    rim: NDArray[np.bool_],
+    faces: NDArray[np.int64],
+    distance: Floats,
+    slope: Floats,
+    size: Floats,
+    only_chords: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], int]:
+    """Halve inner edges that join two rim vertices or are too long, longest first."""
+    number, count = len(faces), len(space)
+    beyond = _neighbours(faces, count)
+    urgency = np.zeros(3 * number)
+    _edges_to_split(space, rim, faces, beyond, size, urgency)
+    order = np.argsort(-urgency, kind="stable")
+    order = order[urgency[order] > (1e5 if only_chords else 0)]
+    space = np.concatenate([space, np.zeros((len(order), 3))])
+    faces = np.concatenate([faces, np.zeros((2 * len(order), 3), np.int64)])
+    vertices, triangles = _halve(order, beyond, space, faces, count, number, distance, slope)
+    rim = np.concatenate([rim, np.zeros(vertices - count, bool)])
+    return space[:vertices], rim, faces[:triangles], vertices - count
 
 
 @njit(cache=True)
@@ -141,14 +168,17 @@ def _turn(space: NDArray[np.float64], a: int, b: int, c: int) -> float:
 
 @njit(cache=True)
 def _cosine(space: NDArray[np.float64], apex: int, a: int, b: int) -> float:
-    p, q = space[a] - space[apex], space[b] - space[apex]
-    return (p * q).sum() / np.sqrt(max((p * p).sum() * (q * q).sum(), 1e-30))
+    px, py, pz = space[a, 0] - space[apex, 0], space[a, 1] - space[apex, 1], space[a, 2] - space[apex, 2]
+    qx, qy, qz = space[b, 0] - space[apex, 0], space[b, 1] - space[apex, 1], space[b, 2] - space[apex, 2]
+    squares = (px * px + py * py + pz * pz) * (qx * qx + qy * qy + qz * qz)
+    return (px * qx + py * qy + pz * qz) / np.sqrt(max(squares, 1e-30))
 
 
 @njit(cache=True)
-def _flip(space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64]) -> None:
+def _flip(
+    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], beyond: NDArray[np.int64]
+) -> None:
     """Flip, in place, edges whose two opposite angles, measured in space, add up to more than 180 degrees."""
-    beyond = _neighbours(faces, len(space))
     for _ in range(8):
         changed = 0
         for f in range(len(faces)):
@@ -189,114 +219,115 @@ def _flip(space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.
             break
 
 
-@njit(cache=True)
 def _around(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The faces around each of ``count`` vertices: those of v are second[first[v] : first[v + 1]]."""
-    start = np.zeros(count + 1, np.int64)
-    for f in range(len(faces)):
-        for k in range(3):
-            start[faces[f, k] + 1] += 1
-    start = np.cumsum(start)
-    fill = start[:-1].copy()
-    around = np.empty(3 * len(faces), np.int64)
-    for f in range(len(faces)):
-        for k in range(3):
-            around[fill[faces[f, k]]] = f
-            fill[faces[f, k]] += 1
-    return start, around
+    corner = faces.reshape(-1)
+    start = np.concatenate([[0], np.cumsum(np.bincount(corner, minlength=count))])
+    return start, np.argsort(corner, kind="stable") // 3
 
 
-@njit(cache=True)
 def _relax(
     space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], distance: Floats, slope: Floats
 ) -> None:
     """Move inner vertices, in place, towards the area-weighted middle of their triangles, along the surface."""
-    count = len(space)
-    total = np.zeros((count, 3))
-    weight = np.zeros(count)
-    normal = np.zeros((count, 3))
-    for f in range(len(faces)):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        n = np.cross(space[b] - space[a], space[c] - space[a])
-        area = np.sqrt((n * n).sum())
-        middle = (space[a] + space[b] + space[c]) / 3
-        for v in (a, b, c):
-            total[v] += area * middle
-            weight[v] += area
-            normal[v] += n
-    start, around = _around(faces, count)
-    for v in range(count):
-        if rim[v] or weight[v] == 0:
+    corners = space[faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(normal, axis=1)
+    weighted = np.column_stack([area[:, None] * corners.mean(1), normal, area]).repeat(3, 0)
+    total = np.stack([np.bincount(faces.reshape(-1), column, len(space)) for column in weighted.T], axis=1)
+    unit = total[:, 3:6] / np.maximum(np.linalg.norm(total[:, 3:6], axis=1, keepdims=True), 1e-15)
+    move = total[:, :3] / np.maximum(total[:, 6:], 1e-15) - space
+    move -= unit * (move * unit).sum(1, keepdims=True)
+    move[rim] = 0
+    _shift(space, faces, 0.7 * move, *_around(faces, len(space)), distance, slope)
+
+
+@njit(cache=True)
+def _shift(
+    space: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    move: NDArray[np.float64],
+    start: NDArray[np.int64],
+    around: NDArray[np.int64],
+    distance: Floats,
+    slope: Floats,
+) -> None:
+    """Apply each vertex's move in the plane and lift it onto the surface, unless that turns a triangle over."""
+    for v in range(len(space)):
+        if move[v, 0] == 0 and move[v, 1] == 0:
             continue
-        n = normal[v] / np.sqrt(max((normal[v] ** 2).sum(), 1e-30))
-        move = total[v] / weight[v] - space[v]
-        move -= n * (move * n).sum()
-        old = space[v].copy()
-        space[v, 0] += 0.7 * move[0]
-        space[v, 1] += 0.7 * move[1]
+        x, y, z = space[v, 0], space[v, 1], space[v, 2]
+        space[v, 0] = x + move[v, 0]
+        space[v, 1] = y + move[v, 1]
         space[v, 2] = _height(space[v, 0], space[v, 1], distance, slope)
         for e in range(start[v], start[v + 1]):
             f = around[e]
             if _turn(space, faces[f, 0], faces[f, 1], faces[f, 2]) <= 1e-3:
-                space[v] = old
+                space[v, 0], space[v, 1], space[v, 2] = x, y, z
                 break
 
 
 @njit(cache=True)
-def _collapse(
-    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], size: Floats
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], int]:
-    """Draw inner vertices into a neighbour that is much too near, shortest edges first, where that neither turns a
-    triangle over nor joins two rim vertices."""
-    number, count = len(faces), len(space)
-    start, around = _around(faces, count)
-    ratio = np.full(3 * number, np.inf)
-    for f in range(number):
-        for k in range(3):
-            a, b = faces[f, k], faces[f, (k + 1) % 3]
-            if not rim[a]:
-                d = space[b] - space[a]
-                wanted = _bilinear(size, 0.5 * (space[a, 0] + space[b, 0]), 0.5 * (space[a, 1] + space[b, 1]))
-                ratio[3 * f + k] = np.sqrt((d * d).sum()) / wanted
-    blocked = np.zeros(count, np.bool_)
-    gone = np.zeros(count, np.bool_)
-    dead = np.zeros(number, np.bool_)
-    removed = 0
-    for e in np.argsort(ratio):
-        if ratio[e] > 0.45:
-            break
-        v, u = faces[e // 3, e % 3], faces[e // 3, (e % 3 + 1) % 3]
-        if blocked[v] or blocked[u]:
+def _has(faces: NDArray[np.int64], f: int, v: int) -> bool:
+    return faces[f, 0] == v or faces[f, 1] == v or faces[f, 2] == v
+
+
+@njit(cache=True)
+def _may_collapse(
+    space: NDArray[np.float64],
+    rim: NDArray[np.bool_],
+    faces: NDArray[np.int64],
+    start: NDArray[np.int64],
+    around: NDArray[np.int64],
+    blocked: NDArray[np.bool_],
+    v: int,
+    u: int,
+) -> bool:
+    """Whether drawing v into u turns no triangle over, joins no two rim vertices and does not pinch the surface."""
+    for i in range(start[v], start[v + 1]):
+        f = around[i]
+        if blocked[faces[f, 0]] or blocked[faces[f, 1]] or blocked[faces[f, 2]]:
+            return False
+        if _has(faces, f, u):
             continue
-        fine = True
-        for i in range(start[v], start[v + 1]):
-            f = around[i]
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            if blocked[a] or blocked[b] or blocked[c]:
-                fine = False
-            if a == u or b == u or c == u:
+        for k in range(3):
+            w = faces[f, k]
+            if w == v:
                 continue
-            for w in (a, b, c):
-                if w == v:
-                    continue
-                if rim[u] and rim[w]:
-                    fine = False
-                # A neighbour of v that also neighbours u must share a triangle with both, or the surface is pinched.
-                shared, beside = False, False
-                for j in range(start[w], start[w + 1]):
-                    g = around[j]
-                    has_u = faces[g, 0] == u or faces[g, 1] == u or faces[g, 2] == u
-                    has_v = faces[g, 0] == v or faces[g, 1] == v or faces[g, 2] == v
-                    beside = beside or has_u
-                    shared = shared or (has_u and has_v)
-                if beside and not shared:
-                    fine = False
-            a, b, c = (u if a == v else a), (u if b == v else b), (u if c == v else c)
-            if fine and _turn(space, a, b, c) <= 1e-2:
-                fine = False
-            if not fine:
-                break
-        if not fine:
+            if rim[u] and rim[w]:
+                return False
+            # A neighbour of both must share a triangle with both.
+            shared, beside = False, False
+            for j in range(start[w], start[w + 1]):
+                if _has(faces, around[j], u):
+                    beside = True
+                    shared = shared or _has(faces, around[j], v)
+            if beside and not shared:
+                return False
+        a = u if faces[f, 0] == v else faces[f, 0]
+        b = u if faces[f, 1] == v else faces[f, 1]
+        c = u if faces[f, 2] == v else faces[f, 2]
+        if _turn(space, a, b, c) <= 1e-2:
+            return False
+    return True
+
+
+@njit(cache=True)
+def _draw_in(
+    order: NDArray[np.int64],
+    space: NDArray[np.float64],
+    rim: NDArray[np.bool_],
+    faces: NDArray[np.int64],
+    start: NDArray[np.int64],
+    around: NDArray[np.int64],
+    gone: NDArray[np.bool_],
+    dead: NDArray[np.bool_],
+) -> None:
+    """Collapse the edges in ``order`` where allowed, marking vertices as gone and faces as dead."""
+    blocked = np.zeros(len(space), np.bool_)
+    for e in order:
+        v, u = faces[e // 3, e % 3], faces[e // 3, (e % 3 + 1) % 3]
+        if blocked[v] or blocked[u] or not _may_collapse(space, rim, faces, start, around, blocked, v, u):
             continue
         for w in (u, v):
             for i in range(start[w], start[w + 1]):
@@ -304,19 +335,35 @@ def _collapse(
                     blocked[faces[around[i], k]] = True
         for i in range(start[v], start[v + 1]):
             f = around[i]
-            if faces[f, 0] == u or faces[f, 1] == u or faces[f, 2] == u:
-                dead[f] = True
+            dead[f] = _has(faces, f, u)
             for k in range(3):
                 if faces[f, k] == v:
                     faces[f, k] = u
         gone[v] = True
-        removed += 1
-    index = np.cumsum(~gone) - 1
-    kept = faces[~dead]
-    for f in range(len(kept)):
+
+
+@njit(cache=True)
+def _edge_ratios(
+    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], size: Floats, out: NDArray[np.float64]
+) -> None:
+    """Write the ratio of `_edge_ratio` of edges that start at an inner vertex."""
+    for f in range(len(faces)):
         for k in range(3):
-            kept[f, k] = index[kept[f, k]]
-    return space[~gone], rim[~gone], kept, removed
+            if not rim[faces[f, k]]:
+                out[3 * f + k] = _edge_ratio(space, size, faces[f, k], faces[f, (k + 1) % 3])
+
+
+def _collapse(
+    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], size: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Draw inner vertices into a neighbour that is much too near, shortest edges first."""
+    ratio = np.full(3 * len(faces), np.inf)
+    _edge_ratios(space, rim, faces, size, ratio)
+    order = np.argsort(ratio, kind="stable")
+    order = order[ratio[order] < 0.45]
+    gone, dead = np.zeros(len(space), bool), np.zeros(len(faces), bool)
+    _draw_in(order, space, rim, faces, *_around(faces, len(space)), gone, dead)
+    return space[~gone], rim[~gone], (np.cumsum(~gone) - 1)[faces[~dead]]
 
 
 def refine(
@@ -327,6 +374,10 @@ def refine(
     slope: Floats,
     size: Floats,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Remesh a triangulation (N,2), (F,3) whose rim (N,) is the outline; the first returned array is (M,3): x, y, z.
+
+    distance, slope: (h,w), as in the module's text. size: (h,w), the edge length wanted. All in working pixels.
+    """
     used = np.zeros(len(points), bool)
     used[faces] = True
     faces = (np.cumsum(used) - 1)[faces]
@@ -339,12 +390,12 @@ def refine(
             break
     for _ in range(8):
         space, rim, faces, added = _split(space, rim, faces, distance, slope, size, False)
-        _flip(space, rim, faces)
+        _flip(space, rim, faces, _neighbours(faces, len(space)))
         _relax(space, rim, faces, distance, slope)
         if added == 0:
             break
     for _ in range(4):
-        space, rim, faces, _ = _collapse(space, rim, faces, size)
-        _flip(space, rim, faces)
+        space, rim, faces = _collapse(space, rim, faces, size)
+        _flip(space, rim, faces, _neighbours(faces, len(space)))
         _relax(space, rim, faces, distance, slope)
-    return space[:, :2].copy(), faces, rim
+    return space, faces, rim

@@ -18,7 +18,7 @@ from scipy.spatial import Delaunay
 
 from v2m4.errors import V2M4Error
 from v2m4.generators.outline import Outline, sample_rim
-from v2m4.generators.remesh import refine, surface_heights
+from v2m4.generators.remesh import refine
 
 Floats = NDArray[Any]
 
@@ -47,9 +47,8 @@ def triangulate(outline: Outline, slope: Floats, edge: float, coarser: float = 1
     rim, dense, following, faces = _conforming(outline, rim, dense, following, inner)
     points = np.concatenate([rim, inner])
     is_rim = np.arange(len(points)) < len(rim)
-    points, faces, is_rim = refine(points, faces, is_rim, outline.distance, slope, size)
-    height = surface_heights(points, is_rim, outline.distance, slope)
-    return Sheet(points, height, faces, is_rim)
+    space, faces, is_rim = refine(points, faces, is_rim, outline.distance, slope, size)
+    return Sheet(space[:, :2], space[:, 2], faces, is_rim)
 
 
 def edges_for(outline: Outline, slope: Floats, faces: int) -> tuple[float, float]:
