@@ -26,7 +26,6 @@ from bench_trellis import VOXELS, build_model, distance, shell
 from numpy.typing import NDArray
 from torch import Tensor
 
-from v2m4.cuda_graphs import GraphPool, Recorded
 from v2m4.events import drain
 from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, extract
 from v2m4.generators.trellis.model import TrellisModel
@@ -205,9 +204,6 @@ def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: A
             image = mesh_picture(mesh, camera, effort)
         for tensor in (features, mesh.attributes, mesh.vertices, gaussians.means, gaussians.colors, image):
             tensor.requires_grad_()
-        compare: Any = comparison.one
-        if device.type == "cuda":
-            compare = Recorded(comparison.one, 0, image, pool=GraphPool())
         runs: dict[str, Callable[[], Tensor]] = {
             "latent flow, one branch": lambda: source.velocity(source.noise, 300.0, negative).sum(),
             "mesh decoder": lambda: source.mesh_features(slat).sum(),
@@ -215,7 +211,7 @@ def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: A
             "mesh rendering": lambda: mesh_picture(mesh, camera, effort).sum(),
             "Gaussian decoder": lambda: sum_of(vars(source.decode_gaussians(slat)).values()),
             "Gaussian rendering": lambda: render_gaussians(gaussians, camera, effort.size)[0].sum(),
-            "image distances of one": lambda: compare(image),
+            "image distances of one": lambda: comparison.one(image),
         }
         for name, run in runs.items():
             forward = _milliseconds(run, device)

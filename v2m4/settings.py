@@ -158,8 +158,6 @@ class RefinementSettings:
     """fast: step of the optimiser."""
     fast_image_size: int = 392
     """fast: side of the renderings, in pixels."""
-    fast_tolerance: float = 0.005
-    """fast: a sampling step ends once two iterations improved the loss by a smaller share than this."""
     dreamsim_weight: float = 1.0
     lpips_weight: float = 1.0
     mse_weight: float = 1.0

@@ -5,14 +5,13 @@ away from (zeros at first) is optimised so that the object, rendered from the ca
 frame does. Gradients run from both renderings, of the mesh and of the Gaussians, through the decoders, the clean
 estimate and the guided step.
 
-``paper`` does this as the appendix says. ``fast`` takes fewer and larger steps, decodes one of the two representations
-per iteration, renders smaller pictures, stops a step that no longer improves, and returns the first pass if that
-looked better.
+``paper`` does this as the appendix says. ``fast`` takes fewer and smaller steps (the paper's overshoot), decodes one of
+the two representations per iteration, renders smaller pictures, and returns the first pass if that looked better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -98,8 +97,6 @@ class Effort:
     supersampling: int
     alternate: bool = False
     """Decode the mesh and the Gaussians in turn instead of both in every iteration."""
-    tolerance: float = 0.0
-    """End a sampling step's iterations once a round of them improved the loss by a smaller share than this."""
     keep_better: bool = False
     """Return the first pass's object if it is closer to the picture."""
 
@@ -125,7 +122,6 @@ def effort_of(settings: RefinementSettings) -> Effort:
         min(settings.image_size, settings.fast_image_size),
         min(settings.supersampling, 2),
         alternate=True,
-        tolerance=settings.fast_tolerance,
         keep_better=True,
     )
 
@@ -247,6 +243,10 @@ class Comparison:
             for name, distance in perceptuals.items()
             if weights[name]
         ]
+        self.one: Callable[[Tensor], Tensor] = self._one
+        """The distance () of a single picture (H,W,3); on a CUDA device a recorded graph."""
+        if reference.is_cuda:
+            self.one = Recorded(self._one, 0, reference, pool=GraphPool())
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N,H,W,3) -> (N,)."""
@@ -256,23 +256,19 @@ class Comparison:
             total = total + weight * distance(prepared, masked)
         return total
 
-    def one(self, image: Tensor) -> Tensor:
-        """(H,W,3) -> ()."""
+    def _one(self, image: Tensor) -> Tensor:
         return self(image[None])[0]
 
 
 def scorer(source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort) -> ScoreLatent:
     """The weighted distance of the object's renderings to the reference: first the mesh's, then the Gaussians'."""
     weight = 2.0 if effort.alternate else 1.0  # in turn, each stands for both
-    compare: Callable[[Tensor], Tensor] = comparison.one
-    if comparison.reference.is_cuda:
-        compare = Recorded(comparison.one, 0, comparison.reference, pool=GraphPool())
 
     def score(slat: Tensor, index: int) -> Iterator[Tensor]:
         if not effort.alternate or index % 2 == 0:
-            yield weight * compare(mesh_picture(source.decode_mesh(slat), camera, effort))
+            yield weight * comparison.one(mesh_picture(source.decode_mesh(slat), camera, effort))
         if not effort.alternate or index % 2 == 1:
-            yield weight * compare(render_gaussians(source.decode_gaussians(slat), camera, effort.size)[0])
+            yield weight * comparison.one(render_gaussians(source.decode_gaussians(slat), camera, effort.size)[0])
 
     return score
 
@@ -318,21 +314,17 @@ def optimise_negative(
         with torch.no_grad():
             towards = source.velocity(x, 1000 * t, source.cond[chosen : chosen + 1])
         planned = effort.iterations(step) if t <= settings.start_t and sampling.is_guided(t) else 0
-        losses: list[float] = []
         for index in range(planned):
             v = _guided(source, x, t, towards, negative, sampling)
             slat = source.denormalise(clean_estimate(x, v, t, sampling.sigma_min))
             anchor = settings.anchor_weight * functional.mse_loss(negative, start)
             loss, scale = descend(optimiser, negative, slat, anchor, partial(score, index=index), scale)
-            losses.append(loss)
-            yield Iteration(step, index, losses[-1])
-            if has_settled(losses, effort):
-                break
+            yield Iteration(step, index, loss)
         with torch.no_grad():
             v = _guided(source, x, t, towards, negative, sampling)
             x0 = clean_estimate(x, v, t, sampling.sigma_min)
             x = x - (t - t_next) * v
-        yield Sampled(step, len(losses), x, x0, negative.detach().clone())
+        yield Sampled(step, planned, x, x0, negative.detach().clone())
 
 
 def _guided(
@@ -378,12 +370,3 @@ def descend(
 def total(terms: Iterator[Tensor]) -> float:
     """The sum of terms that need no gradient."""
     return float(sum(float(term) for term in terms))
-
-
-def has_settled(losses: Sequence[float], effort: Effort) -> bool:
-    """Whether the last round (two iterations where representations alternate) hardly improved on the one before."""
-    n = 2 if effort.alternate else 1
-    if effort.tolerance <= 0 or len(losses) < 2 * n:
-        return False
-    before, now = sum(losses[-2 * n : -n]), sum(losses[-n:])
-    return before - now < effort.tolerance * before
