@@ -174,8 +174,8 @@ def main() -> None:
     truths = arguments.truth or ([] if arguments.clips else sorted((EXAMPLES / "truth").glob("*.npz")))
     jobs: list[tuple[Path, Truth | None, str]] = [(clip, None, clip.stem) for clip in arguments.clips]
     for path in truths:
-        folder = path.parent.name if path.stem == "gt" else path.stem
-        jobs += [(clip, load_truth(path), f"{folder}-{clip.stem}") for clip in clips_of(path)]
+        prefix = f"{path.parent.name}-" if path.stem == "gt" else ""
+        jobs += [(clip, load_truth(path), f"{prefix}{clip.stem}") for clip in clips_of(path)]
     rows = [list(HEADER)]
     for clip, truth, label in jobs:
         for with_template in (False, True):
