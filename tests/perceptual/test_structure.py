@@ -56,7 +56,10 @@ def test_gradients_are_finite_and_predict_the_change() -> None:
     value = distance(prepared, image)
     (gradient,) = torch.autograd.grad(value.sum(), image)
     assert bool(torch.isfinite(gradient).all())
-    step = 1e-3 * gradient / gradient.abs().max()
+    inside = (
+        image.detach().amin(-1, keepdim=True) > 0.05
+    ).float()  # the background's black is a corner of the function
+    step = 1e-3 * inside * gradient / (inside * gradient).abs().max()
     change = float(distance(prepared, (image - step).detach()) - value.detach())
     assert change == pytest.approx(-float((gradient * step).sum()), rel=0.3)
 

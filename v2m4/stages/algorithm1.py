@@ -16,7 +16,7 @@ from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics, orbit_parame
 from v2m4.render import render
 from v2m4.settings import CameraSearchSettings
 from v2m4.stages.camera_scoring import Scorer, resized
-from v2m4.stages.progress import between, reported
+from v2m4.stages.progress import reported
 from v2m4.stages.stereo_step import stereo_camera
 from v2m4.stages.swarm import particle_swarm
 from v2m4.stereo import Locator, Stereo
@@ -87,7 +87,7 @@ def search_six_numbers(
             yield Progress("camera", 0.5, keyframe, "The stereo step found no camera.")
         else:
             numbers = numbers_of(Camera(found.world_to_camera.cpu()))
-            own_score = float((yield from between(evaluate(numbers[None]), 0.5, 0.5)))
+            own_score = float((yield from reported(evaluate(numbers[None]), keyframe, 0.5, 0.5)))
             yield from shown(numbers, "stereo", own_score)
             if own_score < score:
                 best, score = numbers, own_score

@@ -28,7 +28,7 @@ def premultiplied(reference: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise V2M4Error(
             f"The camera search needs a square RGBA frame (S,S,4), but got {reference.shape}. Pad it first."
         )
-    frame = reference.astype(np.float32) / 255
+    frame = reference.astype(np.float32) / np.float32(255)
     frame[..., :3] *= frame[..., 3:]
     if int((frame[..., 3] > 0.5).sum()) < 16:
         raise V2M4Error("The frame shows no object to search a camera for: its mask is empty. Check the matting.")

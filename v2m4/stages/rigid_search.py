@@ -24,6 +24,8 @@ from v2m4.geometry.neighbours import Neighbours
 from v2m4.render import render_fast, sample_texture
 from v2m4.stages.rigid_alignment import Floats, Picture, Poses, align, render_poses
 
+# How much larger the whole object may be than what the frame shows of it, and how far its centroid lies beyond.
+_BEYOND = ((1.0, 0.08), (1.12, 0.08), (1.12, 0.16), (1.3, 0.14), (1.3, 0.24), (1.5, 0.2), (1.5, 0.32))
 _MANY_SMALL_FACES = 1500
 _LIGHT_FACES = 6000
 MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the zoomed picture's side
@@ -82,11 +84,11 @@ def zoom_on(frame: Floats, fov_deg: float) -> Zoom:
     rays = np.stack([(columns + 0.5) / side - 0.5, (rows + 0.5) / side - 0.5, np.full(len(rows), focal)], axis=1)
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     axis = rays.mean(0) / np.linalg.norm(rays.mean(0))
-    across = np.cross([0.0, 1.0, 0.0], axis)  # keeps the picture's vertical upright
-    across /= np.linalg.norm(across)
-    turn = np.stack([across, np.cross(axis, across), axis])
+    turn = looking_at_ray(axis)
     local = rays @ turn.T
     reach = float(np.max(np.linalg.norm(local[:, :2], axis=1) / np.maximum(local[:, 2], 1e-3)))
+    if cut_sides(frame):
+        reach *= 1.3  # room for the parts that the frame does not show
     return Zoom(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
 
 
@@ -196,15 +198,15 @@ def polar(images: Floats, centres: NDArray[np.float64], zooms: NDArray[np.float6
 
 
 def angle_scores(target: Floats, views: Floats) -> NDArray[np.float64]:
-    """How alike target (R,A,4) and views (N,R,A,4), turned by each of A angles, are: (N,A), higher is better.
+    """How alike target (R,A,5) and views (N,R,A,4), turned by each of A angles, are: (N,A), higher is better.
 
-    Mask overlap (intersection over union) plus the correlation of the colours' variation inside the mask.
+    Mask overlap (intersection over union) plus the correlation of the colours' variation inside the mask, both where
+    the target's fifth channel, what the frame shows at all, is 1.
     """
     angles = target.shape[1]
     weight = (np.arange(target.shape[0]) + 0.5)[:, None, None]
-
-    def spectrum(x: NDArray[np.float64]) -> NDArray[np.complex128]:
-        return np.fft.rfft(x, axis=-2)
+    known = target[..., 4:].astype(np.float64)
+    target = target[..., :4] * target[..., 4:]
 
     def varying(x: Floats) -> NDArray[np.float64]:
         mask = x[..., 3:]
@@ -213,18 +215,63 @@ def angle_scores(target: Floats, views: Floats) -> NDArray[np.float64]:
         )
         return x[..., :3] - mask * mean
 
-    def against(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        product = (spectrum(weight * a)[None] * spectrum(b).conj()).sum((-3, -1))
+    def against(a: NDArray[np.float64], spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
+        product = (np.fft.rfft(weight * a, axis=-2)[None] * spectrum.conj()).sum((-3, -1))
         return np.fft.irfft(product, n=angles, axis=-1)
 
-    both = against(target[..., 3:].astype(np.float64), views[..., 3:].astype(np.float64))
-    areas = [(weight * x[..., 3:]).sum((-3, -2, -1)) for x in (target, views)]
-    overlap = both / np.maximum(areas[0] + areas[1][:, None] - both, 1e-6)
+    def spectrum(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+        return np.fft.rfft(x, axis=-2)
+
+    mask = spectrum(views[..., 3:].astype(np.float64))
+    both = against(target[..., 3:].astype(np.float64), mask)
+    area = float((weight * target[..., 3:]).sum())
+    overlap = both / np.maximum(area + against(known, mask) - both, 1e-6)
     a, b = varying(target), varying(views)
-    energy = [(weight * x * x).sum((-3, -2, -1)) for x in (a, b)]
-    plain = 2e-3 * areas[0]  # an object of one colour has no variation to compare
-    alike = against(a, b) / np.sqrt((energy[0] + plain) * (energy[1] + plain)[:, None])
-    return overlap + 0.5 * alike
+    plain = 2e-3 * area  # an object of one colour has no variation to compare
+    energy = float((weight * a * a).sum()) + plain
+    own_energy = np.maximum(against(known, spectrum((b * b).sum(-1, keepdims=True))), 0) + plain
+    return overlap + 0.5 * against(a, spectrum(b)) / np.sqrt(energy * own_energy)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Where the whole object is, if the frame's border cuts it: larger by ``scale``, and its centroid shifted by
+    ``shift`` (x, y), in sides of the zoomed picture."""
+
+    scale: float
+    shift: tuple[float, float]
+
+
+def hypotheses(zoom: Zoom) -> list[Hypothesis]:
+    """The object is as it is seen; where the frame's border cuts it, it may also reach beyond by various amounts."""
+    sides = cut_sides(zoom.frame)
+    found = [Hypothesis(1.0, (0.0, 0.0))]
+    ways = [*sides, (sum(s[0] for s in sides), sum(s[1] for s in sides))] if len(sides) > 1 else sides
+    for x, y in ways:
+        found += [Hypothesis(scale, (x * by, y * by)) for scale, by in _BEYOND]
+    return found
+
+
+def cut_sides(frame: Floats) -> list[tuple[int, int]]:
+    """Outward directions (x, y) of the sides where the frame's border cuts the object."""
+    alpha = frame[..., 3] > 0.5
+    edges = {(-1, 0): alpha[:, 0], (1, 0): alpha[:, -1], (0, -1): alpha[0], (0, 1): alpha[-1]}
+    return [side for side, line in edges.items() if line.mean() > 0.01]
+
+
+def _placed(poses: Poses, hypothesis: Hypothesis, picture: Picture) -> Poses:
+    """Nearer by the scale, and seen where the shift says: the camera turns, so the object looks the same."""
+    focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    axis = np.array([hypothesis.shift[0] / focal, hypothesis.shift[1] / focal, 1.0])
+    turn = looking_at_ray(axis / np.linalg.norm(axis)).T
+    return Poses(turn @ poses.rotation, poses.centre @ turn.T / hypothesis.scale)
+
+
+def looking_at_ray(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation (3,3) to a camera that looks along the unit vector (3,), its picture's vertical kept upright."""
+    across = np.cross([0.0, 1.0, 0.0], axis)
+    across /= np.linalg.norm(across)
+    return np.stack([across, np.cross(axis, across), axis])
 
 
 def _turned(poses: Poses, angle: NDArray[np.float64]) -> Poses:
@@ -260,25 +307,26 @@ def coarse_poses(
     )
     poses = fit_distance(poses, _masks(mesh, middle, poses, size // 2, picture.fov_deg), picture)
     yield 0.2
-    target = polar(picture.image[None], *_sampling(picture.image[None, ..., 3]), angles, 16)[0]
+    shown = np.dstack([picture.image, picture.known])[None]
+    (wanted,), goal = _moments(picture.image[None, ..., 3] * picture.known)
+    cases = hypotheses(zoom)
+    targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), angles, 16)[0] for h in cases]
     scores = []
     parts = np.array_split(np.arange(directions), max(1, directions // 128))
     for done, part in enumerate(parts):
         views = render_poses(mesh, middle, poses[part], size, picture.fov_deg).image
-        (wanted,), _ = _moments(picture.image[None, ..., 3])
-        scores.append(angle_scores(target, polar(views, *_sampling(views[..., 3], wanted), angles, 16)))
+        area, centroid = _moments(views[..., 3])
+        unrolled = polar(views, centroid, np.sqrt(area / wanted), angles, 16)
+        scores.append(np.stack([angle_scores(target, unrolled) for target in targets]))
         yield 0.2 + 0.8 * (done + 1) / len(parts)
-    score = np.concatenate(scores)
     turn = np.arange(angles) * (2 * np.pi / angles)
     every = _turned(Poses(poses.rotation.repeat(angles, 0), poses.centre.repeat(angles, 0)), np.tile(turn, directions))
-    score = np.where(upright(zoom.turn.T @ every.rotation, roll_limit_deg), score.reshape(-1), -np.inf)
-    order = _distinct(every.rotation, score, keep, math.radians(9))
-    return every[order], score[order]
-
-
-def _sampling(mask: Floats, wanted: float | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    area, centroid = _moments(mask)
-    return centroid, np.ones_like(area) if wanted is None else np.sqrt(area / wanted)
+    all_poses = Poses.joined([_placed(every, h, picture) for h in cases])
+    score = np.concatenate(scores, axis=1).reshape(-1)
+    score = np.where(upright(zoom.turn.T @ all_poses.rotation, roll_limit_deg), score, -np.inf)
+    keep = keep if len(cases) == 1 else 2 * keep  # more is unknown
+    order = _distinct(all_poses.rotation, score, keep, math.radians(9))
+    return all_poses[order], score[order]
 
 
 def _distinct(rotation: NDArray[np.float64], score: NDArray[np.float64], keep: int, apart: float) -> NDArray[np.intp]:
@@ -297,9 +345,9 @@ def _distinct(rotation: NDArray[np.float64], score: NDArray[np.float64], keep: i
 
 @dataclass(frozen=True)
 class Level:
-    """One pass of direct alignment: how many poses enter it, at which picture size, blur and number of steps."""
+    """One pass of direct alignment: how many poses enter it (None: all), picture size, blur and number of steps."""
 
-    keep: int
+    keep: int | None
     size: int
     blur_px: float
     iterations: int
@@ -307,8 +355,8 @@ class Level:
 
 
 LEVELS = (
-    Level(32, 64, 2.5, 5),
-    Level(14, 64, 1.2, 5),
+    Level(None, 64, 2.5, 5),
+    Level(16, 64, 1.2, 5),
     Level(5, 128, 1.2, 4),
     Level(2, 224, 1.0, 3),
 )
@@ -328,7 +376,7 @@ def refine_poses(
         poses, energy = align(
             light if level.size < 100 else mesh,
             middle,
-            poses[np.arange(min(level.keep, len(poses)))],
+            poses[: level.keep],
             picture,
             blur_px=level.blur_px,
             iterations=level.iterations,

@@ -62,7 +62,7 @@ def _keypoints(image: Bytes, mask: NDArray[np.bool_]) -> tuple[Floats, Floats | 
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
     found, descriptors = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), grown)
     places = np.array([k.pt for k in found], np.float32).reshape(-1, 2) + 0.5
-    return places, descriptors
+    return places, None if descriptors is None else np.asarray(descriptors, np.float32)
 
 
 def _sift_matches(
@@ -101,9 +101,10 @@ def _flow_matches(
     mask = cv2.warpAffine(covered.astype(np.uint8), overlay, (side, side), flags=cv2.INTER_NEAREST) > 0
     if (mask & seen).sum() < _OVERLAP * (mask | seen).sum():
         return none, none
-    grey = [cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in (laid, frame)]
+    before, after = (np.asarray(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), np.uint8) for i in (laid, frame))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    ahead, back = (flow.calc(a, b, np.zeros((side, side, 2), np.float32)) for a, b in (grey, grey[::-1]))
+    still = np.zeros((2, side, side, 2), np.float32)
+    ahead, back = flow.calc(before, after, still[0]), flow.calc(after, before, still[1])
     row, column = np.nonzero(mask)
     kept = (row % _DENSE_STEP == 0) & (column % _DENSE_STEP == 0)
     start = np.stack([column[kept], row[kept]], axis=1).astype(np.float32)
