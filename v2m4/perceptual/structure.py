@@ -21,10 +21,22 @@ _STABLE = 4e-3  # variance, of brightness in [0,1], below which a neighbourhood 
 
 
 @dataclass(frozen=True)
+class Level:
+    """One scale of a batch of pictures: planes (N,4,h,w) of colour and presence, (N,1,h,w) brightness and its local
+    mean and variance, and (N,3,h,w) chroma."""
+
+    planes: Tensor
+    brightness: Tensor
+    mean: Tensor
+    variance: Tensor
+    chroma: Tensor
+
+
+@dataclass(frozen=True)
 class Prepared:
     """The reference's features, finest scale first."""
 
-    levels: list[Tensor]
+    levels: list[Level]
 
 
 class Structure:
@@ -42,16 +54,15 @@ class Structure:
 
     def prepare(self, reference: Tensor) -> Prepared:
         """``reference``: (H,W,3) float32 in [0,1] on black."""
-        return Prepared(_pyramid(reference[None].to(self.device)))
+        return Prepared([_level(planes) for planes in _pyramid(reference[None].to(self.device))])
 
     def __call__(self, prepared: object, images: Tensor) -> Tensor:
         """``images``: (N,H,W,3) float32 in [0,1] on black. Returns (N,), differentiable."""
         assert isinstance(prepared, Prepared)
-        levels = _pyramid(images)
         total = torch.zeros(len(images), device=images.device)
-        for reference, image in zip(prepared.levels, levels, strict=True):
-            total = total + _distance(reference, image, self.weights)
-        return total / len(levels)
+        for reference, planes in zip(prepared.levels, _pyramid(images), strict=True):
+            total = total + _distance(reference, _level(planes), self.weights)
+        return total / len(prepared.levels)
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:
@@ -69,36 +80,31 @@ def _pyramid(images: Tensor) -> list[Tensor]:
     return levels
 
 
-def _distance(a: Tensor, b: Tensor, weights: tuple[float, float, float]) -> Tensor:
-    area = a[:, 3].sum((1, 2)).clamp_min(1.0)
-    both = torch.minimum(a[:, 3], b[:, 3])
-    either = torch.maximum(a[:, 3], b[:, 3])
+def _level(planes: Tensor) -> Level:
+    brightness = 0.299 * planes[:, :1] + 0.587 * planes[:, 1:2] + 0.114 * planes[:, 2:3]
+    mean, square = _local_mean(torch.cat([brightness, brightness * brightness], dim=1)).split(1, dim=1)
+    # Each channel's share of the brightest, smaller where it is too dark to tell.
+    chroma = planes[:, :3] / (planes[:, :3].amax(1, keepdim=True) + 0.08)
+    return Level(planes, brightness, mean, (square - mean * mean).clamp_min(0), chroma)
+
+
+def _local_mean(x: Tensor) -> Tensor:
+    """Mean over a window around each pixel, rows and columns in turn; only what lies inside the picture counts."""
+    for window in ((_WINDOW, 1), (1, _WINDOW)):
+        padding = (window[0] // 2, window[1] // 2)
+        x = functional.avg_pool2d(x, window, stride=1, padding=padding, count_include_pad=False)
+    return x
+
+
+def _distance(a: Level, b: Level, weights: tuple[float, float, float]) -> Tensor:
+    """(N,) how far the pictures b (N) are from a (1) at one scale."""
+    area = a.planes[:, 3].sum((1, 2)).clamp_min(1.0)
+    both = torch.minimum(a.planes[:, 3], b.planes[:, 3])
+    either = torch.maximum(a.planes[:, 3], b.planes[:, 3])
     presence = 1 - both.sum((1, 2)) / either.sum((1, 2)).clamp_min(1e-6)
-    alike = _local_correlation(_brightness(a), _brightness(b))
-    structure = ((1 - alike) * either).sum((1, 2)) / area
-    color = ((_chroma(a) - _chroma(b)).square().sum(1) + 1e-8).sqrt()
+    covariance = _local_mean(a.brightness * b.brightness) - a.mean * b.mean
+    alike = (covariance + _STABLE) / ((a.variance + _STABLE).sqrt() * (b.variance + _STABLE).sqrt())
+    structure = ((1 - alike.clamp(-1, 1)[:, 0]) * either).sum((1, 2)) / area
+    color = ((a.chroma - b.chroma).square().sum(1) + 1e-8).sqrt()
     color = (color * both + 0.5 * (either - both)).sum((1, 2)) / area
     return weights[0] * presence + weights[1] * structure / 2 + weights[2] * color
-
-
-def _brightness(x: Tensor) -> Tensor:
-    return (0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:3]).clamp(0, 1)
-
-
-def _chroma(x: Tensor) -> Tensor:
-    """(N,3,h,w): each channel's share of the brightest, weighed down where it is too dark to tell."""
-    top = x[:, :3].amax(1, keepdim=True)
-    return x[:, :3] / (top + 0.08)
-
-
-def _local_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """(N,h,w) in [-1,1]: how alike the variation around each pixel is, whatever its mean and contrast."""
-    a, b = torch.broadcast_tensors(a, b)
-
-    def mean(x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, _WINDOW, stride=1, padding=_WINDOW // 2, count_include_pad=False)
-
-    ma, mb = mean(a), mean(b)
-    va, vb = (mean(a * a) - ma * ma).clamp_min(0), (mean(b * b) - mb * mb).clamp_min(0)
-    covariance = mean(a * b) - ma * mb
-    return ((covariance + _STABLE) / ((va + _STABLE).sqrt() * (vb + _STABLE).sqrt())).clamp(-1, 1)[:, 0]
