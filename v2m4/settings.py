@@ -325,6 +325,8 @@ def _update(base: Any, data: dict[str, Any], where: str) -> Any:
         if name not in hints:
             raise V2M4Error(f"The settings have no entry “{where}{name}”. Remove it or check its spelling.")
         if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise V2M4Error(f"{where}{name} must be an object with settings of its own, but is {value!r}.")
             changes[name] = _update(getattr(base, name), value, f"{where}{name}.")
         else:
             changes[name] = _coerce(hints[name], value, where + name)

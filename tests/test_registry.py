@@ -1,0 +1,50 @@
+"""Plugs: what can run here, and what `auto` picks."""
+
+import pytest
+
+from v2m4.errors import V2M4Error
+from v2m4.registry import Plug, choose
+
+
+def plug(name, **changes):
+    return Plug("generator", name, "builtins:dict", "A test.", "MIT", changes.pop("commercial", True), **changes)
+
+
+PLUGS = {
+    p.name: p
+    for p in (
+        plug("plain"),
+        plug("best", preference=9, commercial=False),
+        plug("absent", preference=99, packages=("no_such_package_anywhere",)),
+        plug("asked", preference=-1),
+    )
+}
+
+
+def test_auto_takes_the_most_preferred_that_is_ready():
+    assert choose(PLUGS, "auto").name == "best"
+
+
+def test_commercial_use_skips_and_refuses_what_forbids_it():
+    assert choose(PLUGS, "auto", commercial_use=True).name == "plain"
+    with pytest.raises(V2M4Error, match="may not be used commercially"):
+        choose(PLUGS, "best", commercial_use=True)
+
+
+def test_negative_preference_is_only_taken_by_name():
+    assert choose({"asked": PLUGS["asked"]}, "asked").name == "asked"
+    with pytest.raises(V2M4Error, match="No generator can run here"):
+        choose({"asked": PLUGS["asked"]}, "auto")
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(V2M4Error, match="plain, best, absent, asked"):
+        choose(PLUGS, "worst")
+
+
+def test_missing_packages_are_named():
+    assert PLUGS["absent"].missing() == ["package no_such_package_anywhere"]
+
+
+def test_create_passes_options_on():
+    assert PLUGS["plain"].create(faces=3) == {"faces": 3}
