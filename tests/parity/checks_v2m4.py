@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.parity import camera_search
 from tests.parity.runner import Check, Measure, compare, group, relative_error
 from v2m4.geometry.camera import (
     Camera,
@@ -244,4 +245,5 @@ CHECKS = [
     Check("v2m4", _named("cameras"), check_cameras),
     Check("v2m4", _named("registration_coarse_no_image"), check_coarse_registration),
     Check("v2m4", _named("registration_fine"), check_fine_registration),
+    *camera_search.CHECKS,
 ]
