@@ -317,40 +317,42 @@ def _export(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     settings = run.settings
     animation, clip = animation_of(run), masked_clip(run)
     yield Progress("export", 0.0)
+    report = yield from measure(animation, clip)
+    plugs = {port: plug.name for port, plug in chosen_plugs(settings).items()}
     provenance = {
         "generator": f"v2m4 {v2m4.__version__}",
         "preset": settings.preset,
         "seed": settings.seed,
-        "plugs": _plugs_used(run),
+        "plugs": plugs,
         "camera": camera_description(animation, clip),
+        "statistics": {
+            "vertices": len(animation.mesh.vertices),
+            "faces": len(animation.mesh.faces),
+            "keyframes": len(animation),
+            **{f"mean_{name}": report[name]["mean"] for name in ("iou", "psnr", "ssim") if name in report},
+        },
     }
     write_glb(run.folder / "animation.glb", animation, settings.export, provenance)
     write_camera(run.folder / "animation.camera.json", animation, clip)
     if settings.export.per_frame != "none":
         write_frames(run.folder / "frames", animation, clip.times, settings.export.per_frame)
-    yield Progress("export", 0.2)
-    report = yield from measure(animation, clip)
-    raw = Clip.load(run.work / "frames")
     if settings.export.preview:
-        yield from write_preview(run.folder / "preview.mp4", animation, raw, settings.export)
+        yield from write_preview(run.folder / "preview.mp4", animation, Clip.load(run.work / "frames"), settings.export)
     report |= {
         "version": v2m4.__version__,
         "clip": clip.name,
         "frames": len(clip),
+        "times": list(clip.times),
+        "duration": clip.duration,
         "keyframes": list(animation.keyframes),
         "faces": len(animation.mesh.faces),
         "vertices": len(animation.mesh.vertices),
-        "plugs": _plugs_used(run),
+        "plugs": plugs,
         "warnings": json.loads((run.work / "matting.json").read_text())["warnings"],
         "seconds": {stage: round(sum(run.seconds(stage)), 2) for stage in STAGES if run.seconds(stage)},
     }
     write_atomically(run.folder / "report.json", json.dumps(report, indent=1).encode())
     write_atomically(run.folder / "settings.json", settings.to_json().encode())
-
-
-def _plugs_used(run: Run) -> dict[str, str]:
-    plugs = chosen_plugs(run.settings)
-    return {port: plug.name for port, plug in plugs.items()}
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:
