@@ -121,6 +121,15 @@ def test_modes_are_the_recurring_colours_most_frequent_first():
     assert colours[0, 0, 1] == pytest.approx([200, 10, 10])
 
 
+def test_a_colour_that_recurs_is_found_after_many_others():
+    """A shaded object shows a pixel one colour after the other before it leaves the background in sight."""
+    shades = np.arange(20, dtype=np.uint8)[:, None] * 12
+    frames = np.concatenate([shades.repeat(3, 1), np.full((20, 3), (10, 90, 200), np.uint8)])[:, None, None]
+    shown, sizes, colours = find_modes(frames, 18.0)
+    assert sizes[0, 0, 0] == 20 and colours[0, 0, 0] == pytest.approx([10, 90, 200])
+    assert (shown[20:] == 0).all() and (shown[:20] > 0).all()
+
+
 def test_the_labelling_matches_exhaustive_search_on_a_row_of_pixels():
     rng = np.random.default_rng(5)
     frames = rng.integers(0, 3, (6, 1, 5, 1)) * np.array([90, 60, 80])

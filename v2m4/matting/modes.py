@@ -51,14 +51,24 @@ def find_modes(
                         d += e * e
                     if d < nearest:
                         best, nearest = k, d
-                if best < 0 and used < most:
-                    best = used
-                    used += 1
-                if best >= 0:
-                    size[best] += 1
-                    for c in range(3):
-                        centre[best, c] += (np.float32(frames[t, y, x, c]) - centre[best, c]) / size[best]
-                    member[t] = best
+                if best < 0:
+                    # The least seen of them makes room, so that what recurs is found however many came before it.
+                    if used < most:
+                        best = used
+                        used += 1
+                    else:
+                        best = 0
+                        for k in range(1, most):
+                            if size[k] < size[best]:
+                                best = k
+                        for u in range(t):
+                            if member[u] == best:
+                                member[u] = most
+                        size[best] = 0
+                size[best] += 1
+                for c in range(3):
+                    centre[best, c] += (np.float32(frames[t, y, x, c]) - centre[best, c]) / size[best]
+                member[t] = best
             for rank in range(MODES):
                 k = 0
                 for other in range(1, used):
