@@ -1,3 +1,52 @@
 """From one video of a moving object to an animated, textured mesh."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = [
+    "Animation",
+    "Clip",
+    "Finished",
+    "RunStoppedError",
+    "Settings",
+    "V2M4Error",
+    "load_video",
+    "reconstruct",
+    "reconstruct_to",
+]
+
+if TYPE_CHECKING:
+    from v2m4.animation import Animation
+    from v2m4.clip import Clip
+    from v2m4.errors import RunStoppedError, V2M4Error
+    from v2m4.events import Finished
+    from v2m4.pipeline import reconstruct, reconstruct_to
+    from v2m4.settings import Settings
+    from v2m4.video import load_video
+
+_HOMES = {
+    "Animation": "animation",
+    "Clip": "clip",
+    "Finished": "events",
+    "RunStoppedError": "errors",
+    "Settings": "settings",
+    "V2M4Error": "errors",
+    "load_video": "video",
+    "reconstruct": "pipeline",
+    "reconstruct_to": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names at their first use, so that `import v2m4` itself is instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'v2m4' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"v2m4.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return sorted([*globals(), *__all__])
