@@ -25,6 +25,7 @@ _BINS = 16
 _STATIC = 0.93
 _ROUNDS = 12
 _COLOUR_ROUNDS = 3
+_DOUBT = 0.7
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArr
     labelling = ModeLabelling(frames, shown, max(14.0, 0.75 * tolerance))
     prior = _prior_costs(shares, sizes, changes, len(frames))
     labels = labelling.solve(prior, _ROUNDS)
+    prior[..., NEVER] += _left_behind(shown, labels)
     totals: tuple[float, float] | None = None
     rest = (changes.still & changes.outside)[..., None]
     for _ in range(_COLOUR_ROUNDS):
@@ -100,8 +102,10 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArr
         behind = _histogram(colours, shares * (is_background | rest) * np.exp(-5 * changes.distance)[..., None])
         # The first totals stay: growing by one colour must not make the object's other colours less likely.
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
-        ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).clip(-1.5, 1.5)[_bins(colours)]
-        labels = labelling.solve(prior + _colour_costs(shares, ratio.astype(np.float32), changes), _ROUNDS)
+        ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).astype(np.float32)
+        # A colour that both have is evidence for neither.
+        ratio = np.sign(ratio) * np.clip(np.abs(ratio) - _DOUBT, 0, 1.5)
+        labels = labelling.solve(prior + _colour_costs(shares, ratio[_bins(colours)], changes), _ROUNDS)
     return labels, colours, changes
 
 
@@ -155,6 +159,28 @@ def _prior_costs(shares: Field, sizes: NDArray[np.int32], changes: Changes, coun
     costs[..., NEVER] = never + 5 * (_rim(changes.still) & changes.still)
     costs[..., 0] = np.where(enclosed, 0.4, costs[..., 0])
     return costs
+
+
+def _left_behind(shown: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Field:
+    """(h,w) cost of taking a pixel for the object's in all frames although the object moves relative to it.
+
+    What belongs to the object keeps its distance from the object's moving parts: its distance from the masks that
+    (T,h,w) modes ``shown`` and (h,w) ``labels`` give varies by less than the object's size.
+    """
+    height, width = labels.shape
+    distances, diagonals = [], []
+    for modes in shown:
+        mask = cv2.morphologyEx((modes != labels).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        rows, columns = np.nonzero(mask)
+        if len(rows):
+            ends = [np.ptp(np.percentile(at, (3, 97))) for at in (rows, columns)]
+            diagonals.append(float(np.hypot(*ends)))
+            distances.append(cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3))
+    if not distances:
+        return np.zeros((height, width), np.float32)
+    low, high = np.percentile(np.stack(distances)[:: max(1, len(distances) // 16)], (10, 90), axis=0)
+    varies = (high - low) / max(float(np.median(diagonals)), 1.0)
+    return (4 * np.clip(varies - 0.2, 0, 1)).astype(np.float32)
 
 
 def _colour_costs(shares: Field, ratio: Field, changes: Changes) -> Field:
