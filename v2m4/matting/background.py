@@ -104,7 +104,7 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArr
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
         ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).astype(np.float32)
         # A colour that both have is evidence for neither.
-        ratio = np.sign(ratio) * np.clip(np.abs(ratio) - _DOUBT, 0, 1.5)
+        ratio = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - _DOUBT), 0, 1.5)
         labels = labelling.solve(prior + _colour_costs(shares, ratio[_bins(colours)], changes), _ROUNDS)
     return labels, colours, changes
 
