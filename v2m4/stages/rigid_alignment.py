@@ -28,7 +28,7 @@ from v2m4.render.threads import spread
 
 Floats = NDArray[np.float32]
 COLOR_WEIGHT = 0.6  # of a squared colour difference, against 1 for the mask's
-_HUBER = 0.35  # differences beyond this count linearly: highlights, cast shadows, parts the mesh does not have
+HUBER = 0.35  # differences beyond this count linearly: highlights, cast shadows, parts the mesh does not have
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,11 @@ def _accumulate(
             dx, dy, dz = px * z - centre[0], py * z - centre[1], z - centre[2]
             for c in range(4):
                 r = np.float64(target[y, x, c]) - image[y, x, c]
-                w = k if c == 3 else k * 0.6
+                w = k if c == 3 else k * COLOR_WEIGHT
                 size_r = abs(r)
-                if size_r > 0.35:
-                    energy += w * 0.35 * (2 * size_r - 0.35)
-                    w *= 0.35 / size_r
+                if size_r > HUBER:
+                    energy += w * HUBER * (2 * size_r - HUBER)
+                    w *= HUBER / size_r
                 else:
                     energy += w * r * r
                 ix = 0.25 * (image[y, right, c] - image[y, left, c] + target[y, right, c] - target[y, left, c])
