@@ -222,8 +222,12 @@ class RegistrationSettings:
     """video: the same along the view."""
     video_depth_pull: float = 0.1
     """video: share of a node's change of depth that is taken back in every frame."""
+    video_sideways: float = 0.3
+    """video: how strongly limbs are expected to move along the mesh's plane of symmetry, where it is seen from the side."""
     video_outline: float = 0.5
     """video: weight of the outline against the flow."""
+    video_claims: float = 0.3
+    """video: weight of pixels that nothing explains yet, which hidden limbs are drawn to."""
     video_outline_rounds: int = 2
     """video: final shifts of the surface to the outline, after the nodes have settled."""
     video_outline_smoothness: float = 1.0

@@ -7,6 +7,7 @@ a joint that has bent keeps part of its bend, so that it does not pull the limb 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ Ints = NDArray[np.int64]
 _INFLUENCES = 4  # nodes that carry each vertex
 _NEIGHBOURS = 6  # nodes each node is tied to
 _BRIDGES = 4  # ties from each separate part to its surroundings
+_BALANCE = 0.3  # 0: every pixel counts alike; 1: every node hears alike
+_QUIET = 0.1  # of a typical node's evidence: less than this is not made louder
+_STILL = 0.02  # damping of turns
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,18 @@ class Planes:
 
 @dataclass(frozen=True)
 class Stiffness:
-    """How strongly nodes hold together, turn together, and stay where they were (across and along the view)."""
+    """How strongly nodes hold together and turn together."""
 
     rigidity: float
     bending: float
-    across: float
-    along: float
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Draws nodes to places, not equally in all directions. towards: (N,3). strength: (3,3) symmetric, semi-definite."""
+
+    towards: Floats
+    strength: Floats
 
 
 def build_graph(vertices: Floats, faces: Ints, count: int) -> Graph:
@@ -164,22 +174,37 @@ def yield_to(graph: Graph, pose: Pose, tolerance: float) -> Rest:
     return Rest(start.offsets + share[:, None, None] * (offsets - start.offsets), bends)
 
 
-def solve(
-    graph: Graph, pose: Pose, rest: Rest, towards: Floats, planes: Planes, stiffness: Stiffness, robust: float
-) -> Pose:
-    """One Gauss-Newton step from ``pose``: fit the planes, hold nodes together as ``rest`` says, stay near ``towards``.
+def balanced(graph: Graph, planes: Planes) -> Floats:
+    """(P,) weights that let each node hear its own planes about equally, however many pixels its surface covers.
 
-    towards: (N,3) expected node positions. robust: distance beyond which a plane is distrusted (Geman-McClure). The
-    weights of all planes together count as much as one per node.
+    Their sum is the number of nodes times the share of nodes that hear anything. A thin limb has few pixels; summed
+    as they come, they would drown in the trunk's.
+    """
+    count = len(graph.nodes)
+    carriers = graph.carriers[planes.corners]
+    shares = planes.barycentrics[..., None] * graph.weights[planes.corners]
+    heard = np.bincount(carriers.ravel(), (shares * planes.weights[:, None, None]).ravel(), count)
+    typical = heard.sum() / count
+    loud = (heard + _QUIET * typical) ** -_BALANCE
+    weights = planes.weights * (shares * loud[carriers]).sum((1, 2))
+    return weights * (count / max(weights.sum(), 1e-9))
+
+
+def solve(
+    graph: Graph, pose: Pose, rest: Rest, pulls: Sequence[Pull], planes: Planes, stiffness: Stiffness, robust: float
+) -> Pose:
+    """One Gauss-Newton step from ``pose``: fit the planes, hold nodes together as ``rest`` says, follow the ``pulls``.
+
+    robust: distance beyond which a plane is distrusted (Geman-McClure). The weights of all planes together count as
+    much as one per node.
     """
     count = len(graph.nodes)
     matrix, gradient = np.zeros((6 * count, 6 * count)), np.zeros(6 * count)
-    weights = planes.weights * (count / max(planes.weights.sum(), 1e-9))
     add_planes(
         planes.corners,
         planes.barycentrics,
         planes.normals,
-        weights,
+        balanced(graph, planes),
         graph.carriers,
         graph.weights,
         graph.rest,
@@ -194,10 +219,14 @@ def solve(
     add_rigidity(graph.edges, stiffness.rigidity, rest.offsets, pose.rotations, pose.positions, matrix, gradient)
     add_bending(graph.edges, stiffness.bending * scale, rest.bends, pose.rotations, matrix, gradient)
     index = 6 * np.arange(count)
-    for axis, hold in enumerate((stiffness.across, stiffness.across, stiffness.along)):
-        matrix[index + axis, index + axis] += stiffness.across * scale
-        matrix[index + 3 + axis, index + 3 + axis] += hold
-        gradient[index + 3 + axis] += hold * (pose.positions[:, axis] - towards[:, axis])
+    for axis in range(3):
+        matrix[index + axis, index + axis] += _STILL * scale
+    for pull in pulls:
+        force = (pose.positions - pull.towards) @ pull.strength
+        for a in range(3):
+            gradient[index + 3 + a] += force[:, a]
+            for b in range(3):
+                matrix[index + 3 + a, index + 3 + b] += pull.strength[a, b]
     # Only near nodes share surface, so the matrix is mostly empty; symmetric minimum degree keeps the factor so too.
     factor = splu(
         csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}

@@ -24,6 +24,10 @@ _FLOW_STEP = 2  # every n-th pixel's flow is used
 _RETURN_PX = 1.5  # flow there and back may miss by about this much
 _COLOR_STEP = 40.0  # and the colours by this much, of 255
 _REACH = 0.08  # outlines further apart than this share of the picture are not matched
+_WRONG = 50.0  # grey values that differ by more do not show the same thing
+_SPOKEN_FOR = 0.25  # share of a node's surface that must be seen and explained
+_MAYBE_HIDDEN = 0.1  # weight of outlines around what is unexplained
+_CLAIMS = 800  # unexplained pixels that are used
 _SAME_SURFACE = 0.02  # relative depth within which a looked-up pixel shows the same point
 
 
@@ -129,10 +133,7 @@ def flow_planes(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.b
     color = np.abs(rendering[rows, columns].astype(np.float64) - view.image[yi, xi])
     weights = np.exp(-((missed / _RETURN_PX) ** 2) - (color / _COLOR_STEP) ** 2) * view.mask[yi, xi]
     good = weights > 0.05
-    at = _rays((x[good] + 0.5) / size, (y[good] + 0.5) / size)
-    zeros, ones = np.zeros(len(at)), np.ones(len(at))
-    upright = np.stack([ones, zeros, -at[:, 0]], axis=1)
-    level = np.stack([zeros, ones, -at[:, 1]], axis=1)
+    upright, level = _through(np.stack([x[good] + 0.5, y[good] + 0.5], axis=1) / size)
     corners, barycentrics = seen.corners[use][good], seen.barycentrics[use][good]
     return Planes(
         np.concatenate([corners, corners]),
@@ -140,6 +141,78 @@ def flow_planes(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.b
         np.concatenate([upright, level]),
         np.concatenate([weights[good]] * 2),
     )
+
+
+@dataclass(frozen=True)
+class Skin:
+    """Points spread over the surface. corners, barycentrics: (K,3). grey: (K,) what the anchor frame showed there, or
+    nearby where it did not show the point."""
+
+    corners: NDArray[np.int64]
+    barycentrics: Floats
+    grey: Floats
+
+
+def unexplained(rendering: NDArray[np.uint8], shown: NDArray[np.bool_], view: View) -> NDArray[np.bool_]:
+    """(S,S) pixels of the object that the rendering leaves empty or fills with something that looks different."""
+    inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    off = np.abs(_inner_grey(rendering, shown) - _inner_grey(view.image, inner))
+    wrong = view.mask & (~shown | (off > _WRONG))
+    return cv2.morphologyEx(wrong.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def claim_planes(
+    seen: Visible,
+    vertices: Floats,
+    skin: Skin,
+    carriers: NDArray[np.int64],
+    missing: NDArray[np.bool_],
+    view: View,
+) -> Planes:
+    """Pair unexplained pixels with surface that nothing speaks for: hidden limbs come out where a limb appears.
+
+    carriers: (K,) the node that each point of the skin hangs on most. A node is spoken for if enough of its surface is
+    seen and explained; the far side of such a limb does not go elsewhere. Pairs are nearest in place and grey value.
+    """
+    size = len(view.mask)
+    points = (skin.barycentrics[..., None] * vertices[skin.corners]).sum(1)
+    pixels = to_pixels(points, size)
+    x, y = (np.clip(pixels[:, i].astype(np.int64), 0, size - 1) for i in range(2))
+    in_sight = np.abs(seen.depth[y, x] - points[:, 2]) < _SAME_SURFACE * points[:, 2]
+    counted = in_sight & view.mask[y, x] & ~missing[y, x]
+    nodes = int(carriers.max()) + 1
+    spoken = np.bincount(carriers, counted, nodes) / np.maximum(np.bincount(carriers, minlength=nodes), 1)
+    free = np.flatnonzero(np.clip(1 - spoken / _SPOKEN_FOR, 0, 1)[carriers] > 0.3)
+    rows, columns = np.nonzero(missing)
+    if len(rows) > _CLAIMS:
+        chosen = np.linspace(0, len(rows) - 1, _CLAIMS).astype(np.int64)
+        rows, columns = rows[chosen], columns[chosen]
+    if not len(rows) or not len(free):
+        none = np.zeros((0, 3))
+        return Planes(none.astype(np.int64), none, none, np.zeros(0))
+    targets = np.stack([columns + 0.5, rows + 0.5], axis=1)
+    inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    grey = _inner_grey(view.image, inner)[rows, columns]
+    reach = _REACH * size
+    ours = np.column_stack([pixels[free] / reach, skin.grey[free] / _COLOR_STEP])
+    gaps, nearest = cKDTree(ours).query(np.column_stack([targets / reach, grey / _COLOR_STEP]))
+    weights = np.exp(-(gaps**2))
+    good = weights > 0.02
+    chosen = free[nearest[good]]
+    upright, level = _through(targets[good] / size)
+    return Planes(
+        np.concatenate([skin.corners[chosen]] * 2),
+        np.concatenate([skin.barycentrics[chosen]] * 2),
+        np.concatenate([upright, level]),
+        np.concatenate([weights[good]] * 2),
+    )
+
+
+def _through(at: Floats) -> tuple[Floats, Floats]:
+    """Normals of the upright and the level plane through the camera and each point (P,2) of the picture, 0..1."""
+    ray = _rays(at[:, 0], at[:, 1])
+    zeros, ones = np.zeros(len(at)), np.ones(len(at))
+    return np.stack([ones, zeros, -ray[:, 0]], axis=1), np.stack([zeros, ones, -ray[:, 1]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -153,11 +226,16 @@ class OutlineMatches:
 
 
 def match_outlines(
-    seen: Visible, vertices: Floats, view: View, rendering: NDArray[np.uint8] | None = None
+    seen: Visible,
+    vertices: Floats,
+    view: View,
+    rendering: NDArray[np.uint8] | None = None,
+    missing: NDArray[np.bool_] | None = None,
 ) -> OutlineMatches:
     """Pair the rendered outline with the mask's, both ways, and pull in vertices that lie outside the mask.
 
-    With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest.
+    With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest. Outlines
+    of ``missing`` (S,S) regions count less too: they may belong to a limb that the mesh hides.
     """
     size = len(view.mask)
     reach = _REACH * size
@@ -180,6 +258,8 @@ def match_outlines(
         landing = np.clip(home.astype(np.int64), 0, size - 1)
         alike = _likeness(ours[rows, columns], theirs[landing[:, 1], landing[:, 0]])
         alike_nearest = _likeness(ours[rows, columns][nearest], theirs[wanted_rows, wanted_columns])
+    if missing is not None:
+        alike_nearest = alike_nearest * np.where(missing[wanted_rows, wanted_columns], _MAYBE_HIDDEN, 1.0)
     pixels = to_pixels(vertices, size)
     x, y = (np.clip(pixels[:, i].astype(np.int64), 0, size - 1) for i in range(2))
     excess = view.outside[y, x].astype(np.float64)
@@ -192,8 +272,8 @@ def match_outlines(
         np.concatenate([home, wanted + 0.5, pulled]),
         np.concatenate(
             [
-                np.exp(-((away / reach) ** 2)),
-                np.exp(-((gaps / reach) ** 2)),
+                alike * np.exp(-((away / reach) ** 2)),
+                alike_nearest * np.exp(-((gaps / reach) ** 2)),
                 3 * np.exp(-((excess[stray] / reach) ** 2)),
             ]
         ),
@@ -212,9 +292,13 @@ def outline_planes(matches: OutlineMatches, view: View) -> Planes:
 
 def join(planes: Planes, more: Planes, share: float) -> Planes:
     """Both sets; ``more`` weighs ``share`` times as much as ``planes`` in all."""
-    factor = share * max(planes.weights.sum(), 1e-9) / max(more.weights.sum(), 1e-9)
     if not len(planes.weights):
-        factor = 1.0
+        return more
+    return weigh(planes, more, share * planes.weights.sum() / max(more.weights.sum(), 1e-9))
+
+
+def weigh(planes: Planes, more: Planes, factor: float) -> Planes:
+    """Both sets; each of ``more`` weighs ``factor`` times as much as it says."""
     return Planes(
         np.concatenate([planes.corners, more.corners]),
         np.concatenate([planes.barycentrics, more.barycentrics]),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, identity
 from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from v2m4.clip import Clip
@@ -22,6 +23,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.deformation import (
     Graph,
     Pose,
+    Pull,
     Rest,
     Stiffness,
     build_graph,
@@ -32,10 +34,13 @@ from v2m4.geometry.deformation import (
     yield_to,
 )
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.symmetry import mirror_plane
 from v2m4.settings import RegistrationSettings
 from v2m4.stages.evidence import (
+    Skin,
     View,
     Visible,
+    claim_planes,
     contrasting_background,
     flow_planes,
     join,
@@ -45,12 +50,18 @@ from v2m4.stages.evidence import (
     outline_planes,
     see,
     to_pixels,
+    unexplained,
+    weigh,
 )
 
 Floats = NDArray[np.float64]
 _STEPS = 3  # Gauss-Newton steps per round
 _ROBUST = 0.3  # of the object's size: planes further off are distrusted
 _YIELD = 0.1  # change of an edge's length beyond which the rest state follows
+_STIFF = 10.0  # times stiffer in the first round than in the last
+_SMALL_TURN = 0.2  # radians
+_MIRROR_POINTS = 800
+_SKIN_POINTS = 3000
 _MOMENTUM = 0.8  # share of the last frame's motion that is expected to go on
 
 
@@ -107,6 +118,24 @@ class Follower:
         """What the anchor frame shows of the mesh."""
         return see(self.start_vertices, self.faces, self.size)
 
+    @cached_property
+    def skin(self) -> Skin:
+        """Points spread over the surface and their grey values in the anchor frame."""
+        corners, barycentrics = _spread(self.start_vertices, self.faces, _SKIN_POINTS)
+        points = (barycentrics[..., None] * self.start_vertices[corners]).sum(axis=1)
+        spread = Visible(np.zeros(0, np.int64), np.zeros(0, np.int64), corners, barycentrics, self.anchor_seen.depth)
+        grey, known = look_up(spread, self.start_vertices, self.anchor_seen, self.anchor_view)
+        if known.any():
+            grey = grey[known][cKDTree(points[known]).query(points)[1]]
+        return Skin(corners, barycentrics, grey)
+
+    @cached_property
+    def _skin_carriers(self) -> NDArray[np.int64]:
+        """(K,) the node that carries each point of the skin most."""
+        first = self.skin.corners[np.arange(_SKIN_POINTS), self.skin.barycentrics.argmax(axis=1)]
+        most: NDArray[np.int64] = self.graph.carriers[first, self.graph.weights[first].argmax(axis=1)]
+        return most
+
     def start(self) -> FollowState:
         """The state at the anchor: the mesh as it is, its outline drawn to the mask's."""
         pose, rest = rest_pose(self.graph), rest_state(self.graph)
@@ -143,24 +172,46 @@ class Follower:
         towards = pose.positions.copy()
         # Depth is only seen through foreshortening: without a pull towards the anchor's it would wander off.
         towards[:, 2] = graph.nodes[:, 2] + (1 - settings.video_depth_pull) * (towards[:, 2] - graph.nodes[:, 2])
-        stiffness = Stiffness(
-            settings.video_stiffness, settings.video_bending, settings.video_inertia, settings.video_depth_inertia
-        )
+        inertia = np.diag([settings.video_inertia, settings.video_inertia, settings.video_depth_inertia])
+        pulls = [Pull(towards, inertia), self._sideways(pose)]
         for turn in range(settings.video_rounds):
+            # Stiff first, so that a whole limb goes where its clearest parts go; then soft, so that it fits.
+            eased = 1 + (_STIFF - 1) * (1 - turn / max(settings.video_rounds - 1, 1))
+            stiffness = Stiffness(eased * settings.video_stiffness, eased * settings.video_bending)
             vertices = deform(graph, pose)
             seen = see(vertices, self.faces, self.size)
             rendering, known = self._render(seen, last_vertices, last_seen, before)
             planes = flow_planes(seen, rendering, known, view)
-            outline = outline_planes(match_outlines(seen, vertices, view, rendering), view)
+            missing = unexplained(rendering, np.isfinite(seen.depth), view)
+            outline = outline_planes(match_outlines(seen, vertices, view, rendering, missing), view)
             planes = join(planes, outline, settings.video_outline)
+            claims = claim_planes(seen, vertices, self.skin, self._skin_carriers, missing, view)
+            planes = weigh(planes, claims, settings.video_claims if turn else 0.0)
             for _ in range(_STEPS):
-                pose = solve(graph, pose, rest, towards, planes, stiffness, _ROBUST * self.scale)
+                pose = solve(graph, pose, rest, pulls, planes, stiffness, _ROBUST * self.scale)
             yield Progress("registration", done + share * (turn + 1) / (settings.video_rounds + 1), target)
         rest = yield_to(graph, pose, _YIELD)
         vertices = self._fit_outline(deform(graph, pose), view)
         return FollowState(
             vertices, pose.rotations, pose.positions, last.rotations, last.positions, rest.offsets, rest.bends
         )
+
+    @cached_property
+    def _mirror(self) -> tuple[Floats, float]:
+        """The normal (3,) of the mesh's plane of symmetry and how far it may be trusted to tell depths, 0..1."""
+        corners, barycentrics = _spread(self.start_vertices, self.faces, _MIRROR_POINTS)
+        normal, error = mirror_plane((barycentrics[..., None] * self.start_vertices[corners]).sum(axis=1))
+        # Seen from the side, the picture and the plane fix a point; seen from the front they do not.
+        side_on = np.clip((abs(normal[2]) - 0.5) / 0.25, 0.0, 1.0)
+        return normal, float(side_on * np.clip((0.12 - error) / 0.06, 0.0, 1.0))
+
+    def _sideways(self, pose: Pose) -> Pull:
+        """Draws nodes back across the plane of symmetry: legs swing along it, which tells depths where the view does not."""
+        normal, trust = self._mirror
+        rotation, shift = _body(self.graph.nodes, pose.positions, self.scale)
+        normal = rotation @ normal
+        strength = trust * self.settings.video_sideways * np.outer(normal, normal)
+        return Pull(self.graph.nodes @ rotation.T + shift, strength)
 
     def _render(
         self, seen: Visible, last_vertices: Floats, last_seen: Visible, before: View
@@ -204,6 +255,33 @@ class Follower:
             shift = splu((system + place.T @ weighted).tocsc()).solve(weighted.T @ off)
             vertices = vertices + np.concatenate([shift, np.zeros((count, 1))], axis=1)
         return vertices
+
+
+def _body(before: Floats, now: Floats, scale: float) -> tuple[Floats, Floats]:
+    """The turn (3,3) and shift (3,) of most of the nodes (N,3). Small turns, and shifts in depth, are not believed."""
+    weights = np.ones(len(before))
+    for _ in range(8):
+        first, second = weights @ before / weights.sum(), weights @ now / weights.sum()
+        left, _, right = np.linalg.svd(((now - second) * weights[:, None]).T @ (before - first))
+        rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+        off = np.linalg.norm((now - second) - (before - first) @ rotation.T, axis=1)
+        weights = 1 / (1 + (off / (0.05 * scale)) ** 2) ** 2
+    turn = Rotation.from_matrix(rotation).as_rotvec()
+    angle = float(np.linalg.norm(turn))
+    turn *= max(0.0, angle - _SMALL_TURN) / max(angle, 1e-9)
+    rotation = Rotation.from_rotvec(turn).as_matrix()
+    shift = second - rotation @ first
+    shift[2] = (1 - 0.1) * shift[2]
+    return rotation, shift
+
+
+def _spread(vertices: Floats, faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
+    """Corners and barycentrics, (count,3) each, of points spread evenly over a surface by area."""
+    corners = vertices[faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(faces), count, p=area / area.sum())
+    return faces[chosen], rng.dirichlet([1.0, 1.0, 1.0], count)
 
 
 def _expected(before: Pose, last: Pose) -> Pose:

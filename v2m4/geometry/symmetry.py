@@ -1,0 +1,63 @@
+"""The plane of mirror symmetry of a shape: most things that move by themselves have one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+Floats = NDArray[np.float64]
+_DIRECTIONS = 150  # normals tried, spread over a half sphere
+_CANDIDATES = 4  # of which the best are refined
+_ROUNDS = 15
+_KEPT = 0.7  # share of the points that must have a counterpart: limbs of a posed body have none
+
+
+def mirror_plane(points: Floats) -> tuple[Floats, float]:
+    """The unit normal (3,) of the best mirror plane of surface points (P,3), and its error as a share of their spread.
+
+    The error is the mean distance of the best 70 % of the points to the mirror image; about 0.02 is a posed animal.
+    """
+    scale = float(np.sqrt(points.var(axis=0).sum())) + 1e-12
+    centred = (points - points.mean(axis=0)) / scale
+    tree = cKDTree(centred)
+    found = [_error(tree, centred, normal, 0.0) for normal in _half_sphere(_DIRECTIONS)]
+    best = sorted(found, key=lambda each: each[0])[:_CANDIDATES]
+    refined = [_refine(tree, centred, normal, offset) for _, normal, offset in best]
+    error, normal, _ = min(refined, key=lambda each: each[0])
+    return normal, error
+
+
+def _half_sphere(count: int) -> Floats:
+    """(count,3) unit vectors with z >= 0, on a Fibonacci spiral."""
+    height = (np.arange(count) + 0.5) / count
+    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
+    radius = np.sqrt(1 - height**2)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+
+
+def _mirrored(points: Floats, normal: Floats, offset: float) -> Floats:
+    result: Floats = points - 2 * np.outer(points @ normal - offset, normal)
+    return result
+
+
+def _error(tree: cKDTree, points: Floats, normal: Floats, offset: float) -> tuple[float, Floats, float]:
+    gaps = np.sort(tree.query(_mirrored(points, normal, offset))[0])
+    return float(gaps[: int(_KEPT * len(gaps))].mean()), normal, offset
+
+
+def _refine(tree: cKDTree, points: Floats, normal: Floats, offset: float) -> tuple[float, Floats, float]:
+    """Iterated closest points: a point and its counterpart differ along the normal, their middle lies in the plane."""
+    best = _error(tree, points, normal, offset)
+    for _ in range(_ROUNDS):
+        gaps, mates = tree.query(_mirrored(points, normal, offset))
+        kept = gaps <= np.quantile(gaps, _KEPT)
+        # The plane nearest to the middles of all pairs, at right angles to the pairs' lines, in one least-squares sense:
+        # the reflection that maps points to their mates maximises -sum (p.n)(q.n) about their common middle.
+        p, q = points[kept], points[mates[kept]]
+        middle = (p + q).mean(axis=0) / 2
+        cross = (p - middle).T @ (q - middle)
+        normal = np.linalg.eigh(cross + cross.T)[1][:, 0]
+        offset = float(normal @ middle)
+        best = min(best, _error(tree, points, normal, offset), key=lambda each: each[0])
+    return best
