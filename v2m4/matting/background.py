@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from v2m4.events import Progress, Steps
 from v2m4.matting.modes import MODES, NEVER, ModeLabelling, find_modes
 from v2m4.matting.shapes import Mask
 
@@ -83,18 +84,21 @@ def find_changes(shares: Field) -> Changes:
     return Changes(still, float(still[rim].mean()), outside, distance)
 
 
-def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArray[np.uint8], Field, Changes]:
+def label_background(frames: NDArray[np.uint8], tolerance: float) -> Steps[tuple[NDArray[np.uint8], Field, Changes]]:
     """Labels (h,w) of (T,h,w,3) ``frames`` (see `ModeLabelling`), the modes' colours (h,w,3,3), and what changes."""
     shown, sizes, colours = find_modes(frames, tolerance)
+    yield Progress("matting", 0.1)
     shares = (sizes / np.float32(len(frames))).astype(np.float32)
     changes = find_changes(shares)
     labelling = ModeLabelling(frames, shown, max(14.0, 0.75 * tolerance))
     prior = _prior_costs(shares, sizes, changes, len(frames))
+    yield Progress("matting", 0.2)
     labels = labelling.solve(prior, _ROUNDS)
+    yield Progress("matting", 0.3)
     prior[..., NEVER] += _left_behind(shown, labels)
     totals: tuple[float, float] | None = None
     rest = (changes.still & changes.outside)[..., None]
-    for _ in range(_COLOUR_ROUNDS):
+    for done in range(_COLOUR_ROUNDS):
         is_background = np.arange(MODES) == labels[..., None]
         # What never moves is taken for object by its colour only; were it to teach the colour models, one wrong guess
         # would bring on the next.
@@ -106,45 +110,49 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> tuple[NDArr
         # A colour that both have is evidence for neither.
         ratio = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - _DOUBT), 0, 1.5)
         labels = labelling.solve(prior + _colour_costs(shares, ratio[_bins(colours)], changes), _ROUNDS)
+        yield Progress("matting", 0.3 + 0.2 * (done + 1) / _COLOUR_ROUNDS)
     return labels, colours, changes
 
 
-def learn(frames: NDArray[np.uint8], tolerance: float) -> tuple[Background, Changes]:
-    """The background of (T,H,W,3) ``frames``, which are spread over the clip."""
+def learn(frames: NDArray[np.uint8], tolerance: float) -> Steps[tuple[Background, Changes]]:
+    """The background of (T,H,W,3) ``frames``, which are spread over the clip. Yields after every part of the work."""
     height, width = frames.shape[1:3]
     scale = min(1.0, LEARNING_SIDE / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
-    labels, modes, changes = label_background(small, tolerance)
+    labels, modes, changes = yield from label_background(small, tolerance)
     chosen = np.take_along_axis(modes, np.minimum(labels, MODES - 1)[..., None, None].astype(np.intp), axis=2)[:, :, 0]
     chosen[labels == NEVER] = np.nan
     coarse = Background(np.zeros(0, np.float32), np.zeros(0, np.float32), chosen, tolerance)
-    visible = [coarse.covered(frame) < 0.25 for frame in frames]
-    colours, spread = _visible_mean(frames, visible, tolerance)
+    colours, spread = yield from _visible_mean(frames, coarse, tolerance)
     return Background(colours, spread, chosen, tolerance), changes
 
 
-def _visible_mean(frames: NDArray[np.uint8], visible: list[Mask], tolerance: float) -> tuple[Field, Field]:
+def _visible_mean(frames: NDArray[np.uint8], coarse: Background, tolerance: float) -> Steps[tuple[Field, Field]]:
     """Mean and deviation of each pixel over the frames that show it, without the outliers of a first mean."""
     shape = frames.shape[1:]
-    mean = np.zeros(shape, np.float32)
-    near = [np.ones(shape[:2], bool)] * len(frames)
+    mean = np.zeros(shape, np.float64)
     spread = np.zeros(shape[:2], np.float32)
-    for _ in range(2):
-        total, square = np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
-        count = np.zeros(shape[:2], np.float32)
-        for frame, seen, close in zip(frames, visible, near, strict=True):
-            weight = (seen & close).astype(np.float32)
-            difference = (frame.astype(np.float32) - mean) * weight[..., None]
-            total += difference
-            square += np.square(difference).mean(-1)
-            count += weight
-        step = total / np.maximum(count, 1)[..., None]
-        spread = np.sqrt(np.maximum(square / np.maximum(count, 1) - np.square(step).mean(-1), 0))
-        mean = (mean + step).astype(np.float32)
-        near = [np.abs(frame.astype(np.float32) - mean).max(-1) < tolerance for frame in frames]
+    count = np.zeros(shape[:2], np.int32)
+    for part in range(2):
+        total, square = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+        count[:] = 0
+        level = mean.round().astype(np.uint8)
+        for index, frame in enumerate(frames):
+            seen = coarse.covered(frame) < 0.25
+            if part:
+                seen &= np.asarray(cv2.absdiff(frame, level)).max(-1) < tolerance
+            mask = seen.astype(np.uint8)
+            cv2.accumulate(frame, total, mask)
+            cv2.accumulateSquare(frame, square, mask)
+            count += mask
+            if index % 8 == 7:
+                yield Progress("matting", 0.5 + 0.25 * part + 0.25 * (index + 1) / len(frames))
+        weight = np.maximum(count, 1)[..., None]
+        mean = total / weight
+        spread = np.sqrt(np.maximum(square / weight - np.square(mean), 0).mean(-1)).astype(np.float32)
     mean[count == 0] = np.nan
-    return mean, spread.astype(np.float32)
+    return mean.astype(np.float32), spread
 
 
 def _prior_costs(shares: Field, sizes: NDArray[np.int32], changes: Changes, count: int) -> Field:
@@ -173,8 +181,8 @@ def _left_behind(shown: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Field:
         mask = cv2.morphologyEx((modes != labels).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         rows, columns = np.nonzero(mask)
         if len(rows):
-            ends = [np.ptp(np.percentile(at, (3, 97))) for at in (rows, columns)]
-            diagonals.append(float(np.hypot(*ends)))
+            (top, bottom), (left, right) = (np.percentile(at, (3, 97)) for at in (rows, columns))
+            diagonals.append(float(np.hypot(bottom - top, right - left)))
             distances.append(cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3))
     if not distances:
         return np.zeros((height, width), np.float32)

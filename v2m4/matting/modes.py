@@ -10,6 +10,8 @@ a temporal median takes it for the background. Solved by min-sum belief propagat
 
 from __future__ import annotations
 
+import itertools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,11 @@ MODES = 3
 NEVER = MODES
 _LABELS = MODES + 1
 
+_CANDIDATES = 8
+
 Field = NDArray[np.float32]
 
 
-@numba.njit(cache=True)
 def find_modes(
     frames: NDArray[np.uint8], tolerance: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
@@ -31,146 +34,106 @@ def find_modes(
     (H,W,3) int32, how many frames show each; and (H,W,3,3) float32, each one's mean colour.
     """
     count, height, width, _ = frames.shape
-    shown = np.full((count, height, width), MODES, np.uint8)
-    sizes = np.zeros((height, width, MODES), np.int32)
-    colours = np.zeros((height, width, MODES, 3), np.float32)
-    most = 8
-    limit = np.float32(tolerance * tolerance)
-    for y in range(height):
-        for x in range(width):
-            centre = np.zeros((most, 3), np.float32)
-            size = np.zeros(most, np.int32)
-            member = np.full(count, most, np.int32)
-            used = 0
-            for t in range(count):
-                best, nearest = -1, limit
-                for k in range(used):
-                    d = np.float32(0)
-                    for c in range(3):
-                        e = np.float32(frames[t, y, x, c]) - centre[k, c]
-                        d += e * e
-                    if d < nearest:
-                        best, nearest = k, d
-                if best < 0:
-                    # The least seen of them makes room, so that what recurs is found however many came before it.
-                    if used < most:
-                        best = used
-                        used += 1
-                    else:
-                        best = 0
-                        for k in range(1, most):
-                            if size[k] < size[best]:
-                                best = k
-                        for u in range(t):
-                            if member[u] == best:
-                                member[u] = most
-                        size[best] = 0
-                size[best] += 1
-                for c in range(3):
-                    centre[best, c] += (np.float32(frames[t, y, x, c]) - centre[best, c]) / size[best]
-                member[t] = best
-            for rank in range(MODES):
-                k = 0
-                for other in range(1, used):
-                    if size[other] > size[k]:
-                        k = other
-                if size[k] == 0:
-                    break
-                sizes[y, x, rank] = size[k]
-                size[k] = 0
-                for c in range(3):
-                    colours[y, x, rank, c] = centre[k, c]
-                for t in range(count):
-                    if member[t] == k:
-                        shown[t, y, x] = rank
-    return shown, sizes, colours
+    pixels = np.arange(height * width)
+    colours = frames.reshape(count, -1, 3).transpose(0, 2, 1).astype(np.float32)
+    centres = np.full((_CANDIDATES, 3, len(pixels)), 1e4, np.float32)
+    sizes = np.zeros((_CANDIDATES, len(pixels)), np.int32)
+    member = np.full((count, len(pixels)), _CANDIDATES, np.uint8)
+    used = 1
+    for t in range(count):
+        apart = np.square(centres[:used] - colours[t]).sum(1)
+        best = apart.argmin(0)
+        new = apart[best, pixels] >= tolerance**2
+        if new.any():
+            # The least seen of them makes room, so that what recurs is found however many came before it.
+            evicted = sizes[:, new].argmin(0)
+            where = pixels[new]
+            earlier = member[:t, where]
+            earlier[earlier == evicted] = _CANDIDATES
+            member[:t, where] = earlier
+            best[where] = evicted
+            sizes[evicted, where] = 0
+            used = max(used, int(evicted.max()) + 1)
+        sizes[best, pixels] += 1
+        member[t] = best
+        for c in range(3):
+            centre = centres[best, c, pixels]
+            centre += (colours[t, c] - centre) / np.where(new, 1, sizes[best, pixels])
+            centres[best, c, pixels] = np.where(new, colours[t, c], centre)
+    order = np.argsort(-sizes, axis=0, kind="stable")[:MODES]
+    rank = np.full((_CANDIDATES + 1, len(pixels)), MODES, np.uint8)
+    np.put_along_axis(rank, order, np.arange(MODES, dtype=np.uint8)[:, None], axis=0)
+    shown = np.take_along_axis(rank, member.astype(np.intp), axis=0)
+    kept = np.take_along_axis(sizes, order, axis=0)
+    means = np.take_along_axis(centres, order[:, None], axis=0) * (kept > 0)[:, None]
+    return (
+        shown.reshape(count, height, width),
+        np.ascontiguousarray(kept.T.reshape(height, width, MODES)),
+        np.ascontiguousarray(means.transpose(2, 0, 1).reshape(height, width, MODES, 3), np.float32),
+    )
 
 
-@numba.njit(cache=True, fastmath=True)
-def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float, dy: int, dx: int) -> Field:
-    """(H,W,4,4) mean over frames of the contour between a pixel and its neighbour, for each pair of labels."""
+def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float) -> Field:
+    """(H,W-1,4,4) mean over frames of the contour between a pixel and its right neighbour, for each pair of labels."""
     count, height, width = shown.shape
-    costs = np.zeros((height, width, _LABELS, _LABELS), np.float32)
-    for y in range(height - dy):
-        for x in range(width - dx):
-            for t in range(count):
-                step = np.float32(0)
-                for c in range(3):
-                    step = max(step, abs(np.float32(frames[t, y, x, c]) - np.float32(frames[t, y + dy, x + dx, c])))
-                price = (np.float32(0.3) + np.float32(0.7) * np.exp(-((step / contrast) ** 2))) / count
-                a, b = shown[t, y, x], shown[t, y + dy, x + dx]
-                for i in range(_LABELS):
-                    seen = i == a and i < MODES
-                    for j in range(_LABELS):
-                        if seen != (j == b and j < MODES):
-                            costs[y, x, i, j] += price
-    return costs
+    costs = np.zeros((_LABELS, _LABELS, height, width - 1), np.float32)
+    for picture, modes in zip(frames, shown, strict=True):
+        step = np.abs(np.diff(picture.astype(np.float32), axis=1)).max(-1)
+        price = (0.3 + 0.7 * np.exp(-np.square(step / np.float32(contrast)))) / count
+        here = [modes[:, :-1] == label for label in range(MODES)]
+        there = [modes[:, 1:] == label for label in range(MODES)]
+        for i, j in itertools.product(range(MODES), repeat=2):
+            costs[i, j] += price * (here[i] != there[j])
+        for i in range(MODES):
+            costs[i, NEVER] += price * here[i]
+            costs[NEVER, i] += price * there[i]
+    return np.ascontiguousarray(costs.transpose(2, 3, 0, 1))
 
 
-@numba.njit(cache=True, fastmath=True)
-def _send(base: Field, pair: Field, forward: bool, out: Field) -> None:
-    """Min-sum message over an edge; normalised so that its least entry is 0."""
-    low = np.float32(1e9)
-    for j in range(_LABELS):
-        best = np.float32(1e9)
-        for i in range(_LABELS):
-            value = base[i] + (pair[i, j] if forward else pair[j, i])
-            best = min(best, value)
-        out[j] = best
-        low = min(low, best)
-    for j in range(_LABELS):
-        out[j] -= low
+@numba.njit(cache=True)
+def _sweep(own: Field, pair: Field) -> Field:
+    """Min-sum messages (N,L,4) that run along each of N rows; a message's least entry is 0.
 
-
-@numba.njit(cache=True, fastmath=True)
-def _propagate(unary: Field, right: Field, down: Field, rounds: int) -> NDArray[np.uint8]:
-    height, width, _ = unary.shape
-    # Messages that arrive from the left, right, top and bottom neighbour.
-    m = np.zeros((4, height, width, _LABELS), np.float32)
-    base = np.zeros(_LABELS, np.float32)
-    for _ in range(rounds):
-        for y in range(height):
-            for x in range(width - 1):
-                for i in range(_LABELS):
-                    base[i] = unary[y, x, i] + m[0, y, x, i] + m[2, y, x, i] + m[3, y, x, i]
-                _send(base, right[y, x], True, m[0, y, x + 1])
-            for x in range(width - 1, 0, -1):
-                for i in range(_LABELS):
-                    base[i] = unary[y, x, i] + m[1, y, x, i] + m[2, y, x, i] + m[3, y, x, i]
-                _send(base, right[y, x - 1], False, m[1, y, x - 1])
-        for x in range(width):
-            for y in range(height - 1):
-                for i in range(_LABELS):
-                    base[i] = unary[y, x, i] + m[0, y, x, i] + m[1, y, x, i] + m[2, y, x, i]
-                _send(base, down[y, x], True, m[2, y + 1, x])
-            for y in range(height - 1, 0, -1):
-                for i in range(_LABELS):
-                    base[i] = unary[y, x, i] + m[0, y, x, i] + m[1, y, x, i] + m[3, y, x, i]
-                _send(base, down[y - 1, x], False, m[3, y - 1, x])
-    labels = np.zeros((height, width), np.uint8)
-    for y in range(height):
-        for x in range(width):
-            best, low = 0, np.float32(1e9)
-            for i in range(_LABELS):
-                value = unary[y, x, i]
-                for k in range(4):
-                    value += m[k, y, x, i]
-                if value < low:
-                    best, low = i, value
-            labels[y, x] = best
-    return labels
+    own: (N,L,4) costs of each pixel's labels with what it hears from elsewhere. pair: (N,L-1,4,4).
+    """
+    rows, length, labels = own.shape
+    heard = np.zeros_like(own)
+    for y in range(rows):
+        for x in range(length - 1):
+            low = 1e9
+            for j in range(labels):
+                best = 1e9
+                for i in range(labels):
+                    best = min(best, own[y, x, i] + heard[y, x, i] + pair[y, x, i, j])
+                heard[y, x + 1, j] = best
+                low = min(low, best)
+            for j in range(labels):
+                heard[y, x + 1, j] -= low
+    return heard
 
 
 class ModeLabelling:
     """The pairwise costs of a clip, computed once, to be solved for several unary costs."""
 
     def __init__(self, frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float) -> None:
-        self._right = _contour_costs(frames, shown, contrast, 0, 1)
-        self._down = _contour_costs(frames, shown, contrast, 1, 0)
+        right = _contour_costs(frames, shown, contrast)
+        down = _contour_costs(frames.transpose(0, 2, 1, 3), shown.transpose(0, 2, 1), contrast)
+        self._along = [(pair, np.ascontiguousarray(pair[:, ::-1].transpose(0, 1, 3, 2))) for pair in (right, down)]
 
     def solve(self, unary: Field, rounds: int = 8) -> NDArray[np.uint8]:
         """(H,W) labels: the background's mode (0 to 2), or 3 where the background is never seen.
 
         unary: (H,W,4) cost of each label, in units of one pixel of contour in every frame.
         """
-        return _propagate(np.ascontiguousarray(unary, np.float32), self._right, self._down, rounds)
+        unary = unary.astype(np.float32)
+        across, down = np.zeros_like(unary), np.zeros_like(unary)
+        for _ in range(rounds):
+            across = self._exchange(unary + down, 0)
+            down = self._exchange((unary + across).transpose(1, 0, 2), 1).transpose(1, 0, 2)
+        return (unary + across + down).argmin(-1).astype(np.uint8)
+
+    def _exchange(self, own: Field, axis: int) -> Field:
+        """What each pixel of (N,L,4) ``own`` hears from both sides of its row."""
+        forth, back = self._along[axis]
+        heard = _sweep(np.ascontiguousarray(own), forth)
+        return np.asarray(heard + _sweep(np.ascontiguousarray(own[:, ::-1]), back)[:, ::-1], np.float32)

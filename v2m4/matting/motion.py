@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,7 @@ _MOST_NOISE = 8.0
 _TOLERANCE = (18.0, 36.0)
 _LEAST_STILL = 0.35
 _LEAST_STILL_RIM = 0.6
+T = TypeVar("T")
 
 
 class Motion:
@@ -39,7 +43,8 @@ class Motion:
         samples.clear()
         self._noise = min(noise_level(frames), _MOST_NOISE)
         yield Progress("matting", 0.6)
-        self._background, changes = learn(frames, float(np.clip(6 * self._noise, *_TOLERANCE)))
+        learning = learn(frames, float(np.clip(6 * self._noise, *_TOLERANCE)))
+        self._background, changes = yield from _scaled(learning, 0.6, 1.0)
         still = float(changes.still.mean())
         if 1 - still < _LEAST_MOTION:
             raise V2M4Error(
@@ -81,3 +86,15 @@ class Motion:
         inside = keep_object(cut(evidence[view], weight) > 0.5)
         mask[view] = fill_speckles(inside, ((distance < 1) & ~unknown)[view].astype(np.float32))
         return mask
+
+
+def _scaled(steps: Steps[T], start: float, end: float) -> Steps[T]:
+    """``steps``, the progress of which runs from ``start`` to ``end``."""
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(event, Progress):
+            event = replace(event, fraction=start + (end - start) * event.fraction)
+        yield event
