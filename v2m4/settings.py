@@ -223,15 +223,17 @@ class RegistrationSettings:
     video_depth_pull: float = 0.1
     """video: share of a node's change of depth that is taken back in every frame."""
     video_sideways: float = 0.3
-    """video: how strongly limbs are expected to move along the mesh's plane of symmetry, where it is seen from the side."""
+    """video: how strongly limbs keep to moving along the mesh's plane of symmetry, if that is seen from the side."""
     video_outline: float = 0.5
     """video: weight of the outline against the flow."""
     video_claims: float = 0.3
     """video: weight of pixels that nothing explains yet, which hidden limbs are drawn to."""
-    video_outline_rounds: int = 2
-    """video: final shifts of the surface to the outline, after the nodes have settled."""
-    video_outline_smoothness: float = 1.0
-    """video: how smooth those shifts are."""
+    video_fit_size: int = 512
+    """video: side of the pictures to which every vertex is fitted once the nodes have settled."""
+    video_fit_rounds: int = 3
+    """video: rounds of that fit."""
+    video_fit_smoothness: float = 0.1
+    """video: how smooth its shifts are."""
 
 
 @dataclass(frozen=True)
@@ -398,7 +400,9 @@ _DRAFT = Settings(
     generator=GeneratorSettings(inflate_faces=2500, max_faces=4000, trellis_steps=12),
     camera=CameraSearchSettings(descent_iterations=60, score_size=112, descent_size=128),
     refinement=RefinementSettings(enabled=False),
-    registration=replace(_FAST.registration, video_rounds=2, global_iterations=40, local_iterations=30),
+    registration=replace(
+        _FAST.registration, video_rounds=2, video_fit_rounds=1, global_iterations=40, local_iterations=30
+    ),
     texture=TextureSettings(size=512),
     export=ExportSettings(preview_size=256),
 )

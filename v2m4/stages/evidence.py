@@ -102,7 +102,7 @@ def _rays(x: Floats, y: Floats) -> Floats:
 
 
 def look_up(seen: Visible, vertices: Floats, there: Visible, view: View) -> tuple[Floats, NDArray[np.bool_]]:
-    """The grey values (P,) that ``seen``'s points had in another frame, posed as ``vertices``, and whether it saw them."""
+    """The grey values (P,) that ``seen``'s points had in another frame, posed as ``vertices``, and if it saw them."""
     size = len(view.image)
     points = (seen.barycentrics[..., None] * vertices[seen.corners]).sum(1)
     at = (to_pixels(points, size) - 0.5).astype(np.float32)
@@ -115,15 +115,29 @@ def look_up(seen: Visible, vertices: Floats, there: Visible, view: View) -> tupl
     return np.concatenate(chunks or [np.zeros(0)]).astype(np.float64), same & view.mask[y, x]
 
 
-def flow_planes(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.bool_], view: View) -> Planes:
-    """Where optical flow (DIS, Kroeger et al. 2016) carries the rendered points; two planes for each.
+@dataclass(frozen=True)
+class Matches:
+    """Surface points (corners, barycentrics) and the pixels (x, y), (P,2), where a frame wants them."""
+
+    corners: NDArray[np.int64]
+    barycentrics: Floats
+    targets: Floats
+    weights: Floats
+
+    def scaled(self, factor: float) -> Matches:
+        """The same with other weights."""
+        return Matches(self.corners, self.barycentrics, self.targets, self.weights * factor)
+
+
+def flow_matches(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.bool_], view: View) -> Matches:
+    """Where optical flow (DIS, Kroeger et al. 2016) carries the rendered points.
 
     rendering: (S,S) uint8. known: (S,S) where it shows something real.
     """
     size = len(rendering)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    ahead = flow.calc(rendering, view.image, None)
-    back = flow.calc(view.image, rendering, None)
+    ahead = flow.calc(rendering, view.image, None)  # type: ignore[call-overload]
+    back = flow.calc(view.image, rendering, None)  # type: ignore[call-overload]
     use = (seen.rows % _FLOW_STEP == 0) & (seen.columns % _FLOW_STEP == 0) & known[seen.rows, seen.columns]
     rows, columns = seen.rows[use], seen.columns[use]
     moved = ahead[rows, columns]
@@ -133,13 +147,19 @@ def flow_planes(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.b
     color = np.abs(rendering[rows, columns].astype(np.float64) - view.image[yi, xi])
     weights = np.exp(-((missed / _RETURN_PX) ** 2) - (color / _COLOR_STEP) ** 2) * view.mask[yi, xi]
     good = weights > 0.05
-    upright, level = _through(np.stack([x[good] + 0.5, y[good] + 0.5], axis=1) / size)
-    corners, barycentrics = seen.corners[use][good], seen.barycentrics[use][good]
+    targets = np.stack([x[good] + 0.5, y[good] + 0.5], axis=1).astype(np.float64)
+    return Matches(seen.corners[use][good], seen.barycentrics[use][good], targets, weights[good])
+
+
+def flow_planes(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.bool_], view: View) -> Planes:
+    """`flow_matches`, two planes for each."""
+    matches = flow_matches(seen, rendering, known, view)
+    upright, level = _through(matches.targets / len(rendering))
     return Planes(
-        np.concatenate([corners, corners]),
-        np.concatenate([barycentrics, barycentrics]),
+        np.concatenate([matches.corners, matches.corners]),
+        np.concatenate([matches.barycentrics, matches.barycentrics]),
         np.concatenate([upright, level]),
-        np.concatenate([weights[good]] * 2),
+        np.concatenate([matches.weights, matches.weights]),
     )
 
 
@@ -215,27 +235,17 @@ def _through(at: Floats) -> tuple[Floats, Floats]:
     return np.stack([ones, zeros, -ray[:, 0]], axis=1), np.stack([zeros, ones, -ray[:, 1]], axis=1)
 
 
-@dataclass(frozen=True)
-class OutlineMatches:
-    """Surface points (corners, barycentrics) and the pixels (x, y), (P,2), where the outline wants them."""
-
-    corners: NDArray[np.int64]
-    barycentrics: Floats
-    targets: Floats
-    weights: Floats
-
-
 def match_outlines(
     seen: Visible,
     vertices: Floats,
     view: View,
     rendering: NDArray[np.uint8] | None = None,
     missing: NDArray[np.bool_] | None = None,
-) -> OutlineMatches:
+) -> Matches:
     """Pair the rendered outline with the mask's, both ways, and pull in vertices that lie outside the mask.
 
-    With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest. Outlines
-    of ``missing`` (S,S) regions count less too: they may belong to a limb that the mesh hides.
+    With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest.
+    Outlines of ``missing`` (S,S) regions count less too: they may belong to a limb that the mesh hides.
     """
     size = len(view.mask)
     reach = _REACH * size
@@ -249,7 +259,7 @@ def match_outlines(
     wanted = np.stack([wanted_columns, wanted_rows], axis=1)
     if not len(rows) or not len(wanted):
         empty = np.zeros((0, 3))
-        return OutlineMatches(empty.astype(np.int64), empty, np.zeros((0, 2)), np.zeros(0))
+        return Matches(empty.astype(np.int64), empty, np.zeros((0, 2)), np.zeros(0))
     gaps, nearest = cKDTree(np.stack([columns, rows], axis=1)).query(wanted)
     alike, alike_nearest = np.ones(len(rows)), np.ones(len(wanted))
     if rendering is not None:
@@ -266,7 +276,7 @@ def match_outlines(
     stray = np.flatnonzero(excess > 1)
     pulled = pixels[stray] - excess[stray, None] * view.slope[y[stray], x[stray]]
     single = np.tile([1.0, 0.0, 0.0], (len(stray), 1))
-    return OutlineMatches(
+    return Matches(
         np.concatenate([corners, corners[nearest], np.repeat(stray[:, None], 3, axis=1)]),
         np.concatenate([barycentrics, barycentrics[nearest], single]),
         np.concatenate([home, wanted + 0.5, pulled]),
@@ -280,7 +290,7 @@ def match_outlines(
     )
 
 
-def outline_planes(matches: OutlineMatches, view: View) -> Planes:
+def outline_planes(matches: Matches, view: View) -> Planes:
     """Each match as one plane along the outline, so that points may slide."""
     size = len(view.mask)
     x, y = (np.clip(matches.targets[:, i].astype(np.int64), 0, size - 1) for i in range(2))
@@ -314,7 +324,7 @@ def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _inner_grey(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Floats:
-    """(S,S) mean grey of the object's pixels around each pixel, so that the rim's blend with the background is left out."""
+    """(S,S) mean grey of the object's pixels around each pixel, without the rim's blend with the background."""
     weight = cv2.boxFilter(mask.astype(np.float32), -1, (5, 5), normalize=False)
     total = cv2.boxFilter(image.astype(np.float32) * mask, -1, (5, 5), normalize=False)
     return (total / np.maximum(weight, 1e-6)).astype(np.float64)

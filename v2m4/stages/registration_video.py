@@ -1,25 +1,22 @@
 """Registration by following the video: the anchor's mesh is carried from frame to frame by what the pictures show.
 
-The paper registers each keyframe's own mesh to the one before (section 4.3), which needs a good mesh for every keyframe.
-Here one mesh is enough. For every frame, a few rounds of: render the mesh with the video's own pixels, measure the flow to
-the frame and the distance between outlines, and move the nodes of an embedded deformation accordingly.
+The paper registers each keyframe's own mesh to the one before (section 4.3), which needs a good mesh for each.
+Here one mesh is enough. For every frame, a few rounds of: render the mesh with the video's own pixels, measure the
+flow to the frame and the distance between outlines, and move the nodes of an embedded deformation accordingly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, identity
-from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from v2m4.clip import Clip
 from v2m4.events import Progress, Steps
-from v2m4.geometry.camera import Camera
 from v2m4.geometry.deformation import (
     Graph,
     Pose,
@@ -49,10 +46,10 @@ from v2m4.stages.evidence import (
     match_outlines,
     outline_planes,
     see,
-    to_pixels,
     unexplained,
     weigh,
 )
+from v2m4.stages.surface_fit import SurfaceFit
 
 Floats = NDArray[np.float64]
 _STEPS = 3  # Gauss-Newton steps per round
@@ -69,7 +66,7 @@ _MOMENTUM = 0.8  # share of the last frame's motion that is expected to go on
 class FollowState:
     """Where following stands after a frame: all it needs to go on to the next, in either direction.
 
-    vertices: (V,3) fitted to the outline. rotations (N,3,3), positions (N,3): the nodes. before_rotations,
+    vertices: (V,3) fitted to the frame. rotations (N,3,3), positions (N,3): the nodes. before_rotations,
     before_positions: the nodes one frame earlier. offsets, bends: the rest state.
     """
 
@@ -136,12 +133,31 @@ class Follower:
         most: NDArray[np.int64] = self.graph.carriers[first, self.graph.weights[first].argmax(axis=1)]
         return most
 
+    @cached_property
+    def surface(self) -> SurfaceFit:
+        """What fits the settled surface to the pictures."""
+        return SurfaceFit(
+            self.start_vertices,
+            self.faces,
+            self.clip,
+            self.anchor,
+            size=self.settings.video_fit_size,
+            background=self.background,
+            smoothness=self.settings.video_fit_smoothness,
+            rounds=self.settings.video_fit_rounds,
+        )
+
     def start(self) -> FollowState:
         """The state at the anchor: the mesh as it is, its outline drawn to the mask's."""
         pose, rest = rest_pose(self.graph), rest_state(self.graph)
-        vertices = self._fit_outline(self.start_vertices, self.anchor_view)
         return FollowState(
-            vertices, pose.rotations, pose.positions, pose.rotations, pose.positions, rest.offsets, rest.bends
+            self.surface.anchor_vertices,
+            pose.rotations,
+            pose.positions,
+            pose.rotations,
+            pose.positions,
+            rest.offsets,
+            rest.bends,
         )
 
     def follow(self, state: FollowState, frame: int, target: int) -> Steps[FollowState]:
@@ -157,7 +173,7 @@ class Follower:
             view = self.view(index)
             state = yield from self._advance(state, before, view, done / count, 1 / count, target)
             before = view
-        return state
+        return replace(state, vertices=self.surface.fit(state.vertices, target))
 
     def _advance(
         self, state: FollowState, before: View, view: View, done: float, share: float, target: int
@@ -191,9 +207,14 @@ class Follower:
                 pose = solve(graph, pose, rest, pulls, planes, stiffness, _ROBUST * self.scale)
             yield Progress("registration", done + share * (turn + 1) / (settings.video_rounds + 1), target)
         rest = yield_to(graph, pose, _YIELD)
-        vertices = self._fit_outline(deform(graph, pose), view)
         return FollowState(
-            vertices, pose.rotations, pose.positions, last.rotations, last.positions, rest.offsets, rest.bends
+            deform(graph, pose),
+            pose.rotations,
+            pose.positions,
+            last.rotations,
+            last.positions,
+            rest.offsets,
+            rest.bends,
         )
 
     @cached_property
@@ -206,7 +227,7 @@ class Follower:
         return normal, float(side_on * np.clip((0.12 - error) / 0.06, 0.0, 1.0))
 
     def _sideways(self, pose: Pose) -> Pull:
-        """Draws nodes back across the plane of symmetry: legs swing along it, which tells depths where the view does not."""
+        """Draws nodes back across the plane of symmetry: legs swing along it, which tells their depths."""
         normal, trust = self._mirror
         rotation, shift = _body(self.graph.nodes, pose.positions, self.scale)
         normal = rotation @ normal
@@ -224,37 +245,6 @@ class Follower:
         known = np.zeros((self.size, self.size), bool)
         known[seen.rows, seen.columns] = in_anchor | in_last
         return picture.clip(0, 255).astype(np.uint8), known
-
-    @cached_property
-    def _smoothness(self) -> coo_matrix:
-        """(V,V) combinatorial Laplacian of the mesh, squared: its energy is that of a thin plate."""
-        count = len(self.start_vertices)
-        edges = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
-        pairs = np.unique(np.sort(edges, axis=1), axis=0)
-        adjacency = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count)).tocsr()
-        adjacency = adjacency + adjacency.T
-        degree = np.asarray(adjacency.sum(axis=1)).ravel()
-        laplacian = coo_matrix((degree, (np.arange(count), np.arange(count))), shape=(count, count)) - adjacency
-        return (laplacian.T @ laplacian).tocsc()
-
-    def _fit_outline(self, vertices: Floats, view: View) -> Floats:
-        """Shift vertices across the view, smoothly, until the outlines agree; depths stay."""
-        count, focal = len(vertices), Camera.identity().focal
-        for _ in range(self.settings.video_outline_rounds):
-            matches = match_outlines(see(vertices, self.faces, self.size), vertices, view)
-            if not len(matches.weights):
-                break
-            points = (matches.barycentrics[..., None] * vertices[matches.corners]).sum(1)
-            off = (matches.targets - to_pixels(points, self.size)) / self.size / focal * points[:, 2:]
-            each = np.arange(len(off)).repeat(3)
-            place = coo_matrix(
-                (matches.barycentrics.ravel(), (each, matches.corners.ravel())), (len(off), count)
-            ).tocsr()
-            weighted = place.multiply(matches.weights[:, None]).tocsr()
-            system = self.settings.video_outline_smoothness * self._smoothness + 1e-2 * identity(count)
-            shift = splu((system + place.T @ weighted).tocsc()).solve(weighted.T @ off)
-            vertices = vertices + np.concatenate([shift, np.zeros((count, 1))], axis=1)
-        return vertices
 
 
 def _body(before: Floats, now: Floats, scale: float) -> tuple[Floats, Floats]:
