@@ -55,7 +55,7 @@ class Pose:
 
 @dataclass
 class Rest:
-    """What the edges return to. offsets: (E,2,3) each end seen from the other's frame. bends: (E,3,3) relative turns."""
+    """What edges return to. offsets: (E,2,3) each end seen from the other's frame. bends: (E,3,3) relative turns."""
 
     offsets: Floats
     bends: Floats
@@ -84,14 +84,14 @@ class Stiffness:
 
 @dataclass(frozen=True)
 class Pull:
-    """Draws nodes to places, not equally in all directions. towards: (N,3). strength: (3,3) symmetric, semi-definite."""
+    """Draws nodes to places, not equally in all directions. towards: (N,3). strength: (3,3), semi-definite."""
 
     towards: Floats
     strength: Floats
 
 
 def build_graph(vertices: Floats, faces: Ints, count: int) -> Graph:
-    """Spread at most ``count`` nodes evenly over the surface of (V,3), (F,3); separate parts are tied to their neighbours."""
+    """Spread at most ``count`` nodes evenly over the surface of (V,3), (F,3); separate parts are tied together."""
     links = _linked(vertices, faces)
     count = min(count, len(vertices))
     chosen = [int(np.argmax(np.linalg.norm(vertices - vertices.mean(0), axis=1)))]
@@ -155,7 +155,7 @@ def deform(graph: Graph, pose: Pose) -> Floats:
 
 
 def yield_to(graph: Graph, pose: Pose, tolerance: float) -> Rest:
-    """The rest state after ``pose``: edges that changed by more than ``tolerance`` of their length keep their change."""
+    """The rest state after ``pose``: edges that changed by more than ``tolerance`` of their length keep it."""
     first, second = graph.edges[:, 0], graph.edges[:, 1]
     start = rest_state(graph)
     apart = pose.positions[second] - pose.positions[first]
@@ -185,6 +185,8 @@ def balanced(graph: Graph, planes: Planes) -> Floats:
     shares = planes.barycentrics[..., None] * graph.weights[planes.corners]
     heard = np.bincount(carriers.ravel(), (shares * planes.weights[:, None, None]).ravel(), count)
     typical = heard.sum() / count
+    if typical == 0:
+        return planes.weights
     loud = (heard + _QUIET * typical) ** -_BALANCE
     weights = planes.weights * (shares * loud[carriers]).sum((1, 2))
     return weights * (count / max(weights.sum(), 1e-9))

@@ -47,13 +47,13 @@ def _error(tree: cKDTree, points: Floats, normal: Floats, offset: float) -> tupl
 
 
 def _refine(tree: cKDTree, points: Floats, normal: Floats, offset: float) -> tuple[float, Floats, float]:
-    """Iterated closest points: a point and its counterpart differ along the normal, their middle lies in the plane."""
+    """Iterated closest points."""
     best = _error(tree, points, normal, offset)
     for _ in range(_ROUNDS):
         gaps, mates = tree.query(_mirrored(points, normal, offset))
         kept = gaps <= np.quantile(gaps, _KEPT)
-        # The plane nearest to the middles of all pairs, at right angles to the pairs' lines, in one least-squares sense:
-        # the reflection that maps points to their mates maximises -sum (p.n)(q.n) about their common middle.
+        # The reflection that best maps points to their mates has the normal that minimises sum (p.n)(q.n) about their
+        # common middle, which lies in the plane.
         p, q = points[kept], points[mates[kept]]
         middle = (p + q).mean(axis=0) / 2
         cross = (p - middle).T @ (q - middle)

@@ -57,14 +57,15 @@ class Visible:
 def make_view(rgba: NDArray[np.uint8], size: int, background: float) -> View:
     """Shrink an (S,S,4) uint8 frame to ``size`` and find its outline."""
     alpha = cv2.resize(rgba[..., 3], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    grey = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) * (rgba[..., 3] / np.float32(255))
-    grey = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
+    whole = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) * (rgba[..., 3] / np.float32(255))
+    grey = cv2.resize(whole, (size, size), interpolation=cv2.INTER_AREA)
     mask = alpha > 0.5
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     within = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = (away - within + np.where(mask, 0.5, -0.5)).astype(np.float32)
-    slope = np.stack([cv2.Sobel(outside, cv2.CV_32F, 1, 0), cv2.Sobel(outside, cv2.CV_32F, 0, 1)], axis=-1)
-    slope /= np.linalg.norm(slope, axis=-1, keepdims=True) + 1e-6
+    steps = [np.asarray(cv2.Sobel(outside, cv2.CV_32F, x, 1 - x), np.float32) for x in (1, 0)]
+    slope = np.stack(steps, axis=-1)
+    slope /= np.linalg.norm(slope, axis=-1, keepdims=True) + np.float32(1e-6)
     image = (grey + background * (1 - alpha)).clip(0, 255).astype(np.uint8)
     return View(image, mask, outside, slope)
 

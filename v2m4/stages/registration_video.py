@@ -180,6 +180,8 @@ class Follower:
     ) -> Steps[FollowState]:
         """One frame on."""
         graph, settings = self.graph, self.settings
+        if not view.mask.any():  # nothing to follow: stand still until the object is back
+            return replace(state, before_rotations=state.rotations, before_positions=state.positions)
         last = Pose(state.rotations, state.positions)
         rest = Rest(state.offsets, state.bends)
         last_vertices = deform(graph, last)
