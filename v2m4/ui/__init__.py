@@ -1,1 +1,1 @@
-"""The page, one function per region."""
+"""The page: Gradio blocks, one file per region, over the same pipeline as the command line."""

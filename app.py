@@ -1,0 +1,34 @@
+"""The Space, and the same page on a laptop: `python app.py`, then http://127.0.0.1:7860."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")
+try:
+    import spaces  # noqa: F401  (must come before anything that may touch CUDA)
+except ImportError:
+    pass
+
+import gradio as gr
+
+from v2m4.settings import Settings
+from v2m4.ui.limits import Limits
+from v2m4.ui.page import build_page
+from v2m4.ui.theme import CSS, theme
+from v2m4.ui.work import prepare
+
+limits = Limits.from_environment()
+demo: gr.Blocks = build_page(limits)
+
+if __name__ == "__main__":
+    prepare(Settings.of("fast"))
+    demo.launch(
+        theme=theme(),
+        css_paths=[CSS],
+        ssr_mode=False,
+        mcp_server=True,
+        show_error=False,
+        max_file_size=f"{limits.megabytes}mb",
+        footer_links=["api", "settings"],
+    )

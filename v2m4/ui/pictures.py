@@ -1,0 +1,56 @@
+"""Small pictures for the page, kept in Gradio's cache under names made from their content."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
+from gradio.utils import get_upload_folder
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+_SIDE = 192
+_OUTLINE = (255, 106, 61)
+
+
+def publish(path: Path) -> str:
+    """A copy of ``path`` that the browser may fetch."""
+    return save_file_to_cache(path, get_upload_folder())
+
+
+def thumbnail(picture: Path | NDArray[np.uint8], side: int = _SIDE) -> str:
+    """A WebP of at most ``side`` pixels, transparency kept; returns its path in the cache."""
+    with Image.open(picture) if isinstance(picture, Path) else Image.fromarray(picture) as image:
+        small = image.convert("RGBA")
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _save(small)
+
+
+def masked_thumbnail(frame: Path, masked: Path, side: int = _SIDE) -> str:
+    """The frame with its background dimmed and the object's outline drawn; returns its path in the cache."""
+    with Image.open(frame) as a, Image.open(masked) as b:
+        picture, alpha = a.convert("RGBA"), b.convert("RGBA").getchannel("A")
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        alpha = alpha.resize(picture.size, Image.Resampling.LANCZOS)
+    mask = alpha.point(lambda v: 255 if v > 127 else 0)
+    dimmed = Image.blend(picture.convert("RGB"), Image.new("RGB", picture.size, (128, 134, 140)), 0.55)
+    shown = Image.composite(picture.convert("RGB"), dimmed, alpha)
+    grown = np.asarray(mask.filter(ImageFilter.MaxFilter(5))) > np.asarray(mask)
+    pixels = np.array(shown)
+    pixels[grown] = _OUTLINE
+    whole = Image.fromarray(pixels).convert("RGBA")
+    whole.putalpha(picture.getchannel("A"))
+    return _save(whole)
+
+
+def url(path: str) -> str:
+    """Where the browser finds a published file; relative, so that it works behind any prefix."""
+    return f"gradio_api/file={path}"
+
+
+def _save(image: Image.Image) -> str:
+    data = io.BytesIO()
+    image.save(data, "WEBP", quality=82)
+    return save_bytes_to_cache(data.getvalue(), "picture.webp", get_upload_folder())
