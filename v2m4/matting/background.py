@@ -27,6 +27,7 @@ _STATIC = 0.93
 _ROUNDS = 12
 _COLOUR_ROUNDS = 3
 _DOUBT = 0.7
+_GAP = 3
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,11 @@ def label_background(frames: NDArray[np.uint8], tolerance: float) -> Steps[tuple
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
         ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).astype(np.float32)
         # A colour that both have is evidence for neither.
-        ratio = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - _DOUBT), 0, 1.5)
-        labels = labelling.solve(prior + _colour_costs(shares, ratio[_bins(colours)], changes), _ROUNDS)
+        clear = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - _DOUBT), 0, 1.5)
+        labels = labelling.solve(prior + _colour_costs(shares, clear[_bins(colours)], changes), _ROUNDS)
         yield Progress("matting", 0.3 + 0.2 * (done + 1) / _COLOUR_ROUNDS)
-    return labels, colours, changes
+    bridges = _bridges(labels == NEVER) & changes.still & (ratio[_bins(colours[:, :, 0])] > -_DOUBT)
+    return np.where(bridges, NEVER, labels).astype(np.uint8), colours, changes
 
 
 def learn(frames: NDArray[np.uint8], tolerance: float) -> Steps[tuple[Background, Changes]]:
@@ -189,6 +191,13 @@ def _left_behind(shown: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Field:
     low, high = np.percentile(np.stack(distances)[:: max(1, len(distances) // 16)], (10, 90), axis=0)
     varies = (high - low) / max(float(np.median(diagonals)), 1.0)
     return (4 * np.clip(varies - 0.2, 0, 1)).astype(np.float32)
+
+
+def _bridges(mask: Mask) -> Mask:
+    """Narrow gaps in (h,w) ``mask`` and between its pieces: an object is one thing, with belts and joints."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _GAP + 1, 2 * _GAP + 1))
+    padded = np.pad(mask.astype(np.uint8), 2 * _GAP)
+    return cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[2 * _GAP : -2 * _GAP, 2 * _GAP : -2 * _GAP] > 0
 
 
 def _colour_costs(shares: Field, ratio: Field, changes: Changes) -> Field:
