@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -56,12 +57,16 @@ from v2m4.run import (
 )
 from v2m4.settings import Settings
 
+if TYPE_CHECKING:
+    from v2m4.stages.registration_video import Follower
+
 
 class Workbench:
     """The plugs of a run, each made at its first use and kept, so that no model is loaded twice."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._follower: tuple[tuple[Path, int], Follower] | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -82,6 +87,17 @@ class Workbench:
     def perceptual(self) -> Any:
         """Image distance."""
         return create_perceptual(self.settings, self.device)
+
+    def follower(self, run: Run) -> Follower:
+        """What follows the run's video; made anew only when the anchor's mesh is another one."""
+        from v2m4.stages.registration_video import Follower
+
+        _, anchor = keyframes_of(run)
+        made = (run.keyframe(anchor) / "camera.json").stat().st_mtime_ns
+        if self._follower is None or self._follower[0] != (run.folder, made):
+            follower = Follower(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration)
+            self._follower = ((run.folder, made), follower)
+        return self._follower[1]
 
 
 def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
@@ -223,7 +239,7 @@ def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     index = _keyframe(step)
     topology = posed_mesh(run, keyframes_of(run)[1])
     if run.settings.registration.method == "video":
-        vertices = yield from _follow(run, step, topology)
+        vertices = yield from _follow(run, step, bench)
     elif step.after is None:
         vertices = topology.vertices
     else:
@@ -244,12 +260,11 @@ def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     write_atomically(run.keyframe(index) / "registered.json", json.dumps({"overlap": overlap}).encode())
 
 
-def _follow(run: Run, step: Step, topology: Mesh) -> Steps[Tensor]:
+def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
     """Register by following the video from the keyframe before; the follower's state travels through the folder."""
-    from v2m4.stages.registration_video import Follower, FollowState
+    from v2m4.stages.registration_video import FollowState
 
-    index = _keyframe(step)
-    follower = Follower(topology, masked_clip(run), keyframes_of(run)[1], run.settings.registration)
+    index, follower = _keyframe(step), bench.follower(run)
     if step.after is None:
         state = follower.start()
     else:
