@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2m4.events import drain
-from v2m4.matting.background import learn
+from v2m4.matting.background import _bridges, learn
 from v2m4.matting.cut import contour_weight, cut
 from v2m4.matting.edges import soften
 from v2m4.matting.flat import fit_surface
@@ -164,3 +164,26 @@ def test_a_background_covered_most_of_the_time_is_still_found():
     strip = (slice(26, 38), slice(18, 20))
     assert np.nanmean(np.abs(background.colours[strip] - wall[strip])) < 6
     assert np.isnan(background.colours[24:40, 28:36]).all()
+
+
+def test_what_the_object_passes_is_background_although_it_has_its_colour():
+    rng = np.random.default_rng(4)
+    wall = rng.integers(0, 200, (12, 12, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+    wall[..., 0] //= 3
+    post = (slice(20, 76), slice(44, 52))
+    wall[post] = (230, 120, 30)
+    frames = np.repeat(wall[None], 20, axis=0)
+    for t in range(20):
+        frames[t, 36:60, 3 * t + 6 : 3 * t + 30] = (230, 60, 34)
+        frames[t, 40:56, 3 * t + 12 : 3 * t + 24] = (230, 120, 30)
+    background, _ = drain(learn(frames, 18.0))
+    assert np.isfinite(background.colours).all()
+    assert np.abs(background.colours - wall).max(-1).mean() < 2
+
+
+def test_narrow_gaps_between_parts_are_bridged_and_wide_ones_stay():
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 5:20] = mask[10:30, 24:34] = mask[10:30, 50:58] = True
+    bridged = _bridges(mask)
+    assert bridged[12:28, 20:24].all() and not bridged[:, 38:46].any()
+    assert (bridged | ~mask).all() and not bridged[:8].any()
