@@ -87,6 +87,8 @@ class Result:
     peak_gb: float
     iterations: int
     loss: float
+    moments: list[float]
+    """When each iteration ended, in seconds from the beginning."""
 
 
 def build_distances(device: torch.device, toy: bool) -> dict[str, Any]:
@@ -158,10 +160,11 @@ def run_variant(
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
-    iterations, last = 0, source.noise
+    moments, last = [], source.noise
     with source.at_work():
         for event in optimise_negative(source, scorer(source, camera, comparison, effort), settings, effort):
-            iterations += isinstance(event, Iteration)
+            if isinstance(event, Iteration):
+                moments.append(time.perf_counter() - start)
             last = event.x if isinstance(event, Sampled) else last
         slat = source.denormalise(last)
         with torch.no_grad():
@@ -175,7 +178,8 @@ def run_variant(
     if importlib.util.find_spec("fast_simplification") is not None:
         source.finish(slat)
     clean_up = time.perf_counter() - start
-    return Result(name, seconds, clean_up, peak, iterations, judge(source, slat, picture, camera, distances))
+    loss = judge(source, slat, picture, camera, distances)
+    return Result(name, seconds, clean_up, peak, len(moments), loss, moments)
 
 
 @torch.no_grad()
@@ -187,8 +191,13 @@ def judge(source: SecondPass, slat: Tensor, picture: NDArray[np.uint8], camera: 
     return total(scorer(source, camera, comparison, effort)(slat, 0))
 
 
-def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> list[tuple[str, float, float]]:
-    """Milliseconds of the parts of one iteration at the paper's settings, forward and forward with backward."""
+def parts(
+    maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: Any, tables: list[str] | None = None
+) -> list[tuple[str, float, float]]:
+    """Milliseconds of the parts of one iteration at the paper's settings, forward and forward with backward.
+
+    ``tables``: where each part's GPU time goes is added to them.
+    """
     device = maker.model.device
     source = maker.resume(maker.extras, device)
     settings = RefinementSettings(method="paper", image_size=picture.shape[0])
@@ -216,7 +225,24 @@ def parts(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: A
         for name, run in runs.items():
             forward = _milliseconds(run, device)
             rows.append((name, forward, _milliseconds(lambda run=run: run().backward(), device)))  # type: ignore[misc]
+            if tables is not None and device.type == "cuda":
+                tables.append(f"{name}\n{kernels(lambda run=run: run().backward(), 22)}")  # type: ignore[misc]
     return rows
+
+
+def kernels(run: Callable[[], Any], row_limit: int) -> str:
+    """Table of the kernels that take most of the GPU's time."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    with record(activities=[ProfilerActivity.CUDA]) as recorded:
+        run()
+        torch.cuda.synchronize()
+    averages = recorded.key_averages()
+    lines = [f"GPU busy {sum(a.self_device_time_total for a in averages) / 1e3:.2f} ms"]
+    for a in sorted(averages, key=lambda a: -a.self_device_time_total)[:row_limit]:
+        lines.append(f"{a.self_device_time_total / 1e3:9.3f} ms {a.count:5d} x  {a.key[:150]}")
+    return "\n".join(lines)
 
 
 def sum_of(tensors: Iterable[Tensor]) -> Tensor:
@@ -239,43 +265,6 @@ def _synchronised(device: torch.device) -> Iterator[None]:
     yield
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def profile(maker: Maker, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> str:
-    """Where the GPU's time goes in one iteration at the paper's settings."""
-    from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as record
-
-    source = maker.resume(maker.extras, maker.model.device)
-    settings = RefinementSettings(method="paper", image_size=picture.shape[0])
-    effort = effort_of(settings)
-    comparison = Comparison(reference_picture(picture, effort.size, maker.model.device), distances, settings)
-    score = scorer(source, camera, comparison, effort)
-    negative = source.negative.clone().requires_grad_()
-
-    def iteration() -> None:
-        slat = source.denormalise(source.noise - source.velocity(source.noise, 300.0, negative))
-        leaf = slat.detach().requires_grad_()
-        for term in score(leaf, 0):
-            term.backward()
-        slat.backward(leaf.grad)
-
-    def rendering() -> None:
-        mesh_picture(MeshResult(mesh[0].requires_grad_(), *mesh[1:]), camera, effort).sum().backward()
-
-    tables = []
-    with source.at_work():
-        with torch.no_grad():
-            mesh = source.decode_mesh(source.denormalise(source.noise))
-        for run, row_limit in ((rendering, 60), (iteration, 60)):
-            run()
-            with record(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
-                run()
-                torch.cuda.synchronize()
-            averages = recorded.key_averages()
-            for order in ("self_cuda_time_total", "self_cpu_time_total"):
-                tables.append(averages.table(sort_by=order, row_limit=row_limit, max_name_column_width=80))
-    return "\n".join(tables)
 
 
 def main() -> None:
@@ -303,11 +292,12 @@ def main() -> None:
     steps = maker.sampling.steps
     print(f"Refinement, one keyframe, {steps} steps, on {machine}; torch {torch.__version__}; {sizes}", flush=True)
 
-    rows = parts(maker, picture, camera, distances) if options.only in (None, "parts") else []
+    tables: list[str] | None = [] if options.profile else None
+    rows = parts(maker, picture, camera, distances, tables) if options.only in (None, "parts") else []
     for name, forward, whole in rows:
         print(f"  {name:26s} {forward:8.1f} ms forward  {whole:8.1f} ms with backward", flush=True)
-    if options.profile and not toy:
-        options.profile.write_text(profile(maker, picture, camera, distances))
+    if options.profile and tables:
+        options.profile.write_text("\n\n".join(tables))
 
     variants = {
         "none": RefinementSettings(method="paper", start_t=-1.0, image_size=size),

@@ -1,8 +1,8 @@
-"""Functions recorded once as CUDA graphs, forward and backward, and replayed: no time goes into launching kernels.
+"""Work recorded once as CUDA graphs and replayed: no time goes into launching kernels.
 
-For functions of tensors of fixed shapes that are called many times with gradients. Unlike
+`Recorded` is for functions of tensors of fixed shapes that are called many times with gradients. Unlike
 `torch.cuda.make_graphed_callables`, the functions of one `GraphPool` share their memory, as each is done with it when
-its backward pass ends.
+its backward pass ends. `Repeated` is for the steps of an optimiser.
 """
 
 from __future__ import annotations
@@ -12,6 +12,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+_UNRECORDED_CALLS = 3
+
+
+def side_by_side(functions: list[Callable[[], Tensor]]) -> list[Tensor]:
+    """The functions' values. While a graph is recorded each has a stream of its own, so that replays of many small
+    kernels overlap, in the backward pass too."""
+    if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
+        return [function() for function in functions]
+    main = torch.cuda.current_stream()
+    streams = [torch.cuda.Stream() for _ in functions]
+    results = []
+    for function, stream in zip(functions, streams, strict=True):
+        stream.wait_stream(main)
+        with torch.cuda.stream(stream):
+            results.append(function())
+    for stream in streams:
+        main.wait_stream(stream)
+    return results
 
 
 class GraphPool:
@@ -41,6 +60,7 @@ class Recorded:
             del warm
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # the recording cannot use what the side stream has left
         self.forward_graph, self.backward_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.enable_grad():
             with torch.cuda.graph(self.forward_graph, pool=pool.handle):
@@ -70,6 +90,38 @@ class Recorded:
         self.backward_graph.replay()
         self.pool.last = None
         return self.grad_input.clone()
+
+
+class Repeated:
+    """``step``, which changes tensors in place and is called many times. On a CUDA device it runs as it is a few times,
+    so that libraries choose their kernels and gradients get their memory, is recorded then, and replayed from then on.
+
+    It may neither wait for the device nor bring anything from the host; its optimiser must be capturable.
+    """
+
+    def __init__(self, step: Callable[[], object], device: torch.device) -> None:
+        self.step = step
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+        if self.stream is None:
+            self.step()
+            return
+        if self.calls <= _UNRECORDED_CALLS:
+            self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
+            with torch.cuda.stream(self.stream):
+                self.step()
+            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+            return
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            torch.cuda.synchronize(self.stream.device)
+            with torch.cuda.graph(self.graph, stream=self.stream):
+                self.step()
+        self.graph.replay()
 
 
 class _Replay(torch.autograd.Function):

@@ -41,7 +41,7 @@ def test_the_same_triangles_are_visible(size: int, radius: float) -> None:
 
 
 def _globe(meridians: int) -> tuple[Tensor, Tensor]:
-    """A sphere of radius 0.4 whose quads are split in two; degenerate triangles at the poles."""
+    """A sphere of radius 0.4 whose quads are split in two."""
     yaw = torch.arange(meridians) * (2 * torch.pi / meridians)
     pitch = torch.linspace(-torch.pi / 2, torch.pi / 2, meridians // 2 + 1)
     pitch, yaw = torch.meshgrid(pitch, yaw, indexing="ij")
@@ -50,7 +50,10 @@ def _globe(meridians: int) -> tuple[Tensor, Tensor]:
     a, b = row * meridians + column, row * meridians + (column + 1) % meridians
     c, d = a + meridians, b + meridians
     faces = torch.stack([torch.stack([a, c, b], dim=-1), torch.stack([b, c, d], dim=-1)])
-    return vertices.reshape(-1, 3), faces.reshape(-1, 3)
+    vertices, faces = vertices.reshape(-1, 3), faces.reshape(-1, 3)
+    a, b, c = vertices[faces].unbind(1)
+    # On either side of a face without area rounding decides.
+    return vertices, faces[torch.linalg.cross(b - a, c - a).norm(dim=1) > 1e-6]
 
 
 @pytest.mark.parametrize(("subdivisions", "size"), [(1, 61), (5, 33)])
@@ -68,7 +71,7 @@ def test_the_same_outlines_are_found(subdivisions: int, size: int) -> None:
         for inner, outer, ends in (find(raster, clip, faces) for find in (outlines_torch, outlines_triton))
     )
     assert len(expected) > 50
-    assert len(expected ^ found) <= len(expected) // 100
+    assert len(expected ^ found) <= len(expected) // 100, sorted(expected ^ found)[:20]
 
 
 @pytest.mark.parametrize(("count", "opacity", "scale"), [(300, 0.99, 0.05), (60, 0.5, 0.08), (5000, 0.1, 0.005)])

@@ -20,6 +20,15 @@ from v2m4.stages.stereo_fit import camera_by_descent, camera_by_pnp, similarity_
 from v2m4.stages.stereo_step import stereo_camera
 from v2m4.stereo.features import Features
 
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
+    ),
+]
+
 SIZE = 96
 SETTINGS = CameraSearchSettings(
     score_size=64,
@@ -81,23 +90,27 @@ def test_matched_similarity_is_exact_and_ignores_wrong_matches() -> None:
     assert torch.allclose(fit.apply(predicted[240:]), true[240:], atol=1e-4)
 
 
-def test_chamfer_finds_the_way_out_of_a_half_turn() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_chamfer_finds_the_way_out_of_a_half_turn(device: str) -> None:
     """Points that start turned by 180 degrees about the vertical axis end where they belong."""
     true = painted_creature().vertices[::2]
     flip = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
     axes = torch.tensor([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
     predicted = true @ flip @ axes * 0.5
+    predicted, true = predicted.to(device), true.to(device)
     fit = drain(similarity_by_chamfer(predicted, true, torch.Generator().manual_seed(0), iterations=600))
     assert float((fit.apply(predicted) - true).norm(dim=1).mean()) < 0.02
 
 
-def test_pnp_and_descent_find_the_camera_that_sees_the_points() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_pnp_and_descent_find_the_camera_that_sees_the_points(device: str) -> None:
     truth = orbit(-130, 35, 2.5, (0.1, -0.1, 0.05))
     points = painted_creature().vertices
     pixels, _ = truth.project(points)
     assert angle_deg(camera_by_pnp(points, pixels), truth) < 0.05
     start = orbit(-110, 25, 2.2)
-    assert angle_deg(drain(camera_by_descent(points, pixels, start, iterations=500)), truth) < 0.5
+    descended = drain(camera_by_descent(points.to(device), pixels.to(device), start, iterations=500))
+    assert angle_deg(Camera(descended.world_to_camera.cpu()), truth) < 0.5
 
 
 def test_pnp_says_none_rather_than_guess() -> None:

@@ -64,14 +64,13 @@ def look_at(eye: Tensor, target: Tensor) -> Tensor:
     """
     z = torch.nn.functional.normalize(target - eye, dim=-1)
     x = torch.stack([z[..., 1], -z[..., 0], torch.zeros_like(z[..., 0])], dim=-1)  # cross(-up, z)
-    fallback = torch.tensor([1.0, 0.0, 0.0], dtype=x.dtype, device=x.device)
+    fallback = torch.eye(3, dtype=x.dtype, device=x.device)[0]
     x = torch.nn.functional.normalize(torch.where(x.norm(dim=-1, keepdim=True) > 1e-6, x, fallback), dim=-1)
     y = torch.linalg.cross(z, x)
     rotation = torch.stack([x, y, z], dim=-2)
-    w2c = torch.zeros(*eye.shape[:-1], 4, 4, dtype=eye.dtype, device=eye.device)
+    w2c = torch.eye(4, dtype=eye.dtype, device=eye.device).expand(*eye.shape[:-1], 4, 4).clone()
     w2c[..., :3, :3] = rotation
     w2c[..., :3, 3] = -(rotation @ eye[..., None])[..., 0]
-    w2c[..., 3, 3] = 1
     return w2c
 
 

@@ -1,7 +1,8 @@
-"""Nearest neighbours: a k-d tree on the CPU, distance matrices in slices on other devices."""
+"""Nearest neighbours: a k-d tree on the CPU, a kernel for points in space on CUDA, else distance matrices in slices."""
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import torch
@@ -27,6 +28,10 @@ class Neighbours:
         if self._tree is not None:
             _, index = self._tree.query(queries.numpy(), workers=torch.get_num_threads())
             return torch.from_numpy(index)
+        if queries.is_cuda and queries.shape[1] == 3 and importlib.util.find_spec("triton") is not None:
+            from v2m4.geometry.neighbours_triton import nearest_triton
+
+            return nearest_triton(queries, self._points)
         rows = max(1, _SLICE // max(1, len(self._points)))
         return torch.cat([torch.cdist(part, self._points).argmin(1) for part in queries.split(rows)])
 

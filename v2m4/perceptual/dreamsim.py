@@ -14,13 +14,16 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from v2m4.cuda_graphs import side_by_side
 from v2m4.errors import V2M4Error
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.precision import Precision, choose_precision, computing, store_linears
@@ -111,7 +114,7 @@ class DreamSimNetwork(nn.Module):
         self.image_size = configs[0].image_size
 
     def forward(self, images: Tensor) -> Tensor:
-        joined = torch.cat([extractor(images) for extractor in self.extractors], dim=1).float()
+        joined = torch.cat(side_by_side([partial(e, images) for e in self.extractors]), dim=1).float()
         return F.normalize(joined - joined.mean(dim=1, keepdim=True), dim=1)
 
 
@@ -152,13 +155,22 @@ class DreamSim:
         """(N, width) unit embeddings of `images` (N, H, W, 3) in [0, 1], resampled to the network's 224 pixels."""
         size = self.network.image_size
         parts = []
-        with memory_guard(self.name), computing(self._precision_for(images), self.device):
+        precision = self._precision_for(images)
+        network = self.network if precision == self.precision else self._for_slopes
+        with memory_guard(self.name), computing(precision, self.device):
             for batch in images.split(self.images_per_batch):
                 x = batch.to(self.device).float().permute(0, 3, 1, 2)
                 if x.shape[2:] != (size, size):
                     x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
-                parts.append(self.network(x))
+                parts.append(network(x))
         return torch.cat(parts)
+
+    @cached_property
+    def _for_slopes(self) -> DreamSimNetwork:
+        """The network with its linear layers in bfloat16, which would otherwise be converted in every call."""
+        network = deepcopy(self.network)
+        store_linears(network, "bfloat16")
+        return network
 
     def _precision_for(self, images: Tensor) -> Precision:
         """Slopes of single pixels are below what float16 can hold, so they are computed in bfloat16."""

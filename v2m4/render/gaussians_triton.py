@@ -84,7 +84,7 @@ def _blend_chunk(table, index, drawn, x, y, light):  # type: ignore[no-untyped-d
     return alpha, falloff, raw, dx, dy, xx, xy, yy, weight, step, kept
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def _forward(table, gaussian, start, length, color, remaining, size, chunk: tl.constexpr):  # type: ignore[no-untyped-def]
     tile = tl.program_id(0)
     x, y, seen = _pixels(tile, size)
@@ -117,7 +117,7 @@ def _forward(table, gaussian, start, length, color, remaining, size, chunk: tl.c
     tl.store(remaining + at, tl.exp(left), mask=seen)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def _backward(table, gaussian, start, length, by_color, whole, out, size, chunk: tl.constexpr):  # type: ignore[no-untyped-def]
     """Adds to ``out`` (G,9) the slopes of the loss; ``whole`` (H,W) is the slope by color times the color, plus that
     by the remaining light times the remaining light."""

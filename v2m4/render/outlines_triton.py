@@ -38,7 +38,7 @@ def _seen_from(clip, vertex, fx, fy, valid):  # type: ignore[no-untyped-def]
     return x, y, w
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "vertices", "width", "height"])
 def _walk(  # type: ignore[no-untyped-def]
     inner,
     outer,

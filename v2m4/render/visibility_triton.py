@@ -1,4 +1,7 @@
-"""The GPU kernel of visibility: which triangle owns a pixel, by two rounds of atomic minima over a depth buffer."""
+"""The GPU kernel of visibility: which triangle owns a pixel, by two rounds of atomic minima over a depth buffer.
+
+Sizes are not specialised on, else a mesh whose size changes would have the kernels compiled anew now and then.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch import Tensor
 _SIDE = 4  # pixels per side of the blocks into which a face's box is cut
 _LANES = tl.constexpr(_SIDE)
 _GROUP = 64  # blocks per program
+_SET_UP_TOGETHER = 1 << 22  # faces, counted once per view: bounds the memory of their edge functions
 _NOTHING = 0x7FFFFFFFFFFFFFFF
 
 
@@ -20,30 +24,33 @@ def visible_triangles_triton(clip: Tensor, faces: Tensor, height: int, width: in
 
     Depths are compared as float64; where two faces are equally deep the lower index wins.
     """
-    owner = torch.empty(len(clip), height * width, dtype=torch.int32, device=clip.device)
-    faces = faces.contiguous()
-    for view, row in zip(clip.float().contiguous(), owner, strict=True):
-        _own_view(view, faces, height, width, row)
-    return owner.view(len(clip), height, width)
+    faces, views = faces.contiguous(), max(1, _SET_UP_TOGETHER // max(1, len(faces)))
+    owners = [_own_views(part, faces, height, width) for part in clip.float().contiguous().split(views)]
+    return torch.cat(owners) if owners else torch.empty(0, height, width, dtype=torch.int32, device=clip.device)
 
 
-def _own_view(clip: Tensor, faces: Tensor, height: int, width: int, owner: Tensor) -> None:
-    count, nothing = len(faces), len(faces)
-    owner.fill_(nothing)
-    functions = torch.empty(count, 12, dtype=torch.float64, device=clip.device)
-    box = torch.empty(count, 3, dtype=torch.int32, device=clip.device)
-    number = torch.empty(count, dtype=torch.int64, device=clip.device)
-    if count:
-        _set_up[(triton.cdiv(count, 128),)](clip, faces, functions, box, number, count, width, height, 128)
+def _own_views(clip: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
+    views, vertices, _ = clip.shape
+    count = nothing = len(faces)
+    each = views * count
+    owner = torch.full((views, height, width), nothing, dtype=torch.int32, device=clip.device)
+    functions = torch.empty(each, 12, dtype=torch.float64, device=clip.device)
+    box = torch.empty(each, 3, dtype=torch.int32, device=clip.device)
+    number = torch.empty(each, dtype=torch.int64, device=clip.device)
+    if each:
+        grid = (triton.cdiv(each, 128),)
+        _set_up[grid](clip, faces, functions, box, number, each, count, vertices, width, height, 128)
     ends = number.cumsum(0)
-    face = torch.repeat_interleave(number)
-    blocks = len(face)
+    drawn = torch.repeat_interleave(number)
+    blocks = len(drawn)
     if blocks:
-        depth = torch.full((height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
+        depth = torch.full((views * height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
         grid = (triton.cdiv(blocks, _GROUP),)
         for closing in (False, True):
-            _draw[grid](functions, box, number, ends, face, depth, owner, blocks, width, height, closing, _GROUP)
-    owner.masked_fill_(owner == nothing, -1)
+            _draw[grid](
+                functions, box, number, ends, drawn, depth, owner, blocks, count, width, height, closing, _GROUP
+            )
+    return owner.masked_fill_(owner == nothing, -1)
 
 
 @triton.jit
@@ -66,15 +73,29 @@ def _span(low, high, side):  # type: ignore[no-untyped-def]
     return first, last
 
 
-@triton.jit
-def _set_up(clip, faces, functions, box, number, count, width, height, group: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The edge functions and depth plane (F,12) of `visibility.edge_functions`, the first pixel of each face's box and
-    how many blocks it is wide (F,3), and how many blocks it has (F,), 0 for a face that is not drawn."""
+@triton.jit(do_not_specialize=["each", "count", "vertices", "width", "height"])
+def _set_up(  # type: ignore[no-untyped-def]
+    clip,
+    faces,
+    functions,
+    box,
+    number,
+    each,
+    count,
+    vertices,
+    width,
+    height,
+    group: tl.constexpr,
+):
+    """The edge functions and depth plane (B*F,12) of `visibility.edge_functions`, the first pixel of each face's box
+    and how many blocks it is wide (B*F,3), and how many blocks it has (B*F,), 0 for a face that is not drawn."""
     face = tl.program_id(0) * group + tl.arange(0, group)
-    valid = face < count
-    x0, y0, z0, w0 = _corner(clip, tl.load(faces + 3 * face, mask=valid, other=0), valid)
-    x1, y1, z1, w1 = _corner(clip, tl.load(faces + 3 * face + 1, mask=valid, other=0), valid)
-    x2, y2, z2, w2 = _corner(clip, tl.load(faces + 3 * face + 2, mask=valid, other=0), valid)
+    valid = face < each
+    corners = faces + 3 * (face % count)
+    clip += (face // count).to(tl.int64) * vertices * 4
+    x0, y0, z0, w0 = _corner(clip, tl.load(corners, mask=valid, other=0), valid)
+    x1, y1, z1, w1 = _corner(clip, tl.load(corners + 1, mask=valid, other=0), valid)
+    x2, y2, z2, w2 = _corner(clip, tl.load(corners + 2, mask=valid, other=0), valid)
     a0, b0, c0 = y1 * w2 - w1 * y2, w1 * x2 - x1 * w2, x1 * y2 - y1 * x2
     a1, b1, c1 = y2 * w0 - w2 * y0, w2 * x0 - x2 * w0, x2 * y0 - y2 * x0
     a2, b2, c2 = y0 * w1 - w0 * y1, w0 * x1 - x0 * w1, x0 * y1 - y0 * x1
@@ -117,7 +138,7 @@ def _set_up(clip, faces, functions, box, number, count, width, height, group: tl
     tl.store(number + face, tl.where(drawn, across * down, 0).to(tl.int64), mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["blocks", "count", "width", "height"])
 def _draw(  # type: ignore[no-untyped-def]
     functions,
     box,
@@ -127,6 +148,7 @@ def _draw(  # type: ignore[no-untyped-def]
     depth,
     owner,
     blocks,
+    count,
     width,
     height,
     closing: tl.constexpr,
@@ -134,8 +156,8 @@ def _draw(  # type: ignore[no-untyped-def]
 ):
     """Lower the depth buffer to every face's depth; or, ``closing``, enter the faces that ended up nearest.
 
-    functions, box, number: from `_set_up`. ends: (F,) running sum of number. owner_of_block: (N,) face of each block.
-    depth: (H*W,) float64 mapped to integers of the same order.
+    functions, box, number: from `_set_up`. ends: (B*F,) running sum of number. owner_of_block: (N,) each block's row in
+    them. depth: (B*H*W,) float64 mapped to integers of the same order.
     """
     block = tl.program_id(0) * group + tl.arange(0, group)
     valid = block < blocks
@@ -164,10 +186,10 @@ def _draw(  # type: ignore[no-untyped-def]
     inside = inside & (z >= -1) & (z <= 1)
     bits = (z + 0.0).to(tl.int64, bitcast=True)
     bits = tl.where(bits < 0, bits ^ 0x7FFFFFFFFFFFFFFF, bits)
-    pixel = y * width + x
+    pixel = (face // count * height)[:, None] * width + y * width + x
     nearest = tl.load(depth + pixel, mask=inside, other=0)
     if closing:
-        index = tl.broadcast_to(face.to(tl.int32)[:, None], pixel.shape)
+        index = tl.broadcast_to((face % count).to(tl.int32)[:, None], pixel.shape)
         tl.atomic_min(owner + pixel, index, mask=inside & (bits == nearest))
     else:
         tl.atomic_min(depth + pixel, bits, mask=inside & (bits < nearest))

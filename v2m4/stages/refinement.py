@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from v2m4.cuda_graphs import GraphPool, Recorded
+from v2m4.cuda_graphs import GraphPool, Recorded, side_by_side
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.generators.trellis.flexicubes import MeshResult
@@ -252,8 +252,9 @@ class Comparison:
         """(N,H,W,3) -> (N,)."""
         masked = images * self.mask
         total = self.mse_weight * ((masked - self.reference) ** 2).mean((1, 2, 3))
-        for weight, distance, prepared in self.distances:
-            total = total + weight * distance(prepared, masked)
+        values = side_by_side([partial(distance, prepared, masked) for _, distance, prepared in self.distances])
+        for (weight, _, _), value in zip(self.distances, values, strict=True):
+            total = total + weight * value
         return total
 
     def _one(self, image: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from v2m4.cuda_graphs import Repeated
 from v2m4.geometry.camera import FOV_DEG, Camera, look_at
 from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import Similarity, rotation_from_6d, umeyama_ransac
+from v2m4.render.gather import gather_rows
 
 # Point maps come in the axes of a camera (y down, z forward); this is that camera on the orbit at yaw 0.
 _START_6D = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -57,25 +59,36 @@ def similarity_by_chamfer(
             d6, scale = rotation[:2].flatten(), torch.tensor([ends[0][1].scale], device=device)
             translation = about * (ends[0][1].translation - middle) + middle
         unknowns = [t.clone().requires_grad_() for t in (d6, translation, scale)]
-        optimiser = torch.optim.Adam(unknowns, lr=lr)
-        best = math.inf
-        for step in range(max(1, half)):
+        optimiser = _adam(unknowns, lr)
+        best = torch.full((), math.inf, device=device)
+        kept = [t.detach().clone() for t in unknowns]
+
+        def advance(
+            unknowns: list[Tensor] = unknowns,
+            optimiser: torch.optim.Optimizer = optimiser,
+            best: Tensor = best,
+            kept: list[Tensor] = kept,
+        ) -> None:
             rotation = rotation_from_6d(unknowns[0])
             moved = unknowns[2] * predicted @ rotation.T + unknowns[1]
             with torch.no_grad():
                 # The similarity keeps the order of distances, so both trees serve all iterations.
                 back = (true - unknowns[1]) @ rotation / unknowns[2]
                 to_true, to_moved = target_tree.nearest(moved), source_tree.nearest(back)
-            loss = (moved - true[to_true]).square().sum(1).mean() + (true - moved[to_moved]).square().sum(1).mean()
-            if float(loss.detach()) < best:
-                best = float(loss.detach())
-                fit = Similarity(rotation.detach(), unknowns[1].detach().clone(), float(unknowns[2].detach()))
-            optimiser.zero_grad()
+            there, again = moved - true[to_true], true - gather_rows(moved, to_moved)
+            loss = there.square().sum(1).mean() + again.square().sum(1).mean()
+            _keep_better(loss, unknowns, best, kept)
+            optimiser.zero_grad(set_to_none=False)
             loss.backward()
             optimiser.step()
+
+        step_on = Repeated(advance, device)
+        for step in range(max(1, half)):
+            step_on()
             if step % max(1, iterations // _EVENTS_PER_FIT) == 0:
                 yield (part * half + step) / iterations
-        ends.append((best, fit))
+        fit = Similarity(rotation_from_6d(kept[0]), kept[1], float(kept[2]))
+        ends.append((float(best), fit))
     return min(ends, key=lambda end: end[0])[1]
 
 
@@ -109,27 +122,44 @@ def camera_by_descent(
     Unknowns: the viewing direction and the translation, as in the release. Yields the share done.
     """
     w2c = start.world_to_camera.reshape(4, 4).to(points.device)
-    forward, translation = w2c[2, :3].clone().requires_grad_(), w2c[:3, 3].clone().requires_grad_()
-    optimiser = torch.optim.Adam([forward, translation], lr=lr)
-    best, camera = math.inf, start
+    unknowns = [w2c[2, :3].clone().requires_grad_(), w2c[:3, 3].clone().requires_grad_()]
+    optimiser = _adam(unknowns, lr)
+    best = torch.full((), math.inf, device=points.device)
+    kept = [t.detach().clone() for t in unknowns]
 
-    def current() -> Camera:
-        out = torch.eye(4, device=points.device)
+    def camera_at(forward: Tensor, translation: Tensor) -> Camera:
+        last = torch.eye(4, device=points.device)[3:]
         rotation = look_at(torch.zeros_like(forward), forward)[:3, :3]
-        return Camera(torch.cat([torch.cat([rotation, translation[:, None]], dim=1), out[3:]]), start.fov_deg)
+        return Camera(torch.cat([torch.cat([rotation, translation[:, None]], dim=1), last]), start.fov_deg)
 
-    for step in range(iterations):
-        view = current()
-        seen, _ = view.project(points)
+    def advance() -> None:
+        seen, _ = camera_at(*unknowns).project(points)
         loss = (2 * (seen - pixels)).square().mean()
-        if float(loss.detach()) < best:
-            best, camera = float(loss.detach()), Camera(view.world_to_camera.detach(), start.fov_deg)
-        optimiser.zero_grad()
+        _keep_better(loss, unknowns, best, kept)
+        optimiser.zero_grad(set_to_none=False)
         loss.backward()
         optimiser.step()
+
+    step_on = Repeated(advance, points.device)
+    for step in range(iterations):
+        step_on()
         if step % max(1, iterations // _EVENTS_PER_FIT) == 0:
             yield step / iterations
-    return camera
+    return camera_at(*kept) if math.isfinite(float(best)) else start
+
+
+def _adam(unknowns: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    on_gpu = unknowns[0].is_cuda
+    return torch.optim.Adam(unknowns, lr=lr, fused=on_gpu, capturable=on_gpu)
+
+
+@torch.no_grad()
+def _keep_better(loss: Tensor, unknowns: list[Tensor], best: Tensor, kept: list[Tensor]) -> None:
+    """Copy the unknowns to ``kept`` where ``loss`` () is lower than ``best`` (), without waiting for the device."""
+    better = loss < best
+    best.copy_(torch.where(better, loss, best))
+    for own, now in zip(kept, unknowns, strict=True):
+        own.copy_(torch.where(better, now, own))
 
 
 def camera_by_pnp(

@@ -7,6 +7,7 @@ their input; everything else runs in the dtype of the weights.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
@@ -123,6 +124,10 @@ class HeadRmsNorm(nn.Module):
 
 def normalise_heads(x: Tensor, gamma: Tensor) -> Tensor:
     """Scale each head's vector (last axis) to length sqrt(head_dim), times `gamma`; computed in float32."""
+    if x.is_cuda and not gamma.requires_grad and importlib.util.find_spec("triton") is not None:
+        from v2m4.generators.trellis.norms_triton import normalise_heads_triton
+
+        return normalise_heads_triton(x, gamma)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).clamp_min(1e-12)
     return (x * (x.shape[-1] ** 0.5 / length) * gamma).to(x.dtype)
 
@@ -168,11 +173,13 @@ class SelfAttention(nn.Module):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., channels) -> queries, keys, values (..., heads, head_dim)."""
         qkv = self.to_qkv(x).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.unbind(-3)
-        if self.qk_rms_norm:
-            gammas = torch.stack([self.q_rms_norm.gamma, self.k_rms_norm.gamma])
-            q, k = normalise_heads(qkv[..., :2, :, :], gammas).unbind(-3)
-        return q, k, v
+        if not self.qk_rms_norm:
+            q, k, v = qkv.unbind(-3)
+            return q, k, v
+        gammas = torch.stack([self.q_rms_norm.gamma, self.k_rms_norm.gamma])
+        qk, v = qkv.split([2, 1], dim=-3)
+        q, k = normalise_heads(qk, gammas).unbind(-3)
+        return q, k, v.squeeze(-3)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Full attention inside each item of `x` (B, L, channels); `mask` (B, 1, 1, L) of the rows that exist."""

@@ -94,12 +94,10 @@ def window_self_attention(x: Tensor, attention: SelfAttention, windows: Windows)
 
 def _attend_in_groups(qkv: tuple[Tensor, Tensor, Tensor], windows: Windows) -> Tensor:
     outputs = []
-    start = 0
-    for count, length, mask in windows.groups:
-        places = slice(start, start + count * length)
-        q, k, v = (part[places].unflatten(0, (count, length)) for part in qkv)
+    sizes = [count * length for count, length, _ in windows.groups]
+    for (count, length, mask), *parts in zip(windows.groups, *(part.split(sizes) for part in qkv), strict=True):
+        q, k, v = (part.unflatten(0, (count, length)) for part in parts)
         outputs.append(attend(q, k, v, mask).flatten(0, 1))
-        start = places.stop
     return torch.cat(outputs)
 
 
