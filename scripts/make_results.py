@@ -1,0 +1,79 @@
+"""Make the finished results that the page shows before anybody clicks: assets/results/<clip>/ for every example clip.
+
+    python scripts/make_results.py [CLIP ...]
+
+Runs the pipeline at the fast preset with the built-in plugs and keeps the quantised GLB, the preview, the report, the
+settings, and small pictures of every keyframe. Needs the `ui` extra.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from v2m4.settings import ExportSettings, Settings
+from v2m4.ui.showing import Showing, replay
+from v2m4.ui.store import Store
+from v2m4.ui.work import do_run
+
+ROOT = Path(__file__).parents[1]
+LARGEST_GLB = 1_000_000
+
+
+def make(clip: Path, target: Path) -> None:
+    """Run the pipeline on ``clip`` and leave what the page shows in ``target``."""
+    settings = replace(
+        Settings.of("fast", device="cpu", perceptual="structure", stereo="features"),
+        export=ExportSettings(quantise=True, texture_format="jpeg"),
+    )
+    settings = replace(settings, generator=replace(settings.generator, name="inflate"))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        ticket = store.create(clip, settings)
+        showing = replay(ticket, do_run(store, ticket))
+        if showing.state != "finished":
+            raise SystemExit(f"{clip.name}: {showing.message}")
+        size = (ticket.folder / "animation.glb").stat().st_size
+        if size > LARGEST_GLB:
+            raise SystemExit(f"{clip.name}: the GLB has {size} bytes, more than the {LARGEST_GLB} that are shipped.")
+        shutil.rmtree(target, ignore_errors=True)
+        (target / "pictures").mkdir(parents=True)
+        for name in ("animation.glb", "preview.mp4", "report.json", "settings.json"):
+            shutil.copyfile(ticket.folder / name, target / name)
+        (target / "showing.json").write_text(json.dumps(_kept(showing, target / "pictures"), indent=1) + "\n")
+
+
+def _kept(showing: Showing, pictures: Path) -> dict[str, object]:
+    """The showing as plain data, its pictures copied to ``pictures``."""
+
+    def keep(path: str, name: str) -> str:
+        shutil.copyfile(path, pictures / f"{name}.webp")
+        return f"{name}.webp"
+
+    return {
+        "keyframes": showing.keyframes,
+        "anchor": showing.anchor,
+        "times": showing.times,
+        "frames": {i: keep(path, f"frame-{i:05d}") for i, path in showing.frames.items()},
+        "views": {
+            i: {phase: [keep(path, f"{phase}-{i:05d}"), overlap] for phase, (path, overlap) in views.items()}
+            for i, views in showing.views.items()
+        },
+        "fits": {i: [keep(path, f"fit-{i:05d}"), overlap] for i, (path, overlap) in showing.fits.items()},
+    }
+
+
+def main(names: list[str]) -> None:
+    """All example clips, or those named."""
+    for clip in sorted((ROOT / "assets" / "examples").glob("*.mp4")):
+        if not names or clip.stem in names:
+            make(clip, ROOT / "assets" / "results" / clip.stem)
+            print(f"{clip.stem}: {ROOT / 'assets' / 'results' / clip.stem}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
