@@ -1,6 +1,6 @@
 """Make the finished results that the page shows before anybody clicks: assets/results/<clip>/ for every example clip.
 
-    python scripts/make_results.py [CLIP ...]
+    python -m scripts.make_results [CLIP ...]
 
 Runs the pipeline at the fast preset with the built-in plugs and keeps the quantised GLB, the preview, the report, the
 settings, and small pictures of every keyframe. Needs the `ui` extra.
