@@ -206,15 +206,15 @@ class RegistrationSettings:
     """meshes: how much neighbouring points must face alike, as a length; 0 takes the nearest, as the paper does."""
     early_stop: float = 0.0
     """Stop once the loss improves by less than this share over 50 iterations; 0 never stops early."""
-    video_size: int = 256
-    """video: side of the pictures that are compared, in pixels."""
+    video_size: int = 384
+    """video: side of the pictures that are compared, in pixels; each frame's first rounds take half of it."""
     video_nodes: int = 120
     """video: nodes that carry the mesh."""
     video_rounds: int = 4
     """video: renderings compared per frame."""
-    video_stiffness: float = 0.3
+    video_stiffness: float = 0.15
     """video: how strongly neighbouring nodes keep their distance."""
-    video_bending: float = 0.3
+    video_bending: float = 0.15
     """video: how strongly neighbouring nodes turn together."""
     video_inertia: float = 0.02
     """video: how strongly nodes keep to their expected place across the view."""

@@ -59,7 +59,8 @@ _STIFF = 10.0  # times stiffer in the first round than in the last
 _SMALL_TURN = 0.2  # radians
 _MIRROR_POINTS = 800
 _SKIN_POINTS = 3000
-_MOMENTUM = 0.8  # share of the last frame's motion that is expected to go on
+_COARSE_TURNS = 2  # rounds at half the size, before those at the full one
+_MOMENTUM = 1.0  # share of the last frame's motion that is expected to go on
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,41 @@ class FollowState:
     before_positions: Floats
     offsets: Floats
     bends: Floats
+
+
+class Level:
+    """The clip and the anchor's mesh at one size of pictures.
+
+    vertices: (V,3) at the anchor frame, in camera space. size: side of the pictures. background: the grey behind.
+    """
+
+    def __init__(
+        self, vertices: Floats, faces: NDArray[np.int64], clip: Clip, anchor: int, size: int, background: float
+    ) -> None:
+        self.vertices, self.faces, self.clip = vertices, faces, clip
+        self.size, self.background = size, background
+        self.anchor_view = self.view(anchor)
+        self.anchor_seen = self.see(vertices)
+
+    def view(self, index: int) -> View:
+        """Frame ``index`` made ready."""
+        return make_view(self.clip.frame(index), self.size, self.background)
+
+    def see(self, vertices: Floats) -> Visible:
+        """What the camera sees of the posed mesh."""
+        return see(vertices, self.faces, self.size)
+
+    def render(
+        self, seen: Visible, last_vertices: Floats, last_seen: Visible, before: View
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The posed mesh in the anchor frame's grey values, or the last frame's, and where either knew them."""
+        first, in_anchor = look_up(seen, self.vertices, self.anchor_seen, self.anchor_view)
+        second, in_last = look_up(seen, last_vertices, last_seen, before)
+        picture = np.full((self.size, self.size), self.background)
+        picture[seen.rows, seen.columns] = np.where(in_anchor, first, second)
+        known = np.zeros((self.size, self.size), bool)
+        known[seen.rows, seen.columns] = in_anchor | in_last
+        return picture.clip(0, 255).astype(np.uint8), known
 
 
 class Follower:
@@ -101,27 +137,23 @@ class Follower:
         """The grey behind the object in all views."""
         return contrasting_background(self.clip.frame(self.anchor))
 
-    def view(self, index: int) -> View:
-        """Frame ``index`` made ready."""
-        return make_view(self.clip.frame(index), self.size, self.background)
-
     @cached_property
-    def anchor_view(self) -> View:
-        """The anchor frame made ready."""
-        return self.view(self.anchor)
-
-    @cached_property
-    def anchor_seen(self) -> Visible:
-        """What the anchor frame shows of the mesh."""
-        return see(self.start_vertices, self.faces, self.size)
+    def levels(self) -> tuple[Level, Level]:
+        """What pictures say at half the size, where motions are half as long, and at the full one."""
+        sizes = (self.size // 2, self.size)
+        first, second = (
+            Level(self.start_vertices, self.faces, self.clip, self.anchor, size, self.background) for size in sizes
+        )
+        return first, second
 
     @cached_property
     def skin(self) -> Skin:
         """Points spread over the surface and their grey values in the anchor frame."""
+        level = self.levels[1]
         corners, barycentrics = _spread(self.start_vertices, self.faces, _SKIN_POINTS)
         points = (barycentrics[..., None] * self.start_vertices[corners]).sum(axis=1)
-        spread = Visible(np.zeros(0, np.int64), np.zeros(0, np.int64), corners, barycentrics, self.anchor_seen.depth)
-        grey, known = look_up(spread, self.start_vertices, self.anchor_seen, self.anchor_view)
+        spread = Visible(np.zeros(0, np.int64), np.zeros(0, np.int64), corners, barycentrics, level.anchor_seen.depth)
+        grey, known = look_up(spread, self.start_vertices, level.anchor_seen, level.anchor_view)
         if known.any():
             grey = grey[known][cKDTree(points[known]).query(points)[1]]
         return Skin(corners, barycentrics, grey)
@@ -167,25 +199,25 @@ class Follower:
             state = FollowState(
                 **{**vars(state), "before_rotations": state.rotations, "before_positions": state.positions}
             )
-        before = self.view(frame)
+        before = [level.view(frame) for level in self.levels]
         count = abs(target - frame)
         for done, index in enumerate(range(frame + direction, target + direction, direction)):
-            view = self.view(index)
-            state = yield from self._advance(state, before, view, done / count, 1 / count, target)
-            before = view
+            views = [level.view(index) for level in self.levels]
+            state = yield from self._advance(state, before, views, done / count, 1 / count, target)
+            before = views
         return replace(state, vertices=self.surface.fit(state.vertices, target))
 
     def _advance(
-        self, state: FollowState, before: View, view: View, done: float, share: float, target: int
+        self, state: FollowState, before: list[View], views: list[View], done: float, share: float, target: int
     ) -> Steps[FollowState]:
-        """One frame on."""
+        """One frame on; ``before`` and ``views`` show the last frame and this one at every level."""
         graph, settings = self.graph, self.settings
-        if not view.mask.any():  # nothing to follow: stand still until the object is back
+        if not views[-1].mask.any():  # nothing to follow: stand still until the object is back
             return replace(state, before_rotations=state.rotations, before_positions=state.positions)
         last = Pose(state.rotations, state.positions)
         rest = Rest(state.offsets, state.bends)
         last_vertices = deform(graph, last)
-        last_seen = see(last_vertices, self.faces, self.size)
+        last_seen = [level.see(last_vertices) for level in self.levels]
         pose = _expected(Pose(state.before_rotations, state.before_positions), last)
         towards = pose.positions.copy()
         # Depth is only seen through foreshortening: without a pull towards the anchor's it would wander off.
@@ -196,9 +228,11 @@ class Follower:
             # Stiff first, so that a whole limb goes where its clearest parts go; then soft, so that it fits.
             eased = 1 + (_STIFF - 1) * (1 - turn / max(settings.video_rounds - 1, 1))
             stiffness = Stiffness(eased * settings.video_stiffness, eased * settings.video_bending)
+            scale = int(turn >= _COARSE_TURNS)
+            level, view = self.levels[scale], views[scale]
             vertices = deform(graph, pose)
-            seen = see(vertices, self.faces, self.size)
-            rendering, known = self._render(seen, last_vertices, last_seen, before)
+            seen = level.see(vertices)
+            rendering, known = level.render(seen, last_vertices, last_seen[scale], before[scale])
             planes = flow_planes(seen, rendering, known, view)
             missing = unexplained(rendering, np.isfinite(seen.depth), view)
             outline = outline_planes(match_outlines(seen, vertices, view, rendering, missing), view)
@@ -235,18 +269,6 @@ class Follower:
         normal = rotation @ normal
         strength = trust * self.settings.video_sideways * np.outer(normal, normal)
         return Pull(self.graph.nodes @ rotation.T + shift, strength)
-
-    def _render(
-        self, seen: Visible, last_vertices: Floats, last_seen: Visible, before: View
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The posed mesh in the anchor frame's grey values, or the last frame's, and where either knew them."""
-        first, in_anchor = look_up(seen, self.start_vertices, self.anchor_seen, self.anchor_view)
-        second, in_last = look_up(seen, last_vertices, last_seen, before)
-        picture = np.full((self.size, self.size), self.background)
-        picture[seen.rows, seen.columns] = np.where(in_anchor, first, second)
-        known = np.zeros((self.size, self.size), bool)
-        known[seen.rows, seen.columns] = in_anchor | in_last
-        return picture.clip(0, 255).astype(np.uint8), known
 
 
 def _body(before: Floats, now: Floats, scale: float) -> tuple[Floats, Floats]:
