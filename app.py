@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")
-try:
+with suppress(ImportError):
     import spaces  # noqa: F401  (must come before anything that may touch CUDA)
-except ImportError:
-    pass
 
 import gradio as gr
 

@@ -157,7 +157,7 @@ def settings_of(
         guarded = [name] if ("", name) in GUARDED else []
         if isinstance(value, dict):
             guarded += [f"{name}.{inner}" for inner in value if (name, inner) in GUARDED]
-        if guarded or ("generator" == name and isinstance(value, dict) and "template" in value):
+        if guarded or (name == "generator" and isinstance(value, dict) and "template" in value):
             raise V2M4Error(f"{', '.join(guarded) or 'generator.template'} cannot be changed here. Remove it.")
         data[name] = data[name] | value if isinstance(value, dict) and isinstance(data.get(name), dict) else value
     settings = Settings.from_json(json.dumps(data))
@@ -173,7 +173,7 @@ def settings_of(
 def plug_choices(port: str) -> list[tuple[str, str]]:
     """A port's plugs for a menu, those that can run here first."""
     plugs = {"generator": GENERATORS, "stereo": STEREOS}[port]
-    names = [("Best that runs here", "auto")]
+    names = [("Automatic", "auto")]
     for plug in sorted(plugs.values(), key=lambda p: bool(p.missing())):
         names.append(
             (plug.name if not plug.missing() else f"{plug.name} (not here: {', '.join(plug.missing())})", plug.name)

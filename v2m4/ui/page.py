@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,9 @@ def source_region(limits: Limits, preset: str) -> dict[str, Any]:
     )
     with gr.Row():
         start = gr.Number(0, label="From (s)", minimum=0, min_width=90)
-        end = gr.Number(None, label="To (s)", minimum=0, min_width=90, placeholder="end")
+        end = gr.Number(0, label="To (s), 0: end", minimum=0, min_width=90)
         step = gr.Number(1, label="Every n-th frame", precision=0, minimum=1, min_width=90)
-        stride = gr.Number(None, label="Keyframe gap", precision=0, minimum=1, min_width=90, placeholder="auto")
+        stride = gr.Number(0, label="Keyframe gap, 0: auto", precision=0, minimum=0, min_width=90)
     chosen = gr.Radio(PRESETS, value=preset, label="Preset")
     with gr.Row():
         generator = gr.Dropdown(plug_choices("generator"), value="auto", label="Generator", min_width=140)
@@ -124,7 +124,7 @@ def example_region() -> dict[str, gr.Button]:
     with gr.Row(elem_id="examples"):
         return {
             path.stem: gr.Button(
-                path.stem.capitalize(), icon=str(path.with_suffix(".jpg")), elem_classes="example", elem_id=f"example-{path.stem}",
+                path.stem.capitalize(), icon=str(path.with_suffix(".jpg")), elem_classes="example", elem_id=f"example-{path.stem}",  # noqa: E501
                 min_width=200,
             )
             for path in sorted((ASSETS / "examples").glob("*.mp4"))
@@ -180,7 +180,7 @@ class Page:
                 None,
                 [inputs["video"], inputs["strip"], prepared, run_box, *right],
                 **quick,
-            )  # noqa: E501
+            )
         demo.load(self.open, remembered, [run_box, inputs["strip"], recent, *right], **quick)
         demo.unload(self.leave)
 
@@ -221,21 +221,24 @@ class Page:
         if showing.state == "failed":
             yield panels.strip_note(showing.message, problem=True), ""
 
-    def begin(self, *values: Any, request: gr.Request) -> Outputs:
+    def begin(
+        self, video: str, preset: str, generator: str, stereo: str, seed: float, start_s: float, end_s: float,
+        frame_step: float, stride: float, template: str | None, changes: str, prepared: str, request: gr.Request,
+    ) -> Outputs:  # fmt: skip
         """Make the run's folder (or take the one the preview made) and say that it starts."""
-        *every, prepared = values
-        settings = settings_of(*every[1:])
+        rest = (preset, generator, stereo, seed, start_s, end_s, frame_step, stride, template, changes)
+        settings = settings_of(*rest)
         ticket = None
         if prepared:
             try:
                 found = self.store.find(prepared)
                 if self.store.busy(prepared):
                     found.run().request_stop()
-                elif not (found.folder / "animation.glb").exists() and found.source.name == Path(every[0]).name:
+                elif not (found.folder / "animation.glb").exists() and found.source.name == Path(video).name:
                     ticket = self.store.change(found, settings)
             except V2M4Error:
                 ticket = None
-        ticket = ticket or self.store.create(Path(every[0]), settings)
+        ticket = ticket or self.store.create(Path(video), settings)
         return ticket.id, "", *self._starting(ticket.id, request)
 
     def resume(self, run: str, request: gr.Request) -> Outputs:
@@ -303,10 +306,8 @@ class Page:
         """Keep the run among the browser's last ones."""
         known = [entry for entry in remembered or [] if entry["run"] != run]
         if run:
-            try:
+            with suppress(V2M4Error):
                 known = [{"run": run, "name": self.store.find(run).source.stem}, *known][:8]
-            except V2M4Error:
-                pass
         return known, recent_runs(known, self.store)
 
     def _shipped(self, name: str) -> Showing:

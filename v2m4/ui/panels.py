@@ -33,7 +33,7 @@ def status(showing: Showing) -> str:
         title, detail = words.get(state, "Ready"), showing.message or "Choose a video, or click an example below."
     role = ' role="alert"' if state == "failed" else ' aria-live="polite"'
     link = (
-        f'<a class="run-link" href="?run={showing.run}" title="Opens this run again, also after the browser was closed">'
+        f'<a class="run-link" href="?run={showing.run}" title="Opens this run again, also after the browser was closed">'  # noqa: E501
         "Link to this run</a>"
         if showing.run
         else ""
@@ -122,7 +122,7 @@ def film(showing: Showing) -> str:
         cells = [f'<div class="pair">{_picture(None, "", " ")}{_picture(None, "", " ")}</div>'] * 8
     return (
         '<section class="panel film"><h3>Frames and fitted model <small>with mask overlap</small></h3>'
-        f'<div class="cells" tabindex="0" role="region" aria-label="Frames and fitted model">{"".join(cells)}</div></section>'
+        f'<div class="cells" tabindex="0" role="region" aria-label="Frames and fitted model">{"".join(cells)}</div></section>'  # noqa: E501
     )
 
 
@@ -143,12 +143,12 @@ def report(showing: Showing) -> str:
     """The quality report: overlap and PSNR per frame, what was uncertain, which plugs ran under which licence."""
     facts = showing.report
     if not facts:
-        return '<section class="panel report"><h3>Quality</h3><p class="quiet">Measured when the run is finished.</p></section>'
+        return '<section class="panel report"><h3>Quality</h3><p class="quiet">Measured when the run is finished.</p></section>'  # noqa: E501
     keyframes = set(facts.get("keyframes", ()))
     plots = plot(facts["iou"], "Mask overlap", "", keyframes, scale=100, unit=" %")
     plots += plot(facts["psnr"], "PSNR", "", keyframes, scale=1, unit=" dB")
     size = (
-        f"{facts['frames']} frames, {len(keyframes)} keyframes, {facts['vertices']:,} vertices, {facts['faces']:,} faces; "
+        f"{facts['frames']} frames, {len(keyframes)} keyframes, {facts['vertices']:,} vertices, {facts['faces']:,} faces; "  # noqa: E501
         f"{sum(facts['seconds'].values()):.0f} s of work."
     )
     return (
@@ -176,7 +176,7 @@ def _plugs(facts: dict[str, Any]) -> str:
         plug = PORTS[port][name]
         use = "" if plug.commercial else " (non-commercial)"
         rows += f"<tr><th scope=row>{escape(port)}</th><td>{escape(name)}</td><td>{escape(plug.licence)}{use}</td></tr>"
-    return f'<table><thead class="unseen"><tr><th>Part</th><th>Plug</th><th>Licence</th></tr></thead><tbody>{rows}</tbody></table>'
+    return f'<table><thead class="unseen"><tr><th>Part</th><th>Plug</th><th>Licence</th></tr></thead><tbody>{rows}</tbody></table>'  # noqa: E501
 
 
 def plot(measure: dict[str, Any], title: str, note: str, marks: set[int], *, scale: float, unit: str) -> str:

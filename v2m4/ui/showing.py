@@ -131,12 +131,11 @@ def downloads(ticket: Ticket, files: dict[str, Path]) -> dict[str, str]:
 
 
 def shipped(folder: Path) -> Showing:
-    """A finished result that lies in ``folder`` as `scripts/make_results.py` left it."""
+    """A finished result that lies in ``folder`` as `scripts.make_results` left it."""
     from v2m4.ui.bundle import bundle
 
     data = json.loads((folder / "showing.json").read_text())
     pictures = folder / "pictures"
-    files = {p.stem.split(".")[0]: p for p in ()}
     results = {"glb": "animation.glb", "preview": "preview.mp4", "settings": "settings.json", "report": "report.json"}
     files = {key: folder / name for key, name in results.items()}
     published = {key: publish(path) for key, path in bundle(folder, files, folder.name, writable=False).items()}
@@ -153,7 +152,7 @@ def shipped(folder: Path) -> Showing:
         model_label="The animation",
         report=json.loads(files["report"].read_text()),
         files=published,
-        message=f"A finished example: {folder.name}. Choose a video of your own, or press “Reconstruct” to make this one.",
+        message=f"A finished example: {folder.name}. Choose a video of your own, or press “Reconstruct” to make this one.",  # noqa: E501
     )
 
 
