@@ -11,6 +11,7 @@ Without a GPU: the same code at a toy size, and the targets stay "not measured".
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import json
 import time
@@ -62,7 +63,8 @@ class BumpyObject(SecondPass):
         fine, side = self.voxels.fine.fine, self.model.mesh_decoder.grid_resolution
         points = (fine.coords[:, None, 1:] + CORNERS.to(fine.coords.device)) / side - 0.5
         sdf = distance(points) + (1 + 0.1 * features[:, :8].tanh()) / side
-        return extract(fine.coords[:, 1:], torch.cat([sdf, 0.1 * features[:, 8:53], features[:, 53:]], dim=1), side)
+        features = torch.cat([sdf, 0.1 * features[:, 8:53], features[:, 53:]], dim=1)
+        return extract(fine.coords[:, 1:], features, side, self.corners)
 
 
 @dataclass
@@ -156,6 +158,7 @@ def run_variant(
     effort = effort_of(settings)
     comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -42,25 +42,38 @@ class GraphPool:
         """The call whose intermediate values the memory holds."""
 
 
+def warm_up(function: Callable[..., Tensor], wanted: int, *examples: Tensor) -> None:
+    """Call the function, forward and backward, so that libraries choose their kernels, and caches are filled, in a call
+    that is not recorded."""
+    inputs = [e.detach().clone() for e in examples]
+    inputs[wanted].requires_grad_()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side), torch.enable_grad():
+        value = function(*inputs)
+        torch.autograd.grad(value, inputs[wanted], torch.zeros_like(value))
+        del value
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()  # a recording cannot use what the side stream has left
+
+
 class Recorded:
     """``function`` (tensors -> one tensor) as CUDA graphs. Call it like the function."""
 
-    def __init__(self, function: Callable[..., Tensor], wanted: int, *examples: Tensor, pool: GraphPool) -> None:
-        """Records the function for inputs like ``examples``; gradients reach only input number ``wanted``."""
+    def __init__(
+        self, function: Callable[..., Tensor], wanted: int, *examples: Tensor, pool: GraphPool, warm: bool = False
+    ) -> None:
+        """Records the function for inputs like ``examples``; gradients reach only input number ``wanted``.
+
+        ``warm``: `warm_up` was called before.
+        """
         self.pool = pool
         self.wanted = wanted
         self.inputs = [e.detach().clone() for e in examples]
         self.inputs[wanted].requires_grad_()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side), torch.enable_grad():
-            # Libraries choose their kernels, and voxel sets their tables, in a call that is not recorded.
-            warm = function(*self.inputs)
-            torch.autograd.grad(warm, self.inputs[wanted], torch.zeros_like(warm))
-            del warm
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()  # the recording cannot use what the side stream has left
+        if not warm:
+            warm_up(function, wanted, *examples)
         self.forward_graph, self.backward_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.enable_grad():
             with torch.cuda.graph(self.forward_graph, pool=pool.handle):

@@ -8,7 +8,9 @@ the backward pass gathers too: nothing is kept but the inputs, and sums have a f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,7 +75,8 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        # The input is needed for the weight's gradient alone, and is large.
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.voxels = voxels
         return _convolve(x, weight, voxels)
 
@@ -93,7 +96,7 @@ class _ChildConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.voxels = voxels
         kernels = _kernels_onto_parents(weight).to(x.dtype)
         out = x.new_empty(len(voxels), 8, weight.shape[0])
@@ -111,8 +114,8 @@ class _ChildConvolution(torch.autograd.Function):
         voxels = ctx.voxels
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            kernel = _kernel_from_children(weight).to(x.dtype)
-            grad_x = torch.empty_like(x)
+            kernel = _kernel_from_children(weight).to(grad.dtype)
+            grad_x = grad.new_empty(len(voxels), weight.shape[-1])
             for rows, halo in _blocks(grad, voxels.fine, together=2):
                 grad_x[rows.start // 8 : rows.stop // 8] = _dense_convolution(halo, kernel, voxels.level)
         if ctx.needs_input_grad[1]:
@@ -140,10 +143,21 @@ def gather_matmul(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
     `x` (M, C), `index` (N, T) with M standing for "no row" (contributes nothing), `weight` (out, T, C) -> (N, out).
     """
-    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
-    flat = weight.flatten(1)
-    parts = [F.linear(padded[part].flatten(1), flat) for part in index.split(_chunk(x, flat.shape[1]))]
+    gather, flat = _gathering(x), weight.flatten(1)
+    parts = [F.linear(gather(part).flatten(1), flat) for part in index.split(_chunk(x, flat.shape[1]))]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _gathering(x: Tensor) -> Callable[[Tensor], Tensor]:
+    """What gives the rows of `x` (M, C) at indices (...), zeros at M: (..., C)."""
+    plain = x.requires_grad and torch.is_grad_enabled()
+    if x.is_cuda and not plain and importlib.util.find_spec("triton") is not None:
+        from v2m4.generators.trellis.gather_triton import WIDTH_MULTIPLE, gather_rows_or_zero
+
+        if x.shape[1] % WIDTH_MULTIPLE == 0:
+            return partial(gather_rows_or_zero, x)
+    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    return padded.__getitem__
 
 
 def _blocks(x: Tensor, voxels: Voxels, together: int = 1) -> Iterator[tuple[slice, Tensor]]:
@@ -151,14 +165,14 @@ def _blocks(x: Tensor, voxels: Voxels, together: int = 1) -> Iterator[tuple[slic
 
     With `together` t, the features of t x t x t voxels stand side by side: (blocks, S/t, S/t, S/t, t^3 C).
     """
-    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    gather = _gathering(x)
     side, voxels_per_block = 2**voxels.level + 2, 8**voxels.level
     cells = (side // together, together)
     start = 0
     for part in voxels.halo.split(_chunk(x, side**3 * x.shape[1])):
         rows = slice(start, start + len(part) * voxels_per_block)
         index = part.view(len(part), *cells, *cells, *cells).permute(0, 1, 3, 5, 2, 4, 6)
-        yield rows, padded[index.flatten(4)].flatten(4)
+        yield rows, gather(index.flatten(4)).flatten(4)
         start = rows.stop
 
 

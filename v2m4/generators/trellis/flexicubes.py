@@ -60,15 +60,25 @@ class _Cubes(NamedTuple):
     active: Tensor
 
 
-def extract(coords: Tensor, feats: Tensor, resolution: int) -> MeshResult:
+class TouchedCorners(NamedTuple):
+    """keys: (C,) the corners that voxels (N,3) touch, sorted. inverse: (N,8) row of each voxel's corners in them.
+    touching: (C,8) the voxel that has the corner as its number c, or -1."""
+
+    keys: Tensor
+    inverse: Tensor
+    touching: Tensor
+
+
+def extract(coords: Tensor, feats: Tensor, resolution: int, corners: TouchedCorners | None = None) -> MeshResult:
     """The surface of ``coords`` (N,3) integer voxels of a ``resolution``^3 grid over [-0.5,0.5]^3.
 
     ``feats``: (N,101) as the decoder emits them (the distances' bias of -1/resolution is applied here); the result is
     differentiable with respect to them. Corners no voxel touches count as outside, so empty cubes beside an inside
-    corner carry surface too. Vertices are ordered by number of dual vertices in their cube, then by cube.
+    corner carry surface too. Vertices are ordered by number of dual vertices in their cube, then by cube. ``corners``:
+    `touched_corners` of the same voxels, where it is known already.
     """
     sdf_raw, deform_raw, weights, colour_raw = feats.split([8, 24, 21, 48], dim=1)
-    corner_keys, inverse, touching = _touched_corners(coords, resolution)
+    corner_keys, inverse, touching = corners or touched_corners(coords, resolution)
     sdf = _CornerMean.apply(sdf_raw.reshape(-1, 8, 1) - 1 / resolution, touching, inverse)[:, 0]
     cubes = _surface_cubes(coords, sdf.detach(), corner_keys, inverse, touching, resolution)
     if cubes.key.numel() == 0:
@@ -242,15 +252,14 @@ def _surface_cubes(
     return _Cubes(xyz[order], key, corner, source)
 
 
-def _touched_corners(coords: Tensor, resolution: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sorted keys of the C corners of the voxels, inverse (N,8) corner of each voxel's corner, and touching (C,8):
-    the voxel that has the corner as its number c, or -1."""
+def touched_corners(coords: Tensor, resolution: int) -> TouchedCorners:
+    """The corners of voxels (N,3) of a ``resolution``^3 grid."""
     keys, inverse = torch.unique(_corner_keys(coords.long(), resolution), return_inverse=True)
     touching = inverse.new_full((len(keys), 8), -1)
     slots = torch.arange(8, device=coords.device).expand_as(inverse)
     rows = torch.arange(len(coords), device=coords.device)[:, None].expand_as(inverse)
     touching[inverse, slots] = rows
-    return keys, inverse, touching
+    return TouchedCorners(keys, inverse, touching)
 
 
 class _CornerMean(torch.autograd.Function):

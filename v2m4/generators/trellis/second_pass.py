@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from v2m4.cuda_graphs import GraphPool, Recorded
+from v2m4.cuda_graphs import GraphPool, Recorded, warm_up
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.conditioning import negative_condition
-from v2m4.generators.trellis.flexicubes import MeshResult, extract
+from v2m4.generators.trellis.flexicubes import MeshResult, TouchedCorners, extract, touched_corners
 from v2m4.generators.trellis.model import TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.voxels import Voxels
@@ -73,23 +74,30 @@ class SecondPass:
         model = self.model
         on_gpu = model.device.type == "cuda"
         with model.resident(model.latent_flow, model.mesh_decoder, model.gaussian_decoder):
-            model.set_checkpointing(not on_gpu or torch.cuda.mem_get_info(model.device)[0] < MEMORY_TO_REMEMBER)
+            model.set_checkpointing(True)
             try:
                 if on_gpu:
-                    self._record()
+                    self._record(torch.cuda.mem_get_info(model.device)[0] >= MEMORY_TO_REMEMBER)
                 yield
             finally:
                 model.set_checkpointing(False)
                 self._flow, self._mesh_decoder = self._latent_flow, self._decode_features
                 self._gaussian_decoder = self._decode_raw
 
-    def _record(self) -> None:
-        pool = GraphPool()
+    def _record(self, remember: bool) -> None:
         time = torch.zeros(1, device=self.model.device)
-        flow = Recorded(self._latent_flow, 2, self.noise, time, self.negative.float(), pool=pool)
-        mesh = Recorded(self._decode_features, 0, self.noise, pool=pool)
-        gaussians = Recorded(self._decode_raw, 0, self.noise, pool=pool)
-        self._flow, self._mesh_decoder, self._gaussian_decoder = flow, mesh, gaussians
+        calls: list[tuple[TensorFunction, int, tuple[Tensor, ...]]] = [
+            (self._latent_flow, 2, (self.noise, time, self.negative.float())),
+            (self._decode_features, 0, (self.noise,)),
+            (self._decode_raw, 0, (self.noise,)),
+        ]
+        for function, wanted, examples in calls:
+            warm_up(function, wanted, *examples)  # with recomputation: what this takes would add to the peak
+        self.model.set_checkpointing(not remember)
+        pool = GraphPool()
+        self._flow, self._mesh_decoder, self._gaussian_decoder = (
+            Recorded(function, wanted, *examples, pool=pool, warm=True) for function, wanted, examples in calls
+        )
 
     def _latent_flow(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         velocity: Tensor = self.model.latent_flow(x, self.voxels, t, cond)
@@ -122,7 +130,12 @@ class SecondPass:
     def extract(self, features: Tensor) -> MeshResult:
         """The mesh decoder's channels (64 N,101) -> mesh."""
         fine = self.voxels.fine.fine
-        return extract(fine.coords[:, 1:], features, self.model.mesh_decoder.grid_resolution)
+        return extract(fine.coords[:, 1:], features, self.model.mesh_decoder.grid_resolution, self.corners)
+
+    @cached_property
+    def corners(self) -> TouchedCorners:
+        """Corners of the voxels that the mesh decoder fills."""
+        return touched_corners(self.voxels.fine.fine.coords[:, 1:], self.model.mesh_decoder.grid_resolution)
 
     def decode_gaussians(self, slat: Tensor) -> Gaussians:
         """Latent (N,8) -> Gaussians, differentiable."""
