@@ -1,7 +1,7 @@
 """Call the page from Python: one clip with progress, or a folder of clips, one after the other.
 
-    python examples/client.py clip.mp4
-    python examples/client.py folder/ --url https://OWNER-NAME.hf.space --preset fast
+python examples/client.py clip.mp4
+python examples/client.py folder/ --url https://OWNER-NAME.hf.space --preset fast
 """
 
 from __future__ import annotations

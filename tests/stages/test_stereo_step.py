@@ -20,7 +20,6 @@ from v2m4.stages.stereo_fit import camera_by_descent, camera_by_pnp, similarity_
 from v2m4.stages.stereo_step import stereo_camera
 from v2m4.stereo.features import Features
 
-
 DEVICES = [
     "cpu",
     pytest.param(

@@ -59,8 +59,9 @@ class Endpoints:
         return verdicts
 
     def reconstruct(
-        self, video: str, preset: str, generator: str, stereo: str, seed: int, start_s: float, end_s: float,
-        frame_step: int, stride: int, template: str, changes: str, progress: gr.Progress = gr.Progress(),  # noqa: B008
+        self, video: str, preset: str = "fast", generator: str = "auto", stereo: str = "auto", seed: int = 42,
+        start_s: float = 0, end_s: float = 0, frame_step: int = 1, stride: int = 0,
+        template: str | None = None, changes: str = "{}", progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple[Any, Any, Any, Any, Any]]:  # fmt: skip
         """Turn a video of one moving object into an animated, textured 3D mesh; streams its status.
 
@@ -71,9 +72,9 @@ class Endpoints:
             stereo: The stereo plug, or auto.
             seed: The same seed and settings give the same result.
             start_s: Where to start in the clip, in seconds.
-            end_s: Where to end, in seconds; empty for the clip's end.
+            end_s: Where to end, in seconds; 0 for the clip's end.
             frame_step: Use every n-th frame only.
-            stride: At most so many frames between keyframes; empty for the preset's.
+            stride: At most so many frames between keyframes; 0 for the preset's.
             template: A mesh of your own (GLB, OBJ, PLY) that the video shall animate; empty for none.
             changes: JSON of further settings that differ from the preset, such as {"texture": {"size": 2048}}.
 
@@ -101,8 +102,9 @@ class Endpoints:
         yield results_of(showing)
 
     def preview_mask(
-        self, video: str, preset: str, generator: str, stereo: str, seed: int, start_s: float, end_s: float,
-        frame_step: int, stride: int, template: str, changes: str,
+        self, video: str, preset: str = "fast", generator: str = "auto", stereo: str = "auto", seed: int = 42,
+        start_s: float = 0, end_s: float = 0, frame_step: int = 1, stride: int = 0,
+        template: str | None = None, changes: str = "{}",
     ) -> tuple[Any, Any]:  # fmt: skip
         """Show which keyframes would be used and what counts as the object, before minutes are spent.
 
@@ -113,9 +115,9 @@ class Endpoints:
             stereo: As for /reconstruct.
             seed: As for /reconstruct.
             start_s: Where to start in the clip, in seconds.
-            end_s: Where to end, in seconds; empty for the clip's end.
+            end_s: Where to end, in seconds; 0 for the clip's end.
             frame_step: Use every n-th frame only.
-            stride: At most so many frames between keyframes; empty for the preset's.
+            stride: At most so many frames between keyframes; 0 for the preset's.
             template: As for /reconstruct.
             changes: As for /reconstruct, such as {"matting": {"method": "motion"}}.
 

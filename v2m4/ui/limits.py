@@ -58,8 +58,7 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoFacts:
         raise V2M4Error(
             f"The video has {megabytes:.0f} MB, more than the {limits.megabytes} MB allowed. Shorten it first."
         )
-    facts = probe(Path(path), VideoSettings(max_source_side=limits.side))
-    return facts
+    return probe(Path(path), VideoSettings(max_source_side=limits.side))
 
 
 def check_length(facts: VideoFacts, settings: VideoSettings, limits: Limits) -> None:
