@@ -74,9 +74,10 @@ class Maker:
     model: TrellisModel
     extras: dict[str, Tensor]
     sampling: SamplerSettings
+    remember: bool = False
 
     def resume(self, extras: Any, device: Any) -> BumpyObject:
-        return BumpyObject(self.model, extras, self.sampling, FACES)
+        return BumpyObject(self.model, extras, self.sampling, FACES, self.remember)
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", choices=["parts", "paper", "fast"], help="measure this alone")
+    parser.add_argument("--remember", action="store_true", help="recompute nothing: faster, but takes more memory")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--profile", type=Path, help="also write where a GPU's time goes to this file")
     options = parser.parse_args()
@@ -281,6 +283,7 @@ def main() -> None:
     toy = device.type == "cpu"
     size = 48 if toy else 518
     maker = build_maker(device, toy)
+    maker.remember = options.remember
     distances = build_distances(device, toy)
     angles = torch.tensor(0.6), torch.tensor(0.3), torch.tensor(2.0)
     camera = Camera(orbit_extrinsics(*angles, torch.zeros(3)).to(device))
