@@ -152,7 +152,9 @@ def _moved(poses: Poses, step: NDArray[np.float64]) -> Poses:
 
 
 def _blurred(image: Floats, blur_px: float) -> Floats:
-    return image if blur_px <= 0 else cv2.GaussianBlur(image, (0, 0), blur_px, borderType=cv2.BORDER_CONSTANT)
+    if blur_px <= 0:
+        return image
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), blur_px, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def normal_equations(
@@ -172,7 +174,7 @@ def normal_equations(
             image = _blurred(views.image[n], blur_px)
             gain = _gains(views.image[n], picture)
             inside = (views.depth[n] > 0).astype(np.float32)
-            depth = cv2.GaussianBlur(np.dstack([views.depth[n], inside]), (0, 0), blur_px + 1.0)
+            depth = np.asarray(cv2.GaussianBlur(np.dstack([views.depth[n], inside]), (0, 0), blur_px + 1.0), np.float32)
             mean = float(views.depth[n].sum() / max(float(inside.sum()), 1.0)) or float(centre[n, 2])
             image[..., :3] *= gain
             energy[n] = _accumulate(image, depth, mean, target, picture.known, centre[n], focal, a[n], b[n])
