@@ -17,7 +17,7 @@ ENDINGS = {".mp4", ".mov", ".webm", ".gif"}
 
 def reconstruct(client: Client, clip: Path, output: Path, preset: str) -> Path:
     """Send ``clip``, print how it goes, and leave ``<clip>.glb`` in ``output``."""
-    job = client.submit(video={"video": handle_file(clip)}, preset=preset, api_name="/reconstruct")
+    job = client.submit(video=handle_file(clip), preset=preset, api_name="/reconstruct")
     before = ""
     for status, *_ in job:
         line = f"{clip.name}: {status['stage'] or 'starting'} {100 * status['fraction']:.0f} %"

@@ -19,10 +19,6 @@ def client(served: Served) -> Any:
     return Client(served.url, httpx_kwargs={"timeout": 60}, verbose=False)
 
 
-def video(path: Path) -> dict[str, Any]:
-    return {"video": handle_file(path)}
-
-
 def test_only_the_documented_endpoints_are_public(client: Any) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == PUBLIC
@@ -31,7 +27,7 @@ def test_only_the_documented_endpoints_are_public(client: Any) -> None:
 
 
 def test_reconstruct_streams_and_ends_with_files(client: Any) -> None:
-    job = client.submit(video=video(CLIP), preset="draft", frame_step=4, api_name="/reconstruct")
+    job = client.submit(video=handle_file(CLIP), preset="draft", frame_step=4, api_name="/reconstruct")
     states = [status for status, *_ in job]
     status, glb, preview, bundle, report = job.result()
     assert status["state"] == "finished" and len(states) > 5
@@ -42,7 +38,7 @@ def test_reconstruct_streams_and_ends_with_files(client: Any) -> None:
 
 
 def test_preview_mask_gives_a_picture_per_keyframe(client: Any) -> None:
-    pictures, facts = client.predict(video=video(CLIP), preset="draft", frame_step=4, api_name="/preview_mask")
+    pictures, facts = client.predict(video=handle_file(CLIP), preset="draft", frame_step=4, api_name="/preview_mask")
     assert len(pictures) == len(facts["keyframes"]) >= 2
 
 
@@ -56,7 +52,7 @@ def test_a_text_file_is_refused_with_a_sentence(client: Any, tmp_path: Path) -> 
     text = tmp_path / "note.mp4"
     text.write_text("not a video")
     with pytest.raises(Exception, match="note.mp4"):
-        client.predict(video=video(text), preset="draft", api_name="/reconstruct")
+        client.predict(video=handle_file(text), preset="draft", api_name="/reconstruct")
 
 
 def test_an_unknown_run_is_refused(client: Any) -> None:
