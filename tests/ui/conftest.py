@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,17 @@ def serve(folder: Path) -> Iterator[Served]:
         quiet=True,
         max_file_size="2mb",
         mcp_server=True,
+        server_port=_free_port(),
     )
     yield Served(url, store)
     demo.close()
+
+
+def _free_port() -> int:
+    """A port of our own: several test processes that look for the same default port at once can both find it free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="package")
