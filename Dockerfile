@@ -1,6 +1,6 @@
 # A machine with an NVIDIA GPU: the page with nvdiffrast's rasteriser and the learned plugs.
 #   docker build -t v2m4 .
-#   docker run --gpus all -p 7860:7860 -v v2m4-weights:/root/.cache/huggingface v2m4
+#   docker run --gpus all -p 7860:7860 -v v2m4-weights:/weights v2m4
 # nvdiffrast (non-commercial licence) is compiled here, which needs nvcc; the Space does without it.
 FROM nvidia/cuda:13.0.1-devel-ubuntu24.04
 
@@ -21,6 +21,6 @@ RUN TORCH_CUDA_ARCH_LIST="7.5;8.0;8.6;8.9;9.0;12.0+PTX" pip install --no-cache-d
 
 COPY app.py ./
 COPY assets assets
-ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860 GRADIO_ANALYTICS_ENABLED=False
+ENV HF_HOME=/weights GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860 GRADIO_ANALYTICS_ENABLED=False
 EXPOSE 7860
 CMD ["python", "app.py"]

@@ -2,8 +2,8 @@
 
     python scripts/deploy_space.py OWNER/NAME [--hardware zero-a10g] [--private] [--go]
 
-Without --go it prints what it would do and touches nothing. With it, log in first (`hf auth login`). Only files that git
-tracks are sent, and of those only what the page needs.
+Without --go it prints what it would do and touches nothing. With it, log in first (`hf auth login`). Only files that
+git tracks are sent, and of those only what the page needs.
 """
 
 from __future__ import annotations

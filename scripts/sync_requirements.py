@@ -3,7 +3,8 @@
     python scripts/sync_requirements.py [--check]
 
 The Space's builder installs gradio, spaces and huggingface_hub itself, at the version of README.md's front matter, and
-another pin beside its own cannot be resolved; so they are left out. torch is pinned to the newest that ZeroGPU supports.
+another pin beside its own cannot be resolved; so they are left out. torch is pinned to the newest that ZeroGPU
+supports.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ def report(findings: dict[str, Any]) -> str:
         if plug["port"] != port:
             port = plug["port"]
             lines += ["", f"{port}:"]
-        use = "" if plug["commercial"] else ", non-commercial"
+        told = plug["commercial"] or "non-commercial" in plug["licence"].lower()
+        use = "" if told else ", non-commercial"
         lines.append(f"  {'ready ' if plug['ready'] else 'absent'} {plug['name']:11} {plug['summary']}")
         lines.append(f"         {'':11} licence: {plug['licence']}{use}")
         if plug["missing"]:
