@@ -40,13 +40,13 @@ def serve(folder: Path) -> Iterator[Served]:
         quiet=True,
         max_file_size="2mb",
         mcp_server=True,
-        server_port=_free_port(),
+        server_port=free_port(),
     )
     yield Served(url, store)
     demo.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port of our own: several test processes that look for the same default port at once can both find it free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
