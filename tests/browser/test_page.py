@@ -11,7 +11,10 @@ import pytest
 from tests.ui.conftest import CLIP, Served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
-FITS = "document.querySelectorAll('#film .pair figure:nth-child(2) img').length"
+NEW_FITS = (
+    "old => [...document.querySelectorAll('#film .pair figure:nth-child(2) img')]"
+    ".filter(image => !old.includes(image.src)).length >= 3"
+)
 
 
 def upload(tab: Any, path: Path) -> None:
@@ -25,10 +28,11 @@ def start(tab: Any) -> None:
 
 
 def test_from_upload_to_a_moving_model(tab: Any, tmp_path: Path) -> None:
+    tab.wait_for_selector("#film .pair img", timeout=30_000)
+    of_the_example = tab.eval_on_selector_all("#film img", "images => images.map(image => image.src)")
     upload(tab, CLIP)
     start(tab)
-    tab.wait_for_selector("#film .pair img", timeout=30_000)
-    tab.wait_for_function(f"{FITS} >= 3", timeout=90_000)
+    tab.wait_for_function(NEW_FITS, arg=of_the_example, timeout=90_000)
     tab.wait_for_selector("#status .finished", timeout=120_000)
     canvas = tab.wait_for_selector("#model canvas", timeout=30_000)
     tab.wait_for_timeout(3000)
