@@ -33,7 +33,7 @@ from v2m4.perceptual import PERCEPTUALS
 from v2m4.registry import choose
 from v2m4.render import render, render_fast
 from v2m4.settings import Settings
-from v2m4.stages.camera_search import search_camera
+from v2m4.stages.camera.search import search_camera
 from v2m4.stereo import STEREOS
 
 ROOT = Path(__file__).parent.parent

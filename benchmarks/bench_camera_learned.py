@@ -25,7 +25,7 @@ from v2m4.events import CameraView
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual.dreamsim import DINO_VIT, DreamSim, DreamSimNetwork, VitConfig
 from v2m4.settings import CameraSearchSettings, Settings
-from v2m4.stages.camera_search import search_camera
+from v2m4.stages.camera.search import search_camera
 from v2m4.stereo import PointMaps
 from v2m4.stereo.dust3r import Dust3r
 from v2m4.stereo.dust3r.alignment import AlignmentSettings

@@ -26,7 +26,7 @@ from v2m4.events import drain
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.neighbours import sample_surface, surface_points
 from v2m4.settings import Settings
-from v2m4.stages.registration_meshes import register_meshes
+from v2m4.stages.registration.meshes import register_meshes
 
 ROOT = Path(__file__).parent.parent
 FACES = 4000

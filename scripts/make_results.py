@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from v2m4.settings import ExportSettings, Settings
-from v2m4.ui.showing import Showing, replay
+from v2m4.ui.run_view import Showing, replay
+from v2m4.ui.runner import do_run
 from v2m4.ui.store import Store
-from v2m4.ui.work import do_run
 
 ROOT = Path(__file__).parents[1]
 LARGEST_GLB = 1_000_000

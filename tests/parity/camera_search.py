@@ -14,15 +14,15 @@ from tests.parity.runner import Check, Measure, compare
 from v2m4.events import drain
 from v2m4.geometry.camera import Camera
 from v2m4.settings import CameraSearchSettings
-from v2m4.stages.algorithm1 import sample_cameras
-from v2m4.stages.stereo_fit import (
+from v2m4.stages.camera.algorithm1 import sample_cameras
+from v2m4.stages.camera.stereo_fit import (
     camera_by_descent,
     camera_by_pnp,
     similarity_by_chamfer,
     similarity_by_matches,
     subset,
 )
-from v2m4.stages.swarm import Swarm
+from v2m4.stages.camera.swarm import Swarm
 
 Tensors = dict[str, Tensor]
 

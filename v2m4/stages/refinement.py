@@ -24,18 +24,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from v2m4.cuda_graphs import GraphPool, Recorded, side_by_side
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.generators.trellis.flexicubes import MeshResult
 from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
+from v2m4.nn.weights import memory_guard
 from v2m4.perceptual import Perceptual
 from v2m4.render.gaussians import Gaussians, render_gaussians
 from v2m4.render.images import render
 from v2m4.settings import RefinementSettings
-from v2m4.weights import memory_guard
 
 
 class LatentObject(Protocol):

@@ -16,9 +16,9 @@ from v2m4.ui import panels
 from v2m4.ui.api import add_endpoints
 from v2m4.ui.controls import PRESETS, advanced, changed, plug_choices, preset_values, settings_of
 from v2m4.ui.limits import Limits, check_length, check_video
-from v2m4.ui.showing import Showing, replay, shipped, update
+from v2m4.ui.run_view import Showing, replay, shipped, update
+from v2m4.ui.runner import do_run, recalled
 from v2m4.ui.store import Store
-from v2m4.ui.work import do_run, recalled
 
 ASSETS = Path(__file__).parents[2] / "assets"
 DEFAULT_EXAMPLE = "dinosaur"

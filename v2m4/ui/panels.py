@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from v2m4.ui.pictures import url
-from v2m4.ui.showing import Showing
+from v2m4.ui.run_view import Showing
 
 TITLES = {
     "video": "Reading the video",

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.transformer import Block, Rotation, grid_positions, rotation_tables
+from v2m4.nn.transformer import Block, Rotation, grid_positions, rotation_tables
 
 DINO_EPS = 1e-6
 BLOCK_EPS = 1e-5
