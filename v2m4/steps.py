@@ -95,7 +95,7 @@ class Workbench:
         _, anchor = keyframes_of(run)
         made = (run.keyframe(anchor) / "camera.json").stat().st_mtime_ns
         if self._follower is None or self._follower[0] != (run.folder, made):
-            follower = Follower(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration)
+            follower = Follower(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration.video)
             self._follower = ((run.folder, made), follower)
         return self._follower[1]
 
@@ -249,7 +249,7 @@ def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
             registered_vertices(run, step.after),
             topology,
             posed_mesh(run, index),
-            run.settings.registration,
+            run.settings.registration.meshes,
             rng=run.rng(step),
             keyframe=index,
             device=bench.device,

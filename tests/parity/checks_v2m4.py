@@ -30,11 +30,12 @@ from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
 from v2m4.geometry.rotations import rotation_from_6d
-from v2m4.settings import RegistrationSettings, TextureSettings
+from v2m4.settings import Settings, TextureSettings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, align_locally
 from v2m4.stages.texture.optimise import Observation, learning_rate, total_variation, view_loss
 
 Tensors = dict[str, Tensor]
+PAPER = Settings.of("paper").registration.meshes
 
 
 def release_rigidity(vertices: Tensor, rest: RestShape) -> Tensor:
@@ -184,12 +185,15 @@ def check_cameras(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list
 def check_coarse_registration(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """The global descent without pictures: every loss of the 500, and where it ends."""
     config = json.loads(meta["config"])
-    settings = RegistrationSettings(
-        global_iterations=config["iters"],
-        global_lr=config["lr"],
-        global_chamfer_weight=config["chamfer_weight"],
-        global_image_weight=0.0,
-        restart_above=1e9,  # the release's restarts are never reached
+    settings = changed(
+        PAPER,
+        {
+            "alignment.iterations": config["iters"],
+            "alignment.lr": config["lr"],
+            "alignment.chamfer_weight": config["chamfer_weight"],
+            "alignment.image_weight": 0.0,
+            "alignment.restart_above": 1e9,
+        },
     )
     vertices, faces = tensors["in.vertices"], tensors["in.faces"]
     target = Mesh(tensors["in.ref_vertices"], tensors["in.ref_faces"])
@@ -209,12 +213,15 @@ def check_coarse_registration(path: Path, meta: Mapping[str, Any], tensors: Tens
 def check_fine_registration(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """The large-steps descent without pictures: 1000 steps, with and without tracked points."""
     config = json.loads(meta["config"])
-    settings = RegistrationSettings(
-        local_iterations=config["steps"],
-        local_step=config["step_size"],
-        smoothness=config["lam"],
-        image_weight=0.0,
-        chamfer_weight=10.0,
+    settings = changed(
+        PAPER,
+        {
+            "large_steps.iterations": config["steps"],
+            "large_steps.step": config["step_size"],
+            "large_steps.smoothness": config["lam"],
+            "large_steps.image_weight": 0.0,
+            "large_steps.chamfer_weight": 10.0,
+        },
     )
     tracks = []
     for i, projection in enumerate(tensors.get("in.track.full_proj", [])):

@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from v2m4.doctor import PORTS, describe
+from v2m4.doctor import describe
 from v2m4.errors import V2M4Error
 from v2m4.events import Finished, RunProgress
+from v2m4.plugs import PORTS
 from v2m4.settings import Settings
 from v2m4.ui.controls import settings_of
 from v2m4.ui.limits import Limits, check_length, check_video

@@ -169,7 +169,7 @@ def _uncertain(facts: dict[str, Any]) -> str:
 
 
 def _plugs(facts: dict[str, Any]) -> str:
-    from v2m4.doctor import PORTS
+    from v2m4.plugs import PORTS
 
     rows = ""
     for port, name in facts["plugs"].items():

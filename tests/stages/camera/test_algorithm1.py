@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.stages.camera.known_cameras import frame_of, orbit, painted_creature
 from v2m4.events import drain
 from v2m4.perceptual.structure import Structure
-from v2m4.settings import CameraSearchSettings
+from v2m4.settings import Algorithm1Settings, CameraSettings, changed
 from v2m4.stages.camera.algorithm1 import camera_of, descend, numbers_of, sample_cameras
 from v2m4.stages.camera.scoring import Scorer, premultiplied
 
@@ -22,7 +22,7 @@ DATA = Path(__file__).parents[2] / "parity" / "fixtures" / "v2m4"
 
 def test_samples_are_distributed_as_the_release_s() -> None:
     data = load_file(DATA / "camera_sampling_stats.safetensors")
-    samples = sample_cameras(200_000, CameraSearchSettings(), torch.Generator().manual_seed(0)).double()
+    samples = sample_cameras(200_000, Algorithm1Settings(), torch.Generator().manual_seed(0)).double()
     levels = data["out.quantile_levels"]
     inner = (levels >= 0.01) & (levels <= 0.99)
     width = data["out.maximum"] - data["out.minimum"]
@@ -56,10 +56,12 @@ def test_cameras_and_numbers_are_two_names_of_the_same(yaw: float, pitch: float,
 
 def test_descent_brings_the_masks_together() -> None:
     mesh, truth = painted_creature(), orbit(35, 15, 2.2)
-    options = CameraSearchSettings(score_size=64, descent_size=64, descent_iterations=80)
-    scorer = Scorer(mesh, premultiplied(frame_of(mesh, truth)), options, Structure(), torch.device("cpu"))
+    options = changed(
+        CameraSettings(), {"score.size": 64, "algorithm1.descent.size": 64, "algorithm1.descent.iterations": 80}
+    )
+    scorer = Scorer(mesh, premultiplied(frame_of(mesh, truth)), options.score, Structure(), torch.device("cpu"))
     start = numbers_of(orbit(42, 10, 2.4, (0.05, 0.03, 0.04)))
-    found = drain(descend(scorer, start, options))
+    found = drain(descend(scorer, start, options.algorithm1.descent))
     before, after = scorer.overlap(camera_of(start)), scorer.overlap(camera_of(found))
     assert before < 0.9
     assert after > 0.95
@@ -68,8 +70,8 @@ def test_descent_brings_the_masks_together() -> None:
 def test_the_score_is_the_weighted_sum_of_the_method() -> None:
     mesh, truth = painted_creature(), orbit(35, 15, 2.2)
     frame = premultiplied(frame_of(mesh, truth, 64))
-    options = CameraSearchSettings(score_size=64, image_weight=0.0, mask_weight=0.1)
-    scorer = Scorer(mesh, frame, options, Structure(), torch.device("cpu"))
+    options = changed(CameraSettings(), {"score.size": 64, "score.image_weight": 0.0, "score.mask_weight": 0.1})
+    scorer = Scorer(mesh, frame, options.score, Structure(), torch.device("cpu"))
     away = orbit(0, 0, 2.2, (5.0, 0, 0))  # sees nothing: the whole mask is missing
     alpha = torch.from_numpy(frame[..., 3])
     expected = 0.1 * float(alpha.square().mean()) * alpha.numel() / float(alpha.sum())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,29 +12,31 @@ from v2m4.events import CameraView, Event, Progress, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.rotations import rotation_from_axis_angle
 from v2m4.perceptual.structure import Structure
-from v2m4.settings import CameraSearchSettings, Settings
+from v2m4.settings import CameraSettings, Settings, changed
 from v2m4.stages.camera.search import FoundCamera, repose, search_camera
 from v2m4.stereo.features import Features
 
 CPU = torch.device("cpu")
-FAST = replace(Settings.of("fast").camera, score_size=112)
-SMALL_PAPER = replace(
+FAST = changed(Settings.of("fast").camera, {"score.size": 112})
+SMALL_PAPER = changed(
     Settings.of("paper").camera,
-    samples=300,
-    score_size=56,
-    swarm_size=40,
-    swarm_iterations=8,
-    descent_iterations=60,
-    descent_size=64,
-    stereo_size=128,
-    lookat_range=0.2,
-    radius_min=1.5,
-    radius_max=3.0,
+    {
+        "algorithm1.samples": 300,
+        "score.size": 56,
+        "algorithm1.swarm.size": 40,
+        "algorithm1.swarm.iterations": 8,
+        "algorithm1.descent.iterations": 60,
+        "algorithm1.descent.size": 64,
+        "stereo.size": 128,
+        "algorithm1.lookat_range": 0.2,
+        "algorithm1.radius_min": 1.5,
+        "algorithm1.radius_max": 3.0,
+    },
 )
 
 
 def search(
-    camera: Camera, settings: CameraSearchSettings, start: Camera | None = None, frame: np.ndarray | None = None
+    camera: Camera, settings: CameraSettings, start: Camera | None = None, frame: np.ndarray | None = None
 ) -> tuple[FoundCamera, list[Event]]:
     mesh = painted_creature()
     frame = frame_of(mesh, camera) if frame is None else frame
@@ -105,7 +105,7 @@ def test_a_bad_warm_start_leads_to_the_global_search() -> None:
 
 
 def test_the_stereo_step_joins_in_where_the_overlap_stays_low() -> None:
-    found, events = search(orbit(35, 15, 2.2), replace(FAST, stereo_below=1.1))
+    found, events = search(orbit(35, 15, 2.2), changed(FAST, {"rigid.stereo_below": 1.1}))
     assert "stereo" in [e.phase for e in events if isinstance(e, CameraView)]
     assert found.overlap > 0.97
 
@@ -121,12 +121,21 @@ def test_the_paper_way_runs_its_four_phases_and_improves() -> None:
     assert all(v.keyframe == 7 and v.image.dtype == np.uint8 and v.image.shape == (256, 256, 4) for v in views)
 
 
-@pytest.mark.parametrize("off", ["use_swarm", "use_descent", "use_stereo"])
+@pytest.mark.parametrize("off", ["algorithm1.swarm", "algorithm1.descent", "stereo"])
 def test_every_part_of_the_paper_way_can_be_switched_off(off: str) -> None:
-    quick = replace(SMALL_PAPER, samples=60, swarm_size=8, swarm_iterations=2, descent_iterations=5, **{off: False})
+    quick = changed(
+        SMALL_PAPER,
+        {
+            "algorithm1.samples": 60,
+            "algorithm1.swarm.size": 8,
+            "algorithm1.swarm.iterations": 2,
+            "algorithm1.descent.iterations": 5,
+            f"{off}.enabled": False,
+        },
+    )
     found, events = search(orbit(35, 15, 2.2), quick)
     phases = {e.phase for e in events if isinstance(e, CameraView)}
-    assert off.removeprefix("use_") not in phases
+    assert off.removeprefix("algorithm1.") not in phases
     assert set(found.phases) == phases
 
 

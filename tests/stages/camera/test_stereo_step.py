@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.rotations import rotation_from_axis_angle
 from v2m4.perceptual.structure import Structure
 from v2m4.render import render_fast
-from v2m4.settings import CameraSearchSettings
+from v2m4.settings import ScoreSettings, StereoStepSettings, changed
 from v2m4.stages.camera.scoring import Scorer, premultiplied
 from v2m4.stages.camera.stereo_fit import camera_by_descent, camera_by_pnp, similarity_by_chamfer, similarity_by_matches
 from v2m4.stages.camera.stereo_step import stereo_camera
@@ -29,13 +28,15 @@ DEVICES = [
 ]
 
 SIZE = 96
-SETTINGS = CameraSearchSettings(
-    score_size=64,
-    stereo_size=SIZE,
-    stereo_iterations=400,
-    stereo_pose_iterations=400,
-    stereo_keep=0.3,
-    stereo_points=900,
+SETTINGS = changed(
+    StereoStepSettings(),
+    {
+        "size": SIZE,
+        "fit_iterations": 400,
+        "pose_iterations": 400,
+        "keep": 0.3,
+        "points": 900,
+    },
 )
 # A camera's axes, turned a little: what point maps come in.
 SIMILARITY = torch.eye(4)
@@ -50,7 +51,9 @@ SIMILARITY[:3, 3] = torch.tensor([0.4, -0.2, 3.0])
 def scene():
     """The mesh, the true camera of the frame, the scorer, and the cameras of seven renderings around it."""
     mesh, truth = painted_creature(), orbit(40, 20, 2.0, (0.05, 0.02, -0.03))
-    scorer = Scorer(mesh, premultiplied(frame_of(mesh, truth)), SETTINGS, Structure(), torch.device("cpu"))
+    scorer = Scorer(
+        mesh, premultiplied(frame_of(mesh, truth)), ScoreSettings(size=64), Structure(), torch.device("cpu")
+    )
     yaws = (60, 10, 75, 100, -20, 140, 35)
     cameras = Camera(torch.stack([orbit(y, 10 + 5 * (i % 3), 2.2).world_to_camera for i, y in enumerate(yaws)]))
     return mesh, truth, scorer, cameras
@@ -63,7 +66,7 @@ def test_both_fits_recover_the_camera(fit: str) -> None:
     own = render_fast(mesh, Camera(truth.world_to_camera[None]), SIZE, ("position",)).position[0]
     stereo = MovedTruth(own, positions, SIMILARITY, noise=0.005, outliers=0.1 if fit == "matched" else 0.03)
     rng = torch.Generator().manual_seed(0)
-    found = drain(stereo_camera(scorer, cameras, stereo, replace(SETTINGS, stereo_fit=fit), rng))
+    found = drain(stereo_camera(scorer, cameras, stereo, changed(SETTINGS, {"fit": fit}), rng))
     assert found is not None
     assert angle_deg(found, truth) < (1.0 if fit == "matched" else 6.0)
     assert scorer.overlap(found) > (0.97 if fit == "matched" else 0.85)
@@ -73,7 +76,7 @@ def test_features_recover_the_camera_from_renderings_nearby() -> None:
     _, truth, scorer, cameras = scene()
     near = Camera(cameras.world_to_camera[[0, 1, 6]])
     found = drain(
-        stereo_camera(scorer, near, Features(), replace(SETTINGS, stereo_size=256), torch.Generator().manual_seed(0))
+        stereo_camera(scorer, near, Features(), changed(SETTINGS, {"size": 256}), torch.Generator().manual_seed(0))
     )
     assert found is not None
     assert angle_deg(found, truth) < 5

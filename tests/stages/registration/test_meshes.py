@@ -1,7 +1,5 @@
 """Mesh to mesh: a moved and bent body found again from a mesh that shares no vertices with it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,17 +12,19 @@ from v2m4.events import Progress, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.rotations import rotation_from_axis_angle
-from v2m4.settings import Settings
+from v2m4.settings import Settings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, register_meshes, tracking_loss
 
-FAST = replace(
-    Settings.of("fast").registration,
-    global_iterations=40,
-    local_iterations=15,
-    surface_samples=1200,
-    coarse_rounds=10,
-    view_size=64,
-    view_pool=8,
+FAST = changed(
+    Settings.of("fast").registration.meshes,
+    {
+        "alignment.iterations": 40,
+        "large_steps.iterations": 15,
+        "surface_samples": 1200,
+        "limbs.rounds": 10,
+        "view_size": 64,
+        "view_pool": 8,
+    },
 )
 
 
@@ -67,7 +67,7 @@ def test_a_bent_body_is_found_from_a_mesh_without_common_vertices():
 
 def test_the_same_seed_gives_the_same_vertices():
     source, target = ours(0.0, 2), theirs(0.3)
-    few = replace(FAST, global_iterations=5, local_iterations=4, coarse_rounds=2)
+    few = changed(FAST, {"alignment.iterations": 5, "large_steps.iterations": 4, "limbs.rounds": 2})
     runs = [
         drain(register_meshes(source.vertices, source, target, few, rng=torch.Generator().manual_seed(3))) for _ in "ab"
     ]
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_vertices():
 
 def test_progress_rises_from_nought_to_one():
     source, target = ours(0.0, 2), theirs(0.2)
-    few = replace(FAST, global_iterations=4, local_iterations=4, coarse_rounds=2)
+    few = changed(FAST, {"alignment.iterations": 4, "large_steps.iterations": 4, "limbs.rounds": 2})
     events = list(
         register_meshes(source.vertices, source, target, few, rng=torch.Generator().manual_seed(0), keyframe=7)
     )
@@ -91,7 +91,15 @@ def test_a_half_turn_is_found_by_the_restart_and_only_by_it():
     target = Mesh(source.vertices @ half.T, source.faces)
     ends = {}
     for above in (0.0, 1e9):
-        settings = replace(FAST, global_iterations=60, global_image_weight=0.0, surface_samples=0, restart_above=above)
+        settings = changed(
+            FAST,
+            {
+                "alignment.iterations": 60,
+                "alignment.image_weight": 0.0,
+                "surface_samples": 0,
+                "alignment.restart_above": above,
+            },
+        )
         views, rng = NormalViews(target, Camera.identity(), 8), torch.Generator().manual_seed(0)
         up = torch.tensor([0.0, 0, 1])
         *_, end = align_globally(source.vertices, source.faces, target, settings, views, rng, up=up)
@@ -102,7 +110,15 @@ def test_a_half_turn_is_found_by_the_restart_and_only_by_it():
 def test_scale_per_axis_and_shift_are_found():
     mesh = ellipsoid(2)
     target = Mesh(mesh.vertices * torch.tensor([1.1, 0.9, 1.0]) + torch.tensor([0.1, 0.0, -0.05]), mesh.faces)
-    settings = replace(FAST, global_iterations=150, global_image_weight=0.0, surface_samples=0, restart_above=1e9)
+    settings = changed(
+        FAST,
+        {
+            "alignment.iterations": 150,
+            "alignment.image_weight": 0.0,
+            "surface_samples": 0,
+            "alignment.restart_above": 1e9,
+        },
+    )
     views, rng = NormalViews(target, Camera.identity(), 8), torch.Generator().manual_seed(0)
     *_, end = align_globally(mesh.vertices, mesh.faces, target, settings, views, rng, up=torch.tensor([0.0, 0, 1]))
     assert error(end.vertices, target) < 0.005
@@ -111,8 +127,15 @@ def test_scale_per_axis_and_shift_are_found():
 def test_pictures_alone_move_the_mesh_towards_the_target():
     mesh = ellipsoid(2)
     target = Mesh(mesh.vertices + torch.tensor([0.06, 0.0, 0.0]), mesh.faces)
-    settings = replace(
-        FAST, global_iterations=40, global_chamfer_weight=0.0, restart_above=1e9, global_views=6, global_lr=0.005
+    settings = changed(
+        FAST,
+        {
+            "alignment.iterations": 40,
+            "alignment.chamfer_weight": 0.0,
+            "alignment.restart_above": 1e9,
+            "alignment.views": 6,
+            "alignment.lr": 0.005,
+        },
     )
     views = NormalViews.around(target, settings, torch.eye(4))
     *_, end = align_globally(
@@ -130,7 +153,7 @@ def test_pictures_alone_move_the_mesh_towards_the_target():
 def test_views_drawn_in_parts_add_up_to_the_whole():
     target = ellipsoid(2)
     moved = target.vertices * 1.1
-    settings = replace(FAST, view_pool=6, view_size=32)
+    settings = changed(FAST, {"view_pool": 6, "view_size": 32})
     views = NormalViews.around(target, settings, None)
     parts = list(views.differences(moved, target.faces, 6, torch.Generator().manual_seed(0)))
     again = list(views.differences(target.vertices, target.faces, 6, torch.Generator().manual_seed(0)))

@@ -14,12 +14,12 @@ from tests.stages.registration.test_correspondences import picture
 from v2m4.clip import Clip
 from v2m4.events import Progress, drain
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import RegistrationSettings
+from v2m4.settings import FollowVideoSettings, changed
 from v2m4.stages.registration.video import Follower, FollowState
 
 Array = np.ndarray
 SIDE = 128
-SETTINGS = RegistrationSettings(video_size=SIDE, video_nodes=40, video_fit_size=SIDE, video_fit_rounds=1)
+SETTINGS = changed(FollowVideoSettings(), {"size": SIDE, "nodes": 40, "fit.size": SIDE, "fit.rounds": 1})
 
 
 def truth(frames: int) -> tuple[Array, Array]:
@@ -91,5 +91,5 @@ def test_following_tells_how_far_it_is(tmp_path: Path) -> None:
     follow = follower(shapes, faces, film(shapes, faces, tmp_path), 0)
     events = list(follow.follow(follow.start(), 0, 2))
     fractions = [e.fraction for e in events if isinstance(e, Progress)]
-    assert len(fractions) == 2 * SETTINGS.video_rounds
+    assert len(fractions) == 2 * SETTINGS.rounds
     assert fractions == sorted(fractions) and fractions[0] > 0 and fractions[-1] < 1

@@ -47,7 +47,9 @@ class Inflate:
 
     def __post_init__(self) -> None:
         if not 200 <= self.faces <= 200_000:
-            raise V2M4Error(f"An inflated mesh can have 200 to 200000 faces, not {self.faces}. Change inflate_faces.")
+            raise V2M4Error(
+                f"An inflated mesh can have 200 to 200000 faces, not {self.faces}. Change generator.inflate.faces."
+            )
         if not 0.05 <= self.thickness <= 5:
             raise V2M4Error(f"The thickness must lie between 0.05 and 5, but is {self.thickness:g}.")
 

@@ -135,7 +135,7 @@ class Trellis:
         return TrellisSample(model, cond, negative, voxels, noise, slat, mesh, gaussians)
 
     def _sampling(self, of_the_model: SamplerSettings) -> SamplerSettings:
-        return replace(of_the_model, steps=self.settings.trellis_steps, guidance=self.settings.trellis_guidance)
+        return replace(of_the_model, steps=self.settings.trellis.steps, guidance=self.settings.trellis.guidance)
 
     @staticmethod
     def encode(model: TrellisModel, images: Sequence[NDArray[np.uint8]]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from v2m4.events import Phase, Progress, Steps
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics, orbit_parameters
 from v2m4.render import render
-from v2m4.settings import CameraSearchSettings
+from v2m4.settings import Algorithm1Settings, CameraSettings, DescentSettings
 from v2m4.stages.camera.scoring import Scorer, resized
 from v2m4.stages.camera.stereo_step import stereo_camera
 from v2m4.stages.camera.swarm import particle_swarm
@@ -34,7 +34,7 @@ def numbers_of(camera: Camera) -> Tensor:
     return torch.cat([torch.stack([yaw, pitch, radius], dim=-1), lookat], dim=-1)
 
 
-def sample_cameras(count: int, settings: CameraSearchSettings, rng: torch.Generator) -> Tensor:
+def sample_cameras(count: int, settings: Algorithm1Settings, rng: torch.Generator) -> Tensor:
     """(N,6) random cameras: directions uniform on the sphere, the square of the radius uniform, look-at in a cube."""
     u = torch.rand(count, 6, generator=rng)
     low, high = settings.radius_min**2, settings.radius_max**2
@@ -51,7 +51,7 @@ def sample_cameras(count: int, settings: CameraSearchSettings, rng: torch.Genera
 
 def search_six_numbers(
     scorer: Scorer,
-    settings: CameraSearchSettings,
+    settings: CameraSettings,
     stereo: Stereo | Locator | None,
     rng: torch.Generator,
     keyframe: int,
@@ -71,18 +71,18 @@ def search_six_numbers(
         phases[phase] = (view.score, view.overlap)
         yield view
 
-    samples = sample_cameras(settings.samples, settings, rng)
+    samples = sample_cameras(settings.algorithm1.samples, settings.algorithm1, rng)
     if start is not None:
         samples = torch.cat([numbers_of(Camera(start.world_to_camera.cpu().reshape(1, 4, 4))), samples])
     scores = yield from reported(evaluate(samples), keyframe, 0.0, 0.3)
     order = scores.argsort()
     best, score = samples[order[0]], float(scores[order[0]])
     yield from shown(best, "sampling", score)
-    swarm = samples[order[: settings.swarm_size]]
+    swarm = samples[order[: settings.algorithm1.swarm.size]]
 
-    if settings.use_stereo and stereo is not None:
-        views = camera_of(samples[order[: settings.top_views]])
-        found = yield from reported(stereo_camera(scorer, views, stereo, settings, rng), keyframe, 0.3, 0.5)
+    if settings.stereo.enabled and stereo is not None:
+        views = camera_of(samples[order[: settings.stereo.top_views]])
+        found = yield from reported(stereo_camera(scorer, views, stereo, settings.stereo, rng), keyframe, 0.3, 0.5)
         if found is None:
             yield Progress("camera", 0.5, keyframe, "The stereo step found no camera.")
         else:
@@ -91,15 +91,15 @@ def search_six_numbers(
             yield from shown(numbers, "stereo", own_score)
             if own_score < score:
                 best, score = numbers, own_score
-            swarm = torch.cat([numbers[None], samples[order[: settings.swarm_size - 1]]])
+            swarm = torch.cat([numbers[None], samples[order[: settings.algorithm1.swarm.size - 1]]])
 
-    if settings.use_swarm:
+    if settings.algorithm1.swarm.enabled:
         flight = particle_swarm(
             swarm,
             evaluate,
-            iterations=settings.swarm_iterations,
-            inertia=settings.swarm_inertia,
-            memory=settings.swarm_memory,
+            iterations=settings.algorithm1.swarm.iterations,
+            inertia=settings.algorithm1.swarm.inertia,
+            memory=settings.algorithm1.swarm.memory,
             rng=rng,
         )
         found_numbers, found_score = yield from reported(flight, keyframe, 0.5, 0.85)
@@ -107,24 +107,24 @@ def search_six_numbers(
             best, score = found_numbers, found_score
         yield from shown(best, "swarm", score)
 
-    if settings.use_descent:
-        best = yield from reported(descend(scorer, best, settings), keyframe, 0.85, 1.0)
+    if settings.algorithm1.descent.enabled:
+        best = yield from reported(descend(scorer, best, settings.algorithm1.descent), keyframe, 0.85, 1.0)
         yield from shown(best, "descent", float(scorer.score(camera_of(best[None]))))
     return camera_of(best)
 
 
-def descend(scorer: Scorer, numbers: Tensor, settings: CameraSearchSettings) -> Generator[float, None, Tensor]:
+def descend(scorer: Scorer, numbers: Tensor, settings: DescentSettings) -> Generator[float, None, Tensor]:
     """Gradient descent on the six numbers (6,): the masks' mean squared difference x (pixels / mask pixels).
 
     Adam; the numbers with the lowest loss are kept. Yields the share done after every step.
     """
-    mask = resized(scorer.frame[..., 3:], settings.descent_size)[..., 0]
+    mask = resized(scorer.frame[..., 3:], settings.size)[..., 0]
     weight = mask.numel() / float(mask.sum().clamp_min(1.0))
     unknown = numbers.to(scorer.frame.device).clone().requires_grad_()
-    optimiser = torch.optim.Adam([unknown], lr=settings.descent_lr)
+    optimiser = torch.optim.Adam([unknown], lr=settings.lr)
     best, lowest = numbers, math.inf
-    for step in range(settings.descent_iterations):
-        drawn = render(scorer.mesh, camera_of(unknown), settings.descent_size, ("mask",)).mask
+    for step in range(settings.iterations):
+        drawn = render(scorer.mesh, camera_of(unknown), settings.size, ("mask",)).mask
         assert drawn is not None
         loss = weight * (drawn[0] - mask).square().mean()
         if float(loss.detach()) < lowest:
@@ -132,5 +132,5 @@ def descend(scorer: Scorer, numbers: Tensor, settings: CameraSearchSettings) -> 
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        yield (step + 1) / settings.descent_iterations
+        yield (step + 1) / settings.iterations
     return best

@@ -16,7 +16,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import Perceptual
 from v2m4.render import render_fast
-from v2m4.settings import CameraSearchSettings
+from v2m4.settings import ScoreSettings
 
 _VIEW_SIDE = 512
 _OVERLAP_SIDE = 256
@@ -51,14 +51,14 @@ class Scorer:
         self,
         mesh: Mesh,
         frame: NDArray[np.float32],
-        settings: CameraSearchSettings,
+        settings: ScoreSettings,
         perceptual: Perceptual,
         device: torch.device,
     ) -> None:
         """frame: (S,S,4) premultiplied on black, from `premultiplied`."""
         self.mesh, self.settings, self.perceptual = mesh.to(device), settings, perceptual
         self.frame = torch.from_numpy(frame).to(device)
-        small = resized(self.frame, settings.score_size)
+        small = resized(self.frame, settings.size)
         self.color, self.mask = small[..., :3], small[..., 3]
         self.mask_weight = settings.mask_weight * self.mask.numel() / float(self.mask.sum().clamp_min(1.0))
         self.prepared = perceptual.prepare(self.color)
@@ -69,7 +69,7 @@ class Scorer:
         """(N,) scores of a batch of cameras, lower is better: image_weight x the distance of the rendering inside the
         frame's mask from the frame, + mask_weight x the masks' mean squared difference x (pixels / mask pixels)."""
         w2c = camera.world_to_camera.to(self.frame.device)
-        images = render_fast(self.mesh, Camera(w2c, camera.fov_deg), self.settings.score_size, ("mask", "color"))
+        images = render_fast(self.mesh, Camera(w2c, camera.fov_deg), self.settings.size, ("mask", "color"))
         assert images.mask is not None and images.color is not None
         distance = self.perceptual(self.prepared, images.color * self.mask[..., None])
         difference = (images.mask - self.mask).square().mean((1, 2))

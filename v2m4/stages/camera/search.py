@@ -12,7 +12,7 @@ from v2m4.events import Phase, Progress, Steps
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import Perceptual
-from v2m4.settings import CameraSearchSettings
+from v2m4.settings import CameraSettings
 from v2m4.stages.camera.algorithm1 import search_six_numbers
 from v2m4.stages.camera.rigid_alignment import Poses
 from v2m4.stages.camera.rigid_search import coarse_poses, light_mesh, middle_and_reach, refine_poses, zoom_on
@@ -43,7 +43,7 @@ def repose(mesh: Mesh, camera: Camera) -> Mesh:
 def search_camera(
     mesh: Mesh,
     reference: NDArray[np.uint8],
-    settings: CameraSearchSettings,
+    settings: CameraSettings,
     perceptual: Perceptual,
     stereo: Stereo | Locator | None,
     rng: torch.Generator,
@@ -58,7 +58,7 @@ def search_camera(
     Yields Progress and a CameraView per phase. Raises V2M4Error if the frame's mask is empty.
     """
     frame = premultiplied(reference)
-    scorer = Scorer(mesh, frame, settings, perceptual, device)
+    scorer = Scorer(mesh, frame, settings.score, perceptual, device)
     phases: dict[Phase, tuple[float, float]] = {}
     near = start if settings.warm_start else None
     if settings.method == "algorithm1":
@@ -72,7 +72,7 @@ def search_camera(
 def _search_directions(
     scorer: Scorer,
     frame: NDArray[np.float32],
-    settings: CameraSearchSettings,
+    settings: CameraSettings,
     stereo: Stereo | Locator | None,
     rng: torch.Generator,
     keyframe: int,
@@ -98,27 +98,27 @@ def _search_directions(
     if start is not None:
         near = [zoom.poses(start, middle)]
         poses, _ = yield from reported(refine_poses(mesh, zoom, near[0]), keyframe, 0.0, 0.3)
-        if (yield from shown(first(poses), "descent")) >= settings.global_threshold:
+        if (yield from shown(first(poses), "descent")) >= settings.warm_overlap:
             return first(poses)
         near = [poses[:1]]
     coarse = coarse_poses(
         light_mesh(mesh),
         zoom,
-        directions=settings.directions,
-        keep=settings.candidates - len(near),
-        roll_limit_deg=settings.roll_limit_deg,
+        directions=settings.rigid.directions,
+        keep=settings.rigid.candidates - len(near),
+        roll_limit_deg=settings.rigid.roll_limit_deg,
     )
     found, _ = yield from reported(coarse, keyframe, 0.3 * len(near), 0.6)
     yield from shown(first(found), "sampling")
     found = Poses.joined([*near, found])
     poses, _ = yield from reported(refine_poses(mesh, zoom, found), keyframe, 0.6, 0.9)
     camera = first(poses)
-    if not settings.use_stereo or stereo is None or scorer.overlap(camera) >= settings.stereo_below:
+    if not settings.stereo.enabled or stereo is None or scorer.overlap(camera) >= settings.rigid.stereo_below:
         yield from shown(camera, "descent")
         return camera
 
-    views = zoom.camera(found[np.arange(min(settings.top_views, len(found)))].extrinsics(middle))
-    located = yield from reported(stereo_camera(scorer, views, stereo, settings, rng), keyframe, 0.9, 0.95)
+    views = zoom.camera(found[np.arange(min(settings.stereo.top_views, len(found)))].extrinsics(middle))
+    located = yield from reported(stereo_camera(scorer, views, stereo, settings.stereo, rng), keyframe, 0.9, 0.95)
     if located is None:
         yield Progress("camera", 0.95, keyframe, "The stereo step found no camera.")
     else:

@@ -10,7 +10,7 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.geometry.camera import Camera
 from v2m4.render import render_fast
-from v2m4.settings import CameraSearchSettings
+from v2m4.settings import StereoStepSettings
 from v2m4.stages.camera.scoring import Scorer, resized
 from v2m4.stages.camera.stereo_fit import (
     camera_by_descent,
@@ -40,15 +40,15 @@ def stereo_camera(
     scorer: Scorer,
     cameras: Camera,
     stereo: Stereo | Locator,
-    settings: CameraSearchSettings,
+    settings: StereoStepSettings,
     rng: torch.Generator,
 ) -> Generator[float, None, Camera | None]:
     """The camera that stereo finds from the renderings of ``cameras`` (N,4,4), best first; None where it fails.
 
-    A model of point maps goes the way of ``settings.stereo_fit``; a `Locator`'s matches go to PnP directly. Yields the
+    A model of point maps goes the way of ``settings.fit``; a `Locator`'s matches go to PnP directly. Yields the
     share done.
     """
-    frame, mask, renderings, positions, inside = _pictures(scorer, cameras, settings.stereo_size)
+    frame, mask, renderings, positions, inside = _pictures(scorer, cameras, settings.size)
     yield 0.05
     if isinstance(stereo, Locator):
         matches = stereo.locate(frame, renderings, positions, inside)
@@ -61,31 +61,31 @@ def stereo_camera(
     if int(own.sum()) < _FEWEST or int(others.sum()) < _FEWEST:
         return None
     predicted, true = points[1:][others], positions[others]
-    matched = settings.stereo_fit == "matched"
+    matched = settings.fit == "matched"
     try:
         if matched:
             weights = confidence[1:][others]
-            similarity = similarity_by_matches(predicted, true, weights, rng, most=settings.stereo_points)
+            similarity = similarity_by_matches(predicted, true, weights, rng, most=settings.points)
         else:
             clouds = [
-                cloud[subset(len(cloud), settings.stereo_keep, settings.stereo_points, rng).to(cloud.device)]
+                cloud[subset(len(cloud), settings.keep, settings.points, rng).to(cloud.device)]
                 for cloud in (predicted, positions[inside])
             ]
-            fitting = similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=settings.stereo_iterations)
+            fitting = similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=settings.fit_iterations)
             similarity = yield from between(fitting, 0.3, 0.8)
     except V2M4Error:
         return None
     row, column = own.nonzero().float().unbind(1)
-    pixels = torch.stack([column + 0.5, row + 0.5], dim=1) / settings.stereo_size
+    pixels = torch.stack([column + 0.5, row + 0.5], dim=1) / settings.size
     located = similarity.apply(points[0][own])
-    picks = subset(len(located), 1.0, settings.stereo_points, rng).to(located.device)
+    picks = subset(len(located), 1.0, settings.points, rng).to(located.device)
     if matched:
         return camera_by_pnp(located[picks], pixels[picks], cameras.fov_deg, tolerance=0.02)
     posing = camera_by_descent(
         located[picks],
         pixels[picks],
         Camera(cameras.world_to_camera[0], cameras.fov_deg),
-        iterations=settings.stereo_pose_iterations,
+        iterations=settings.pose_iterations,
     )
     return (yield from between(posing, 0.8, 1.0))
 

@@ -24,7 +24,7 @@ from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.neighbours import Neighbours, sample_surface, surface_points
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.render import render
-from v2m4.settings import RegistrationSettings
+from v2m4.settings import MeshToMeshSettings
 
 Rigidity = Callable[[Tensor, RestShape], Tensor]
 _PIXELS_AT_ONCE = 1 << 21
@@ -54,7 +54,7 @@ def register_meshes(
     source_vertices: Tensor,
     source: Mesh,
     target: Mesh,
-    settings: RegistrationSettings,
+    settings: MeshToMeshSettings,
     *,
     rng: torch.Generator,
     device: torch.device | str = "cpu",
@@ -79,16 +79,16 @@ def register_meshes(
         return Progress("registration", fraction, keyframe)
 
     moved = start
-    if settings.global_iterations > 0:
+    if settings.alignment.iterations > 0:
         steps = align_globally(start, faces, target, settings, views, rng, up=_up(frame, device))
         for share in steps:
             yield tell(_GLOBAL_SHARE * share.fraction)
             moved = share.vertices
-    if settings.coarse_rounds > 0:
+    if settings.limbs.rounds > 0:
         for share in align_limbs(moved, faces, target, settings, rng):
             yield tell(_GLOBAL_SHARE * (1 + share.fraction))
             moved = share.vertices
-    before = _GLOBAL_SHARE * (2 if settings.coarse_rounds > 0 else 1)
+    before = _GLOBAL_SHARE * (2 if settings.limbs.rounds > 0 else 1)
     for share in align_locally(moved, faces, target, settings, views, rng, tracks=tracks):
         yield tell(before + (1 - before) * share.fraction)
         moved = share.vertices
@@ -108,7 +108,7 @@ def align_globally(
     vertices: Tensor,
     faces: Tensor,
     target: Mesh,
-    settings: RegistrationSettings,
+    settings: MeshToMeshSettings,
     views: NormalViews,
     rng: torch.Generator,
     *,
@@ -120,6 +120,7 @@ def align_globally(
     A descent from the pose as it is; if that ends further than ``restart_above`` from the target, another one from
     the pose turned by 180 degrees about ``up``, and the better of the two stays. pivot: the mesh's middle if absent.
     """
+    descent = settings.alignment
     pivot = vertices.mean(0) if pivot is None else pivot
     half_turn = 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
     cloud = SurfaceDistance(vertices, faces, target, settings, rng)
@@ -130,37 +131,37 @@ def align_globally(
         rot6d = torch.tensor([1.0, 0, 0, 0, 1, 0], device=vertices.device, requires_grad=True)
         translation = torch.zeros(3, device=vertices.device, requires_grad=True)
         scale = torch.ones(3, device=vertices.device, requires_grad=True)
-        optimiser = torch.optim.Adam([rot6d, translation, scale], lr=settings.global_lr)
+        optimiser = torch.optim.Adam([rot6d, translation, scale], lr=descent.lr)
         stop = _EarlyStop(settings.early_stop)
         losses: list[float] = []
-        for i in range(settings.global_iterations):
+        for i in range(descent.iterations):
             moved = turned @ rotation_from_6d(rot6d).T * scale + pivot + translation
             leaf = moved.detach().requires_grad_()
-            loss = settings.global_chamfer_weight * cloud(leaf)
+            loss = descent.chamfer_weight * cloud(leaf)
             loss.backward()
             value = loss.item()
-            if settings.global_image_weight > 0:
-                for part in views.differences(leaf, faces, settings.global_views, rng):
-                    value += settings.global_image_weight * part.item()
-                    (settings.global_image_weight * part).backward()
-                    yield Aligning((i / settings.global_iterations + attempt) / 2, vertices, value)
+            if descent.image_weight > 0:
+                for part in views.differences(leaf, faces, descent.views, rng):
+                    value += descent.image_weight * part.item()
+                    (descent.image_weight * part).backward()
+                    yield Aligning((i / descent.iterations + attempt) / 2, vertices, value)
             optimiser.zero_grad()
             moved.backward(leaf.grad)
             optimiser.step()
             losses.append(value)
-            state = Aligning((i / settings.global_iterations + attempt) / 2, moved.detach(), value)
+            state = Aligning((i / descent.iterations + attempt) / 2, moved.detach(), value)
             yield replace(state, vertices=state.vertices if attempt == 0 else ends[0].vertices)
             if stop(value):
                 break
         # The views differ between iterations, so several are compared.
         ends.append(replace(state, loss=sum(losses[-10:]) / len(losses[-10:])))
-        if float(cloud(state.vertices)) < (settings.restart_above * float(diagonal)) ** 2:
+        if float(cloud(state.vertices)) < (descent.restart_above * float(diagonal)) ** 2:
             break
     yield replace(min(ends, key=lambda end: end.loss), fraction=1.0)
 
 
 def align_limbs(
-    vertices: Tensor, faces: Tensor, target: Mesh, settings: RegistrationSettings, rng: torch.Generator
+    vertices: Tensor, faces: Tensor, target: Mesh, settings: MeshToMeshSettings, rng: torch.Generator
 ) -> Iterator[Aligning]:
     """A few hundred rotations and translations, not in the paper: limbs that swung further than they are wide.
 
@@ -179,15 +180,15 @@ def align_limbs(
             faces,
             target,
             rng,
-            rounds=settings.coarse_rounds,
-            nodes=settings.coarse_nodes,
-            transport_rounds=0 if importance is None else int(0.4 * settings.coarse_rounds),
+            rounds=settings.limbs.rounds,
+            nodes=settings.limbs.nodes,
+            transport_rounds=0 if importance is None else int(0.4 * settings.limbs.rounds),
             importance=importance or 0.0,
             normal_match=settings.normal_match,
         )
         for i, state in enumerate(rounds):
             moved = state
-            done = (guess + (i + 1) / settings.coarse_rounds) / len(_IMPORTANCE)
+            done = (guess + (i + 1) / settings.limbs.rounds) / len(_IMPORTANCE)
             yield Aligning(done, best.vertices, best.loss)
         strain = edge_change(moved, rest) / rest.face_edge_length.square().mean()
         loss = float(cloud(moved) / square + _STRAIN * strain)
@@ -200,7 +201,7 @@ def align_locally(
     vertices: Tensor,
     faces: Tensor,
     target: Mesh,
-    settings: RegistrationSettings,
+    settings: MeshToMeshSettings,
     views: NormalViews,
     rng: torch.Generator,
     *,
@@ -208,36 +209,37 @@ def align_locally(
     rigid: Rigidity = rigidity,
 ) -> Iterator[Aligning]:
     """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape. rigid: the rigidity energy."""
+    descent = settings.large_steps
     rest = RestShape.of(vertices, faces)
     cloud = SurfaceDistance(vertices, faces, target, settings, rng)
-    space = LargeSteps(len(vertices), faces, settings.smoothness)
+    space = LargeSteps(len(vertices), faces, descent.smoothness)
     u = space.encode(vertices.detach()).requires_grad_()
-    optimiser = AdamUniform([u], lr=settings.local_step)
+    optimiser = AdamUniform([u], lr=descent.step)
     stop = _EarlyStop(settings.early_stop)
     moved, value = vertices, math.inf
-    for i in range(settings.local_iterations):
+    for i in range(descent.iterations):
         solved = space.decode(u)
         moved = solved.detach()
         leaf = moved.clone().requires_grad_()
         loss = (
-            settings.chamfer_weight * cloud(leaf)
-            + settings.arap_weight * rigid(leaf, rest)
-            + settings.area_weight * area_change(leaf, rest)
-            + settings.edge_weight * edge_change(leaf, rest)
+            descent.chamfer_weight * cloud(leaf)
+            + descent.arap_weight * rigid(leaf, rest)
+            + descent.area_weight * area_change(leaf, rest)
+            + descent.edge_weight * edge_change(leaf, rest)
         )
         if tracks:
-            loss = loss + settings.track_weight * tracking_loss(leaf, faces, tracks)
+            loss = loss + descent.track_weight * tracking_loss(leaf, faces, tracks)
         loss.backward()
         value = loss.item()
-        if settings.image_weight > 0:
-            for part in views.differences(leaf, faces, settings.local_views, rng):
-                value += settings.image_weight * part.item()
-                (settings.image_weight * part).backward()
-                yield Aligning(i / settings.local_iterations, moved, value)
+        if descent.image_weight > 0:
+            for part in views.differences(leaf, faces, descent.views, rng):
+                value += descent.image_weight * part.item()
+                (descent.image_weight * part).backward()
+                yield Aligning(i / descent.iterations, moved, value)
         optimiser.zero_grad()
         solved.backward(leaf.grad)
         optimiser.step()
-        yield Aligning(i / settings.local_iterations, moved, value)
+        yield Aligning(i / descent.iterations, moved, value)
         if stop(value):
             break
     yield Aligning(1.0, moved, value)
@@ -252,7 +254,7 @@ class SurfaceDistance:
     """
 
     def __init__(
-        self, vertices: Tensor, faces: Tensor, target: Mesh, settings: RegistrationSettings, rng: torch.Generator
+        self, vertices: Tensor, faces: Tensor, target: Mesh, settings: MeshToMeshSettings, rng: torch.Generator
     ) -> None:
         self._faces = faces
         self._match = settings.normal_match
@@ -291,7 +293,7 @@ class NormalViews:
         self._maps: dict[int, Tensor] | None = {} if keeps else None
 
     @staticmethod
-    def around(target: Mesh, settings: RegistrationSettings, frame: Tensor | None) -> NormalViews:
+    def around(target: Mesh, settings: MeshToMeshSettings, frame: Tensor | None) -> NormalViews:
         """Evenly spread views on a sphere of ``view_radius``, in units of the target's largest extent."""
         low, high = target.vertices.amin(0).cpu(), target.vertices.amax(0).cpu()
         extent = float((high - low).max())

@@ -32,7 +32,7 @@ from v2m4.geometry.deformation import (
 )
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.symmetry import mirror_plane
-from v2m4.settings import RegistrationSettings
+from v2m4.settings import FollowVideoSettings
 from v2m4.stages.registration.correspondences import (
     Skin,
     View,
@@ -118,19 +118,19 @@ class Level:
 class Follower:
     """Follows one anchor mesh (in camera space) through a clip."""
 
-    def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: RegistrationSettings) -> None:
+    def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings) -> None:
         self.clip = clip
         self.settings = settings
         self.faces = mesh.faces.cpu().numpy().astype(np.int64)
         self.start_vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.anchor = anchor
-        self.size = min(settings.video_size, clip.side)
+        self.size = min(settings.size, clip.side)
         self.scale = float(np.ptp(self.start_vertices, axis=0).max())
 
     @cached_property
     def graph(self) -> Graph:
         """The nodes that carry the mesh."""
-        return build_graph(self.start_vertices, self.faces, self.settings.video_nodes)
+        return build_graph(self.start_vertices, self.faces, self.settings.nodes)
 
     @cached_property
     def background(self) -> float:
@@ -173,10 +173,10 @@ class Follower:
             self.faces,
             self.clip,
             self.anchor,
-            size=self.settings.video_fit_size,
+            size=self.settings.fit.size,
             background=self.background,
-            smoothness=self.settings.video_fit_smoothness,
-            rounds=self.settings.video_fit_rounds,
+            smoothness=self.settings.fit.smoothness,
+            rounds=self.settings.fit.rounds,
         )
 
     def start(self) -> FollowState:
@@ -221,13 +221,13 @@ class Follower:
         pose = _expected(Pose(state.before_rotations, state.before_positions), last)
         towards = pose.positions.copy()
         # Depth is only seen through foreshortening: without a pull towards the anchor's it would wander off.
-        towards[:, 2] = graph.nodes[:, 2] + (1 - settings.video_depth_pull) * (towards[:, 2] - graph.nodes[:, 2])
-        inertia = np.diag([settings.video_inertia, settings.video_inertia, settings.video_depth_inertia])
+        towards[:, 2] = graph.nodes[:, 2] + (1 - settings.depth_pull) * (towards[:, 2] - graph.nodes[:, 2])
+        inertia = np.diag([settings.inertia, settings.inertia, settings.depth_inertia])
         pulls = [Pull(towards, inertia), self._sideways(pose)]
-        for turn in range(settings.video_rounds):
+        for turn in range(settings.rounds):
             # Stiff first, so that a whole limb goes where its clearest parts go; then soft, so that it fits.
-            eased = 1 + (_STIFF - 1) * (1 - turn / max(settings.video_rounds - 1, 1))
-            stiffness = Stiffness(eased * settings.video_stiffness, eased * settings.video_bending)
+            eased = 1 + (_STIFF - 1) * (1 - turn / max(settings.rounds - 1, 1))
+            stiffness = Stiffness(eased * settings.stiffness, eased * settings.bending)
             scale = int(turn >= _COARSE_TURNS)
             level, view = self.levels[scale], views[scale]
             vertices = deform(graph, pose)
@@ -236,12 +236,12 @@ class Follower:
             planes = flow_planes(seen, rendering, known, view)
             missing = unexplained(rendering, np.isfinite(seen.depth), view)
             outline = outline_planes(match_outlines(seen, vertices, view, rendering, missing), view)
-            planes = join(planes, outline, settings.video_outline)
+            planes = join(planes, outline, settings.outline)
             claims = claim_planes(seen, vertices, self.skin, self._skin_carriers, missing, view)
-            planes = weigh(planes, claims, settings.video_claims if turn else 0.0)
+            planes = weigh(planes, claims, settings.claims if turn else 0.0)
             for _ in range(_STEPS):
                 pose = solve(graph, pose, rest, pulls, planes, stiffness, _ROBUST * self.scale)
-            yield Progress("registration", done + share * (turn + 1) / (settings.video_rounds + 1), target)
+            yield Progress("registration", done + share * (turn + 1) / (settings.rounds + 1), target)
         rest = yield_to(graph, pose, _YIELD)
         return FollowState(
             deform(graph, pose),
@@ -267,7 +267,7 @@ class Follower:
         normal, trust = self._mirror
         rotation, shift = _body(self.graph.nodes, pose.positions, self.scale)
         normal = rotation @ normal
-        strength = trust * self.settings.video_sideways * np.outer(normal, normal)
+        strength = trust * self.settings.sideways * np.outer(normal, normal)
         return Pull(self.graph.nodes @ rotation.T + shift, strength)
 
 

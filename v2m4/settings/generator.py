@@ -1,0 +1,43 @@
+"""The image-to-mesh model: which, and the numbers of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from v2m4.settings.schema import PlugName, Range
+
+
+@dataclass(frozen=True)
+class InflateSettings:
+    """The inflated silhouette."""
+
+    faces: Annotated[int, Range(200, 200000)] = 6000
+    """Triangles of the mesh."""
+    thickness: Annotated[float, Range(0.05, 5)] = 1.0
+    """1 gives limbs as deep as wide; less is flatter, more is rounder."""
+
+
+@dataclass(frozen=True)
+class TrellisSettings:
+    """TRELLIS's sampling (Xiang et al. 2024)."""
+
+    steps: Annotated[int, Range(1, 200)] = 25
+    """Sampling steps of each of the two flows."""
+    guidance: Annotated[float, Range(0, 50)] = 5.0
+    """Guidance strength w of (1 + w) v(image) - w v(nothing)."""
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """The image-to-mesh model."""
+
+    name: Annotated[str, PlugName("generator")] = "auto"
+    """inflate, template, trellis, or auto: the best that can run here."""
+    template: Path | None = None
+    """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
+    max_faces: Annotated[int, Range(100, 1000000)] = 10000
+    """Meshes with more faces are simplified to this many."""
+    inflate: InflateSettings = field(default_factory=InflateSettings)
+    trellis: TrellisSettings = field(default_factory=TrellisSettings)
