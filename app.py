@@ -10,11 +10,11 @@ with suppress(ImportError):
     import spaces  # noqa: F401  (must come before anything that may touch CUDA)
 
 import gradio as gr
-from v2m4.ui.work import prepare
 
 from v2m4.settings import Settings
 from v2m4.ui.limits import Limits
 from v2m4.ui.page import build_page
+from v2m4.ui.runner import prepare
 from v2m4.ui.theme import CSS, theme
 
 limits = Limits.from_environment()

@@ -137,8 +137,8 @@ def main() -> None:
     changes = {name: json.loads(value) for name, value in (s.split("=") for s in arguments.set)}
     camera_settings = changed(settings.camera, changes)
     device = torch.device("cpu")
-    perceptual = choose(PERCEPTUALS, "auto").create(device=device)
-    stereo = choose(STEREOS, "auto").create(device=device) if camera_settings.stereo.enabled else None
+    perceptual = choose(PERCEPTUALS, "auto").create(settings, device)
+    stereo = choose(STEREOS, "auto").create(settings, device) if camera_settings.stereo.enabled else None
     known = list(sequences(arguments.paths))
     rows = []
     for draw in range(arguments.draws):

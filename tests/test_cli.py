@@ -111,7 +111,7 @@ def test_render_of_something_else_is_a_sentence(capsys, tmp_path):
     code, _, err = run(capsys, "render", tmp_path)
 
     assert code == 2
-    assert "not the folder of a finished run" in err
+    assert "holds no run" in err
 
 
 def test_evaluate_agrees_with_the_report(capsys, finished, lizard):

@@ -1,6 +1,5 @@
 """From a clip to an animated GLB: what a run tells, what it writes, and how it stops and goes on."""
 
-import dataclasses
 import json
 import shutil
 
@@ -22,9 +21,9 @@ from v2m4.events import (
     RunStarted,
     TextureReady,
 )
-from v2m4.pipeline import plan, reconstruct, reconstruct_to
-from v2m4.run import Run
-from v2m4.settings import Settings
+from v2m4.pipeline import open_run, plan, reconstruct, reconstruct_to
+from v2m4.recipe import Recipe
+from v2m4.settings import Settings, changed
 
 MILESTONES = (
     RunStarted,
@@ -55,8 +54,8 @@ def test_milestones_come_in_the_order_of_the_method(finished):
 def test_progress_grows_to_the_end_and_estimates_the_rest(finished):
     fractions = [e.fraction for e in finished[0] if isinstance(e, RunProgress)]
 
-    assert all(0 <= f <= 1 for f in fractions)
-    assert fractions[-1] > 0.8
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] < 0.1 and 0.95 < fractions[-1] <= 1
     assert any(e.seconds_left for e in finished[0] if isinstance(e, RunProgress))
 
 
@@ -88,10 +87,12 @@ def test_every_named_file_exists(finished):
     assert not list(finished[1].rglob(".part-*"))
 
 
-def test_settings_of_the_run_reproduce_it(finished):
+def test_settings_of_the_run_reproduce_it_without_any_choice_left(finished):
     _, output, settings = finished
+    written = Settings.from_json((output / "settings.json").read_text())
 
-    assert Settings.from_json((output / "settings.json").read_text()) == settings
+    assert written == Recipe.of(settings).settings
+    assert Recipe.of(written) == Recipe.of(settings)
 
 
 def test_a_finished_run_is_only_recalled(finished, lizard):
@@ -125,10 +126,10 @@ def test_a_stop_file_ends_the_run_and_keeps_what_is_finished(lizard, tmp_path):
     settings = little_settings()
     events = reconstruct(lizard, settings, tmp_path)
     next(event for event in events if isinstance(event, KeyframesChosen))
-    Run(tmp_path, lizard, settings).request_stop()
+    open_run(tmp_path, lizard, Recipe.of(settings)).request_stop()
     with pytest.raises(RunStoppedError, match="run the same again"):
         list(events)
-    run = Run(tmp_path, lizard, settings)
+    run = open_run(tmp_path, lizard, Recipe.of(settings))
 
     assert run.resumed
     assert not (tmp_path / "animation.glb").exists()
@@ -137,9 +138,8 @@ def test_a_stop_file_ends_the_run_and_keeps_what_is_finished(lizard, tmp_path):
 def test_changing_a_late_setting_keeps_the_early_work(finished, lizard, tmp_path):
     _, output, settings = finished
     shutil.copytree(output, tmp_path / "copy")
-    changed = dataclasses.replace(settings, texture=dataclasses.replace(settings.texture, size=64))
 
-    run = Run(tmp_path / "copy", lizard, changed)
+    run = open_run(tmp_path / "copy", lizard, Recipe.of(changed(settings, {"texture.size": 64})))
     left = {step.name for step in plan(run) if not run.done(step)}
 
     assert run.resumed
@@ -158,11 +158,11 @@ def test_a_missing_video_is_a_sentence_and_leaves_no_result(tmp_path):
     with pytest.raises(V2M4Error, match="nothing_here"):
         list(reconstruct(tmp_path / "nothing_here.mp4", little_settings(), tmp_path / "out"))
 
-    assert not (tmp_path / "out" / "animation.glb").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_manifest_names_settings_and_steps(finished):
     manifest = json.loads((finished[1] / "work" / "run.json").read_text())
 
-    assert manifest["settings"]["preset"] == "draft"
+    assert manifest["recipe"]["settings"]["preset"] == "draft"
     assert "export" in manifest["finished"]

@@ -1,9 +1,11 @@
 """Plugs: what can run here, and what `auto` picks."""
 
 import pytest
+import torch
 
 from v2m4.errors import V2M4Error
 from v2m4.registry import Plug, choose
+from v2m4.settings import Settings
 
 
 def plug(name, **changes):
@@ -46,5 +48,26 @@ def test_missing_packages_are_named():
     assert PLUGS["absent"].missing() == ["package no_such_package_anywhere"]
 
 
-def test_create_passes_options_on():
-    assert PLUGS["plain"].create(faces=3) == {"faces": 3}
+class Told:
+    """A plug that keeps what it was made from."""
+
+    def __init__(self, seed, device):
+        self.made_from = (seed, device)
+
+    @classmethod
+    def from_settings(cls, settings, device):
+        return cls(settings.seed, device)
+
+
+def test_a_plug_is_made_from_the_runs_settings():
+    told = Plug("generator", "told", "tests.test_registry:Told", "A test.", "MIT", True)
+    made = told.create(Settings(seed=3), torch.device("cpu"))
+    assert made.made_from == (3, torch.device("cpu"))
+
+
+def test_a_check_of_its_own_counts_as_missing_weights():
+    assert plug("checked", check="tests.test_registry:never").missing() == ["its weights"]
+
+
+def never():
+    return False

@@ -1,16 +1,19 @@
 """The run's folder: what counts as finished, and the artefacts' round trips."""
 
-import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
+from v2m4.artefacts import load_camera, load_mesh, save_camera, save_mesh, save_picture
 from v2m4.errors import V2M4Error
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
-from v2m4.run import Run, Step, load_camera, load_mesh, save_camera, save_mesh, save_picture
-from v2m4.settings import Settings
+from v2m4.pipeline import open_run
+from v2m4.recipe import Recipe
+from v2m4.run import Run, Step
+from v2m4.settings import Settings, changed
 
 
 @pytest.fixture
@@ -20,14 +23,17 @@ def source(tmp_path):
     return path
 
 
+def opened(tmp_path, source, settings=None):
+    return open_run(tmp_path / "run", source, Recipe.of(settings or Settings()))
+
+
 def with_texture_size(size):
-    settings = Settings()
-    return dataclasses.replace(settings, texture=dataclasses.replace(settings.texture, size=size))
+    return changed(Settings(), {"texture.size": size})
 
 
 def test_finished_steps_are_found_again(tmp_path, source):
-    Run(tmp_path / "run", source, Settings()).finish(Step("generation", 7), 1.5)
-    run = Run(tmp_path / "run", source, Settings())
+    opened(tmp_path, source).finish(Step("generation", 7), 1.5)
+    run = opened(tmp_path, source)
 
     assert run.resumed
     assert run.done(Step("generation", 7))
@@ -36,10 +42,10 @@ def test_finished_steps_are_found_again(tmp_path, source):
 
 
 def test_a_late_setting_undoes_only_what_depends_on_it(tmp_path, source):
-    run = Run(tmp_path / "run", source, with_texture_size(512))
+    run = opened(tmp_path, source, with_texture_size(512))
     for step in (Step("video"), Step("registration", 3, None), Step("texture"), Step("export")):
         run.finish(step, 1.0)
-    run = Run(tmp_path / "run", source, with_texture_size(256))
+    run = opened(tmp_path, source, with_texture_size(256))
 
     assert run.done(Step("video"))
     assert run.done(Step("registration", 3))
@@ -48,22 +54,93 @@ def test_a_late_setting_undoes_only_what_depends_on_it(tmp_path, source):
 
 
 def test_another_video_of_the_same_name_starts_anew(tmp_path, source):
-    Run(tmp_path / "run", source, Settings()).finish(Step("video"), 1.0)
+    opened(tmp_path, source).finish(Step("video"), 1.0)
     source.write_bytes(b"others")
 
-    assert not Run(tmp_path / "run", source, Settings()).resumed
+    assert not opened(tmp_path, source).resumed
 
 
 def test_a_damaged_manifest_counts_as_nothing_done(tmp_path, source):
-    run = Run(tmp_path / "run", source, Settings())
+    run = opened(tmp_path, source)
     run.finish(Step("video"), 1.0)
     (run.work / "run.json").write_text("{half")
 
-    assert not Run(tmp_path / "run", source, Settings()).resumed
+    assert not opened(tmp_path, source).resumed
+
+
+def test_a_run_of_another_version_is_refused_and_left_alone(tmp_path, source):
+    work = opened(tmp_path, source).work
+    manifest = json.loads((work / "run.json").read_text())
+    (work / "run.json").write_text(json.dumps(manifest | {"format": 1, "version": "0.1.0"}))
+
+    with pytest.raises(V2M4Error, match=r"another version of v2m4 \(0.1.0\)"):
+        opened(tmp_path, source)
+    assert json.loads((work / "run.json").read_text())["format"] == 1
+
+
+def test_a_work_folder_that_is_not_ours_is_left_alone(tmp_path, source):
+    mine = tmp_path / "run" / "work" / "video" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years")
+
+    with pytest.raises(V2M4Error, match="files that v2m4 did not make"):
+        opened(tmp_path, source)
+    assert mine.read_text() == "years"
+
+
+@pytest.mark.parametrize("place", ["run/work/frames", "run/work", "run", "run/frames", "."])
+def test_frames_are_not_read_from_where_results_are_written(tmp_path, place):
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "000.png").write_bytes(b"precious")
+
+    with pytest.raises(V2M4Error, match=r"lies where this run would write|did not make"):
+        opened(tmp_path, folder)
+    assert (folder / "000.png").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["animation.glb", "work/mesh.glb"])
+def test_a_template_is_not_overwritten(tmp_path, source, name):
+    template = tmp_path / "run" / name
+    template.parent.mkdir(parents=True)
+    template.write_bytes(b"my mesh")
+
+    with pytest.raises(V2M4Error, match="The template"):
+        opened(tmp_path, source, changed(Settings(), {"generator.template": template}))
+    assert template.read_bytes() == b"my mesh"
+
+
+def test_a_step_that_begins_again_finds_its_place_empty(tmp_path, source):
+    run = opened(tmp_path, source)
+    step = Step("generation", 4)
+    (run.begin(step) / "left_over.npz").write_bytes(b"old")
+    run.finish(step, 1.0)
+
+    assert list(run.begin(step).iterdir()) == []
+    assert not run.done(step)
+    assert not opened(tmp_path, source).resumed
+
+
+def test_a_missing_source_is_a_sentence_and_makes_no_folder(tmp_path):
+    with pytest.raises(V2M4Error, match="no file or folder"):
+        opened(tmp_path, tmp_path / "nothing.mp4")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_can_be_read_without_its_source(tmp_path, source):
+    run = opened(tmp_path, source)
+    run.finish(Step("texture"), 2.0)
+    source.unlink()
+
+    again = Run.read(tmp_path / "run")
+    assert again.done(Step("texture"))
+    assert again.recipe == run.recipe
+    with pytest.raises(V2M4Error, match="holds no run"):
+        Run.read(tmp_path)
 
 
 def test_random_numbers_belong_to_the_step(tmp_path, source):
-    run = Run(tmp_path / "run", source, Settings())
+    run = opened(tmp_path, source)
     first, again, other = (torch.rand(3, generator=run.rng(Step("camera", k))) for k in (1, 1, 2))
 
     assert torch.equal(first, again)
@@ -71,9 +148,9 @@ def test_random_numbers_belong_to_the_step(tmp_path, source):
 
 
 def test_stop_is_asked_for_and_forgotten(tmp_path, source):
-    run = Run(tmp_path / "run", source, Settings())
+    run = opened(tmp_path, source)
     run.request_stop()
-    asked = Run(tmp_path / "run", source, Settings()).stop_requested()
+    asked = opened(tmp_path, source).stop_requested()
     run.clear_stop()
 
     assert asked
@@ -81,8 +158,8 @@ def test_stop_is_asked_for_and_forgotten(tmp_path, source):
 
 
 def test_a_file_in_the_way_is_a_sentence(tmp_path, source):
-    with pytest.raises(V2M4Error, match="Choose another with -o"):
-        Run(source, source, Settings())
+    with pytest.raises(V2M4Error, match="Choose another"):
+        open_run(source, source, Recipe.of(Settings()))
 
 
 def test_mesh_and_camera_round_trips(tmp_path):

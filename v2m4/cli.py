@@ -120,9 +120,7 @@ def _dispatch(command: str, words: list[str]) -> int:
         return _reconstruct(words)
     options = _parse(_COMMANDS[command], command, words)
     if command == "render":
-        from v2m4.export.orbit import render_orbit
-
-        print(render_orbit(options.folder, options.output, options.orbit_deg, options.size))
+        _render(options)
     elif command == "evaluate":
         _evaluate(options)
     else:
@@ -190,6 +188,15 @@ def _read_settings(path: Path) -> Settings:
         raise V2M4Error(f"Cannot read the settings file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise V2M4Error(f"The settings file {path} is not text. Give a settings.json of an earlier run.") from error
+
+
+def _render(options: Render) -> None:
+    from v2m4.artefacts import finished_run
+    from v2m4.export.orbit import render_orbit
+
+    path = options.output or options.folder / "render.mp4"
+    render_orbit(path, *finished_run(options.folder), options.orbit_deg, options.size)
+    print(path)
 
 
 def _evaluate(options: Evaluate) -> None:

@@ -21,18 +21,7 @@ from v2m4.events import (
     RunProgress,
     RunStarted,
 )
-
-_TITLES = {
-    "video": "reading the video",
-    "matting": "cutting out the object",
-    "keyframes": "choosing keyframes",
-    "generation": "making a mesh",
-    "camera": "finding the camera",
-    "refinement": "refining the look",
-    "registration": "following the motion",
-    "texture": "painting the texture",
-    "export": "writing the results",
-}
+from v2m4.steps import STAGES
 
 
 def watch(events: Iterator[Event], *, quiet: bool = False) -> Finished:
@@ -60,7 +49,7 @@ def watch(events: Iterator[Event], *, quiet: bool = False) -> Finished:
 
 
 def _title(event: RunProgress) -> str:
-    title = _TITLES[event.stage]
+    title = next((spec.title for spec in STAGES if spec.name == event.stage), event.stage)
     if event.keyframe is None or event.keyframe not in event.keyframes:
         return title
     return f"{title} (keyframe {event.keyframes.index(event.keyframe) + 1} of {len(event.keyframes)})"

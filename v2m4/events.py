@@ -8,17 +8,14 @@ because they may cross a process boundary.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Stage = Literal[
-    "video", "matting", "keyframes", "generation", "camera", "refinement", "registration", "texture", "export"
-]
 Phase = Literal["sampling", "stereo", "swarm", "descent"]
 T = TypeVar("T")
 Steps = Generator["Event", None, T]
@@ -26,14 +23,16 @@ Steps = Generator["Event", None, T]
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events."""
+    """Base of all events. ``live``: it is told while a step works, not when that is finished."""
+
+    live: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class Progress(Event):
     """Something advanced. ``fraction`` in [0,1] is of this stage (of this keyframe, if there is one)."""
 
-    stage: Stage
+    stage: str
     fraction: float
     keyframe: int | None = None
     note: str = ""
@@ -44,7 +43,7 @@ class RunProgress(Event):
     """The whole run's progress. ``fraction`` in [0,1]; ``keyframes``: all keyframes' frame indices, once known;
     ``seconds_left``: an estimate, once anything was measured."""
 
-    stage: Stage
+    stage: str
     fraction: float
     keyframe: int | None
     keyframes: tuple[int, ...]
@@ -102,6 +101,8 @@ class CameraView(Event):
     ``image``: (S,S,4) uint8 rendering. ``score``: lower is better. ``overlap``: mask overlap (IoU) with the frame.
     """
 
+    live: ClassVar[bool] = True
+
     keyframe: int
     phase: Phase
     image: NDArray[np.uint8]
@@ -156,3 +157,26 @@ def drain(steps: Steps[T]) -> T:
             next(steps)
         except StopIteration as stop:
             return stop.value
+
+
+def tap(steps: Steps[T], look: Callable[[Event], None]) -> Steps[T]:
+    """The same stage; ``look`` sees each event before it is passed on."""
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as stop:
+            artefact: T = stop.value
+            return artefact
+        look(event)
+        yield event
+
+
+def scaled(steps: Steps[T], low: float, high: float) -> Steps[T]:
+    """The same stage as a part of a larger one: its progress, 0 to 1, becomes ``low`` to ``high``."""
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as stop:
+            artefact: T = stop.value
+            return artefact
+        yield replace(event, fraction=low + (high - low) * event.fraction) if isinstance(event, Progress) else event

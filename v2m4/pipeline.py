@@ -1,50 +1,46 @@
 """From a video to an animated mesh: the stages of the method, in order.
 
-`plan` names the steps, `execute` does one of them, `reconstruct` does them all. Steps meet only in the run's folder, so
-each may happen in another process (a shared-GPU Space lends its GPU for one bounded slice at a time), and a run that
-was stopped or killed goes on where it was.
+`plan` names the steps, `execute` does one of them, `advance` goes through them all. Steps meet only in the run's
+folder, so each may happen in another process (a shared-GPU Space lends its GPU for one bounded slice at a time), and a
+run that was stopped or killed goes on where it was.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import pairwise
+from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 
+from v2m4.artefacts import keyframes_of
 from v2m4.errors import RunStoppedError
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
+from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.settings import Settings
-from v2m4.steps import WORK, Workbench, keyframes_of, recall, recall_views, refinable
+from v2m4.sources import require_input
+from v2m4.stage_spec import StageSpec, fingerprints
+from v2m4.steps import STAGES
 from v2m4.timing import run_fraction
+from v2m4.workbench import Workbench
+
+Do = Callable[[Run, Step], Iterator[Event]]
 
 
-def reconstruct(
-    video: str | Path,
-    settings: Settings | None = None,
-    output: str | Path = "output",
-    *,
-    workbench: Workbench | None = None,
-) -> Iterator[Event]:
+def reconstruct(video: str | Path, settings: Settings | None = None, output: str | Path = "output") -> Iterator[Event]:
     """Turn ``video`` into ``output/animation.glb``, yielding events on the way; the last one is `Finished`.
 
     Closing the iterator stops the work after the current iteration, and so does `Run.request_stop` from anywhere else,
     which ends it with RunStoppedError; the same call again goes on from there. Raises V2M4Error for anything
     the user can mend.
     """
-    settings = settings or Settings.of("fast")
-    bench = workbench or Workbench(settings)
-    run = Run(Path(output), Path(video), settings)
+    run = open_run(Path(output), Path(video), Recipe.of(settings or Settings.of("fast")))
+    bench = Workbench(run.recipe)
     run.clear_stop()
     yield RunStarted(run.folder, run.resumed)
-    for step in plan(run):
-        if run.done(step):
-            yield from recall_views(run, step)
-            yield from recall(run, step)
-        else:
-            yield from execute(run, step, bench)
+    yield from advance(run, lambda run, step: execute(run, step, bench))
 
 
 def reconstruct_to(video: str | Path, settings: Settings | None = None, output: str | Path = "output") -> Finished:
@@ -54,42 +50,89 @@ def reconstruct_to(video: str | Path, settings: Settings | None = None, output: 
     return last
 
 
-def plan(run: Run) -> Iterator[Step]:
-    """The run's steps in order. Later ones depend on what earlier ones found: do each before asking for the next."""
-    yield Step("video")
-    yield Step("matting")
-    yield Step("keyframes")
-    indices, anchor = keyframes_of(run)
-    ahead = [i for i in indices if i > anchor]
-    behind = [i for i in reversed(indices) if i < anchor]
-    every_mesh = run.settings.registration.method == "meshes"
-    chain = [(None, anchor), *pairwise([anchor, *ahead]), *pairwise([anchor, *behind])]
-    for after, index in chain:
-        if every_mesh or index == anchor:
-            yield Step("generation", index)
-            yield Step("camera", index)
-            if refinable(run, index):
-                yield Step("refinement", index)
-        yield Step("registration", index, after)
-    yield Step("texture")
-    yield Step("export")
+def open_run(folder: Path, source: Path, recipe: Recipe, stages: Sequence[StageSpec] = STAGES) -> Run:
+    """The run in ``folder`` that turns ``source`` into an animation. Raises V2M4Error if either cannot be used."""
+    require_input(source)
+    return Run.open(folder, source, recipe, fingerprints(source, recipe, stages))
 
 
-def execute(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+def advance(run: Run, do: Do | None, stages: Sequence[StageSpec] = STAGES, until: str | None = None) -> Iterator[Event]:
+    """Go through the run's steps: tell of what is finished, and let ``do`` do the rest (None: end at the first of it).
+
+    ``do`` yields a step's events and enters it into the manifest, in whichever process. ``until``: the stage after
+    which to end. The progress told never falls. Raises RunStoppedError when a stop was asked for.
+    """
+    furthest = 0.0
+    for step in plan(run, stages):
+        if run.done(step):
+            yield from _spec(step, stages).recall(run, step)
+        elif do is None:
+            return
+        elif run.stop_requested():
+            raise _stopped(run)
+        else:
+            for event in do(run, step):
+                if isinstance(event, RunProgress):
+                    furthest = max(furthest, event.fraction)
+                    event = replace(event, fraction=furthest)
+                yield event
+            run.reload()
+            if not run.done(step):
+                return
+        if step.stage == until:
+            return
+
+
+def plan(run: Run, stages: Sequence[StageSpec] = STAGES) -> Iterator[Step]:
+    """The run's steps in order. Later ones depend on what earlier ones found: do each before asking for the next.
+
+    Keyframes are visited from the anchor outwards, so that each is registered from its neighbour.
+    """
+    wanted = (spec for spec in stages if spec.wanted(run.recipe))
+    for whole, specs in groupby(wanted, key=lambda spec: spec.per == "run"):
+        if whole:
+            yield from (Step(spec.name) for spec in specs)
+            continue
+        group = tuple(specs)
+        indices, anchor = keyframes_of(run)
+        ahead = [i for i in indices if i > anchor]
+        behind = [i for i in reversed(indices) if i < anchor]
+        for after, index in [(None, anchor), *pairwise([anchor, *ahead]), *pairwise([anchor, *behind])]:
+            for spec in group:
+                if spec.per == "keyframe" or run.recipe.mesh_per_keyframe or index == anchor:
+                    yield Step(spec.name, index, after)
+
+
+def execute(run: Run, step: Step, bench: Workbench, stages: Sequence[StageSpec] = STAGES) -> Iterator[Event]:
     """Do one step, yielding its events, and enter it into the run's manifest."""
     started = time.monotonic()
-    yield progress(run, step, 0.0)
-    with closing(WORK[step.stage](run, step, bench)) as work:
+    spec = _spec(step, stages)
+    run.begin(step)
+    yield progress(run, step, 0.0, stages=stages)
+    with closing(spec.work(run, step, bench)) as work:
         for event in work:
             if run.stop_requested():
-                raise RunStoppedError(f"Stopped. What is finished lies in {run.folder}; run the same again to go on.")
-            yield progress(run, step, event.fraction, event.note) if isinstance(event, Progress) else event
+                raise _stopped(run)
+            if isinstance(event, Progress):
+                event = progress(run, step, event.fraction, event.note, stages)
+            yield event
     run.finish(step, time.monotonic() - started)
-    yield from recall(run, step)
+    # What was shown live is not told again.
+    yield from (event for event in spec.recall(run, step) if not event.live)
 
 
-def progress(run: Run, step: Step, fraction: float, note: str = "") -> RunProgress:
+def progress(
+    run: Run, step: Step, fraction: float, note: str = "", stages: Sequence[StageSpec] = STAGES
+) -> RunProgress:
     """Where the whole run stands while ``step`` is done to ``fraction``."""
     indices = keyframes_of(run)[0] if run.done(Step("keyframes")) else ()
-    overall, seconds_left = run_fraction(run, step, fraction, len(indices))
+    overall, seconds_left = run_fraction(run, step, fraction, len(indices), stages)
     return RunProgress(step.stage, overall, step.keyframe, indices, seconds_left, note)
+
+
+def _spec(step: Step, stages: Sequence[StageSpec]) -> StageSpec:
+    return next(spec for spec in stages if spec.name == step.stage)
+
+
+def _stopped(run: Run) -> RunStoppedError:
+    return RunStoppedError(f"Stopped. What is finished lies in {run.folder}; run the same again to go on.")

@@ -10,18 +10,26 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from v2m4.errors import V2M4Error
+from v2m4.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+P = TypeVar("P", bound="Plug[Any]")
 
 
 @dataclass(frozen=True)
-class Plug:
-    """One implementation of a port.
+class Plug(Generic[T]):
+    """One implementation of a port, whose Protocol is ``T``.
 
     ``target`` is ``"module:Class"``. ``weights`` are ``(repository, file, revision)`` triples on the Hugging Face
     Hub, all of which are needed; ``torch_files`` are names of checkpoints in PyTorch's hub cache, for weights that
     are published elsewhere. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
+    ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
     ``bring`` is the command or step that supplies what is missing.
     """
 
@@ -35,6 +43,7 @@ class Plug:
     packages: tuple[str, ...] = ()
     weights: tuple[tuple[str, str, str], ...] = ()
     torch_files: tuple[str, ...] = ()
+    check: str = ""
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
@@ -45,6 +54,8 @@ class Plug:
         if self.needs_gpu and not _has_gpu():
             lacks.append("a CUDA GPU")
         lacks += [f"weights {name}" for name in self._absent_weights() + self._absent_torch_files()]
+        if self.check and not lacks and not _target(self.check)():
+            lacks.append("its weights")
         return lacks
 
     def _absent_weights(self) -> list[str]:
@@ -66,10 +77,29 @@ class Plug:
 
         return [name for name in self.torch_files if not torch_cache(name).is_file()]
 
-    def create(self, **options: Any) -> Any:
-        """Import and build the plug."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)(**options)
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The pinned weights, as ``repository/file@revision`` or the name of a PyTorch file."""
+        return (*(f"{repo}/{file}@{revision}" for repo, file, revision in self.weights), *self.torch_files)
+
+    def load(self) -> Any:
+        """The plug's class, imported."""
+        return _target(self.target)
+
+    def create(self, settings: Settings, device: torch.device) -> T:
+        """Import the plug and build it for a run's settings, by its class method ``from_settings``."""
+        plug: T = self.load().from_settings(settings, device)
+        return plug
+
+
+def by_name(*plugs: P) -> dict[str, P]:
+    """The plugs of a port under their names."""
+    return {plug.name: plug for plug in plugs}
+
+
+def _target(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _has_gpu() -> bool:
@@ -78,7 +108,7 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def choose(plugs: Mapping[str, Plug], name: str, *, commercial_use: bool = False) -> Plug:
+def choose(plugs: Mapping[str, P], name: str, *, commercial_use: bool = False) -> P:
     """The plug called ``name``, or for ``"auto"`` the most preferred one that is ready here.
 
     With ``commercial_use`` a plug whose licence forbids it is refused by name and skipped by ``auto``. A named

@@ -1,55 +1,43 @@
-"""A run's folder: what is finished, and the artefacts of every stage and keyframe.
+"""A run's folder: which steps are finished, and where each keeps what it made.
 
     OUTPUT/
       animation.glb  animation.camera.json  preview.mp4  settings.json  report.json
       work/
-        run.json                     the manifest: settings, source, finished steps
-        frames/  masked/             the clip as read, and with its object cut out
-        keyframes/00005/             mesh.npz, camera.json, view_*.png, refined.npz, registered.npz, ...
-        textured.npz
+        run.json                          the manifest: recipe, source, finished steps
+        video/  matting/  keyframes/      a folder per step of the whole clip,
+        00005/generation/  00005/camera/  and per step of a keyframe
+        texture/
 
-A step is finished when the manifest holds its fingerprint: the source's, and the settings of its stage and of those
-before it. So a killed run goes on where it stopped, and changing a late setting repeats only what depends on it.
+A step is finished when the manifest holds its fingerprint: that of the source, and of whatever its stage and those
+before it depend on. So a killed run goes on where it stopped, changing a late setting repeats only what depends on it,
+and a step that begins again finds its folder empty.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 import v2m4
 from v2m4.errors import V2M4Error
-from v2m4.events import Stage
-from v2m4.files import replacing, write_atomically
-from v2m4.geometry.camera import Camera
-from v2m4.geometry.mesh import Mesh
-from v2m4.settings import Settings
+from v2m4.files import write_atomically
+from v2m4.recipe import Recipe
 
-STAGES: tuple[Stage, ...] = get_args(Stage)
-_SHARED = ("seed", "device", "commercial_use")
-_INPUTS: Mapping[Stage, tuple[str, ...]] = {
-    "video": ("video",),
-    "matting": ("matting",),
-    "keyframes": ("keyframes",),
-    "generation": ("generator", *_SHARED),
-    "camera": ("camera", "stereo", "perceptual"),
-    "refinement": ("refinement",),
-    "registration": ("registration",),
-    "texture": ("texture",),
-    "export": ("export", "preset"),
+FORMAT = 2
+RESULTS: Mapping[str, str] = {
+    "glb": "animation.glb",
+    "camera": "animation.camera.json",
+    "preview": "preview.mp4",
+    "settings": "settings.json",
+    "report": "report.json",
+    "frames": "frames",
 }
 
 
@@ -60,58 +48,112 @@ class Step:
     ``after`` is the keyframe that registration starts from.
     """
 
-    stage: Stage
+    stage: str
     keyframe: int | None = None
     after: int | None = None
 
     @property
+    def frame(self) -> int:
+        """The frame index of its keyframe."""
+        assert self.keyframe is not None, f"{self.stage} works on the whole clip"
+        return self.keyframe
+
+    @property
     def name(self) -> str:
-        """Its key in the manifest."""
-        return self.stage if self.keyframe is None else f"{self.stage}-{self.keyframe:05d}"
+        """Its key in the manifest, and its folder below the run's work."""
+        return self.stage if self.keyframe is None else f"{self.keyframe:05d}/{self.stage}"
 
 
 class Run:
     """The folder of one run, and the only thing that steps share."""
 
-    def __init__(self, folder: Path, source: Path, settings: Settings) -> None:
-        """Open ``folder`` for turning ``source`` into an animation; finished work found there is kept."""
+    def __init__(self, folder: Path, source: Path, recipe: Recipe, prints: Mapping[str, str]) -> None:
+        """A run as its manifest has it; `open` and `read` make one. prints: the stages' fingerprints."""
         self.folder = folder
         self.work = folder / "work"
         self.source = source
-        self.settings = settings
-        self._prints = _fingerprints(source, settings)
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise V2M4Error(f"Cannot use the folder {folder}: {error.strerror}. Choose another with -o.") from error
-        self._finished = {
-            name: entry
-            for name, entry in _read_finished(self.work / "run.json").items()
-            if entry["fingerprint"] == self._prints[name.split("-")[0]]
-        }
-        self._write_manifest()
+        self.recipe = recipe
+        self._prints = prints
+        self._finished: dict[str, dict[str, Any]] = {}
+        self.reload()
 
     @classmethod
-    def read(cls, folder: Path, settings: Settings) -> Run:
-        """A run only to be looked at: its source need not exist any more."""
-        run = cls.__new__(cls)
-        run.folder, run.work, run.source, run.settings = folder, folder / "work", Path(), settings
-        run._finished = _read_finished(run.work / "run.json")
-        run._prints = {}
+    def open(cls, folder: Path, source: Path, recipe: Recipe, prints: Mapping[str, str]) -> Run:
+        """Take up ``folder`` for turning ``source`` into an animation; what is finished there and still holds is kept.
+
+        Raises V2M4Error before touching anything if the folder holds what v2m4 did not make, or what is read lies
+        where results go.
+        """
+        _refuse_own_input(folder, source, recipe)
+        _refuse_foreign(folder / "work")
+        run = cls(folder, source, recipe, prints)
+        try:
+            run.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise V2M4Error(f"Cannot use the folder {folder}: {error.strerror}. Choose another with -o.") from error
+        run._write_manifest()
         return run
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """A run only to be looked at, as it was opened last: its source need not exist any more.
+
+        Raises V2M4Error where there is none.
+        """
+        manifest = _manifest(folder / "work")
+        if "recipe" not in manifest:
+            raise V2M4Error(f"{folder} holds no run. Give the folder that `v2m4 reconstruct -o` wrote to.")
+        finished = manifest.get("finished", {})
+        prints = {_stage(name): entry["fingerprint"] for name, entry in finished.items()}
+        return cls(folder, Path(manifest["source"]), Recipe.from_plain(manifest["recipe"]), prints)
+
+    def reload(self) -> None:
+        """Take over what other processes entered into the manifest."""
+        self._finished = {
+            name: entry
+            for name, entry in _manifest(self.work).get("finished", {}).items()
+            if entry["fingerprint"] == self._prints.get(_stage(name))
+        }
 
     @property
     def resumed(self) -> bool:
         """Whether the folder already held finished steps of this very run."""
         return bool(self._finished)
 
+    def fingerprint(self, stage: str) -> str:
+        """The fingerprint of a stage's steps."""
+        return self._prints[stage]
+
     def done(self, step: Step) -> bool:
         """Whether the step is finished."""
         return step.name in self._finished
 
-    def seconds(self, stage: Stage) -> list[float]:
+    def seconds(self, stage: str) -> list[float]:
         """How long each finished step of the stage took."""
-        return [e["seconds"] for name, e in self._finished.items() if name.split("-")[0] == stage]
+        return [e["seconds"] for name, e in self._finished.items() if _stage(name) == stage]
+
+    def times(self) -> dict[str, float]:
+        """Seconds spent in each stage so far."""
+        total: dict[str, float] = {}
+        for name, entry in self._finished.items():
+            total[_stage(name)] = total.get(_stage(name), 0.0) + entry["seconds"]
+        return {stage: round(seconds, 2) for stage, seconds in total.items()}
+
+    def place(self, step: Step) -> Path:
+        """Where the step keeps its artefacts."""
+        return self.work / step.name
+
+    def begin(self, step: Step) -> Path:
+        """Empty the step's place, forget that it was finished, and return the place."""
+        if self._finished.pop(step.name, None) is not None:
+            self._write_manifest()
+        place = self.place(step)
+        try:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+        except OSError as error:
+            raise V2M4Error(f"Cannot write into {self.work}: {error.strerror}. Free some space.") from error
+        return place
 
     def finish(self, step: Step, seconds: float) -> None:
         """Enter the step into the manifest."""
@@ -120,7 +162,7 @@ class Run:
 
     def rng(self, step: Step) -> torch.Generator:
         """The step's own random numbers: the same whether or not the steps before it were resumed."""
-        digest = hashlib.sha256(f"{self.settings.seed}/{step.name}".encode()).digest()
+        digest = hashlib.sha256(f"{self.recipe.settings.seed}/{step.name}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
     def request_stop(self) -> None:
@@ -135,108 +177,58 @@ class Run:
         """Whether somebody asked to stop."""
         return (self.work / "stop").exists()
 
-    def keyframe(self, index: int) -> Path:
-        """The folder of a keyframe's artefacts."""
-        folder = self.work / "keyframes" / f"{index:05d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def clear_work(self) -> None:
-        """Delete the intermediate artefacts; the results stay."""
-        shutil.rmtree(self.work, ignore_errors=True)
-
     def _write_manifest(self) -> None:
         data = {
+            "format": FORMAT,
             "version": v2m4.__version__,
             "source": self.source.name,
-            "settings": json.loads(self.settings.to_json()),
+            "recipe": self.recipe.to_plain(),
             "finished": self._finished,
         }
         write_atomically(self.work / "run.json", json.dumps(data, indent=1).encode())
 
 
-def _read_finished(manifest: Path) -> dict[str, dict[str, Any]]:
-    """The finished steps a manifest lists; none if it is absent or damaged."""
+def _stage(step_name: str) -> str:
+    return step_name.rpartition("/")[2]
+
+
+def _manifest(work: Path) -> dict[str, Any]:
+    """The manifest as it stands; empty if it is absent or damaged."""
     try:
-        return json.loads(manifest.read_text())["finished"]
-    except (OSError, json.JSONDecodeError, KeyError):
+        data = json.loads((work / "run.json").read_text())
+    except (OSError, ValueError):
         return {}
+    return data if isinstance(data, dict) else {}
 
 
-def _fingerprints(source: Path, settings: Settings) -> dict[str, str]:
-    """The fingerprint of every stage: a chain over the source and the settings so far."""
-    chain = hashlib.sha256(f"{v2m4.__version__}/{_source_identity(source)}".encode())
-    prints: dict[str, str] = {}
-    for stage in STAGES:
-        for name in _INPUTS[stage]:
-            value = getattr(settings, name)
-            plain = vars(value) if dataclasses.is_dataclass(value) else value
-            chain.update(json.dumps({name: plain}, default=str, sort_keys=True).encode())
-        if stage == "generation" and settings.generator.template is not None:
-            chain.update(_source_identity(settings.generator.template).encode())
-        prints[stage] = chain.hexdigest()[:16]
-    return prints
+def _refuse_foreign(work: Path) -> None:
+    """Raise unless ``work`` is absent, empty, or a run's of this version."""
+    if not work.is_dir() or not any(work.iterdir()):
+        return
+    if not (work / "run.json").is_file():
+        raise V2M4Error(
+            f"The folder {work} holds files that v2m4 did not make and would remove. Choose another with -o."
+        )
+    manifest = _manifest(work)
+    if manifest and manifest.get("format") != FORMAT:
+        raise V2M4Error(
+            f"{work} holds a run of another version of v2m4 ({manifest.get('version', 'unknown')}), which this one "
+            f"cannot go on with. Delete {work}, or choose another folder with -o; results beside it stay as they are."
+        )
 
 
-def _source_identity(path: Path) -> str:
-    """A digest of the file's bytes, or of a folder's names and sizes."""
-    if path.is_dir():
-        listing = sorted((p.name, p.stat().st_size) for p in path.iterdir() if p.is_file())
-        return hashlib.sha256(repr(listing).encode()).hexdigest()
-    if not path.is_file():
-        return "absent"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def save_mesh(path: Path, mesh: Mesh) -> None:
-    """Write a mesh as ``.npz``."""
-    arrays = {k: v.detach().cpu().numpy() for k, v in vars(mesh).items() if isinstance(v, Tensor)}
-    save_arrays(path, **arrays)
-
-
-def load_mesh(path: Path) -> Mesh:
-    """Read a mesh that `save_mesh` wrote."""
-    return Mesh(**{k: torch.from_numpy(v) for k, v in load_arrays(path).items()})
-
-
-def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write named arrays as ``.npz``, whole or not at all."""
-    with replacing(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as data:
-        return {k: data[k] for k in data.files}
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as ``.safetensors``."""
-    with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote."""
-    return load_file(path)
-
-
-def save_camera(path: Path, camera: Camera, **facts: float | str) -> None:
-    """Write a camera and facts about how it was found as JSON."""
-    data = {"world_to_camera": camera.world_to_camera.tolist(), "fov_deg": camera.fov_deg, **facts}
-    write_atomically(path, json.dumps(data, indent=1).encode())
-
-
-def load_camera(path: Path) -> tuple[Camera, dict[str, Any]]:
-    """Read a camera that `save_camera` wrote, and the facts beside it."""
-    data = json.loads(path.read_text())
-    camera = Camera(torch.tensor(data.pop("world_to_camera"), dtype=torch.float32), data.pop("fov_deg"))
-    return camera, data
-
-
-def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H,W,3|4) uint8 as PNG."""
-    with replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG", compress_level=1)
+def _refuse_own_input(folder: Path, source: Path, recipe: Recipe) -> None:
+    """Raise if what the run reads lies where it writes, or the other way round."""
+    work = (folder / "work").resolve()
+    written = {(folder / name).resolve() for name in RESULTS.values()}
+    template = recipe.settings.generator.template
+    for what, path in (("video", source), ("template", template)):
+        if path is None or not path.exists():
+            continue
+        place = path.resolve()
+        holds = place.is_dir() and (place == folder.resolve() or place in folder.resolve().parents)
+        if place == work or work in place.parents or place in written or written & set(place.parents) or holds:
+            raise V2M4Error(
+                f"The {what} {path} lies where this run would write, and might be overwritten or removed. "
+                "Choose another folder with -o."
+            )

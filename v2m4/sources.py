@@ -58,10 +58,15 @@ class Source(AbstractContextManager["Source"], Protocol):
         ...
 
 
-def open_source(path: Path, pictures_fps: float) -> Source:
-    """The reader for ``path``, chosen by what the file holds rather than by its name."""
+def require_input(path: Path) -> None:
+    """Raise V2M4Error unless there is a file or folder at ``path``."""
     if not path.exists():
         raise V2M4Error(f"There is no file or folder {path}. Check the path; a video can be {_ACCEPTED}.")
+
+
+def open_source(path: Path, pictures_fps: float) -> Source:
+    """The reader for ``path``, chosen by what the file holds rather than by its name."""
+    require_input(path)
     if path.is_dir():
         return PictureSource.of_folder(path, pictures_fps)
     try:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.matting.scenes import clutter, film, plain
 from v2m4.clip import Clip
@@ -15,7 +16,7 @@ from v2m4.matting import MATTINGS
 from v2m4.matting.mask_cleanup import overlap
 from v2m4.matting.stage import _Look as Look
 from v2m4.matting.stage import cut_out, suitable, warnings
-from v2m4.settings import MattingSettings
+from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
 
 PLAIN = {
@@ -136,15 +137,17 @@ def test_a_method_that_does_not_suit_says_so(tmp_path, monkeypatch, method, word
 
 
 def test_auto_goes_by_evidence(tmp_path):
-    assert suitable(film(tmp_path / "a", plain((10, 60, 200)), frames=2)[0]) == "flat"
-    assert suitable(film(tmp_path / "b", clutter(), frames=2)[0]) in ("motion", "rembg")
-    assert suitable(film(tmp_path / "c", clutter(), frames=2, alpha=True)[0]) == "alpha"
+    cluttered = film(tmp_path / "b", clutter(), frames=2)[0]
+    assert suitable(film(tmp_path / "a", plain((10, 60, 200)), frames=2)[0], ()) == "flat"
+    assert suitable(cluttered, ("alpha", "motion")) == "motion"
+    assert suitable(cluttered, ("motion", "rembg")) == "rembg"
+    assert suitable(film(tmp_path / "c", clutter(), frames=2, alpha=True)[0], ()) == "alpha"
 
 
 def test_every_plug_names_a_class_that_exists():
     assert set(MATTINGS) == {"alpha", "flat", "motion", "rembg"}
     for plug in MATTINGS.values():
-        matting = plug.create()
+        matting = plug.create(Settings(), torch.device("cpu"))
         assert callable(matting.prepare) and callable(matting.frame)
 
 

@@ -11,6 +11,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.perceptual.structure import Structure
 from v2m4.render import render_fast
+from v2m4.settings import Settings
 
 
 def views(yaws: list[float], size: int = 112) -> Tensor:
@@ -73,4 +74,4 @@ def test_an_empty_rendering_is_far_but_finite() -> None:
 
 def test_the_plug_can_always_run() -> None:
     assert PERCEPTUALS["structure"].missing() == []
-    assert isinstance(PERCEPTUALS["structure"].create(device="cpu"), Structure)
+    assert isinstance(PERCEPTUALS["structure"].create(Settings(), torch.device("cpu")), Structure)

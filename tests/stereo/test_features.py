@@ -7,6 +7,7 @@ import torch
 from tests.stages.camera.known_cameras import orbit, painted_creature
 from v2m4.geometry.camera import Camera
 from v2m4.render import render_fast
+from v2m4.settings import Settings
 from v2m4.stereo import STEREOS, Locator
 from v2m4.stereo.features import Features
 
@@ -47,4 +48,4 @@ def test_empty_pictures_give_no_matches() -> None:
 
 def test_the_plug_is_a_locator_and_can_always_run() -> None:
     assert STEREOS["features"].missing() == []
-    assert isinstance(STEREOS["features"].create(device="cpu"), Locator)
+    assert isinstance(STEREOS["features"].create(Settings(), torch.device("cpu")), Locator)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from v2m4.generators.trellis.checkpoints import WEIGHTS as TRELLIS_WEIGHTS
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
-from v2m4.registry import Plug
+from v2m4.registry import Plug, by_name
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Generated:
 
     mesh: Mesh
     camera: Camera | None = None
-    extras: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Generator(Protocol):
@@ -38,39 +39,53 @@ class Generator(Protocol):
         ...
 
 
-GENERATORS: dict[str, Plug] = {
-    p.name: p
-    for p in (
-        Plug(
-            "generator",
-            "trellis",
-            "v2m4.generators.trellis.predictor:Trellis",
-            "TRELLIS image-large: mesh and Gaussians from one picture; what the paper uses. Its look can be refined.",
-            "MIT; DINOv2's weights Apache-2.0",
-            True,
-            preference=20,
-            packages=("transformers",),
-            weights=TRELLIS_WEIGHTS,
-            needs_gpu=True,
-            memory_gb=6,
-            bring="pip install transformers; weights are downloaded on first use (about 4 GB)",
-        ),
-        Plug(
-            "generator",
-            "inflate",
-            "v2m4.generators.inflate.generator:Inflate",
-            "Inflates the object's silhouette into a closed, textured mesh.",
-            "MIT",
-            True,
-        ),
-        Plug(
-            "generator",
-            "template",
-            "v2m4.generators.template.generator:Template",
-            "Your own mesh (GLB, OBJ, PLY), animated by the video.",
-            "your mesh's own",
-            True,
-            preference=-1,
-        ),
-    )
-}
+@dataclass(frozen=True)
+class GeneratorPlug(Plug[Generator]):
+    """A generator's declaration, with what the rest of the method must know of it.
+
+    refinable: its meshes come with what refinement needs, and it can resume them (`stages.refinement.Resumable`).
+    anchors_first: its mesh shows the object as the first frame does, so that one is the anchor. keeps_look: its mesh
+    has a look of the user's own, which the texture stage leaves alone.
+    """
+
+    refinable: bool = False
+    anchors_first: bool = False
+    keeps_look: bool = False
+
+
+GENERATORS: dict[str, GeneratorPlug] = by_name(
+    GeneratorPlug(
+        "generator",
+        "trellis",
+        "v2m4.generators.trellis.predictor:Trellis",
+        "TRELLIS image-large: mesh and Gaussians from one picture; what the paper uses. Its look can be refined.",
+        "MIT; DINOv2's weights Apache-2.0",
+        True,
+        preference=20,
+        packages=("transformers",),
+        weights=TRELLIS_WEIGHTS,
+        needs_gpu=True,
+        memory_gb=6,
+        refinable=True,
+        bring="pip install transformers; weights are downloaded on first use (about 4 GB)",
+    ),
+    GeneratorPlug(
+        "generator",
+        "inflate",
+        "v2m4.generators.inflate.generator:Inflate",
+        "Inflates the object's silhouette into a closed, textured mesh.",
+        "MIT",
+        True,
+    ),
+    GeneratorPlug(
+        "generator",
+        "template",
+        "v2m4.generators.template.generator:Template",
+        "Your own mesh (GLB, OBJ, PLY), animated by the video.",
+        "your mesh's own",
+        True,
+        preference=-1,
+        anchors_first=True,
+        keeps_look=True,
+    ),
+)

@@ -27,6 +27,10 @@ class Camera:
         """The video camera once meshes live in camera space."""
         return Camera(torch.eye(4, device=device), fov_deg)
 
+    def to(self, device: torch.device | str) -> Camera:
+        """The same camera with its matrix on ``device``."""
+        return Camera(self.world_to_camera.to(device), self.fov_deg)
+
     @property
     def focal(self) -> float:
         """Focal length in units of the image side."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from v2m4.clip import Clip
 from v2m4.events import Steps
-from v2m4.registry import Plug
+from v2m4.registry import Plug, by_name
 from v2m4.settings import MattingSettings
 
 
@@ -29,38 +29,36 @@ class Matting(Protocol):
         ...
 
 
-MATTINGS: dict[str, Plug] = {
-    p.name: p
-    for p in (
-        Plug("matting", "alpha", "v2m4.matting.alpha:Alpha", "The file's own transparency.", "MIT", True, 3),
-        Plug(
-            "matting",
-            "flat",
-            "v2m4.matting.flat:Flat",
-            "An object before a plain background of any colour, by colour model and graph cut.",
-            "MIT",
-            True,
-            2,
-        ),
-        Plug(
-            "matting",
-            "rembg",
-            "v2m4.matting.rembg:Rembg",
-            "Any object, by the network BiRefNet (rembg package).",
-            "MIT",
-            True,
-            1,
-            packages=("rembg", "onnxruntime"),
-            bring='pip install "v2m4[rembg]"',
-        ),
-        Plug(
-            "matting",
-            "motion",
-            "v2m4.matting.motion:Motion",
-            "A moving object before a still background, by background model and graph cut.",
-            "MIT",
-            True,
-            0,
-        ),
-    )
-}
+MATTINGS: dict[str, Plug[Matting]] = by_name(
+    Plug("matting", "alpha", "v2m4.matting.alpha:Alpha", "The file's own transparency.", "MIT", True, 3),
+    Plug(
+        "matting",
+        "flat",
+        "v2m4.matting.flat:Flat",
+        "An object before a plain background of any colour, by colour model and graph cut.",
+        "MIT",
+        True,
+        2,
+    ),
+    Plug(
+        "matting",
+        "rembg",
+        "v2m4.matting.rembg:Rembg",
+        "Any object, by the network BiRefNet (rembg package).",
+        "MIT",
+        True,
+        1,
+        packages=("rembg", "onnxruntime"),
+        check="v2m4.matting.rembg:is_ready",
+        bring='pip install "v2m4[rembg]"',
+    ),
+    Plug(
+        "matting",
+        "motion",
+        "v2m4.matting.motion:Motion",
+        "A moving object before a still background, by background model and graph cut.",
+        "MIT",
+        True,
+        0,
+    ),
+)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.settings import MattingSettings
+from v2m4.settings import MattingSettings, Settings
 
 
 class Alpha:
     """Keeps the file's alpha as it is."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Alpha:
+        """The plug for a run's settings."""
+        return cls()
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Raises V2M4Error if the clip has no transparency."""

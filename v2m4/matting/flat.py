@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
@@ -20,7 +21,7 @@ from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
 from v2m4.matting.mask_cleanup import Mask, fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
-from v2m4.settings import MattingSettings
+from v2m4.settings import MattingSettings, Settings
 
 Field = NDArray[np.float32]
 
@@ -87,6 +88,11 @@ def fit_surface(rgb: NDArray[np.uint8]) -> Surface:
 
 class Flat:
     """Matting before a plain background."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Flat:
+        """The plug for a run's settings."""
+        return cls()
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Measure the noise of the background at full resolution. Raises V2M4Error if no frame has a plain rim."""

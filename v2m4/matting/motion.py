@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
@@ -17,7 +18,7 @@ from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
 from v2m4.matting.mask_cleanup import Mask, fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
-from v2m4.settings import MattingSettings
+from v2m4.settings import MattingSettings, Settings
 
 _SAMPLES = 32
 _LEAST_MOTION = 5e-4
@@ -30,6 +31,11 @@ T = TypeVar("T")
 
 class Motion:
     """Matting by motion, for a camera that stands still."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Motion:
+        """The plug for a run's settings."""
+        return cls()
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Learn the background. Raises V2M4Error if nothing moves, or nearly everything does."""

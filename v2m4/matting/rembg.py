@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
@@ -15,7 +16,7 @@ from v2m4.events import Progress, Steps
 from v2m4.matting.frames import padded, picture
 from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
-from v2m4.settings import MattingSettings
+from v2m4.settings import MattingSettings, Settings
 
 MODEL = "birefnet-general"
 
@@ -37,6 +38,11 @@ def is_ready() -> bool:
 
 class Rembg:
     """Matting by a network, frame by frame. Downloads its weights (1 GB) on first use."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Rembg:
+        """The plug for a run's settings."""
+        return cls()
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Load the network. Raises V2M4Error if the package or its weights cannot be had."""

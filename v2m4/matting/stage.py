@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.matting import MATTINGS, Matting
+from v2m4.matting import MATTINGS
 from v2m4.matting.mask_cleanup import Mask, overlap
 from v2m4.registry import choose
-from v2m4.settings import MattingSettings
+from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
 
 _PREPARE_SHARE = 0.25
@@ -39,14 +42,18 @@ class _Look:
     growth: float
 
 
-def cut_out(clip: Clip, folder: Path, settings: MattingSettings) -> Steps[Matte]:
+def cut_out(
+    clip: Clip, folder: Path, settings: MattingSettings, ready: Collection[str] = ("alpha", "flat", "motion")
+) -> Steps[Matte]:
     """Write the object of every frame of ``clip`` to ``folder`` as RGBA and return the clip that lies there.
+
+    ready: the methods that "auto" may choose among.
 
     The clip's own frames stay as they are. Frames are written one by one, clip.json last. Raises V2M4Error if no frame
     holds a foreground, or if the method does not suit the clip.
     """
-    method = settings.method if settings.method != "auto" else suitable(clip)
-    matting: Matting = choose(MATTINGS, method).create()
+    method = settings.method if settings.method != "auto" else suitable(clip, ready)
+    matting = choose(MATTINGS, method).create(Settings(matting=settings), torch.device("cpu"))
     (folder / "clip.json").unlink(missing_ok=True)
     for event in (steps := matting.prepare(clip, settings)):
         if isinstance(event, Progress):
@@ -73,17 +80,15 @@ def cut_out(clip: Clip, folder: Path, settings: MattingSettings) -> Steps[Matte]
     return Matte(masked, method, warnings(looks, settings.min_area))
 
 
-def suitable(clip: Clip) -> str:
-    """The name of the method that the clip's own pictures speak for."""
+def suitable(clip: Clip, ready: Collection[str]) -> str:
+    """The name of the method that the clip's own pictures speak for, of those that are ``ready``."""
     if clip.has_alpha:
         return "alpha"
     from v2m4.matting.flat import is_flat
 
     if is_flat(clip):
         return "flat"
-    from v2m4.matting.rembg import is_ready
-
-    return "rembg" if is_ready() else "motion"
+    return "rembg" if "rembg" in ready else "motion"
 
 
 def _look(clip: Clip, mask: Mask, before: Mask | None) -> _Look:

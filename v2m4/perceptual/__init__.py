@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from v2m4.registry import Plug
+from v2m4.registry import Plug, by_name
 
 
 class Perceptual(Protocol):
@@ -21,43 +21,40 @@ class Perceptual(Protocol):
         ...
 
 
-PERCEPTUALS: dict[str, Plug] = {
-    p.name: p
-    for p in (
-        Plug(
-            "perceptual",
-            "dreamsim",
-            "v2m4.perceptual.dreamsim:DreamSim",
-            "DreamSim's ensemble of three vision transformers; what the paper uses.",
-            "MIT; DINO's weights Apache-2.0",
-            True,
-            preference=20,
-            torch_files=("dreamsim_ensemble_checkpoint_v0.2.0.zip", "dino_vitbase16_pretrain.pth"),
-            needs_gpu=True,
-            memory_gb=4,
-            bring="downloaded on first use (1.6 GB)",
-        ),
-        Plug(
-            "perceptual",
-            "structure",
-            "v2m4.perceptual.structure:Structure",
-            "Mask, structure and colour compared at several scales; needs no weights.",
-            "MIT",
-            True,
-            preference=0,
-        ),
-        Plug(
-            "perceptual",
-            "lpips",
-            "v2m4.perceptual.lpips:Lpips",
-            "LPIPS on VGG-16, used for refinement and evaluation.",
-            "BSD-2-Clause; VGG-16's weights BSD-3-Clause",
-            True,
-            preference=-1,
-            packages=("lpips",),
-            torch_files=("vgg16-397923af.pth",),
-            memory_gb=3,
-            bring="pip install lpips; VGG-16 is downloaded on first use (0.5 GB)",
-        ),
-    )
-}
+PERCEPTUALS: dict[str, Plug[Perceptual]] = by_name(
+    Plug(
+        "perceptual",
+        "dreamsim",
+        "v2m4.perceptual.dreamsim:DreamSim",
+        "DreamSim's ensemble of three vision transformers; what the paper uses.",
+        "MIT; DINO's weights Apache-2.0",
+        True,
+        preference=20,
+        torch_files=("dreamsim_ensemble_checkpoint_v0.2.0.zip", "dino_vitbase16_pretrain.pth"),
+        needs_gpu=True,
+        memory_gb=4,
+        bring="downloaded on first use (1.6 GB)",
+    ),
+    Plug(
+        "perceptual",
+        "structure",
+        "v2m4.perceptual.structure:Structure",
+        "Mask, structure and colour compared at several scales; needs no weights.",
+        "MIT",
+        True,
+        preference=0,
+    ),
+    Plug(
+        "perceptual",
+        "lpips",
+        "v2m4.perceptual.lpips:Lpips",
+        "LPIPS on VGG-16, used for refinement and evaluation.",
+        "BSD-2-Clause; VGG-16's weights BSD-3-Clause",
+        True,
+        preference=-1,
+        packages=("lpips",),
+        torch_files=("vgg16-397923af.pth",),
+        memory_gb=3,
+        bring="pip install lpips; VGG-16 is downloaded on first use (0.5 GB)",
+    ),
+)

@@ -29,6 +29,7 @@ from v2m4.nn.precision import Precision, choose_precision, computing, store_line
 from v2m4.nn.transformer import Block, quick_gelu
 from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
+from v2m4.settings import Settings
 
 ENSEMBLE_URL = (
     "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip"
@@ -146,6 +147,11 @@ class DreamSim:
     def prepare(self, reference: Tensor) -> Tensor:
         """(1, width) the embedding of `reference` (H, W, 3) in [0, 1]."""
         return self.embed(reference.unsqueeze(0))
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> DreamSim:
+        """The plug for a run's settings."""
+        return cls(device)
 
     def __call__(self, prepared: Tensor, images: Tensor) -> Tensor:
         """(N,) distances of `images` (N, H, W, 3) in [0, 1], in [0, 2]; differentiable."""

@@ -19,6 +19,7 @@ from v2m4.errors import V2M4Error
 from v2m4.nn.precision import Precision, choose_precision, computing
 from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
+from v2m4.settings import Settings
 
 VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG_SHA256_START = "397923af"
@@ -118,6 +119,11 @@ class Lpips:
         with memory_guard(self.name), computing(self.precision, self.device):
             features = self.network.features(reference.to(self.device).float().unsqueeze(0))
         return PreparedReference(features, (reference.shape[0], reference.shape[1]))
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Lpips:
+        """The plug for a run's settings."""
+        return cls(device)
 
     def __call__(self, prepared: PreparedReference, images: Tensor) -> Tensor:
         """(N,) distances of `images` (N, H, W, 3) in [0, 1]; differentiable. Another size is resampled first."""

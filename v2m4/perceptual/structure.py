@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from v2m4.settings import Settings
+
 _WINDOW = 7
 _FINEST = 112  # larger pictures are shrunk to this: finer detail hardly helps to find a pose
 _COARSEST = 14
@@ -51,6 +53,11 @@ class Structure:
     ) -> None:
         self.device = device
         self.weights = (presence_weight, structure_weight, color_weight)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Structure:
+        """The plug for a run's settings."""
+        return cls(device)
 
     def prepare(self, reference: Tensor) -> Prepared:
         """``reference``: (H,W,3) float32 in [0,1] on black."""

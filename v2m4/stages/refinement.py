@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -76,6 +76,7 @@ class LatentObject(Protocol):
         ...
 
 
+@runtime_checkable
 class Resumable(Protocol):
     """A generator whose objects can be refined."""
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from v2m4.registry import Plug
+from v2m4.registry import Plug, by_name
 
 
 @dataclass(frozen=True)
@@ -47,63 +47,60 @@ class Stereo(Protocol):
         ...
 
 
-STEREOS: dict[str, Plug] = {
-    p.name: p
-    for p in (
-        Plug(
-            "stereo",
-            "dust3r",
-            "v2m4.stereo.dust3r:Dust3r",
-            "DUSt3R over all pairs of pictures, aligned in one world; what the paper uses.",
-            "CC BY-NC-SA 4.0, non-commercial",
-            False,
-            preference=20,
-            weights=(
-                (
-                    "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
-                    "model.safetensors",
-                    "61c57447d7b0adc8a1a30b2b0adec7a8935aa2a3",
-                ),
+STEREOS: dict[str, Plug[Stereo | Locator]] = by_name(
+    Plug(
+        "stereo",
+        "dust3r",
+        "v2m4.stereo.dust3r:Dust3r",
+        "DUSt3R over all pairs of pictures, aligned in one world; what the paper uses.",
+        "CC BY-NC-SA 4.0, non-commercial",
+        False,
+        preference=20,
+        weights=(
+            (
+                "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
+                "model.safetensors",
+                "61c57447d7b0adc8a1a30b2b0adec7a8935aa2a3",
             ),
-            needs_gpu=True,
-            memory_gb=8,
-            bring="downloaded on first use (2.3 GB)",
         ),
-        Plug(
-            "stereo",
-            "vggt",
-            "v2m4.stereo.vggt:VggtStereo",
-            "VGGT-1B's world points, in one pass over all pictures.",
-            "CC BY-NC 4.0, non-commercial",
-            False,
-            preference=15,
-            weights=(("facebook/VGGT-1B", "model.safetensors", "860abec7937da0a4c03c41d3c269c366e82abdf9"),),
-            needs_gpu=True,
-            memory_gb=8,
-            bring="downloaded on first use (5 GB)",
-        ),
-        Plug(
-            "stereo",
-            "vggt-commercial",
-            "v2m4.stereo.vggt:VggtCommercialStereo",
-            "VGGT-1B with the weights that Meta licenses for commercial use.",
-            "VGGT-1B-Commercial licence, commercial use allowed, military use excluded",
-            True,
-            preference=14,
-            # The repository is gated: without having accepted its terms nobody can read the hash of a commit.
-            weights=(("facebook/VGGT-1B-Commercial", "vggt_1B_commercial.pt", "main"),),
-            needs_gpu=True,
-            memory_gb=8,
-            bring="accept the terms at https://huggingface.co/facebook/VGGT-1B-Commercial, then `hf auth login` (5 GB)",
-        ),
-        Plug(
-            "stereo",
-            "features",
-            "v2m4.stereo.features:Features",
-            "Feature and flow matches between renderings and the frame; needs no weights.",
-            "MIT",
-            True,
-            preference=0,
-        ),
-    )
-}
+        needs_gpu=True,
+        memory_gb=8,
+        bring="downloaded on first use (2.3 GB)",
+    ),
+    Plug(
+        "stereo",
+        "vggt",
+        "v2m4.stereo.vggt:VggtStereo",
+        "VGGT-1B's world points, in one pass over all pictures.",
+        "CC BY-NC 4.0, non-commercial",
+        False,
+        preference=15,
+        weights=(("facebook/VGGT-1B", "model.safetensors", "860abec7937da0a4c03c41d3c269c366e82abdf9"),),
+        needs_gpu=True,
+        memory_gb=8,
+        bring="downloaded on first use (5 GB)",
+    ),
+    Plug(
+        "stereo",
+        "vggt-commercial",
+        "v2m4.stereo.vggt:VggtCommercialStereo",
+        "VGGT-1B with the weights that Meta licenses for commercial use.",
+        "VGGT-1B-Commercial licence, commercial use allowed, military use excluded",
+        True,
+        preference=14,
+        # The repository is gated: without having accepted its terms nobody can read the hash of a commit.
+        weights=(("facebook/VGGT-1B-Commercial", "vggt_1B_commercial.pt", "main"),),
+        needs_gpu=True,
+        memory_gb=8,
+        bring="accept the terms at https://huggingface.co/facebook/VGGT-1B-Commercial, then `hf auth login` (5 GB)",
+    ),
+    Plug(
+        "stereo",
+        "features",
+        "v2m4.stereo.features:Features",
+        "Feature and flow matches between renderings and the frame; needs no weights.",
+        "MIT",
+        True,
+        preference=0,
+    ),
+)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.settings import Settings
 from v2m4.stereo import Matches
 
 Bytes = NDArray[np.uint8]
@@ -29,6 +30,11 @@ class Features:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = device
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Features:
+        """The plug for a run's settings."""
+        return cls(device)
 
     def locate(self, reference: Tensor, renderings: Tensor, positions: Tensor, inside: Tensor) -> Matches:
         """See `v2m4.stereo.Locator`."""

@@ -5,20 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from v2m4.steps import STAGES
 from v2m4.ui.pictures import url
 from v2m4.ui.run_view import Showing
 
-TITLES = {
-    "video": "Reading the video",
-    "matting": "Cutting out the object",
-    "keyframes": "Choosing keyframes",
-    "generation": "Making a mesh",
-    "camera": "Finding the camera",
-    "refinement": "Refining the look",
-    "registration": "Following the motion",
-    "texture": "Painting the texture",
-    "export": "Writing the results",
-}
+TITLES = {spec.name: spec.title.capitalize() for spec in STAGES}
 PHASES = {"sampling": "Sampling", "stereo": "Stereo", "swarm": "Swarm", "descent": "Descent"}
 
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from v2m4.clip import Clip
+import torch
+
+from v2m4.animation import Animation
+from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, read_clip, registered_vertices
 from v2m4.events import (
     CameraView,
     Event,
@@ -21,6 +24,8 @@ from v2m4.events import (
     MeshRegistered,
     RunProgress,
 )
+from v2m4.export.glb import write_glb
+from v2m4.settings import ExportSettings
 from v2m4.ui.pictures import masked_thumbnail, publish, thumbnail
 from v2m4.ui.runner import Failed, Stopped
 from v2m4.ui.store import Ticket
@@ -53,13 +58,12 @@ class Showing:
 
 def update(showing: Showing, event: Event, ticket: Ticket) -> bool:
     """Take in an event; True if it brought something to look at rather than mere progress."""
-    work = ticket.folder / "work"
     match event:
         case RunProgress():
             showing.progress = event
             return False
         case FramesReady(frames):
-            clip = Clip.load(work / "frames")
+            clip = read_clip(ticket.run())
             showing.times = clip.times
             few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
             showing.keyframes = tuple(few)
@@ -67,7 +71,7 @@ def update(showing: Showing, event: Event, ticket: Ticket) -> bool:
         case ForegroundReady(_, warnings):
             showing.warnings = warnings
         case KeyframesChosen(indices, anchor, images):
-            clip = Clip.load(work / "frames")
+            clip = read_clip(ticket.run())
             showing.times, showing.keyframes, showing.anchor = clip.times, indices, anchor
             showing.frames = {
                 i: masked_thumbnail(clip.path(i), image) for i, image in zip(indices, images, strict=True)
@@ -105,13 +109,6 @@ def _worth_a_look(showing: Showing) -> bool:
 
 def growing_animation(ticket: Ticket, indices: list[int]) -> Path:
     """The animation over the keyframes registered so far, in the look of the first mesh."""
-    import torch
-
-    from v2m4.animation import Animation
-    from v2m4.export.glb import write_glb
-    from v2m4.settings import ExportSettings
-    from v2m4.steps import keyframes_of, masked_clip, posed_mesh, registered_vertices
-
     run = ticket.run()
     clip = masked_clip(run)
     poses = torch.stack([registered_vertices(run, i) for i in indices])

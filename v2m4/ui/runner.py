@@ -9,22 +9,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from v2m4.errors import RunStoppedError, V2M4Error
-from v2m4.events import Event, RunStarted, Stage
-from v2m4.pipeline import execute, plan
-from v2m4.plugs import chosen_plugs
-from v2m4.run import Step
+from v2m4.events import Event, RunStarted
+from v2m4.pipeline import advance, execute
+from v2m4.recipe import Recipe
+from v2m4.run import Run, Step
 from v2m4.settings import Settings
-from v2m4.steps import Workbench, recall, recall_views
+from v2m4.steps import STAGES
 from v2m4.ui.store import Store, Ticket
+from v2m4.workbench import Workbench, plug_settings
 
 _LONGEST_SLICE_S = 60
-_GPU_SECONDS: dict[Stage, float] = {"generation": 30, "camera": 25, "refinement": 60, "registration": 30, "texture": 45}
+_SHORTEST_SLICE_S = 10
 _PRESET_FACTOR = {"paper": 1.5, "fast": 1.0, "draft": 0.6}
+_GPU_S = {spec.name: spec.gpu_s for spec in STAGES}
 _log = logging.getLogger(__name__)
 
 
@@ -42,8 +44,8 @@ class Failed(Event):
 
 def seconds_needed(ticket: Ticket, step: Step, *args: Any, **kwargs: Any) -> int:
     """GPU seconds to ask for: one step of one keyframe, never more than a minute."""
-    estimate = _GPU_SECONDS.get(step.stage, 10) * _PRESET_FACTOR[ticket.settings.preset]
-    return int(min(_LONGEST_SLICE_S, max(10, estimate)))
+    estimate = _GPU_S[step.stage] * _PRESET_FACTOR[ticket.recipe.settings.preset]
+    return int(min(_LONGEST_SLICE_S, max(_SHORTEST_SLICE_S, estimate)))
 
 
 def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Event]]:
@@ -58,7 +60,7 @@ def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Eve
 def slice_of(ticket: Ticket, step: Step) -> Iterator[Event]:
     """One step's events. Problems arrive as events too, since exceptions lose their text between processes."""
     try:
-        yield from execute(ticket.run(), step, workbench(ticket.settings))
+        yield from execute(ticket.run(), step, workbench(ticket.recipe))
     except RunStoppedError:
         yield Stopped()
     except V2M4Error as error:
@@ -68,53 +70,39 @@ def slice_of(ticket: Ticket, step: Step) -> Iterator[Event]:
 gpu_slice = lent_gpu(slice_of)
 
 
-def uses_gpu(settings: Settings, step: Step) -> bool:
+def uses_gpu(recipe: Recipe, step: Step) -> bool:
     """Whether the step needs a lent GPU: a heavy stage, with at least one plug that wants one."""
-    wants = any(plug.needs_gpu or plug.weights for plug in chosen_plugs(settings).values())
-    return step.stage in _GPU_SECONDS and settings.device != "cpu" and wants
+    return _GPU_S[step.stage] > 0 and recipe.wants_gpu
 
 
-def workbench(settings: Settings) -> Workbench:
-    """The plugs for these settings, shared by all runs that ask for the same ones, so models are loaded once."""
-    return _workbench(replace(Settings.of(settings.preset), **_plug_settings(settings)))
-
-
-def _plug_settings(settings: Settings) -> dict[str, Any]:
-    names = ("device", "stereo", "perceptual", "commercial_use", "low_vram", "generator", "camera")
-    return {name: getattr(settings, name) for name in names}
+def workbench(recipe: Recipe) -> Workbench:
+    """The plugs for a recipe, shared by all runs that ask for the same ones, so models are loaded once."""
+    return _workbench(plug_settings(recipe.settings))
 
 
 @lru_cache(maxsize=4)
 def _workbench(settings: Settings) -> Workbench:
-    return Workbench(settings)
+    return Workbench(Recipe.of(settings))
 
 
-def do_run(store: Store, ticket: Ticket, until: Stage | None = None) -> Iterator[Event]:
+def do_run(store: Store, ticket: Ticket, until: str | None = None) -> Iterator[Event]:
     """The run's events from where it is to its end (or through stage ``until``); ends with Finished, Stopped or Failed.
 
     A stop that was asked for before the first step counts: the visitor pressed Stop while waiting in the queue.
     """
+
+    def do(run: Run, step: Step) -> Iterator[Event]:
+        lent = gpu_slice if uses_gpu(ticket.recipe, step) else slice_of
+        with closing(lent(ticket, step)) as events:  # type: ignore[type-var]
+            yield from events
+
     try:
         with store.working(ticket):
             run = ticket.run()
             yield RunStarted(run.folder, run.resumed)
-            for step in plan(run):
-                if run.stop_requested():
-                    yield Stopped()
-                    return
-                if run.done(step):
-                    yield from recall_views(run, step)
-                    yield from recall(run, step)
-                else:
-                    lent = gpu_slice if uses_gpu(ticket.settings, step) else slice_of
-                    with closing(lent(ticket, step)) as events:  # type: ignore[type-var]
-                        for event in events:
-                            yield event
-                            if isinstance(event, (Stopped, Failed)):
-                                return
-                    run = _reread(run, ticket)
-                if step.stage == until:
-                    return
+            yield from advance(run, do, until=until)
+    except RunStoppedError:
+        yield Stopped()
     except V2M4Error as error:
         yield Failed(str(error))
     except Exception as error:
@@ -125,25 +113,14 @@ def do_run(store: Store, ticket: Ticket, until: Stage | None = None) -> Iterator
         )
 
 
-def _reread(run: Any, ticket: Ticket) -> Any:
-    """Take over what the slice, perhaps in another process, entered into the manifest."""
-    fresh = ticket.run()
-    run._finished = fresh._finished
-    return run
-
-
 def recalled(ticket: Ticket) -> Iterator[Event]:
     """The milestones of everything finished, without working."""
-    run = ticket.run()
-    for step in plan(run):
-        if not run.done(step):
-            return
-        yield from recall_views(run, step)
-        yield from recall(run, step)
+    return advance(ticket.run(), None)
 
 
 def prepare(settings: Settings) -> None:
     """Load the models that ``auto`` picks, once, at start: later calls share them."""
-    bench = workbench(settings)
-    if any(plug.weights or plug.needs_gpu for plug in chosen_plugs(settings).values()):
+    recipe = Recipe.of(settings)
+    if recipe.wants_gpu:
+        bench = workbench(recipe)
         _ = bench.generator, bench.stereo, bench.perceptual

@@ -17,24 +17,26 @@ from pathlib import Path
 
 from v2m4.errors import V2M4Error
 from v2m4.files import write_atomically
+from v2m4.pipeline import open_run
+from v2m4.recipe import Recipe
 from v2m4.run import Run
-from v2m4.settings import Settings
+from v2m4.settings import Settings, changed
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """A run that somebody asked for: its id (also its link), folder, copy of the video, and settings."""
+    """A run that somebody asked for: its id (also its link), folder, copy of the video, and recipe."""
 
     id: str
     folder: Path
     source: Path
-    settings: Settings
+    recipe: Recipe
 
     def run(self) -> Run:
         """The run's folder, opened."""
-        return Run(self.folder, self.source, self.settings)
+        return open_run(self.folder, self.source, self.recipe)
 
 
 class Store:
@@ -50,13 +52,13 @@ class Store:
     def create(self, video: Path, settings: Settings) -> Ticket:
         """A new run of ``video``, which is copied, so that the upload may vanish."""
         self.sweep()
+        recipe = Recipe.of(settings)
         ident = uuid.uuid4().hex
         folder = self.root / ident
         (folder / "source").mkdir(parents=True)
         source = folder / "source" / video.name
         shutil.copyfile(video, source)
-        ticket = Ticket(ident, folder, source, settings)
-        return self.change(ticket, settings)
+        return self.change(Ticket(ident, folder, source, recipe), settings)
 
     def change(self, ticket: Ticket, settings: Settings) -> Ticket:
         """The run with other settings; finished steps that do not depend on what changed are kept."""
@@ -64,11 +66,11 @@ class Store:
         if template is not None and ticket.folder not in template.parents:
             copy = ticket.folder / "source" / f"template{template.suffix}"
             shutil.copyfile(template, copy)
-            settings = replace(settings, generator=replace(settings.generator, template=copy))
-        changed = replace(ticket, settings=settings)
-        data = {"source": changed.source.name, "settings": json.loads(settings.to_json())}
+            settings = changed(settings, {"generator.template": copy})
+        fresh = replace(ticket, recipe=Recipe.of(settings))
+        data = {"source": fresh.source.name, "settings": json.loads(fresh.recipe.settings.to_json())}
         write_atomically(ticket.folder / "ticket.json", json.dumps(data, indent=1).encode())
-        return changed
+        return fresh
 
     def find(self, ident: str) -> Ticket:
         """The run of a link. Raises V2M4Error if there is none (any more)."""
@@ -79,7 +81,7 @@ class Store:
             )
         data = json.loads((folder / "ticket.json").read_text())
         settings = Settings.from_json(json.dumps(data["settings"]))
-        return Ticket(ident, folder, folder / "source" / data["source"], settings)
+        return Ticket(ident, folder, folder / "source" / data["source"], Recipe.of(settings))
 
     def busy(self, ident: str) -> bool:
         """Whether somebody works on the run right now."""

@@ -17,6 +17,7 @@ from v2m4.generators.inflate.generator import Inflate
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import face_normals
 from v2m4.render import render_fast
+from v2m4.settings import Settings
 
 
 def inflate(image: NDArray[np.uint8], faces: int = 2000, thickness: float = 1.0) -> Generated:
@@ -61,7 +62,7 @@ def overlap_and_psnr(generated: Generated, image: NDArray[np.uint8]) -> tuple[fl
 
 def test_the_plug_is_declared_and_ready() -> None:
     assert GENERATORS["inflate"].missing() == []
-    assert isinstance(GENERATORS["inflate"].create(faces=500), Inflate)
+    assert isinstance(GENERATORS["inflate"].create(Settings(), torch.device("cpu")), Inflate)
 
 
 @pytest.mark.parametrize("side", [120, 400])

@@ -18,6 +18,7 @@ from v2m4.generators import GENERATORS
 from v2m4.generators.template.generator import Template, load_template
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.render import sample_texture
+from v2m4.settings import Settings, changed
 
 
 def checker(side: int = 32, low: int = 40, high: int = 220) -> NDArray[np.uint8]:
@@ -57,7 +58,7 @@ def surface_color(mesh: Mesh, face: int, weights: tuple[float, float, float]) ->
 
 def test_the_plug_is_declared_and_gives_the_same_mesh_for_every_picture(tmp_path: Path) -> None:
     path = save(trimesh.creation.icosphere(2), tmp_path / "ball.ply")
-    template = GENERATORS["template"].create(path=path)
+    template = GENERATORS["template"].create(changed(Settings(), {"generator.template": path}), torch.device("cpu"))
     rng = torch.Generator()
     first = template(picture([(100, 100, 100, 100, 50)]), rng)
     second = template(picture([(20, 20, 80, 100, 5)]), rng)

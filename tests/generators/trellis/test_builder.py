@@ -15,6 +15,8 @@ from v2m4.generators import GENERATORS
 from v2m4.generators.trellis import builder
 from v2m4.generators.trellis.builder import build_network, from_pretrained, load_network
 from v2m4.generators.trellis.checkpoints import CHECKPOINTS, WEIGHTS
+from v2m4.generators.trellis.predictor import Trellis
+from v2m4.settings import Settings
 
 MANIFESTS = sorted((Path(__file__).parents[2] / "parity" / "fixtures" / "trellis").glob("manifest_*.json"))
 FLOW = CHECKPOINTS["slat_flow_model"]
@@ -51,7 +53,8 @@ def test_the_released_checkpoints_are_the_ones_the_manifests_describe() -> None:
 def test_the_plug_is_declared_with_all_its_files() -> None:
     plug = GENERATORS["trellis"]
     assert plug.weights == WEIGHTS
-    assert plug.create(device="cpu", low_vram=True).low_vram
+    made = plug.create(Settings(low_vram=True), torch.device("cpu"))
+    assert isinstance(made, Trellis) and made.low_vram
 
 
 def test_every_file_is_pinned_to_a_commit() -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from v2m4.errors import V2M4Error
 from v2m4.nn.weights import load_strictly
+from v2m4.settings import Settings
 from v2m4.stereo import STEREOS
 from v2m4.stereo.dust3r import Dust3r
 from v2m4.stereo.dust3r import predictor as predictor_module
@@ -172,7 +173,7 @@ def test_the_plug_loads_the_pinned_checkpoint(monkeypatch: pytest.MonkeyPatch, t
         return tmp_path / "model.safetensors"
 
     monkeypatch.setattr(predictor_module, "fetch", fetch)
-    plug = STEREOS["dust3r"].create(size=32)
+    plug = STEREOS["dust3r"].create(Settings(), torch.device("cpu"))
     assert asked == [
         (
             "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",

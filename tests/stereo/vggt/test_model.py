@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from v2m4.errors import V2M4Error
+from v2m4.settings import Settings
 from v2m4.stereo import STEREOS
 from v2m4.stereo.vggt import VggtCommercialStereo, VggtStereo
 from v2m4.stereo.vggt import predictor as predictor_module
@@ -142,7 +143,7 @@ def test_each_variant_loads_its_own_checkpoint(monkeypatch: pytest.MonkeyPatch, 
         torch.save(state, tmp_path / filename)
     asked = []
     monkeypatch.setattr(predictor_module, "fetch", lambda *a: (asked.append(a), tmp_path / filename)[1])
-    loaded = declared.create()
+    loaded = declared.create(Settings(), torch.device("cpu"))
     assert asked == [(repository, filename, revision, plug.name)]
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.model.parameters(), strict=True))
 

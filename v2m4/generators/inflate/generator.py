@@ -26,6 +26,7 @@ from v2m4.generators.inflate.triangulation import Sheet, edges_for, triangulate
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import dominant_colors, push_pull
+from v2m4.settings import Settings
 
 Floats = NDArray[Any]
 
@@ -52,6 +53,11 @@ class Inflate:
             )
         if not 0.05 <= self.thickness <= 5:
             raise V2M4Error(f"The thickness must lie between 0.05 and 5, but is {self.thickness:g}.")
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Inflate:
+        """The plug for a run's settings."""
+        return cls(settings.generator.inflate.faces, settings.generator.inflate.thickness)
 
     def __call__(
         self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"

@@ -16,6 +16,7 @@ from v2m4.generators import Generated
 from v2m4.generators.template.simplify import fewer_faces
 from v2m4.generators.template.texture_merge import Look, Part, merge_looks
 from v2m4.geometry.mesh import Mesh
+from v2m4.settings import Settings
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 MOST_FACES = 2_000_000
@@ -33,7 +34,7 @@ class Template:
     flattened, an animated file taken in its rest pose. Vertices at equal places are joined, texture seams are kept. A
     mesh with more than ``max_faces`` faces is simplified, its look carried over.
     ``to_canonical`` is the (4,4) float64 matrix from the file's coordinates to the mesh's (z up, centred, longest side
-    1); it is also handed on in ``Generated.extras``. Raises `V2M4Error` when the file holds no usable mesh.
+    1). Raises `V2M4Error` when the file holds no usable mesh.
     """
 
     path: Path
@@ -46,11 +47,18 @@ class Template:
         object.__setattr__(self, "mesh", mesh)
         object.__setattr__(self, "to_canonical", matrix)
 
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Template:
+        """The plug for a run's settings. Raises V2M4Error if they name no mesh."""
+        if settings.generator.template is None:
+            raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
+        return cls(settings.generator.template, settings.generator.max_faces)
+
     def __call__(
         self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
     ) -> Generated:
         """The mesh, whatever the picture shows; its camera has to be searched for."""
-        return Generated(self.mesh.to(device), None, {"to_canonical": self.to_canonical})
+        return Generated(self.mesh.to(device))
 
 
 def load_template(path: Path, max_faces: int = 10_000) -> tuple[Mesh, NDArray[np.float64]]:

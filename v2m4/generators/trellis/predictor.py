@@ -24,7 +24,7 @@ from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import memory_guard
 from v2m4.render.gaussians import Gaussians
-from v2m4.settings import GeneratorSettings
+from v2m4.settings import GeneratorSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Trellis:
                 self.source, device=device, low_vram=self.low_vram, encoder_source=self.encoder_source
             )
         return self._models[device]
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Trellis:
+        """The plug for a run's settings."""
+        return cls(settings.generator, device, settings.low_vram)
 
     def __call__(
         self,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
+from v2m4.settings import Settings
 from v2m4.stereo import STEREOS, PointMaps
 from v2m4.stereo.dust3r.alignment import AlignmentSettings, align
 from v2m4.stereo.dust3r.model import (
@@ -46,6 +47,11 @@ class Dust3r:
             network = load_dust3r(repository) if model is None else model
             store_linears(network, self.precision)
             self.model = network.eval().requires_grad_(False).to(self.device)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Dust3r:
+        """The plug for a run's settings."""
+        return cls(device, precision=settings.camera.stereo.dust3r_precision)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> PointMaps:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
+from v2m4.settings import Settings
 from v2m4.stereo import STEREOS, PointMaps
 from v2m4.stereo.frames import check_images, maps_to_images, pad_to_square
 from v2m4.stereo.vggt.model import Vggt, VggtConfig, world_point_part
@@ -37,6 +40,11 @@ class VggtStereo:
             self.model = network.eval().requires_grad_(False).to(self.device)
         patch = self.model.config.aggregator.patch_size
         self.size = max(patch, size // patch * patch)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Self:
+        """The plug for a run's settings."""
+        return cls(device)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> PointMaps:

@@ -1,0 +1,84 @@
+"""A generator and a stage from outside: one file and one entry each, and everything else knows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.conftest import little_settings
+from tests.toys import ball
+from v2m4 import doctor, pipeline
+from v2m4.artefacts import masked_clip
+from v2m4.events import Event, Finished, Progress, RunProgress, Steps
+from v2m4.generators import GENERATORS, Generated, GeneratorPlug
+from v2m4.geometry.mesh import Mesh
+from v2m4.recipe import Recipe
+from v2m4.run import Run, Step
+from v2m4.settings import Settings, changed
+from v2m4.stage_spec import StageSpec
+from v2m4.steps import STAGES
+from v2m4.ui.controls import plug_choices
+from v2m4.workbench import Workbench
+
+
+class Ball:
+    """The same ball for every picture."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Ball:
+        return cls()
+
+    def __call__(
+        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Generated:
+        body = ball()
+        return Generated(Mesh(body.vertices / 2, body.faces, colors=(body.vertices + 1) / 2))
+
+
+@pytest.fixture
+def with_ball(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug = GeneratorPlug("generator", "ball", "tests.test_extension:Ball", "A ball.", "MIT", True)
+    monkeypatch.setitem(GENERATORS, "ball", plug)
+
+
+def test_a_generator_is_one_entry(with_ball: None, lizard: Path, tmp_path: Path) -> None:
+    *_, last = pipeline.reconstruct(lizard, changed(little_settings(), {"generator.name": "ball"}), tmp_path)
+
+    assert isinstance(last, Finished)
+    assert last.report["plugs"]["generator"] == "ball"
+    assert "ball" in [plug["name"] for plug in doctor.examine()["plugs"]]
+    assert "ball" in [name for _, name in plug_choices("generator")]
+
+
+def weigh(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+    """How many pixels the object covers in a keyframe."""
+    yield Progress("weighing", 0.5, step.keyframe)
+    covered = int((masked_clip(run).frame(step.frame)[..., 3] > 127).sum())
+    (run.place(step) / "weight.json").write_text(json.dumps(covered))
+
+
+def tell(run: Run, step: Step) -> Iterator[Event]:
+    yield Progress("weighing", 1.0, step.keyframe, (run.place(step) / "weight.json").read_text())
+
+
+def test_a_stage_is_one_entry(lizard: Path, tmp_path: Path) -> None:
+    spec = StageSpec("weighing", "weighing", "keyframe", ("settings.matting",), (), weigh, tell, prior_s=0.1)
+    place = next(i for i, stage in enumerate(STAGES) if stage.name == "registration")
+    stages = (*STAGES[:place], spec, *STAGES[place:])
+    recipe = Recipe.of(little_settings())
+    run, bench = pipeline.open_run(tmp_path, lizard, recipe, stages), Workbench(recipe)
+
+    events = list(pipeline.advance(run, lambda run, step: pipeline.execute(run, step, bench, stages), stages))
+
+    weighed = [step for step in pipeline.plan(run, stages) if step.stage == "weighing"]
+    assert len(weighed) == 3
+    assert all(run.done(step) and int((run.place(step) / "weight.json").read_text()) > 0 for step in weighed)
+    assert {"weighing"} < {event.stage for event in events if isinstance(event, RunProgress)}
+    assert isinstance(events[-1], Finished)
+    assert "weighing" in events[-1].report["seconds"]

@@ -1,0 +1,124 @@
+"""What is decided when a run opens, and that nothing decides it again later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from v2m4.errors import V2M4Error
+from v2m4.generators import GENERATORS
+from v2m4.recipe import Recipe
+from v2m4.registry import Plug
+from v2m4.settings import Settings, changed
+from v2m4.stage_spec import fingerprints
+from v2m4.steps import STAGES
+
+
+def recipe(**dotted: object) -> Recipe:
+    return Recipe.of(changed(Settings(), {name.replace("__", "."): value for name, value in dotted.items()}))
+
+
+def prints(recipe: Recipe, source: Path = Path("nothing")) -> dict[str, str]:
+    return fingerprints(source, recipe, STAGES)
+
+
+def test_no_choice_is_left_open() -> None:
+    settings = recipe().settings
+    assert "auto" not in (settings.generator.name, settings.stereo, settings.perceptual, settings.device)
+    assert Recipe.of(settings) == recipe()
+
+
+def test_facts_follow_from_the_settings(tmp_path: Path) -> None:
+    template = tmp_path / "mesh.obj"
+    assert recipe().anchor == "fullest" and not recipe().mesh_per_keyframe
+    meshes = recipe(registration__method="meshes")
+    assert meshes.anchor == "first" and meshes.mesh_per_keyframe
+    mine = recipe(generator__template=template)
+    assert mine.names["generator"] == "template" and mine.anchor == "first" and mine.keeps_look
+    assert not recipe(generator__template=template, texture__keep_template=False).keeps_look
+    assert recipe(generator__name="trellis").refines
+    assert not recipe(generator__name="trellis", refinement__enabled=False).refines
+    assert "stereo" not in recipe(camera__stereo__enabled=False).names
+
+
+def test_weights_that_arrive_make_another_recipe_and_other_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = recipe()
+    monkeypatch.setattr(Plug, "missing", lambda self: [])
+    after = recipe()
+    assert (before.names["generator"], after.names["generator"]) == ("inflate", "trellis")
+    old, new = prints(before), prints(after)
+    assert old["video"] == new["video"]
+    assert all(old[stage] != new[stage] for stage in ("generation", "camera", "registration", "export"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "first_changed"),
+    [
+        ("video.longest_side", 256, "video"),
+        ("matting.min_area", 0.1, "matting"),
+        ("registration.method", "meshes", "keyframes"),
+        ("generator.inflate.faces", 999, "generation"),
+        ("camera.rigid.directions", 99, "camera"),
+        ("registration.video.nodes", 50, "registration"),
+        ("texture.size", 64, "texture"),
+        ("export.quantise", True, "export"),
+    ],
+)
+def test_a_setting_changes_the_fingerprints_from_its_stage_on(setting: str, value: object, first_changed: str) -> None:
+    before, after = prints(recipe()), prints(Recipe.of(changed(Settings(), {setting: value})))
+    names = [spec.name for spec in STAGES]
+    assert [name for name in names if before[name] != after[name]] == names[names.index(first_changed) :]
+
+
+def test_a_template_counts_with_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "mesh.obj"
+    path.write_text("v 0 0 0")
+    before = prints(recipe(generator__template=path))
+    path.write_text("v 0 0 1")
+    after = prints(recipe(generator__template=path))
+    assert before["keyframes"] == after["keyframes"] and before["generation"] != after["generation"]
+
+
+def test_every_stage_depends_on_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests: dict[tuple[str, ...], str] = {spec.rooms: f"old {spec.name}" for spec in STAGES}
+    monkeypatch.setattr("v2m4.stage_spec.code_digest", lambda rooms: digests[rooms])
+    before = prints(recipe())
+    texture = next(spec for spec in STAGES if spec.name == "texture")
+    digests[texture.rooms] = "new"
+    after = prints(recipe())
+    assert [name for name in before if before[name] != after[name]] == ["texture", "export"]
+
+
+def test_the_rooms_of_all_stages_exist() -> None:
+    from v2m4.stage_spec import PACKAGE
+
+    for spec in STAGES:
+        for room in spec.rooms:
+            assert (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file(), (spec.name, room)
+
+
+def test_a_recipe_survives_the_manifest() -> None:
+    made = recipe(generator__template=Path("mesh.glb"), registration__method="meshes")
+    assert Recipe.from_plain(json.loads(json.dumps(made.to_plain()))) == made
+
+
+def test_contradictions_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(V2M4Error, match="Drop one of the two"):
+        recipe(generator__template=tmp_path, generator__name="inflate")
+    with pytest.raises(V2M4Error, match="--template MESH"):
+        recipe(generator__name="template")
+    with pytest.raises(V2M4Error, match="no generator called “cube”"):
+        recipe(generator__name="cube")
+    with pytest.raises(V2M4Error, match="no matting called “scissors”"):
+        recipe(matting__method="scissors")
+    with pytest.raises(V2M4Error, match="may not be used commercially"):
+        recipe(stereo="dust3r", commercial_use=True)
+
+
+def test_what_generators_declare_is_what_they_are() -> None:
+    from v2m4.stages.refinement import Resumable
+
+    for plug in GENERATORS.values():
+        assert issubclass(plug.load(), Resumable) == plug.refinable, plug.name

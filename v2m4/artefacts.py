@@ -1,0 +1,121 @@
+"""What steps leave in a run's folder: how each kind of artefact is written and read, and the ones that stages share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from v2m4.animation import Animation
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.files import replacing, write_atomically
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.run import Run, Step
+
+
+def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
+    """The keyframes' frame indices, ascending, and the anchor: the one from whose mesh all others are registered."""
+    data = json.loads((run.place(Step("keyframes")) / "keyframes.json").read_text())
+    return tuple(data["indices"]), data["anchor"]
+
+
+def read_clip(run: Run) -> Clip:
+    """The clip as it was read."""
+    return Clip.load(run.place(Step("video")))
+
+
+def masked_clip(run: Run) -> Clip:
+    """The clip with its object cut out."""
+    return Clip.load(run.place(Step("matting")) / "masked")
+
+
+def posed_mesh(run: Run, index: int) -> Mesh:
+    """The mesh of a keyframe, refined if it was, in camera space."""
+    made, refined = run.place(Step("generation", index)) / "mesh.npz", run.place(Step("refinement", index)) / "mesh.npz"
+    camera, _ = load_camera(run.place(Step("camera", index)) / "camera.json")
+    return load_mesh(refined if run.recipe.refines else made).transformed(camera.world_to_camera)
+
+
+def registered_vertices(run: Run, index: int) -> Tensor:
+    """(V,3) camera-space vertices of the animation at a keyframe."""
+    return torch.from_numpy(load_arrays(run.place(Step("registration", index)) / "registered.npz")["vertices"])
+
+
+def animation_of(run: Run) -> Animation:
+    """The finished animation."""
+    indices, _ = keyframes_of(run)
+    clip = masked_clip(run)
+    poses = torch.stack([registered_vertices(run, i) for i in indices])  # (K, V, 3)
+    mesh = load_mesh(run.place(Step("texture")) / "mesh.npz").with_vertices(poses[0])
+    return Animation(poses, tuple(clip.times[i] for i in indices), mesh, clip.duration, clip.name, indices)
+
+
+def finished_run(folder: Path) -> tuple[Animation, Clip]:
+    """The animation and the masked clip of a finished run. Raises V2M4Error if it is not one."""
+    run = Run.read(folder)
+    if not run.done(Step("texture")):
+        raise V2M4Error(f"The run in {folder} is not finished. Give its `v2m4 reconstruct` command again.")
+    return animation_of(run), masked_clip(run)
+
+
+def save_mesh(path: Path, mesh: Mesh) -> None:
+    """Write a mesh as ``.npz``."""
+    arrays = {k: v.detach().cpu().numpy() for k, v in vars(mesh).items() if isinstance(v, Tensor)}
+    save_arrays(path, **arrays)
+
+
+def load_mesh(path: Path) -> Mesh:
+    """Read a mesh that `save_mesh` wrote."""
+    return Mesh(**{k: torch.from_numpy(v) for k, v in load_arrays(path).items()})
+
+
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write named arrays as ``.npz``, whole or not at all."""
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read what `save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        return {k: data[k] for k in data.files}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as ``.safetensors``."""
+    with replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what `save_tensors` wrote."""
+    return load_file(path)
+
+
+def save_camera(path: Path, camera: Camera, **facts: float | str) -> None:
+    """Write a camera and facts about how it was found as JSON."""
+    data = {"world_to_camera": camera.world_to_camera.tolist(), "fov_deg": camera.fov_deg, **facts}
+    write_atomically(path, json.dumps(data, indent=1).encode())
+
+
+def load_camera(path: Path) -> tuple[Camera, dict[str, Any]]:
+    """Read a camera that `save_camera` wrote, and the facts beside it."""
+    data = json.loads(path.read_text())
+    camera = Camera(torch.tensor(data.pop("world_to_camera"), dtype=torch.float32), data.pop("fov_deg"))
+    return camera, data
+
+
+def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H,W,3|4) uint8 as PNG."""
+    with replacing(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG", compress_level=1)

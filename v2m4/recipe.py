@@ -1,0 +1,127 @@
+"""What a run will do, decided once, when it opens: every "auto" is resolved here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from v2m4.device import pick_device
+from v2m4.errors import V2M4Error
+from v2m4.generators import GENERATORS, GeneratorPlug
+from v2m4.matting import MATTINGS
+from v2m4.perceptual import PERCEPTUALS
+from v2m4.plugs import PORTS
+from v2m4.registry import Plug, choose
+from v2m4.settings import Settings, changed
+from v2m4.stereo import STEREOS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run's settings without any "auto", and the facts that follow from them.
+
+    settings: names of plugs and the device are those that will be used; ``matting.method`` alone may stay "auto",
+    since it depends on the clip. mattings: the methods that may then be chosen. plugs: per port, the pinned weights of
+    what fills it. mesh_per_keyframe: whether every keyframe gets a mesh of its own, or only the anchor. anchor: which
+    keyframe's topology all others take: the first, or the one that shows most of the object. refines: whether meshes
+    are refined. keeps_look: whether the generator's own texture stays.
+    """
+
+    settings: Settings
+    mattings: tuple[str, ...]
+    plugs: Mapping[str, tuple[str, ...]]
+    mesh_per_keyframe: bool
+    anchor: Literal["first", "fullest"]
+    refines: bool
+    keeps_look: bool
+
+    @staticmethod
+    def of(settings: Settings) -> Recipe:
+        """Decide everything. Raises V2M4Error for settings that cannot be, alone, together or on this machine."""
+        settings.checked()
+        generator = _generator(settings)
+        names = {"generator": generator.name}
+        if settings.camera.stereo.enabled:
+            names["stereo"] = choose(STEREOS, settings.stereo, commercial_use=settings.commercial_use).name
+        names["perceptual"] = choose(PERCEPTUALS, settings.perceptual, commercial_use=settings.commercial_use).name
+        resolved = changed(
+            settings,
+            {
+                "device": pick_device(settings.device).type,
+                "generator.name": names["generator"],
+                "perceptual": names["perceptual"],
+                "stereo": names.get("stereo", settings.stereo),
+            },
+        )
+        every_mesh = settings.registration.method == "meshes"
+        return Recipe(
+            settings=resolved,
+            mattings=_mattings(settings),
+            plugs={port: (name, *PORTS[port][name].revisions) for port, name in names.items()},
+            mesh_per_keyframe=every_mesh,
+            anchor="first" if every_mesh or generator.anchors_first else "fullest",
+            refines=settings.refinement.enabled and generator.refinable,
+            keeps_look=settings.texture.keep_template and generator.keeps_look,
+        )
+
+    def plug(self, port: str) -> Plug[Any] | None:
+        """The declaration of what fills a port; None where the run does without."""
+        return PORTS[port][self.plugs[port][0]] if port in self.plugs else None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The plug of each port that the run fills."""
+        return {port: words[0] for port, words in self.plugs.items()}
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether any plug of the run is meant for a GPU."""
+        chosen = [PORTS[port][name] for port, name in self.names.items()]
+        return self.settings.device != "cpu" and any(plug.needs_gpu or plug.weights for plug in chosen)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The recipe as JSON-able data, for the run's manifest."""
+        facts = {name: getattr(self, name) for name in ("mesh_per_keyframe", "anchor", "refines", "keeps_look")}
+        plugs = {port: list(words) for port, words in self.plugs.items()}
+        return {
+            "settings": json.loads(self.settings.to_json()),
+            "mattings": list(self.mattings),
+            "plugs": plugs,
+            **facts,
+        }
+
+    @staticmethod
+    def from_plain(data: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_plain` described."""
+        facts = {name: data[name] for name in ("mesh_per_keyframe", "anchor", "refines", "keeps_look")}
+        return Recipe(
+            settings=Settings.from_json(json.dumps(data["settings"])),
+            mattings=tuple(data["mattings"]),
+            plugs={port: tuple(words) for port, words in data["plugs"].items()},
+            **facts,
+        )
+
+
+def _generator(settings: Settings) -> GeneratorPlug:
+    """The generator's declaration; a template mesh implies the template generator."""
+    name, template = settings.generator.name, settings.generator.template
+    if template is not None and name not in ("auto", "template"):
+        raise V2M4Error(
+            f"generator.template is given ({template}), but generator.name is “{name}”, which would not use it. "
+            "Drop one of the two."
+        )
+    name = "template" if template is not None else name
+    if name == "template" and template is None:
+        raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
+    return choose(GENERATORS, name, commercial_use=settings.commercial_use)
+
+
+def _mattings(settings: Settings) -> tuple[str, ...]:
+    """The method that was asked for, or for "auto" all that can run here."""
+    asked, commercial = settings.matting.method, settings.commercial_use
+    if asked != "auto":
+        return (choose(MATTINGS, asked, commercial_use=commercial).name,)
+    fit = (plug for plug in MATTINGS.values() if plug.commercial or not commercial)
+    return tuple(sorted(plug.name for plug in fit if not plug.missing()))

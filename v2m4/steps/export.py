@@ -1,0 +1,95 @@
+"""The export step: the animation is measured and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import v2m4
+from v2m4.animation import Animation
+from v2m4.artefacts import animation_of, masked_clip, read_clip
+from v2m4.clip import Clip
+from v2m4.evaluation.report import measure
+from v2m4.events import Event, Finished, Progress, Steps, scaled
+from v2m4.export.frames import write_frames
+from v2m4.export.glb import write_glb
+from v2m4.export.placement import camera_description, write_camera
+from v2m4.export.preview import write_preview
+from v2m4.files import write_atomically
+from v2m4.run import RESULTS, Run, Step
+from v2m4.stage_spec import StageSpec
+from v2m4.workbench import Workbench
+
+
+def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+    """Measure every frame, then write the GLB and what goes with it; the settings, which end a run, come last."""
+    settings, folder = run.recipe.settings, run.folder
+    animation, clip = animation_of(run), masked_clip(run)
+    yield Progress("export", 0.0)
+    share = 0.5 if settings.export.preview else 1.0
+    measured = yield from scaled(measure(animation, clip), 0.0, share)
+    write_glb(folder / RESULTS["glb"], animation, settings.export, provenance(run, animation, clip, measured))
+    write_camera(folder / RESULTS["camera"], animation, clip)
+    if settings.export.per_frame != "none":
+        write_frames(folder / RESULTS["frames"], animation, clip.times, settings.export.per_frame)
+    if settings.export.preview:
+        preview = write_preview(folder / RESULTS["preview"], animation, read_clip(run), settings.export)
+        yield from scaled(preview, share, 1.0)
+    report = measured | facts(run, animation, clip)
+    write_atomically(folder / RESULTS["report"], json.dumps(report, indent=1).encode())
+    write_atomically(folder / RESULTS["settings"], settings.to_json().encode())
+
+
+def provenance(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) -> dict[str, Any]:
+    """What the GLB says of how it was made."""
+    settings = run.recipe.settings
+    return {
+        "generator": f"v2m4 {v2m4.__version__}",
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "plugs": run.recipe.names,
+        "camera": camera_description(animation, clip),
+        "statistics": {
+            "vertices": len(animation.mesh.vertices),
+            "faces": len(animation.mesh.faces),
+            "keyframes": len(animation),
+            **{f"mean_{name}": measured[name]["mean"] for name in ("iou", "psnr", "ssim") if name in measured},
+        },
+    }
+
+
+def facts(run: Run, animation: Animation, clip: Clip) -> dict[str, Any]:
+    """What the report says beside the measures."""
+    matting = json.loads((run.place(Step("matting")) / "matting.json").read_text())
+    return {
+        "version": v2m4.__version__,
+        "clip": clip.name,
+        "frames": len(clip),
+        "times": list(clip.times),
+        "duration": clip.duration,
+        "keyframes": list(animation.keyframes),
+        "faces": len(animation.mesh.faces),
+        "vertices": len(animation.mesh.vertices),
+        "plugs": run.recipe.names | {"matting": matting["method"]},
+        "warnings": matting["warnings"],
+        "seconds": run.times(),
+    }
+
+
+def recall(run: Run, step: Step) -> Iterator[Event]:
+    """The files that were written, and the report."""
+    files = {name: run.folder / file for name, file in RESULTS.items() if (run.folder / file).exists()}
+    yield Finished(files, json.loads((run.folder / RESULTS["report"]).read_text()))
+
+
+SPEC = StageSpec(
+    name="export",
+    title="writing the results",
+    per="run",
+    reads=("settings.export", "settings.preset"),
+    rooms=("export", "evaluation", "steps", "animation"),
+    work=work,
+    recall=recall,
+    prior_s=5.0,
+)

@@ -1,0 +1,45 @@
+"""The generation step: one mesh from a keyframe's picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from v2m4.artefacts import load_arrays, masked_clip, save_camera, save_mesh, save_tensors
+from v2m4.events import Event, MeshGenerated, Progress, Steps
+from v2m4.export.glb import write_still
+from v2m4.run import Run, Step
+from v2m4.stage_spec import StageSpec
+from v2m4.workbench import Workbench
+
+
+def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+    """Make the mesh; with it, a camera if the generator knows one, and what refinement needs."""
+    index = step.frame
+    yield Progress("generation", 0.0, index)
+    made = bench.generator(masked_clip(run).frame(index), run.rng(step), bench.device)
+    place, mesh = run.place(step), made.mesh.to("cpu")
+    save_mesh(place / "mesh.npz", mesh)
+    if made.camera is not None:
+        save_camera(place / "camera.json", made.camera)
+    if made.extras:
+        save_tensors(place / "extras.safetensors", made.extras)
+    write_still(place / "mesh.glb", mesh, axes="z_up")
+
+
+def recall(run: Run, step: Step) -> Iterator[Event]:
+    """How large the mesh is, and where a viewer finds it."""
+    place = run.place(step)
+    yield MeshGenerated(step.frame, len(load_arrays(place / "mesh.npz")["faces"]), place / "mesh.glb")
+
+
+SPEC = StageSpec(
+    name="generation",
+    title="making a mesh",
+    per="mesh",
+    reads=("settings.generator", "settings.seed", "settings.device", "plugs.generator", "mesh_per_keyframe"),
+    rooms=("generators", "nn", "geometry", "render", "artefacts"),
+    work=work,
+    recall=recall,
+    prior_s=1.5,
+    gpu_s=30,
+)

@@ -1,0 +1,100 @@
+"""The registration step: the anchor's topology, brought to a keyframe's pose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from v2m4.artefacts import (
+    keyframes_of,
+    load_arrays,
+    masked_clip,
+    posed_mesh,
+    registered_vertices,
+    save_arrays,
+    save_picture,
+)
+from v2m4.clip import Clip
+from v2m4.evaluation.measures import mask_iou
+from v2m4.events import Event, MeshRegistered, Steps
+from v2m4.export.preview import render_rgba
+from v2m4.files import write_atomically
+from v2m4.geometry.camera import Camera
+from v2m4.run import Run, Step
+from v2m4.stage_spec import StageSpec
+from v2m4.stages.registration.meshes import register_meshes
+from v2m4.stages.registration.video import FollowState
+from v2m4.workbench import Workbench
+
+VIEW_SIZE = 384  # side of the picture that shows a registered pose, at most
+
+
+def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+    """Register by the recipe's way; keep the pose, and how it looks from the video's camera."""
+    index, place = step.frame, run.place(step)
+    topology = posed_mesh(run, keyframes_of(run)[1])
+    if not run.recipe.mesh_per_keyframe:
+        vertices = yield from _follow(run, step, bench)
+    elif step.after is None:
+        vertices = topology.vertices
+    else:
+        vertices = yield from register_meshes(
+            registered_vertices(run, step.after),
+            topology,
+            posed_mesh(run, index),
+            run.recipe.settings.registration.meshes,
+            rng=run.rng(step),
+            keyframe=index,
+            device=bench.device,
+        )
+    vertices = vertices.cpu()
+    save_arrays(place / "registered.npz", vertices=vertices.numpy())
+    clip = masked_clip(run)
+    picture = render_rgba(topology.with_vertices(vertices), Camera.identity(), min(clip.side, VIEW_SIZE))
+    save_picture(place / "registered.png", picture)
+    facts = {"overlap": mask_iou(picture[..., 3] > 127, _mask(clip, index, len(picture)))}
+    write_atomically(place / "registered.json", json.dumps(facts).encode())
+
+
+def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
+    """(size,size) the object's mask in a frame."""
+    with Image.fromarray(clip.frame(index)[..., 3]) as alpha:
+        return np.asarray(alpha.resize((size, size), Image.Resampling.BOX)) > 127
+
+
+def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
+    """Follow the video from the keyframe before; the follower's state travels through the folder."""
+    follower = bench.follower(run)
+    if step.after is None:
+        state = follower.start()
+    else:
+        before = FollowState(**load_arrays(run.place(Step("registration", step.after)) / "follow.npz"))
+        state = yield from follower.follow(before, step.after, step.frame)
+    save_arrays(run.place(step) / "follow.npz", **vars(state))
+    return torch.from_numpy(state.vertices).float()
+
+
+def recall(run: Run, step: Step) -> Iterator[Event]:
+    """How well the registered pose covers the object, and a picture of it."""
+    place = run.place(step)
+    overlap = json.loads((place / "registered.json").read_text())["overlap"]
+    yield MeshRegistered(step.frame, overlap, place / "registered.png")
+
+
+SPEC = StageSpec(
+    name="registration",
+    title="following the motion",
+    per="keyframe",
+    reads=("settings.registration",),
+    rooms=("stages/registration",),
+    work=work,
+    recall=recall,
+    prior_s=1.5,
+    gpu_s=30,
+)

@@ -1,0 +1,35 @@
+"""The video step: the clip is decoded into the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from v2m4.artefacts import read_clip
+from v2m4.events import Event, FramesReady, Steps
+from v2m4.run import Run, Step
+from v2m4.stage_spec import StageSpec
+from v2m4.video import load_video
+from v2m4.workbench import Workbench
+
+
+def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+    """Decode the run's source."""
+    yield from load_video(run.source, run.place(step), run.recipe.settings.video)
+
+
+def recall(run: Run, step: Step) -> Iterator[Event]:
+    """How many frames there are."""
+    clip = read_clip(run)
+    yield FramesReady(len(clip), clip.source_size, clip.duration)
+
+
+SPEC = StageSpec(
+    name="video",
+    title="reading the video",
+    per="run",
+    reads=("settings.video",),
+    rooms=("video", "sources", "clip"),
+    work=work,
+    recall=recall,
+    prior_s=1.5,
+)

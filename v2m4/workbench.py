@@ -1,0 +1,62 @@
+"""The plugs of a run, each made at its first use and kept, so that no model is loaded twice."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh
+from v2m4.device import pick_device
+from v2m4.generators import GENERATORS, Generator
+from v2m4.perceptual import PERCEPTUALS, Perceptual
+from v2m4.recipe import Recipe
+from v2m4.run import Run
+from v2m4.settings import Settings
+from v2m4.stages.registration.video import Follower
+from v2m4.stereo import STEREOS, Locator, Stereo
+
+
+class Workbench:
+    """What a run works with: the device, the plugs, and the follower of its video."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._follower: tuple[tuple[Path, str], Follower] | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the numbers are crunched."""
+        return pick_device(self.recipe.settings.device)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """Image to mesh."""
+        return GENERATORS[self.recipe.names["generator"]].create(self.recipe.settings, self.device)
+
+    @cached_property
+    def stereo(self) -> Stereo | Locator | None:
+        """Pictures to point maps, or None when the camera search does without."""
+        name = self.recipe.names.get("stereo")
+        return None if name is None else STEREOS[name].create(self.recipe.settings, self.device)
+
+    @cached_property
+    def perceptual(self) -> Perceptual:
+        """Image distance."""
+        return PERCEPTUALS[self.recipe.names["perceptual"]].create(self.recipe.settings, self.device)
+
+    def follower(self, run: Run) -> Follower:
+        """What follows the run's video; made anew when anything it was made from is another."""
+        key = (run.folder, run.fingerprint("registration"))
+        if self._follower is None or self._follower[0] != key:
+            _, anchor = keyframes_of(run)
+            mesh, settings = posed_mesh(run, anchor), run.recipe.settings.registration.video
+            self._follower = (key, Follower(mesh, masked_clip(run), anchor, settings))
+        return self._follower[1]
+
+
+def plug_settings(settings: Settings) -> Settings:
+    """Only what the plugs are made from, the rest as by default: runs that agree in it can share their plugs."""
+    names = ("device", "stereo", "perceptual", "low_vram", "generator", "camera", "commercial_use")
+    return Settings(**{name: getattr(settings, name) for name in names})
