@@ -64,11 +64,56 @@ class KeyframeSettings:
 
 
 @dataclass(frozen=True)
+class TripoSgSettings:
+    """TripoSG."""
+
+    steps: int = 50
+    """Sampling steps of the flow."""
+    guidance: float = 7.0
+    """Guidance strength g of v(nothing) + g (v(image) - v(nothing)); 1 or less is none."""
+    resolution: int = 512
+    """Cells per side of the finest grid on which the surface is found."""
+    coarsest: int = 63
+    """The grid is halved until it would have fewer cells per side than this; finer ones look near the surface only."""
+
+
+@dataclass(frozen=True)
+class Hunyuan3DSettings:
+    """Hunyuan3D-2.0's shape half."""
+
+    variant: Literal["base", "fast", "turbo"] = "base"
+    """base: the paper's; fast: distilled to half the time; turbo: distilled to 5 to 10 steps (set steps)."""
+    steps: int = 50
+    """Sampling steps of the flow."""
+    guidance: float = 5.0
+    """Guidance strength g of v(nothing) + g (v(image) - v(nothing)); below 0 is none."""
+    resolution: int = 384
+    """Cells per side of the finest grid on which the surface is found."""
+    coarsest: int = 63
+    """The grid is halved until it would have fewer cells per side than this; at resolution or above, all is looked at,
+    as in the paper."""
+
+
+@dataclass(frozen=True)
+class CraftsMan3DSettings:
+    """CraftsMan3D with Dora's vector sets."""
+
+    steps: int = 50
+    """Sampling steps of the flow."""
+    guidance: float = 7.5
+    """Guidance strength g of v(nothing) + g (v(image) - v(nothing)); 0 or less is none."""
+    resolution: int = 256
+    """Cells per side of the finest grid on which the surface is found."""
+    coarsest: int = 63
+    """The grid is halved until it would have fewer cells per side than this; finer ones look near the surface only."""
+
+
+@dataclass(frozen=True)
 class GeneratorSettings:
     """The image-to-mesh model."""
 
     name: str = "auto"
-    """inflate, template, trellis, or auto: the best that can run here."""
+    """inflate, template, trellis, triposg, hunyuan3d, craftsman3d, or auto: the best that can run here."""
     template: Path | None = None
     """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
     max_faces: int = 10000
@@ -81,6 +126,9 @@ class GeneratorSettings:
     """TRELLIS: sampling steps of each of the two flows."""
     trellis_guidance: float = 5.0
     """TRELLIS: guidance strength w of (1 + w) v(image) - w v(nothing)."""
+    triposg: TripoSgSettings = field(default_factory=TripoSgSettings)
+    hunyuan3d: Hunyuan3DSettings = field(default_factory=Hunyuan3DSettings)
+    craftsman3d: CraftsMan3DSettings = field(default_factory=CraftsMan3DSettings)
 
 
 @dataclass(frozen=True)
@@ -362,6 +410,7 @@ _PAPER = Settings(
     preset="paper",
     video=VideoSettings(longest_side=1024),
     keyframes=KeyframeSettings(mode="fixed", stride=5),
+    generator=GeneratorSettings(triposg=TripoSgSettings(guidance=7.5), hunyuan3d=Hunyuan3DSettings(coarsest=384)),
     camera=CameraSearchSettings(
         method="algorithm1",
         warm_start=False,
