@@ -63,9 +63,10 @@ GENERATORS: dict[str, Plug] = {
             "hunyuan3d",
             "v2m4.generators.hunyuan3d.generator:Hunyuan3D",
             "Hunyuan3D-2.0: a shape from one picture; the paper's second generator. Colours come from the video.",
-            "Tencent Hunyuan 3D 2.0 Community: not for the EU, the UK and South Korea, nor above 1 million monthly users",
+            "Tencent Hunyuan 3D 2.0 Community: not valid in the EU, the UK and South Korea, results included; "
+            "above 1 million monthly users by request only; results may not train other models",
             True,
-            preference=13,
+            preference=-1,
             weights=HUNYUAN3D_WEIGHTS,
             needs_gpu=True,
             memory_gb=9,
