@@ -240,7 +240,7 @@ def _e2e(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]
     beside = path.with_name(Path(meta["weights_from_conditioner"]).name)
     encoder_meta, encoder_tensors = load_fixture(beside)
     device = tensors["in.noise"].device
-    encoder_weights = {k: v.to(device) for k, v in weights_of(beside, encoder_meta, encoder_tensors).items()}
+    encoder_weights = weights_of(beside, encoder_meta, encoder_tensors)
     encoder = _conditioner(encoder_meta, encoder_weights)
     weights = weights_of(path, meta, tensors)
     flow = loaded(HunyuanDiT(dit_config(config["model"])), part_of(weights, "model."))
