@@ -35,7 +35,7 @@ from v2m4.generators.triposg.builder import TOKENS
 from v2m4.generators.triposg.generator import TripoSg
 from v2m4.generators.triposg.network import TripoSgConfig, TripoSgDiT, TripoSgVaeConfig
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
-from v2m4.generators.vecset.model import CHUNK_CPU, CHUNK_GPU
+from v2m4.generators.vecset.model import CHUNK_CPU, CHUNK_GPU, VecsetModel
 from v2m4.generators.vecset.surface import extract, finish
 from v2m4.precision import choose_precision
 from v2m4.settings import CraftsMan3DSettings, GeneratorSettings, Hunyuan3DSettings, TripoSgSettings
@@ -76,8 +76,6 @@ def triposg(device: torch.device, toy: bool, settings: GeneratorSettings) -> Tri
         encoder = Dinov2(_encoder(toy)).to(half)
         network = TripoSgDiT(flow or TripoSgConfig()).to(half)
         decoder = VecsetDecoder(vae.decoder()).to(half)
-    from v2m4.generators.vecset.model import VecsetModel
-
     model = VecsetModel("triposg", encoder, network, decoder, 64 if toy else TOKENS, 64, device)
     return TripoSg(settings, device, model=model)
 
@@ -165,8 +163,8 @@ def measure(name: str, device: torch.device, toy: bool, repeats: int) -> Result:
         keys_values = model.decoder.keys_values(latents)
 
         def field(points: Tensor, keys_values: Any = keys_values) -> Tensor:
-            asked = model.decoder.query(points, keys_values)
-            return torch.where(torch.isnan(asked), 0.0, 0.0) + ball(points)
+            model.decoder.query(points, keys_values)
+            return ball(points)
 
         mesh = extract(field, generator.extraction(model), device, chunk, name)
         lap("decoder and surface")

@@ -73,7 +73,8 @@ class Dinov2Config:
             )
             if theirs in config
         }
-        return Dinov2Config(**values)  # type: ignore[arg-type]
+        # The library smooths the table of the models with registers only, as their authors' two codes do.
+        return Dinov2Config(**values, antialias=bool(values.get("registers")))  # type: ignore[arg-type]
 
     @property
     def grid(self) -> int:

@@ -72,6 +72,7 @@ def encoder_config(state: Mapping[str, Tensor]) -> Dinov2Config:
         patch_size=patch,
         registers=registers,
         swiglu="blocks.0.mlp.w12.weight" in state,
+        antialias=registers > 0,
     )
 
 
