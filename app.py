@@ -10,12 +10,12 @@ with suppress(ImportError):
     import spaces  # noqa: F401  (must come before anything that may touch CUDA)
 
 import gradio as gr
+from v2m4.ui.work import prepare
 
 from v2m4.settings import Settings
 from v2m4.ui.limits import Limits
 from v2m4.ui.page import build_page
 from v2m4.ui.theme import CSS, theme
-from v2m4.ui.work import prepare
 
 limits = Limits.from_environment()
 demo: gr.Blocks = build_page(limits)

@@ -15,10 +15,11 @@ on a busy machine).
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.registry import choose
 from v2m4.render import render, render_fast
-from v2m4.settings import Settings
-from v2m4.stages.camera_search import search_camera
+from v2m4.settings import Settings, changed
+from v2m4.stages.camera.search import search_camera
 from v2m4.stereo import STEREOS
 
 ROOT = Path(__file__).parent.parent
@@ -133,11 +134,11 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="a line per draw")
     arguments = parser.parse_args()
     settings = Settings.of(arguments.preset)
-    changes = {k: type(getattr(settings.camera, k))(eval(v)) for k, v in (s.split("=") for s in arguments.set)}
-    camera_settings = replace(settings.camera, **changes)
+    changes = {name: json.loads(value) for name, value in (s.split("=") for s in arguments.set)}
+    camera_settings = changed(settings.camera, changes)
     device = torch.device("cpu")
     perceptual = choose(PERCEPTUALS, "auto").create(device=device)
-    stereo = choose(STEREOS, "auto").create(device=device) if camera_settings.use_stereo else None
+    stereo = choose(STEREOS, "auto").create(device=device) if camera_settings.stereo.enabled else None
     known = list(sequences(arguments.paths))
     rows = []
     for draw in range(arguments.draws):

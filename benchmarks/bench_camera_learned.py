@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,8 +24,8 @@ from torch import Tensor
 from v2m4.events import CameraView
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual.dreamsim import DINO_VIT, DreamSim, DreamSimNetwork, VitConfig
-from v2m4.settings import CameraSearchSettings, Settings
-from v2m4.stages.camera_search import search_camera
+from v2m4.settings import CameraSettings, Settings, changed
+from v2m4.stages.camera.search import search_camera
 from v2m4.stereo import PointMaps
 from v2m4.stereo.dust3r import Dust3r
 from v2m4.stereo.dust3r.alignment import AlignmentSettings
@@ -82,7 +82,7 @@ def _wait(device: torch.device) -> None:
 
 def search(
     preset: str,
-    settings: CameraSearchSettings,
+    settings: CameraSettings,
     mesh: Mesh,
     dreamsim: DreamSim,
     dust3r: Dust3r,
@@ -129,12 +129,26 @@ def main() -> None:
     print(f"Camera search, one keyframe, on {machine}; torch {torch.__version__}", flush=True)
     meshes = [sequence.meshes[0] for sequence in sequences([ROOT / "assets" / "examples" / "truth"])]
     results = []
-    always = replace(Settings.of("fast").camera, stereo_below=2.0)
+    always = changed(Settings.of("fast").camera, {"rigid.stereo_below": 2.0})
     cases = {"paper": Settings.of("paper").camera, "fast": Settings.of("fast").camera, "fast, stereo taken": always}
     for name, settings in cases.items():
         if toy:
-            small = {"samples": 8, "swarm_size": 8, "swarm_iterations": 2, "stereo_iterations": 4, "stereo_size": 64}
-            settings = replace(settings, **small, stereo_pose_iterations=4, descent_iterations=3, descent_size=64)
+            small = {
+                "algorithm1.samples": 8,
+                "algorithm1.swarm.size": 8,
+                "algorithm1.swarm.iterations": 2,
+                "stereo.fit_iterations": 4,
+                "stereo.size": 64,
+            }
+            settings = changed(
+                settings,
+                {
+                    **small,
+                    "stereo.pose_iterations": 4,
+                    "algorithm1.descent.iterations": 3,
+                    "algorithm1.descent.size": 64,
+                },
+            )
         for n in range(options.repeats):
             result = search(name, settings, meshes[n % len(meshes)], dreamsim, dust3r, device, n)
             results.append(result)

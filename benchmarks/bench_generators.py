@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from v2m4.dinov2 import Dinov2, Dinov2Config
 from v2m4.generators.craftsman3d.builder import shape_config
 from v2m4.generators.craftsman3d.generator import CraftsMan3D
 from v2m4.generators.craftsman3d.model import CraftsManModel
@@ -37,7 +36,8 @@ from v2m4.generators.triposg.network import TripoSgConfig, TripoSgDiT, TripoSgVa
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
 from v2m4.generators.vecset.model import CHUNK_CPU, CHUNK_GPU, VecsetModel
 from v2m4.generators.vecset.surface import extract, finish
-from v2m4.precision import choose_precision
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config
+from v2m4.nn.precision import choose_precision
 from v2m4.settings import CraftsMan3DSettings, GeneratorSettings, Hunyuan3DSettings, TripoSgSettings
 
 TARGET_S = 6.0

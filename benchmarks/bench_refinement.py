@@ -36,13 +36,11 @@ from v2m4.geometry.camera import Camera, orbit_extrinsics
 from v2m4.perceptual.dreamsim import CLIP_VIT, DINO_VIT, OPEN_CLIP_VIT, DreamSim, DreamSimNetwork
 from v2m4.perceptual.lpips import Lpips, LpipsNetwork
 from v2m4.render.gaussians import render_gaussians
-from v2m4.settings import RefinementSettings
+from v2m4.settings import RefinementSettings, Settings
 from v2m4.stages.refinement import (
     Comparison,
-    Effort,
     Iteration,
     Sampled,
-    effort_of,
     mesh_picture,
     optimise_negative,
     reference_picture,
@@ -51,6 +49,7 @@ from v2m4.stages.refinement import (
     total,
 )
 
+PAPER = Settings.of("paper").refinement
 TARGET_S = 7.0
 TARGET_GB = 16.0
 FACES = 10_000
@@ -138,9 +137,8 @@ def target_picture(maker: Maker, camera: Camera, size: int, device: torch.device
     source = maker.resume(maker.extras, device)
     token = torch.randn(source.negative.shape[-1], generator=torch.Generator().manual_seed(1))
     source.negative = token.to(device).expand_as(source.negative)
-    nothing = Effort(0, 0, 0.1, size, 1)
-    settings = RefinementSettings(anchor_weight=0.0)
-    *_, last = optimise_negative(source, lambda slat, index: slat.sum(), settings, nothing)
+    nothing = RefinementSettings(iterations=0, image_size=size, supersampling=1)
+    *_, last = optimise_negative(source, lambda slat, index: slat.sum(), nothing)
     assert isinstance(last, Sampled)
     slat = source.denormalise(last.x)
     color = render_gaussians(source.decode_gaussians(slat), camera, size)[0]
@@ -156,8 +154,7 @@ def run_variant(
     """Refine once, and judge the outcome by the paper's loss at the paper's size."""
     device = maker.model.device
     source = maker.resume(maker.extras, device)
-    effort = effort_of(settings)
-    comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
+    comparison = Comparison(reference_picture(picture, settings.image_size, device), distances, settings)
     if device.type == "cuda":
         gc.collect()
         torch.cuda.synchronize()
@@ -166,7 +163,7 @@ def run_variant(
     start = time.perf_counter()
     moments, last = [], source.noise
     with source.at_work():
-        for event in optimise_negative(source, scorer(source, camera, comparison, effort), settings, effort):
+        for event in optimise_negative(source, scorer(source, camera, comparison, settings), settings):
             if isinstance(event, Iteration):
                 moments.append(time.perf_counter() - start)
             last = event.x if isinstance(event, Sampled) else last
@@ -189,10 +186,9 @@ def run_variant(
 @torch.no_grad()
 def judge(source: SecondPass, slat: Tensor, picture: NDArray[np.uint8], camera: Camera, distances: Any) -> float:
     """The paper's loss of a latent, without the pull towards the embedding's start."""
-    settings = RefinementSettings(method="paper", image_size=picture.shape[0])
-    effort = effort_of(settings)
-    comparison = Comparison(reference_picture(picture, effort.size, slat.device), distances, settings)
-    return total(scorer(source, camera, comparison, effort)(slat, 0))
+    settings = replace(PAPER, image_size=picture.shape[0])
+    comparison = Comparison(reference_picture(picture, settings.image_size, slat.device), distances, settings)
+    return total(scorer(source, camera, comparison, settings)(slat, 0))
 
 
 def parts(
@@ -204,9 +200,8 @@ def parts(
     """
     device = maker.model.device
     source = maker.resume(maker.extras, device)
-    settings = RefinementSettings(method="paper", image_size=picture.shape[0])
-    effort = effort_of(settings)
-    comparison = Comparison(reference_picture(picture, effort.size, device), distances, settings)
+    settings = replace(PAPER, image_size=picture.shape[0])
+    comparison = Comparison(reference_picture(picture, settings.image_size, device), distances, settings)
     negative = source.negative.clone().requires_grad_()
     slat = source.denormalise(source.noise).detach().requires_grad_()
     rows = []
@@ -214,16 +209,16 @@ def parts(
         with torch.no_grad():
             features = source.mesh_features(slat).clone()
             mesh, gaussians = source.extract(features), source.decode_gaussians(slat)
-            image = mesh_picture(mesh, camera, effort)
+            image = mesh_picture(mesh, camera, settings)
         for tensor in (features, mesh.attributes, mesh.vertices, gaussians.means, gaussians.colors, image):
             tensor.requires_grad_()
         runs: dict[str, Callable[[], Tensor]] = {
             "latent flow, one branch": lambda: source.velocity(source.noise, 300.0, negative).sum(),
             "mesh decoder": lambda: source.mesh_features(slat).sum(),
             "mesh extraction": lambda: sum_of(source.extract(features)[:3:2]),
-            "mesh rendering": lambda: mesh_picture(mesh, camera, effort).sum(),
+            "mesh rendering": lambda: mesh_picture(mesh, camera, settings).sum(),
             "Gaussian decoder": lambda: sum_of(vars(source.decode_gaussians(slat)).values()),
-            "Gaussian rendering": lambda: render_gaussians(gaussians, camera, effort.size)[0].sum(),
+            "Gaussian rendering": lambda: render_gaussians(gaussians, camera, settings.image_size)[0].sum(),
             "image distances of one": lambda: comparison.one(image),
         }
         for name, run in runs.items():
@@ -306,9 +301,9 @@ def main() -> None:
         options.profile.write_text("\n\n".join(tables))
 
     variants = {
-        "none": RefinementSettings(method="paper", start_t=-1.0, image_size=size),
-        "paper": RefinementSettings(method="paper", image_size=size),
-        "fast": RefinementSettings(method="fast", image_size=size, fast_image_size=min(size, 392)),
+        "none": replace(PAPER, start_t=-1.0, image_size=size),
+        "paper": replace(PAPER, image_size=size),
+        "fast": RefinementSettings(image_size=min(size, 392)),
     }
     if options.only:
         variants = {k: v for k, v in variants.items() if k == options.only}

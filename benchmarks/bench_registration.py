@@ -26,7 +26,7 @@ from v2m4.events import drain
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.neighbours import sample_surface, surface_points
 from v2m4.settings import Settings
-from v2m4.stages.registration_meshes import register_meshes
+from v2m4.stages.registration.meshes import register_meshes
 
 ROOT = Path(__file__).parent.parent
 FACES = 4000
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=5, help="frames between the two meshes")
     parser.add_argument("--pairs", type=int, default=3, help="pairs per sequence")
     options = parser.parse_args()
-    settings = Settings.of(options.preset).registration
+    settings = Settings.of(options.preset).registration.meshes
     print(f"preset {options.preset}, {torch.get_num_threads()} threads")
     print(f"{'sequence':16s} {'frames':>9s} {'faces':>11s} {'still %':>8s} {'error %':>8s} {'flipped %':>9s} {'s':>6s}")
     for name, vertices, faces in sequences(options.paths):

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from tests.stereo.dust3r.scenes import wavy_scene
+from v2m4.nn.precision import Precision, computing
 from v2m4.perceptual.dreamsim import DINO_VIT, DreamSim, DreamSimNetwork, VitConfig
 from v2m4.perceptual.lpips import Lpips, LpipsNetwork
-from v2m4.precision import Precision, computing
 from v2m4.stereo.dust3r import Dust3r
 from v2m4.stereo.dust3r.alignment import AlignmentSettings, Observations, align, descend, unknowns_from
 from v2m4.stereo.dust3r.model import AsymmetricCroCo3DStereo, Dust3rConfig

@@ -15,10 +15,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from v2m4.settings import ExportSettings, Settings
-from v2m4.ui.showing import Showing, replay
+from v2m4.settings import ExportSettings, Settings, changed
+from v2m4.ui.run_view import Showing, replay
+from v2m4.ui.runner import do_run
 from v2m4.ui.store import Store
-from v2m4.ui.work import do_run
 
 ROOT = Path(__file__).parents[1]
 LARGEST_GLB = 1_000_000
@@ -30,7 +30,7 @@ def make(clip: Path, target: Path) -> None:
         Settings.of("fast", device="cpu", perceptual="structure", stereo="features"),
         export=ExportSettings(quantise=True, texture_format="jpeg"),
     )
-    settings = replace(settings, generator=replace(settings.generator, name="inflate"))
+    settings = changed(settings, {"generator.name": "inflate"})
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         ticket = store.create(clip, settings)

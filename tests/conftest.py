@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -10,21 +9,24 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from v2m4.settings import Settings
+from v2m4.settings import Settings, changed
 
 CLIP_FRAMES = 5
 
 
 def little_settings(**changes):
     """The draft preset, made smaller still: a run of a few seconds."""
-    draft = Settings.of("draft", **changes)
-    return dataclasses.replace(
-        draft,
-        keyframes=dataclasses.replace(draft.keyframes, mode="fixed", stride=2),
-        generator=dataclasses.replace(draft.generator, inflate_faces=800),
-        camera=dataclasses.replace(draft.camera, descent_iterations=5),
-        texture=dataclasses.replace(draft.texture, size=128),
-        export=dataclasses.replace(draft.export, preview_size=96),
+    return changed(
+        Settings.of("draft", **changes),
+        {
+            "keyframes.mode": "fixed",
+            "keyframes.stride": 2,
+            "keyframes.min_stride": 1,
+            "generator.inflate.faces": 800,
+            "camera.algorithm1.descent.iterations": 5,
+            "texture.size": 128,
+            "export.preview_size": 96,
+        },
     )
 
 

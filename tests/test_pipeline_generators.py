@@ -14,18 +14,23 @@ from tests.generators.vecset import tiny
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import Finished
 from v2m4.pipeline import reconstruct
-from v2m4.settings import Settings
+from v2m4.settings import Settings, changed
 
 
 def tiny_settings(name: str, method: str) -> Settings:
     """A run of seconds with one of the tiny generators."""
-    little = little_settings()
-    chosen = dataclasses.replace(tiny.SETTINGS, name=name, max_faces=400)
-    registration = dataclasses.replace(
-        little.registration, method=method, global_iterations=4, local_iterations=4, coarse_rounds=1, view_pool=4
+    little = changed(
+        little_settings(),
+        {
+            "camera.stereo.enabled": False,
+            "registration.method": method,
+            "registration.meshes.view_pool": 4,
+            "registration.meshes.alignment.iterations": 4,
+            "registration.meshes.limbs.rounds": 1,
+            "registration.meshes.large_steps.iterations": 4,
+        },
     )
-    camera = dataclasses.replace(little.camera, use_stereo=False)
-    return dataclasses.replace(little, generator=chosen, registration=registration, camera=camera)
+    return dataclasses.replace(little, generator=dataclasses.replace(tiny.SETTINGS, name=name, max_faces=400))
 
 
 @pytest.mark.parametrize("method", ["video", "meshes"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2m4.errors import V2M4Error
-from v2m4.settings import Settings
+from v2m4.settings import RENAMED, Settings, changed, fields_of
 
 
 @pytest.mark.parametrize("preset", ["paper", "fast", "draft"])
@@ -40,9 +40,12 @@ def test_paper_follows_the_appendix():
     paper = Settings.of("paper")
 
     assert paper.camera.method == "algorithm1"
-    assert (paper.camera.samples, paper.camera.top_views, paper.camera.swarm_size) == (2000, 7, 200)
-    assert (paper.camera.swarm_iterations, paper.camera.descent_iterations) == (25, 300)
-    assert (paper.registration.global_iterations, paper.registration.local_iterations) == (500, 1000)
+    search, stereo, meshes = paper.camera.algorithm1, paper.camera.stereo, paper.registration.meshes
+    assert (search.samples, stereo.top_views, search.swarm.size) == (2000, 7, 200)
+    assert (search.swarm.iterations, search.descent.iterations) == (25, 300)
+    assert (meshes.alignment.iterations, meshes.alignment.views) == (500, 20)
+    assert (meshes.large_steps.iterations, meshes.large_steps.views, meshes.large_steps.smoothness) == (1000, 50, 99)
+    assert (meshes.view_pool, meshes.view_size, meshes.view_radius) == (1000, 512, 2.0)
     assert (paper.texture.views, paper.texture.iterations, paper.texture.size) == (100, 2500, 1024)
     assert paper.keyframes.mode == "fixed"
     assert paper.keyframes.stride == 5
@@ -56,12 +59,47 @@ def test_paper_follows_the_appendix():
         ('{"preset": "best"}', "no preset “best”"),
         ('{"sed": 1}', "no entry “sed”"),
         ('{"camera": {"sampels": 1}}', "no entry “camera.sampels”"),
-        ('{"seed": "many"}', "seed must be a int"),
-        ('{"seed": true}', "seed must be a int"),
+        ('{"seed": "many"}', "seed must be a whole number"),
+        ('{"seed": true}', "seed must be a whole number"),
         ('{"camera": {"method": "luck"}}', "camera.method cannot be 'luck'"),
         ('{"camera": 3}', "camera must be"),
+        ('{"camera": {"rigid": {"directions": 0}}}', "camera.rigid.directions must be from 12 to 20000, but is 0"),
+        ('{"camera": {"swarm_size": 9}}', "“camera.swarm_size” is called “camera.algorithm1.swarm.size” now"),
+        ('{"refinement": {"method": "fast"}}', "“refinement.method” is gone"),
+        ('{"video": {"start_s": NaN}}', "video.start_s must be a finite number"),
     ],
 )
 def test_bad_settings_are_explained(text, said):
     with pytest.raises(V2M4Error, match=said):
         Settings.from_json(text)
+
+
+def test_all_problems_come_in_one_message():
+    with pytest.raises(V2M4Error) as raised:
+        Settings.from_json('{"seed": -1, "texture": {"size": 1e9}, "sed": 1}')
+    assert all(said in str(raised.value) for said in ("seed must be", "texture.size must be", "“sed”"))
+
+
+def test_settings_made_in_code_are_checked_the_same_way():
+    wrong = changed(Settings(), {"video.end_s": 1.0, "video.start_s": 2.0, "camera.rigid.candidates": -3})
+    with pytest.raises(V2M4Error) as raised:
+        wrong.checked()
+    assert "must come after" in str(raised.value)
+    assert "camera.rigid.candidates must be from" in str(raised.value)
+
+
+@pytest.mark.parametrize("preset", ["paper", "fast", "draft"])
+def test_presets_are_within_their_own_ranges(preset):
+    assert Settings.of(preset).checked() == Settings.of(preset)
+
+
+def test_every_setting_has_a_sentence_and_every_number_a_range():
+    for field in fields_of(Settings):
+        assert field.text.endswith((".", ")")) and len(field.text) > 10, field.name
+        assert field.range is not None or field.kind not in (int, float), field.name
+
+
+def test_every_name_of_earlier_settings_leads_to_one_of_today():
+    known = {field.name for field in fields_of(Settings)}
+    assert all(now in known for now in RENAMED.values() if now)
+    assert not known & set(RENAMED)

@@ -197,7 +197,7 @@ def _evaluate(options: Evaluate) -> None:
 
     from v2m4.evaluation.report import evaluate
     from v2m4.events import drain
-    from v2m4.matting.cutout import cut_out
+    from v2m4.matting.stage import cut_out
     from v2m4.video import load_video
 
     settings = Settings()

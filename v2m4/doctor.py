@@ -9,13 +9,9 @@ import shutil
 from typing import Any
 
 import v2m4
-from v2m4.generators import GENERATORS
-from v2m4.matting import MATTINGS
-from v2m4.perceptual import PERCEPTUALS
+from v2m4.plugs import PORTS
 from v2m4.registry import Plug
-from v2m4.stereo import STEREOS
 
-PORTS = {"generator": GENERATORS, "stereo": STEREOS, "perceptual": PERCEPTUALS, "matting": MATTINGS}
 _OPTIONAL = {
     "nvdiffrast": "faster rendering on CUDA: pip install git+https://github.com/NVlabs/nvdiffrast (non-commercial)",
     "gsplat": "faster Gaussian splatting on CUDA: pip install gsplat",

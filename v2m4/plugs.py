@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS
+from v2m4.matting import MATTINGS
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.registry import Plug, choose
 from v2m4.settings import Settings
 from v2m4.stereo import STEREOS
+
+PORTS: Mapping[str, Mapping[str, Plug]] = {
+    "generator": GENERATORS,
+    "stereo": STEREOS,
+    "perceptual": PERCEPTUALS,
+    "matting": MATTINGS,
+}
 
 
 def generator_plug(settings: Settings) -> Plug:
@@ -23,7 +32,7 @@ def generator_plug(settings: Settings) -> Plug:
 def chosen_plugs(settings: Settings) -> dict[str, Plug]:
     """The plug that fills each port of the run."""
     plugs = {"generator": generator_plug(settings)}
-    if settings.camera.use_stereo:
+    if settings.camera.stereo.enabled:
         plugs["stereo"] = choose(STEREOS, settings.stereo, commercial_use=settings.commercial_use)
     plugs["perceptual"] = choose(PERCEPTUALS, settings.perceptual, commercial_use=settings.commercial_use)
     return plugs
@@ -35,7 +44,7 @@ def create_generator(settings: Settings, device: torch.device) -> Any:
     chosen = settings.generator
     match plug.name:
         case "inflate":
-            return plug.create(faces=chosen.inflate_faces, thickness=chosen.thickness)
+            return plug.create(faces=chosen.inflate.faces, thickness=chosen.inflate.thickness)
         case "template":
             if chosen.template is None:
                 raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
@@ -49,8 +58,8 @@ def create_stereo(settings: Settings, device: torch.device) -> Any:
     plug = chosen_plugs(settings).get("stereo")
     if plug is None:
         return None
-    # The paper's numbers come from full precision; elsewhere the plug picks what suits the GPU.
-    exact = {"precision": "tf32"} if plug.name == "dust3r" and settings.preset == "paper" else {}
+    precision = settings.camera.stereo.dust3r_precision
+    exact = {"precision": precision} if plug.name == "dust3r" and precision != "auto" else {}
     return plug.create(device=device, **exact)
 
 

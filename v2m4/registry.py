@@ -62,7 +62,7 @@ class Plug:
     def _absent_torch_files(self) -> list[str]:
         if not self.torch_files:
             return []
-        from v2m4.weights import torch_cache
+        from v2m4.nn.weights import torch_cache
 
         return [name for name in self.torch_files if not torch_cache(name).is_file()]
 

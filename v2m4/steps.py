@@ -58,7 +58,7 @@ from v2m4.run import (
 from v2m4.settings import Settings
 
 if TYPE_CHECKING:
-    from v2m4.stages.registration_video import Follower
+    from v2m4.stages.registration.video import Follower
 
 
 class Workbench:
@@ -90,12 +90,12 @@ class Workbench:
 
     def follower(self, run: Run) -> Follower:
         """What follows the run's video; made anew only when the anchor's mesh is another one."""
-        from v2m4.stages.registration_video import Follower
+        from v2m4.stages.registration.video import Follower
 
         _, anchor = keyframes_of(run)
         made = (run.keyframe(anchor) / "camera.json").stat().st_mtime_ns
         if self._follower is None or self._follower[0] != (run.folder, made):
-            follower = Follower(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration)
+            follower = Follower(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration.video)
             self._follower = ((run.folder, made), follower)
         return self._follower[1]
 
@@ -136,7 +136,7 @@ def _video(run: Run, step: Step, bench: Workbench) -> Steps[None]:
 
 
 def _matting(run: Run, step: Step, bench: Workbench) -> Steps[None]:
-    from v2m4.matting.cutout import cut_out
+    from v2m4.matting.stage import cut_out
 
     clip = Clip.load(run.work / "frames")
     matte = yield from cut_out(clip, run.work / "masked", run.settings.matting)
@@ -176,7 +176,7 @@ def _generation(run: Run, step: Step, bench: Workbench) -> Steps[None]:
 
 
 def _camera(run: Run, step: Step, bench: Workbench) -> Steps[None]:
-    from v2m4.stages.camera_search import search_camera
+    from v2m4.stages.camera.search import search_camera
 
     index = _keyframe(step)
     folder = run.keyframe(index)
@@ -243,13 +243,13 @@ def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     elif step.after is None:
         vertices = topology.vertices
     else:
-        from v2m4.stages.registration_meshes import register_meshes
+        from v2m4.stages.registration.meshes import register_meshes
 
         vertices = yield from register_meshes(
             registered_vertices(run, step.after),
             topology,
             posed_mesh(run, index),
-            run.settings.registration,
+            run.settings.registration.meshes,
             rng=run.rng(step),
             keyframe=index,
             device=bench.device,
@@ -262,7 +262,7 @@ def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
 
 def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
     """Register by following the video from the keyframe before; the follower's state travels through the folder."""
-    from v2m4.stages.registration_video import FollowState
+    from v2m4.stages.registration.video import FollowState
 
     index, follower = _keyframe(step), bench.follower(run)
     if step.after is None:
@@ -293,7 +293,7 @@ def _registered_view(run: Run, mesh: Mesh, index: int) -> tuple[NDArray[np.uint8
 
 
 def _texture(run: Run, step: Step, bench: Workbench) -> Steps[None]:
-    from v2m4.stages.texture import texture_mesh
+    from v2m4.stages.texture.stage import texture_mesh
 
     indices, anchor = keyframes_of(run)
     poses = torch.stack([registered_vertices(run, i) for i in indices])

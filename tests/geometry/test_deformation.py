@@ -24,7 +24,7 @@ from v2m4.geometry.deformation import (
     solve,
     yield_to,
 )
-from v2m4.geometry.deformation_kernels import add_bending, add_planes, add_rigidity
+from v2m4.geometry.deformation_numba import add_bending, add_planes, add_rigidity
 
 Array = np.ndarray
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from v2m4.events import drain
 from v2m4.matting.background import _bridges, learn
-from v2m4.matting.cut import contour_weight, cut
-from v2m4.matting.edges import soften
+from v2m4.matting.colour_modes import MODES, ModeLabelling, find_modes
 from v2m4.matting.flat import fit_surface
-from v2m4.matting.modes import MODES, ModeLabelling, find_modes
-from v2m4.matting.shapes import fill_speckles, keep_object, overlap
+from v2m4.matting.graph_cut import contour_weight, cut
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object, overlap
+from v2m4.matting.soft_edges import soften
 
 
 def disc(side: int, radius: float) -> np.ndarray:

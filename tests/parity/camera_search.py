@@ -13,23 +13,23 @@ from torch import Tensor
 from tests.parity.runner import Check, Measure, compare
 from v2m4.events import drain
 from v2m4.geometry.camera import Camera
-from v2m4.settings import CameraSearchSettings
-from v2m4.stages.algorithm1 import sample_cameras
-from v2m4.stages.stereo_fit import (
+from v2m4.settings import Algorithm1Settings
+from v2m4.stages.camera.algorithm1 import sample_cameras
+from v2m4.stages.camera.stereo_fit import (
     camera_by_descent,
     camera_by_pnp,
     similarity_by_chamfer,
     similarity_by_matches,
     subset,
 )
-from v2m4.stages.swarm import Swarm
+from v2m4.stages.camera.swarm import Swarm
 
 Tensors = dict[str, Tensor]
 
 
 def check_sampling(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """Quantiles of the six numbers, as shares of each one's range, and their correlations."""
-    samples = sample_cameras(200_000, CameraSearchSettings(), torch.Generator().manual_seed(0)).double()
+    samples = sample_cameras(200_000, Algorithm1Settings(), torch.Generator().manual_seed(0)).double()
     levels = tensors["out.quantile_levels"]
     inner = (levels >= 0.01) & (levels <= 0.99)
     measures = []

@@ -30,7 +30,6 @@ from tests.parity.vecset import (
     tolerances,
     unpacked,
 )
-from v2m4.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.generators.craftsman3d import picture
 from v2m4.generators.craftsman3d.builder import (
     ENCODER_PREFIX,
@@ -55,6 +54,7 @@ from v2m4.generators.vecset.pictures import as_values, normalised
 from v2m4.generators.vecset.surface import placed
 from v2m4.generators.vecset.volume import coarse_to_fine
 from v2m4.geometry.marching_cubes import marching_cubes
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 
 Run = Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]
 EARLY = {"denoiser": 5e-5, "shape": 2e-5, "flow50": 1e-5}

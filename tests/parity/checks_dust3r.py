@@ -20,6 +20,8 @@ from tests.parity.runner import (
     manifest_measures,
     weights_of,
 )
+from v2m4.nn.transformer import grid_positions, rotate, rotation_tables
+from v2m4.nn.weights import load_strictly
 from v2m4.stereo.dust3r import alignment as ga
 from v2m4.stereo.dust3r import registration
 from v2m4.stereo.dust3r.head import points_and_confidence
@@ -27,8 +29,6 @@ from v2m4.stereo.dust3r.model import AsymmetricCroCo3DStereo, Dust3rConfig, Enco
 from v2m4.stereo.dust3r.pairs import PairPredictions, complete_graph, predict_pairs
 from v2m4.stereo.dust3r.preprocess import network_image
 from v2m4.stereo.dust3r.spanning_tree import start_from_tree
-from v2m4.transformer import grid_positions, rotate, rotation_tables
-from v2m4.weights import load_strictly
 
 Tensors = dict[str, Tensor]
 FEATURES = 2e-5

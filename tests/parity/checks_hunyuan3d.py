@@ -28,7 +28,6 @@ from tests.parity.vecset import (
     unpacked,
     volume_of,
 )
-from v2m4.dinov2 import Dinov2, from_transformers
 from v2m4.generators.hunyuan3d import picture
 from v2m4.generators.hunyuan3d.builder import ENCODER_PREFIX, decoder_config, dit_config, encoder_config
 from v2m4.generators.hunyuan3d.generator import extraction
@@ -43,6 +42,7 @@ from v2m4.generators.vecset.surface import LIMITS, canonical, placed
 from v2m4.generators.vecset.volume import VolumeRule, coarse_to_fine, halvings
 from v2m4.geometry.cleanup import remove_small_pieces, simplify
 from v2m4.geometry.marching_cubes import marching_cubes
+from v2m4.nn.dinov2 import Dinov2, from_transformers
 
 Run = Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]
 CHUNK = 8000

@@ -25,7 +25,6 @@ from tests.parity.vecset import (
     tolerances,
     unpacked,
 )
-from v2m4.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.generators.triposg import picture
 from v2m4.generators.triposg.builder import VAE_UNUSED, transformer_config, vae_config
 from v2m4.generators.triposg.generator import BLOCK, RULE
@@ -40,7 +39,8 @@ from v2m4.generators.vecset.pictures import as_values, normalised
 from v2m4.generators.vecset.surface import Extraction, placed
 from v2m4.generators.vecset.volume import coarse_to_fine, halvings
 from v2m4.geometry.marching_cubes import marching_cubes
-from v2m4.weights import Renaming
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
+from v2m4.nn.weights import Renaming
 
 Run = Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]
 FEATURES = 2e-5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
 from v2m4.geometry.rotations import rotation_from_6d
-from v2m4.settings import RegistrationSettings
-from v2m4.stages.registration_meshes import NormalViews, PointTracks, align_globally, align_locally
+from v2m4.settings import Settings, TextureSettings, changed
+from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, align_locally
+from v2m4.stages.texture.optimise import Observation, learning_rate, total_variation, view_loss
 
 Tensors = dict[str, Tensor]
+PAPER = Settings.of("paper").registration.meshes
 
 
 def release_rigidity(vertices: Tensor, rest: RestShape) -> Tensor:
@@ -182,12 +185,15 @@ def check_cameras(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list
 def check_coarse_registration(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """The global descent without pictures: every loss of the 500, and where it ends."""
     config = json.loads(meta["config"])
-    settings = RegistrationSettings(
-        global_iterations=config["iters"],
-        global_lr=config["lr"],
-        global_chamfer_weight=config["chamfer_weight"],
-        global_image_weight=0.0,
-        restart_above=1e9,  # the release's restarts are never reached
+    settings = changed(
+        PAPER,
+        {
+            "alignment.iterations": config["iters"],
+            "alignment.lr": config["lr"],
+            "alignment.chamfer_weight": config["chamfer_weight"],
+            "alignment.image_weight": 0.0,
+            "alignment.restart_above": 1e9,
+        },
     )
     vertices, faces = tensors["in.vertices"], tensors["in.faces"]
     target = Mesh(tensors["in.ref_vertices"], tensors["in.ref_faces"])
@@ -207,12 +213,15 @@ def check_coarse_registration(path: Path, meta: Mapping[str, Any], tensors: Tens
 def check_fine_registration(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """The large-steps descent without pictures: 1000 steps, with and without tracked points."""
     config = json.loads(meta["config"])
-    settings = RegistrationSettings(
-        local_iterations=config["steps"],
-        local_step=config["step_size"],
-        smoothness=config["lam"],
-        image_weight=0.0,
-        chamfer_weight=10.0,
+    settings = changed(
+        PAPER,
+        {
+            "large_steps.iterations": config["steps"],
+            "large_steps.step": config["step_size"],
+            "large_steps.smoothness": config["lam"],
+            "large_steps.image_weight": 0.0,
+            "large_steps.chamfer_weight": 10.0,
+        },
     )
     tracks = []
     for i, projection in enumerate(tensors.get("in.track.full_proj", [])):
@@ -232,6 +241,43 @@ def check_fine_registration(path: Path, meta: Mapping[str, Any], tensors: Tensor
     return [Measure("vertices (absolute)", float(difference), 5e-3)]
 
 
+def check_texture_stage(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
+    """Learning rates, total variation with its gradient, and a short descent with some views weighing double."""
+    config = json.loads(meta["config"])
+    (first, last), toy = config["lr"], config["toy"]
+    settings = TextureSettings(
+        iterations=config["total_steps_lr_table"], lr=first, lr_end=last, tv_weight=config["lambda_tv"]
+    )
+    rates = torch.tensor([learning_rate(k, settings) for k in tensors["in.steps"].tolist()], dtype=torch.float64)
+    texture = tensors["in.texture"].clone().requires_grad_()
+    variation = total_variation(texture)
+    variation.backward()
+    assert texture.grad is not None
+    got = {"lr_after_step": rates, "tv": variation.detach(), "tv_grad": texture.grad}
+    measures = compare(got, {k: tensors[f"out.{k}"] for k in got}, 1e-6)
+
+    target = tensors["in.adam_target"][0]  # (H, W, 3)
+    height, width = target.shape[:2]
+    y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
+    uv = torch.stack([x, y], -1).reshape(-1, 2)  # (H W, 2): every texel's centre once
+    painted = torch.zeros_like(target, requires_grad=True)
+    adam = torch.optim.Adam([painted], lr=first, betas=tuple(config["adam_betas"]))
+    losses, snapshots = [], {}
+    for step in range(toy["steps"]):
+        adam.zero_grad()
+        weight = settings.reference_weight if step % toy["weight2_every"] == 0 else 1.0
+        loss = view_loss(painted, Observation(uv, target.reshape(-1, 3), weight), settings.tv_weight)
+        loss.backward()
+        losses.append(loss.item())
+        adam.step()
+        adam.param_groups[0]["lr"] = learning_rate(step, replace(settings, iterations=toy["steps"]))
+        snapshots[f"adam.texture_after{step + 1}"] = painted.detach()[None].clone()
+    want = {k: v for k, v in group(tensors, "out").items() if k.startswith("adam.texture_after")}
+    measures += compare({k: snapshots[k] for k in want}, want, 1e-4)
+    measures.append(Measure("losses", relative_error(torch.tensor(losses).double(), tensors["out.adam.loss"]), 1e-4))
+    return measures
+
+
 def _named(name: str) -> Callable[[Path, Mapping[str, Any]], bool]:
     return lambda path, meta: path.name.startswith(name) and path.suffix == ".safetensors"
 
@@ -245,5 +291,6 @@ CHECKS = [
     Check("v2m4", _named("cameras"), check_cameras),
     Check("v2m4", _named("registration_coarse_no_image"), check_coarse_registration),
     Check("v2m4", _named("registration_fine"), check_fine_registration),
+    Check("v2m4", _named("texture_stage"), check_texture_stage),
     *camera_search.CHECKS,
 ]

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from tests.parity.runner import Check, Measure, compare, config_of, group, manifest_measures, weights_of
-from v2m4.dinov2 import IMAGE_MEAN, IMAGE_STD
+from v2m4.nn.dinov2 import IMAGE_MEAN, IMAGE_STD
+from v2m4.nn.transformer import rotate, rotation_tables
+from v2m4.nn.weights import load_strictly
 from v2m4.stereo.vggt.heads import points_and_confidence
 from v2m4.stereo.vggt.model import Vggt, VggtConfig, world_point_part
 from v2m4.stereo.vggt.poses import decode_poses, encode_poses, unproject
-from v2m4.transformer import rotate, rotation_tables
-from v2m4.weights import load_strictly
 
 Tensors = dict[str, Tensor]
 FEATURES = 2e-5

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from v2m4.generators.trellis.sampler import SamplerSettings
-from v2m4.settings import RefinementSettings
-from v2m4.stages.refinement import Comparison, Effort, Iteration, optimise_negative
+from v2m4.settings import Settings, changed
+from v2m4.stages.refinement import Comparison, Iteration, optimise_negative
 
 
 class StandIn:
@@ -74,14 +74,13 @@ class Absolute:
 def run(given: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the fixture's `out.*` should be, from its `in.*` and configuration."""
     source = StandIn(given, config)
-    settings = RefinementSettings(method="paper", iterations=config["start_optimize_iter"])
+    settings = changed(Settings.of("paper").refinement, {"iterations": config["start_optimize_iter"]})
     comparison = Comparison(
         given["refer_image"].permute(1, 2, 0), {"dreamsim": SmallSquares(), "lpips": Absolute()}, settings
     )
-    effort = Effort(settings.iterations, settings.iterations_grow_every, settings.lr, source.size, 1)
     losses, steps = [], []
     for event in optimise_negative(
-        source, lambda slat, index: (comparison(source.pictures(slat))[i] for i in range(2)), settings, effort
+        source, lambda slat, index: (comparison(source.pictures(slat))[i] for i in range(2)), settings
     ):
         if isinstance(event, Iteration):
             losses.append(event.loss)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.parity.runner import Measure, compare, group, manifest_measures
 from v2m4.generators.vecset.surface import Extraction
-from v2m4.weights import Renaming, load_strictly, renamed
+from v2m4.nn.weights import Renaming, load_strictly, renamed
 
 Tensors = dict[str, Tensor]
 FEATURES = 2e-5

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.transformer import quick_gelu
 from v2m4.perceptual import dreamsim as dreamsim_module
 from v2m4.perceptual.dreamsim import (
     CLIP,
@@ -22,7 +23,6 @@ from v2m4.perceptual.dreamsim import (
     merge_updates,
     read_archive,
 )
-from v2m4.transformer import quick_gelu
 
 SMALL = {"image_size": 32, "width": 24, "depth": 2, "heads": 2}
 CONFIGS = (

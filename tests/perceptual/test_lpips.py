@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.weights import load_strictly
 from v2m4.perceptual import lpips as lpips_module
 from v2m4.perceptual.lpips import CHANNELS, Lpips, LpipsNetwork, Vgg16Features, network_state
-from v2m4.weights import load_strictly
 
 
 def random_network(seed: int = 0) -> LpipsNetwork:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.stages.known_cameras import orbit, painted_creature
+from tests.stages.camera.known_cameras import orbit, painted_creature
 from v2m4.geometry.camera import Camera
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.perceptual.structure import Structure

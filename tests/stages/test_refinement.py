@@ -19,13 +19,13 @@ from v2m4.events import Progress, drain
 from v2m4.generators.trellis.predictor import Trellis
 from v2m4.geometry.camera import Camera, orbit_extrinsics
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import GeneratorSettings, RefinementSettings
+from v2m4.settings import GeneratorSettings, RefinementSettings, Settings, TrellisSettings, changed
 from v2m4.stages import refinement
 from v2m4.stages.refinement import (
     Comparison,
     Iteration,
     Sampled,
-    effort_of,
+    iterations_at,
     optimise_negative,
     reference_picture,
     refine_appearance,
@@ -33,14 +33,16 @@ from v2m4.stages.refinement import (
 
 FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "trellis" / "v2m4_negopt.safetensors"
 STEPS = 6
-PAPER = RefinementSettings(method="paper", iterations=2, iterations_grow_every=0, image_size=48, supersampling=2)
-FAST = replace(PAPER, method="fast", fast_iterations=4, fast_image_size=48)
+PAPER = changed(
+    Settings.of("paper").refinement, {"iterations": 2, "iterations_grow_every": 0, "image_size": 48, "supersampling": 2}
+)
+FAST = RefinementSettings(iterations=4, image_size=48)
 DISTANCES = {"dreamsim": SmallSquares(), "lpips": Absolute()}
 
 
 @pytest.fixture(scope="module")
 def plug() -> Trellis:
-    return Trellis(GeneratorSettings(trellis_steps=STEPS, max_faces=2000), model=tiny.model())
+    return Trellis(GeneratorSettings(trellis=TrellisSettings(steps=STEPS), max_faces=2000), model=tiny.model())
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +66,10 @@ def test_schedule_and_optimiser_are_the_papers() -> None:
 
 
 def test_the_paper_preset_asks_for_the_papers_iterations() -> None:
-    effort = effort_of(RefinementSettings(method="paper"))
-    assert [effort.iterations(step) for step in (0, 17, 19, 20, 24)] == [5, 8, 8, 9, 9]
-    assert (effort.size, effort.supersampling, effort.lr) == (518, 4, 0.1)
-    assert not effort.alternate and not effort.keep_better
+    paper = Settings.of("paper").refinement
+    assert [iterations_at(step, paper) for step in (0, 17, 19, 20, 24)] == [5, 8, 8, 9, 9]
+    assert (paper.image_size, paper.supersampling, paper.lr) == (518, 4, 0.1)
+    assert not paper.alternate and not paper.keep_better
 
 
 @pytest.mark.parametrize("settings", [PAPER, FAST], ids=["paper", "fast"])
@@ -75,18 +77,18 @@ def test_a_tiny_object_moves_towards_the_picture(
     plug: Trellis, extras: dict[str, Tensor], camera: Camera, settings: RefinementSettings
 ) -> None:
     source = plug.resume(extras)
-    effort = replace(effort_of(settings), keep_better=False)
-    comparison = Comparison(reference_picture(tiny.picture(), effort.size, "cpu"), DISTANCES, settings)
-    score = refinement.scorer(source, camera, comparison, effort)
-    events = list(optimise_negative(source, score, replace(settings, anchor_weight=0.0), effort))
+    settings = replace(settings, keep_better=False)
+    comparison = Comparison(reference_picture(tiny.picture(), settings.image_size, "cpu"), DISTANCES, settings)
+    score = refinement.scorer(source, camera, comparison, settings)
+    events = list(optimise_negative(source, score, replace(settings, anchor_weight=0.0)))
     losses = [e.loss for e in events if isinstance(e, Iteration)]
     steps = [e for e in events if isinstance(e, Sampled)]
     assert len(steps) == STEPS
     assert not steps[0].negative.any(), "before start_t the embedding stays where it was"
     assert steps[-1].negative.abs().max() > 0.1
-    plain = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
+    plain = refinement.scorer(source, camera, comparison, replace(settings, alternate=False))
     with torch.no_grad():
-        unrefined = optimise_negative(source, plain, settings, replace(effort, first_iterations=0))
+        unrefined = optimise_negative(source, plain, replace(settings, iterations=0))
         before = float(sum(plain(source.denormalise([e for e in unrefined if isinstance(e, Sampled)][-1].x), 0)))
         after = float(sum(plain(source.denormalise(steps[-1].x), 0)))
     assert after < before
@@ -115,14 +117,13 @@ def test_the_stage_returns_a_mesh_and_reports_progress(
 
 def test_gradients_come_from_both_renderings(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
     source = plug.resume(extras)
-    effort = replace(effort_of(FAST), alternate=True)
-    comparison = Comparison(reference_picture(tiny.picture(), effort.size, "cpu"), DISTANCES, FAST)
+    comparison = Comparison(reference_picture(tiny.picture(), FAST.image_size, "cpu"), DISTANCES, FAST)
     assert source.first is not None
     slat = source.first.clone().requires_grad_()
-    score = refinement.scorer(source, camera, comparison, effort)
+    score = refinement.scorer(source, camera, comparison, FAST)
     gradients = [torch.autograd.grad(sum(score(slat, index)), slat)[0] for index in (0, 1)]
     assert all(bool(torch.isfinite(g).all()) and float(g.abs().max()) > 0 for g in gradients)
-    both = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
+    both = refinement.scorer(source, camera, comparison, replace(FAST, alternate=False))
     together = torch.autograd.grad(sum(both(slat, 0)), slat)[0]
     torch.testing.assert_close(together, (gradients[0] + gradients[1]) / 2, rtol=1e-3, atol=1e-5)
 
@@ -130,7 +131,7 @@ def test_gradients_come_from_both_renderings(plug: Trellis, extras: dict[str, Te
 def test_checkpointing_does_not_change_the_gradient(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
     source = plug.resume(extras)
     comparison = Comparison(reference_picture(tiny.picture(), 48, "cpu"), DISTANCES, PAPER)
-    score = refinement.scorer(source, camera, comparison, effort_of(PAPER))
+    score = refinement.scorer(source, camera, comparison, PAPER)
     negative = source.negative.clone().requires_grad_()
 
     def gradient() -> Tensor:
@@ -146,14 +147,13 @@ def test_checkpointing_does_not_change_the_gradient(plug: Trellis, extras: dict[
 def test_the_better_object_is_kept(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
     source = plug.resume(extras)
     assert source.first is not None
-    effort = effort_of(FAST)
-    comparison = Comparison(reference_picture(tiny.picture(), effort.size, "cpu"), DISTANCES, FAST)
-    score = refinement.scorer(source, camera, comparison, replace(effort, alternate=False))
+    comparison = Comparison(reference_picture(tiny.picture(), FAST.image_size, "cpu"), DISTANCES, FAST)
+    score = refinement.scorer(source, camera, comparison, replace(FAST, alternate=False))
     other = source.first + 0.5
     with torch.no_grad():
         better = source.first if sum(score(source.first, 0)) < sum(score(other, 0)) else other
-    assert refinement.closer(source, camera, comparison, effort, source.first, other) is better
-    assert refinement.closer(source, camera, comparison, effort, other, source.first) is better
+    assert refinement.closer(source, camera, comparison, FAST, source.first, other) is better
+    assert refinement.closer(source, camera, comparison, FAST, other, source.first) is better
 
 
 def test_the_comparison_looks_inside_the_mask_only() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.stages.known_cameras import orbit, painted_creature
+from tests.stages.camera.known_cameras import orbit, painted_creature
 from v2m4.geometry.camera import Camera
 from v2m4.render import render_fast
 from v2m4.stereo import STEREOS, Locator

@@ -102,7 +102,7 @@ GENERATORS: dict[str, Plug] = {
         Plug(
             "generator",
             "inflate",
-            "v2m4.generators.inflate:Inflate",
+            "v2m4.generators.inflate.generator:Inflate",
             "Inflates the object's silhouette into a closed, textured mesh.",
             "MIT",
             True,
@@ -110,7 +110,7 @@ GENERATORS: dict[str, Plug] = {
         Plug(
             "generator",
             "template",
-            "v2m4.generators.template:Template",
+            "v2m4.generators.template.generator:Template",
             "Your own mesh (GLB, OBJ, PLY), animated by the video.",
             "your mesh's own",
             True,

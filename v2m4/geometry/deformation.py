@@ -18,7 +18,7 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from v2m4.geometry.deformation_kernels import add_bending, add_planes, add_rigidity
+from v2m4.geometry.deformation_numba import add_bending, add_planes, add_rigidity
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

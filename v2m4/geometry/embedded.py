@@ -18,9 +18,9 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from v2m4.geometry.matching import Matcher
 from v2m4.geometry.mesh import Mesh, unique_edges
 from v2m4.geometry.rotations import rotation_from_axis_angle
+from v2m4.stages.registration.matching import Matcher
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

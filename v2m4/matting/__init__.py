@@ -1,4 +1,4 @@
-"""Foreground masks: the port, and the plugs that fill it. `v2m4.matting.cutout` runs one over a clip."""
+"""Foreground masks: the port, and the plugs that fill it. `v2m4.matting.stage` runs one over a clip."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from v2m4.events import Progress, Steps
-from v2m4.matting.modes import MODES, NEVER, ModeLabelling, find_modes
-from v2m4.matting.shapes import Mask
+from v2m4.matting.colour_modes import MODES, NEVER, ModeLabelling, find_modes
+from v2m4.matting.mask_cleanup import Mask
 
 Field = NDArray[np.float32]
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.matting.cut import contour_weight, cut
-from v2m4.matting.edges import soften
 from v2m4.matting.frames import around, padded, picture, sample_indices
-from v2m4.matting.shapes import Mask, fill_speckles, keep_object
+from v2m4.matting.graph_cut import contour_weight, cut
+from v2m4.matting.mask_cleanup import Mask, fill_speckles, keep_object
+from v2m4.matting.soft_edges import soften
 from v2m4.settings import MattingSettings
 
 Field = NDArray[np.float32]

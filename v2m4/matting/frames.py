@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
-from v2m4.matting.shapes import Mask
+from v2m4.matting.mask_cleanup import Mask
 
 
 def picture(clip: Clip, index: int) -> NDArray[np.uint8]:

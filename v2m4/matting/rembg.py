@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.matting.edges import soften
 from v2m4.matting.frames import padded, picture
-from v2m4.matting.shapes import fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object
+from v2m4.matting.soft_edges import soften
 from v2m4.settings import MattingSettings
 
 MODEL = "birefnet-general"

@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.cuda_graphs import side_by_side
 from v2m4.errors import V2M4Error
+from v2m4.nn.cuda_graphs import side_by_side
+from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.transformer import Block, quick_gelu
+from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
-from v2m4.precision import Precision, choose_precision, computing, store_linears
-from v2m4.transformer import Block, quick_gelu
-from v2m4.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 
 ENSEMBLE_URL = (
     "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip"

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.precision import Precision, choose_precision, computing
+from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
-from v2m4.precision import Precision, choose_precision, computing
-from v2m4.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 
 VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG_SHA256_START = "397923af"

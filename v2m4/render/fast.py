@@ -47,7 +47,7 @@ def render_fast(
             antialias=False,
             smooth_normals=smooth_normals,
         )
-    from v2m4.render.kernels import interpolate_pixels, sample_pixels
+    from v2m4.render.raster_numba import interpolate_pixels, sample_pixels
 
     camera = (
         camera if camera.world_to_camera.dim() == 3 else replace(camera, world_to_camera=camera.world_to_camera[None])

@@ -79,7 +79,7 @@ def locate(clip: Tensor, faces: Tensor, triangle: Tensor) -> Raster:
 
 def locate_numba(clip: Tensor, faces: Tensor, triangle: Tensor) -> Tensor:
     """(B,H,W,3) barycentrics u, v and z/w of owned pixels, on the CPU and without gradients."""
-    from v2m4.render.kernels import locate_pixels
+    from v2m4.render.raster_numba import locate_pixels
 
     positions = clip.detach().to(torch.float32).contiguous().numpy()
     corners, owner = (t.to(torch.int32).contiguous().numpy() for t in (faces, triangle))

@@ -36,7 +36,7 @@ def choose_backend(backend: Backend, device: torch.device) -> Backend:
 
 def visible_triangles_numba(clip: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
     """(B,H,W) int32 index of the nearest face at each pixel centre, -1 where there is none; clip (B,V,4) on the CPU."""
-    from v2m4.render.kernels import own_pixels
+    from v2m4.render.raster_numba import own_pixels
 
     positions = clip.detach().to(torch.float32).contiguous().numpy()
     corners = faces.to(torch.int32).contiguous().numpy()

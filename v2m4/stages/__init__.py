@@ -1,1 +1,1 @@
-"""The sections of the paper, a file each."""
+"""The sections of the paper, a package or a file each."""

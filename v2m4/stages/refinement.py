@@ -24,18 +24,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from v2m4.cuda_graphs import GraphPool, Recorded, side_by_side
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.generators.trellis.flexicubes import MeshResult
 from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
+from v2m4.nn.weights import memory_guard
 from v2m4.perceptual import Perceptual
 from v2m4.render.gaussians import Gaussians, render_gaussians
 from v2m4.render.images import render
 from v2m4.settings import RefinementSettings
-from v2m4.weights import memory_guard
 
 
 class LatentObject(Protocol):
@@ -84,46 +84,10 @@ class Resumable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How much work goes into the optimisation."""
-
-    first_iterations: int
-    """Iterations per sampling step at the beginning."""
-    grow_every: int
-    """One more iteration after this many sampling steps; 0 for never."""
-    lr: float
-    size: int
-    supersampling: int
-    alternate: bool = False
-    """Decode the mesh and the Gaussians in turn instead of both in every iteration."""
-    keep_better: bool = False
-    """Return the first pass's object if it is closer to the picture."""
-
-    def iterations(self, step: int) -> int:
-        """Iterations in sampling step ``step``, counted from 0."""
-        return self.first_iterations + (step // self.grow_every if self.grow_every else 0)
-
-
-def effort_of(settings: RefinementSettings) -> Effort:
-    """The work that ``settings`` ask for."""
-    if settings.method == "paper":
-        return Effort(
-            settings.iterations,
-            settings.iterations_grow_every,
-            settings.lr,
-            settings.image_size,
-            settings.supersampling,
-        )
-    return Effort(
-        settings.fast_iterations,
-        0,
-        settings.fast_lr,
-        min(settings.image_size, settings.fast_image_size),
-        min(settings.supersampling, 2),
-        alternate=True,
-        keep_better=True,
-    )
+def iterations_at(step: int, settings: RefinementSettings) -> int:
+    """Iterations of the optimiser in sampling step ``step``, counted from 0."""
+    grown = step // settings.iterations_grow_every if settings.iterations_grow_every else 0
+    return settings.iterations + grown
 
 
 @dataclass(frozen=True)
@@ -175,16 +139,15 @@ def refine_appearance(
     name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn from ``rng``: the noise is that of
     the first pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
     """
-    effort = effort_of(settings)
     if perceptuals is None:
         perceptuals = load_perceptuals(settings, device)
     with memory_guard("refinement"):
         source = generator.resume(extras, device)
-        reference = reference_picture(picture, effort.size, device)
+        reference = reference_picture(picture, settings.image_size, device)
         comparison = Comparison(reference, perceptuals, settings)
         with source.at_work():
-            score = scorer(source, camera, comparison, effort)
-            steps = optimise_negative(source, score, settings, effort)
+            score = scorer(source, camera, comparison, settings)
+            steps = optimise_negative(source, score, settings)
             count = source.sampling.steps
             slat = source.noise
             for event in steps:
@@ -194,8 +157,8 @@ def refine_appearance(
                 if isinstance(event, Sampled):
                     slat = event.x
             slat = source.denormalise(slat)
-            if effort.keep_better and source.first is not None:
-                slat = closer(source, camera, comparison, effort, source.first, slat)
+            if settings.keep_better and source.first is not None:
+                slat = closer(source, camera, comparison, settings, source.first, slat)
             mesh = source.finish(slat)
     yield Progress("refinement", 1.0, keyframe)
     return mesh
@@ -261,40 +224,47 @@ class Comparison:
         return self(image[None])[0]
 
 
-def scorer(source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort) -> ScoreLatent:
+def scorer(source: LatentObject, camera: Camera, comparison: Comparison, settings: RefinementSettings) -> ScoreLatent:
     """The weighted distance of the object's renderings to the reference: first the mesh's, then the Gaussians'."""
-    weight = 2.0 if effort.alternate else 1.0  # in turn, each stands for both
+    weight = 2.0 if settings.alternate else 1.0  # in turn, each stands for both
 
     def score(slat: Tensor, index: int) -> Iterator[Tensor]:
-        if not effort.alternate or index % 2 == 0:
-            yield weight * comparison.one(mesh_picture(source.decode_mesh(slat), camera, effort))
-        if not effort.alternate or index % 2 == 1:
-            yield weight * comparison.one(render_gaussians(source.decode_gaussians(slat), camera, effort.size)[0])
+        if not settings.alternate or index % 2 == 0:
+            yield weight * comparison.one(mesh_picture(source.decode_mesh(slat), camera, settings))
+        if not settings.alternate or index % 2 == 1:
+            yield weight * comparison.one(
+                render_gaussians(source.decode_gaussians(slat), camera, settings.image_size)[0]
+            )
 
     return score
 
 
-def mesh_picture(mesh: MeshResult, camera: Camera, effort: Effort) -> Tensor:
+def mesh_picture(mesh: MeshResult, camera: Camera, settings: RefinementSettings) -> Tensor:
     """(size,size,3) the decoded colours on black; all black where there is no surface."""
     if not mesh.success:
-        return mesh.vertices.new_zeros(effort.size, effort.size, 3)
+        return mesh.vertices.new_zeros(settings.image_size, settings.image_size, 3)
     textured = Mesh(mesh.vertices, mesh.faces, colors=mesh.attributes[:, :3])
-    images = render(textured, camera, effort.size, ("color",), supersample=effort.supersampling)
+    images = render(textured, camera, settings.image_size, ("color",), supersample=settings.supersampling)
     assert images.color is not None
     return images.color[0]
 
 
 @torch.no_grad()
 def closer(
-    source: LatentObject, camera: Camera, comparison: Comparison, effort: Effort, first: Tensor, refined: Tensor
+    source: LatentObject,
+    camera: Camera,
+    comparison: Comparison,
+    settings: RefinementSettings,
+    first: Tensor,
+    refined: Tensor,
 ) -> Tensor:
     """Whichever latent's renderings are closer to the reference."""
-    score = scorer(source, camera, comparison, replace(effort, alternate=False))
+    score = scorer(source, camera, comparison, replace(settings, alternate=False))
     return first if total(score(first, 0)) < total(score(refined, 0)) else refined
 
 
 def optimise_negative(
-    source: LatentObject, score: ScoreLatent, settings: RefinementSettings, effort: Effort
+    source: LatentObject, score: ScoreLatent, settings: RefinementSettings
 ) -> Generator[Iteration | Sampled, None, None]:
     """Sample the latent with guidance throughout, optimising the embedding in the steps that start at or below
     ``settings.start_t``.
@@ -306,7 +276,7 @@ def optimise_negative(
     sampling = replace(source.sampling, interval=(0.0, 1.0))
     negative = source.negative.detach().float().clone().requires_grad_()
     start = negative.detach().clone()
-    optimiser = torch.optim.Adam([negative], lr=effort.lr)
+    optimiser = torch.optim.Adam([negative], lr=settings.lr)
     scale = 1024.0
     x = source.noise
     times = time_points(sampling.steps, sampling.rescale_t).tolist()
@@ -314,7 +284,7 @@ def optimise_negative(
         chosen = step % len(source.cond)
         with torch.no_grad():
             towards = source.velocity(x, 1000 * t, source.cond[chosen : chosen + 1])
-        planned = effort.iterations(step) if t <= settings.start_t and sampling.is_guided(t) else 0
+        planned = iterations_at(step, settings) if t <= settings.start_t and sampling.is_guided(t) else 0
         for index in range(planned):
             v = _guided(source, x, t, towards, negative, sampling)
             slat = source.denormalise(clean_estimate(x, v, t, sampling.sigma_min))

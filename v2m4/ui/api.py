@@ -9,15 +9,16 @@ from typing import Any
 
 import gradio as gr
 
-from v2m4.doctor import PORTS, describe
+from v2m4.doctor import describe
 from v2m4.errors import V2M4Error
 from v2m4.events import Finished, RunProgress
+from v2m4.plugs import PORTS
 from v2m4.settings import Settings
 from v2m4.ui.controls import settings_of
 from v2m4.ui.limits import Limits, check_length, check_video
-from v2m4.ui.showing import Showing, replay, update
+from v2m4.ui.run_view import Showing, replay, update
+from v2m4.ui.runner import do_run, recalled
 from v2m4.ui.store import Store
-from v2m4.ui.work import do_run, recalled
 
 
 def add_endpoints(limits: Limits, store: Store, inputs: list[Any]) -> None:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import json
-import re
-import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import gradio as gr
 
 from v2m4.errors import V2M4Error
-from v2m4.generators import GENERATORS
-from v2m4.settings import Preset, Settings
-from v2m4.stereo import STEREOS
+from v2m4.plugs import PORTS
+from v2m4.settings import Field, Preset, Settings, fields_of
 
 FRONT = {
-    ("", "preset"),
-    ("", "seed"),
-    ("", "stereo"),
-    ("generator", "name"),
-    ("generator", "template"),
-    ("video", "start_s"),
-    ("video", "end_s"),
-    ("video", "frame_step"),
-    ("keyframes", "stride"),
+    "preset",
+    "seed",
+    "stereo",
+    "generator.name",
+    "generator.template",
+    "video.start_s",
+    "video.end_s",
+    "video.frame_step",
+    "keyframes.stride",
 }
 # These guard the machine, and visitors share it.
-GUARDED = {("video", "max_frames"), ("video", "max_source_side"), ("", "device"), ("", "low_vram")}
+GUARDED = {"video.max_frames", "video.max_source_side", "device", "low_vram"}
 PRESETS: list[tuple[str, str]] = [
     ("Draft, seconds", "draft"),
     ("Fast, about a minute", "fast"),
@@ -37,52 +33,25 @@ PRESETS: list[tuple[str, str]] = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """One setting: its stage ("" at the top), name, type, explanation."""
-
-    stage: str
-    name: str
-    hint: Any
-    text: str
-
-    def of(self, settings: Settings) -> Any:
-        """Its value in ``settings``."""
-        return getattr(getattr(settings, self.stage) if self.stage else settings, self.name)
-
-
 def fields() -> list[Field]:
-    """Every setting that is offered under "Advanced", in the order of the classes."""
-    found = _fields_of(Settings, "")
-    for stage, hint in get_type_hints(Settings).items():
-        if dataclasses.is_dataclass(hint):
-            found += _fields_of(hint, stage)
-    return [f for f in found if (f.stage, f.name) not in FRONT | GUARDED]
-
-
-def _fields_of(kind: Any, stage: str) -> list[Field]:
-    hints, texts = get_type_hints(kind), _explanations(kind)
-    names = [f.name for f in dataclasses.fields(kind) if not dataclasses.is_dataclass(hints[f.name])]
-    return [Field(stage, name, hints[name], texts.get(name, "")) for name in names]
-
-
-def _explanations(kind: type) -> dict[str, str]:
-    """The docstrings that stand under the fields of a dataclass."""
-    source = textwrap.dedent(inspect.getsource(kind))
-    pairs = re.findall(r'^    (\w+):[^\n]*\n    """(.*?)"""', source, flags=re.MULTILINE | re.DOTALL)
-    return {name: " ".join(text.split()) for name, text in pairs}
+    """Every setting that is offered under "Advanced", in the order of declaration."""
+    return [f for f in fields_of(Settings) if f.name not in FRONT | GUARDED]
 
 
 def control(field: Field, settings: Settings) -> gr.components.Component:
-    """The input that suits a setting's type."""
+    """The input that suits a setting's declaration."""
     value = field.of(settings)
-    label, info = field.name.replace("_", " "), field.text or None
-    if get_origin(field.hint) is Literal:
-        return gr.Dropdown(list(get_args(field.hint)), value=value, label=label, info=info)
-    if field.hint is bool:
+    label, info = " / ".join(field.path[1:] or field.path).replace("_", " "), field.text or None
+    if field.port is not None:
+        return gr.Dropdown(plug_choices(field.port), value=value, label=label, info=info)
+    if field.choices:
+        return gr.Dropdown(list(field.choices), value=value, label=label, info=info)
+    if field.kind is bool:
         return gr.Checkbox(value, label=label, info=info)
-    if field.hint in (int, float):
-        return gr.Number(value, label=label, info=info, precision=0 if field.hint is int else None)
+    if field.kind in (int, float):
+        low, high = (field.range.low, field.range.high) if field.range else (None, None)
+        precision = 0 if field.kind is int else None
+        return gr.Number(value, label=label, info=info, precision=precision, minimum=low, maximum=high)
     return gr.Textbox(value, label=label, info=info)
 
 
@@ -93,9 +62,9 @@ def advanced(settings: Settings) -> tuple[gr.Textbox, list[gr.components.Compone
     with gr.Accordion("Advanced", open=False):
         gr.Markdown("Every number of the method. Only what differs from the preset is listed at the bottom.")
         with gr.Tabs():
-            for stage in dict.fromkeys(f.stage for f in offered):
-                with gr.Tab(stage.capitalize() or "General"):
-                    inputs += [control(f, settings) for f in offered if f.stage == stage]
+            for section in dict.fromkeys(_section(f) for f in offered):
+                with gr.Tab(section.capitalize() or "General"):
+                    inputs += [control(f, settings) for f in offered if _section(f) == section]
         changes = gr.Textbox(
             "{}",
             label="Changes from the preset (JSON)",
@@ -105,7 +74,11 @@ def advanced(settings: Settings) -> tuple[gr.Textbox, list[gr.components.Compone
     return changes, inputs
 
 
-def changed(preset: Preset, *values: Any) -> str:
+def _section(field: Field) -> str:
+    return field.path[0] if len(field.path) > 1 else ""
+
+
+def changes_of(preset: Preset, *values: Any) -> str:
     """The settings JSON of whatever in ``values`` (in `fields`' order) differs from the preset."""
     base = Settings.of(preset)
     found: dict[str, Any] = {}
@@ -113,8 +86,10 @@ def changed(preset: Preset, *values: Any) -> str:
         normal = field.of(base)
         if value is None or value == normal or (isinstance(normal, (int, float)) and float(value) == float(normal)):
             continue
-        place = found.setdefault(field.stage, {}) if field.stage else found
-        place[field.name] = int(value) if field.hint is int else value
+        place = found
+        for part in field.path[:-1]:
+            place = place.setdefault(part, {})
+        place[field.path[-1]] = int(value) if field.kind is int else value
     return json.dumps(found)
 
 
@@ -153,26 +128,35 @@ def settings_of(
         ) from error
     if not isinstance(extra, dict):
         raise V2M4Error("The changes under “Advanced” must be one JSON object, as {} is.")
-    for name, value in extra.items():
-        guarded = [name] if ("", name) in GUARDED else []
-        if isinstance(value, dict):
-            guarded += [f"{name}.{inner}" for inner in value if (name, inner) in GUARDED]
-        if guarded or (name == "generator" and isinstance(value, dict) and "template" in value):
-            raise V2M4Error(f"{', '.join(guarded) or 'generator.template'} cannot be changed here. Remove it.")
-        data[name] = data[name] | value if isinstance(value, dict) and isinstance(data.get(name), dict) else value
-    settings = Settings.from_json(json.dumps(data))
-    if settings.video.frame_step < 1 or settings.keyframes.stride < 1:
-        raise V2M4Error("“Every n-th frame” and “Frames between keyframes” must be 1 or more.")
-    if settings.video.end_s is not None and settings.video.end_s <= settings.video.start_s:
-        raise V2M4Error("“To” must come after “From”.")
+    written = set(_dotted(extra))
+    guarded = sorted(written & (GUARDED | {"generator.template"}))
+    if guarded:
+        raise V2M4Error(f"{', '.join(guarded)} cannot be changed here. Remove it.")
+    settings = Settings.from_json(json.dumps(_merged(data, extra))).checked()
     if template and Path(template).suffix.lower() not in (".glb", ".gltf", ".obj", ".ply"):
         raise V2M4Error("Your own mesh must be a GLB, OBJ or PLY file.")
     return settings
 
 
+def _dotted(data: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, value in data.items():
+        yield ".".join((*path, name))
+        if isinstance(value, dict):
+            yield from _dotted(value, (*path, name))
+
+
+def _merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``extra`` written over it, object by object."""
+    both = dict(base)
+    for name, value in extra.items():
+        inner = both.get(name)
+        both[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return both
+
+
 def plug_choices(port: str) -> list[tuple[str, str]]:
     """A port's plugs for a menu, those that can run here first."""
-    plugs = {"generator": GENERATORS, "stereo": STEREOS}[port]
+    plugs = PORTS[port]
     names = [("Automatic", "auto")]
     for plug in sorted(plugs.values(), key=lambda p: bool(p.missing())):
         names.append(

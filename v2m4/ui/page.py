@@ -14,11 +14,11 @@ from v2m4.errors import V2M4Error
 from v2m4.settings import Settings
 from v2m4.ui import panels
 from v2m4.ui.api import add_endpoints
-from v2m4.ui.controls import PRESETS, advanced, changed, plug_choices, preset_values, settings_of
+from v2m4.ui.controls import PRESETS, advanced, changes_of, plug_choices, preset_values, settings_of
 from v2m4.ui.limits import Limits, check_length, check_video
-from v2m4.ui.showing import Showing, replay, shipped, update
+from v2m4.ui.run_view import Showing, replay, shipped, update
+from v2m4.ui.runner import do_run, recalled
 from v2m4.ui.store import Store
-from v2m4.ui.work import do_run, recalled
 
 ASSETS = Path(__file__).parents[2] / "assets"
 DEFAULT_EXAMPLE = "dinosaur"
@@ -161,7 +161,11 @@ class Page:
             lambda p: ["{}", *preset_values(p)], inputs["preset"], [inputs["changes"], *inputs["fine"]], **quick
         )
         gr.on(
-            [c.input for c in inputs["fine"]], changed, [inputs["preset"], *inputs["fine"]], inputs["changes"], **quick
+            [c.input for c in inputs["fine"]],
+            changes_of,
+            [inputs["preset"], *inputs["fine"]],
+            inputs["changes"],
+            **quick,
         )
 
         begun = buttons["start"].click(

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from v2m4.ui.pictures import url
-from v2m4.ui.showing import Showing
+from v2m4.ui.run_view import Showing
 
 TITLES = {
     "video": "Reading the video",
@@ -169,7 +169,7 @@ def _uncertain(facts: dict[str, Any]) -> str:
 
 
 def _plugs(facts: dict[str, Any]) -> str:
-    from v2m4.doctor import PORTS
+    from v2m4.plugs import PORTS
 
     rows = ""
     for port, name in facts["plugs"].items():

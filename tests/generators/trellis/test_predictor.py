@@ -10,9 +10,9 @@ from tests.generators.trellis import tiny
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis import predictor
 from v2m4.generators.trellis.predictor import Trellis, TrellisSample
-from v2m4.settings import GeneratorSettings
+from v2m4.settings import GeneratorSettings, TrellisSettings
 
-SETTINGS = GeneratorSettings(trellis_steps=3)
+SETTINGS = GeneratorSettings(trellis=TrellisSettings(steps=3))
 
 
 @pytest.fixture(scope="module")

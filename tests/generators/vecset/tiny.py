@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from v2m4.dinov2 import Dinov2, Dinov2Config
 from v2m4.generators.craftsman3d.builder import shape_config
 from v2m4.generators.craftsman3d.generator import CraftsMan3D
 from v2m4.generators.craftsman3d.model import CraftsManModel
@@ -22,6 +21,7 @@ from v2m4.generators.triposg.network import TripoSgConfig, TripoSgDiT, TripoSgVa
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
 from v2m4.generators.vecset.generator import VecsetGenerator
 from v2m4.generators.vecset.model import VecsetModel
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config
 from v2m4.settings import CraftsMan3DSettings, GeneratorSettings, Hunyuan3DSettings, TripoSgSettings
 
 CONTEXT, CHANNELS, TOKENS = 16, 4, 6

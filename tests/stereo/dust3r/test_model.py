@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.weights import load_strictly
 from v2m4.stereo import STEREOS
 from v2m4.stereo.dust3r import Dust3r
 from v2m4.stereo.dust3r import predictor as predictor_module
@@ -22,7 +23,6 @@ from v2m4.stereo.dust3r.model import (
 )
 from v2m4.stereo.dust3r.pairs import complete_graph, predict_pairs
 from v2m4.stereo.dust3r.preprocess import network_image
-from v2m4.weights import load_strictly
 
 TINY = Dust3rConfig(
     enc_embed_dim=32,
@@ -148,7 +148,7 @@ def test_half_precision_stays_close_to_full_precision() -> None:
     edges = complete_graph(2)
     full = predict_pairs(tiny(), images.permute(0, 3, 1, 2), edges, 2, 2)
     plug = Dust3r(model=tiny(), size=32, precision="bfloat16")
-    from v2m4.precision import computing
+    from v2m4.nn.precision import computing
 
     with computing("bfloat16", plug.device):
         half = predict_pairs(plug.model, images.permute(0, 3, 1, 2), edges, 2, 2)

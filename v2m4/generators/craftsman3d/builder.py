@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from v2m4.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.errors import V2M4Error
 from v2m4.generators.craftsman3d.checkpoints import CONFIG, PLUG, REPOSITORY, REVISION, WEIGHTS_FILE
 from v2m4.generators.craftsman3d.model import CraftsManModel
 from v2m4.generators.craftsman3d.network import CraftsManConfig, CraftsManDiT
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, same, without
-from v2m4.precision import choose_precision
-from v2m4.weights import Renaming, fetch, memory_guard, read_state_dict
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
+from v2m4.nn.precision import choose_precision
+from v2m4.nn.weights import Renaming, fetch, memory_guard, read_state_dict
 
 SHAPE_PREFIX, FLOW_PREFIX, ENCODER_PREFIX = "shape_model.", "denoiser_model.", "condition.dino_model."
 SHAPE_UNUSED = ("encoder.", "pre_kl.")

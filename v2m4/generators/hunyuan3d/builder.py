@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from v2m4.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.errors import V2M4Error
 from v2m4.generators.hunyuan3d.checkpoints import CONFIG, FOLDERS, PLUG, REPOSITORY, REVISION, WEIGHTS_FILE
 from v2m4.generators.hunyuan3d.model import HunyuanModel
@@ -15,7 +14,8 @@ from v2m4.generators.hunyuan3d.network import HunyuanConfig, HunyuanDiT
 from v2m4.generators.hunyuan3d.sampling import PHASES, TRAIN_STEPS
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, same
-from v2m4.weights import fetch, memory_guard, read_state_dict
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
+from v2m4.nn.weights import fetch, memory_guard, read_state_dict
 
 ENCODER_PREFIX = "main_image_encoder.model."
 

@@ -26,7 +26,7 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.model import SLAT_MEAN, SLAT_STD, TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel
-from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
+from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 
 _CLASSES: dict[str, type[nn.Module]] = {
     "SparseStructureFlowModel": SparseStructureFlowModel,

@@ -22,9 +22,9 @@ from v2m4.generators.trellis.second_pass import SecondPass, pack
 from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.weights import memory_guard
 from v2m4.render.gaussians import Gaussians
 from v2m4.settings import GeneratorSettings
-from v2m4.weights import memory_guard
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Trellis:
         return TrellisSample(model, cond, negative, voxels, noise, slat, mesh, gaussians)
 
     def _sampling(self, of_the_model: SamplerSettings) -> SamplerSettings:
-        return replace(of_the_model, steps=self.settings.trellis_steps, guidance=self.settings.trellis_guidance)
+        return replace(of_the_model, steps=self.settings.trellis.steps, guidance=self.settings.trellis.guidance)
 
     @staticmethod
     def encode(model: TrellisModel, images: Sequence[NDArray[np.uint8]]) -> Tensor:

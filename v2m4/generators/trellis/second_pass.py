@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from v2m4.cuda_graphs import GraphPool, Recorded, warm_up
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.conditioning import negative_condition
 from v2m4.generators.trellis.flexicubes import MeshResult, TouchedCorners, extract, touched_corners
@@ -19,6 +18,7 @@ from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.cuda_graphs import GraphPool, Recorded, warm_up
 from v2m4.render.gaussians import Gaussians
 
 if TYPE_CHECKING:

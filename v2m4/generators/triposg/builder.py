@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from v2m4.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.generators.triposg.checkpoints import FOLDERS, PLUG, REPOSITORY, REVISION
 from v2m4.generators.triposg.network import (
     TRANSFORMER_NAMES,
@@ -19,7 +18,8 @@ from v2m4.generators.triposg.network import (
 from v2m4.generators.vecset.decoder import VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, read_config, same, without
 from v2m4.generators.vecset.model import VecsetModel
-from v2m4.weights import fetch, memory_guard, read_state_dict
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
+from v2m4.nn.weights import fetch, memory_guard, read_state_dict
 
 TOKENS = 2048
 """Latents per shape; the networks take any number, and were trained with up to these."""

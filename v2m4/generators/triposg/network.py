@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from v2m4.generators.trellis.layers import time_embedding
 from v2m4.generators.vecset.attention import CrossAttention, KeysValues, Mlp, SelfAttention
 from v2m4.generators.vecset.decoder import DecoderConfig
-from v2m4.weights import Renaming
+from v2m4.nn.weights import Renaming
 
 _EPS = 1e-5
 

@@ -15,8 +15,8 @@ from v2m4.generators.trellis.model import with_index
 from v2m4.generators.vecset.flow import FlowGrid
 from v2m4.generators.vecset.model import VecsetModel
 from v2m4.generators.vecset.surface import Extraction, finish
+from v2m4.nn.weights import memory_guard
 from v2m4.settings import GeneratorSettings
-from v2m4.weights import memory_guard
 
 Model = TypeVar("Model", bound=VecsetModel)
 

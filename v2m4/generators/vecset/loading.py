@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
-from v2m4.weights import Renaming, load_strictly, renamed
+from v2m4.nn.weights import Renaming, load_strictly, renamed
 
 Network = TypeVar("Network", bound=nn.Module)
 

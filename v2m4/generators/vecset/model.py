@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from v2m4.device import on_device
-from v2m4.dinov2 import Dinov2
 from v2m4.generators.trellis.model import with_index
 from v2m4.generators.vecset.decoder import VecsetDecoder
 from v2m4.generators.vecset.flow import FlowGrid, Velocity, euler, last
 from v2m4.generators.vecset.surface import Extraction, extract
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.dinov2 import Dinov2
 
 CHUNK_GPU = 65536
 CHUNK_CPU = 8192

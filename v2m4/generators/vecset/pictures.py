@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from v2m4.dinov2 import IMAGE_MEAN, IMAGE_STD
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.conditioning import IMAGE_SIZE
+from v2m4.nn.dinov2 import IMAGE_MEAN, IMAGE_STD
 
 Picture = NDArray[np.uint8]
 

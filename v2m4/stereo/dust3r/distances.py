@@ -79,7 +79,7 @@ def fused_terms(world: Tensor, transforms: Tensor, points: Tensor, weights: Tens
 
     Sums are gathered per block of pixels and added by PyTorch, so that results do not depend on the order of threads.
     """
-    from v2m4.stereo.dust3r.distances_kernel import weighted_distance_kernel
+    from v2m4.stereo.dust3r.distances_triton import weighted_distance_kernel
 
     images, slots, blocks, _, pixels = points.shape
     chunks = -(-pixels // PIXELS_PER_PROGRAM)

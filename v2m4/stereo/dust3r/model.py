@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.transformer import Attention, Block, Mlp, Rotation, grid_positions, rotate, rotation_tables
 from v2m4.stereo.dust3r.head import LEVELS, DownstreamHead, Dpt, points_and_confidence
-from v2m4.transformer import Attention, Block, Mlp, Rotation, grid_positions, rotate, rotation_tables
 
 EPS = 1e-6
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from v2m4.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 from v2m4.stereo import STEREOS, PointMaps
 from v2m4.stereo.dust3r.alignment import AlignmentSettings, align
 from v2m4.stereo.dust3r.model import (
@@ -17,7 +18,6 @@ from v2m4.stereo.dust3r.model import (
 from v2m4.stereo.dust3r.pairs import complete_graph, predict_pairs
 from v2m4.stereo.dust3r.preprocess import PATCH, network_image
 from v2m4.stereo.frames import check_images, maps_to_images, pad_to_square
-from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
 
 
 class Dust3r:

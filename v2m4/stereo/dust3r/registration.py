@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from v2m4.transformer import grid_positions
+from v2m4.nn.transformer import grid_positions
 
 FOCAL_ROUNDS = 10
 FOCALS_TRIED = 21

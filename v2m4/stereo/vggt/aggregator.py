@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from v2m4.dinov2 import IMAGE_MEAN, IMAGE_STD, Dinov2, Dinov2Config
-from v2m4.transformer import Block, Rotation, grid_positions, rotation_tables
+from v2m4.nn.dinov2 import IMAGE_MEAN, IMAGE_STD, Dinov2, Dinov2Config
+from v2m4.nn.transformer import Block, Rotation, grid_positions, rotation_tables
 
 BLOCK_EPS = 1e-5
 

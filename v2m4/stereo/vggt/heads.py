@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from v2m4.nn.transformer import Block, Mlp
 from v2m4.stereo.dpt import FusionBlock, enlarge
-from v2m4.transformer import Block, Mlp
 
 EPS = 1e-5
 LEVELS = 4

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from v2m4.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 from v2m4.stereo import STEREOS, PointMaps
 from v2m4.stereo.frames import check_images, maps_to_images, pad_to_square
 from v2m4.stereo.vggt.model import Vggt, VggtConfig, world_point_part
-from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
 
 
 class VggtStereo:

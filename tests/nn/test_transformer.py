@@ -1,0 +1,54 @@
+"""Rotary positions and attention: the laws that make them what they are."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from v2m4.nn.transformer import Attention, Block, grid_positions, quick_gelu, rotate, rotation_tables
+
+
+def test_grid_positions_run_row_by_row() -> None:
+    assert grid_positions(2, 3).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("head_dim", [8, 16, 64])
+def test_rotation_keeps_lengths_and_leaves_the_origin_alone(head_dim: int) -> None:
+    generator = torch.Generator().manual_seed(head_dim)
+    tokens = torch.randn(2, 3, 6, head_dim, generator=generator)
+    turned = rotate(tokens, rotation_tables(grid_positions(2, 3), head_dim, 100.0))
+    assert torch.allclose(turned.norm(dim=-1), tokens.norm(dim=-1), atol=1e-5)
+    assert torch.equal(turned[:, :, 0], tokens[:, :, 0])
+
+
+def test_scores_of_rotated_tokens_depend_on_their_offset_only() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 1, 1, 1, 16, generator=generator)
+
+    def score(at: tuple[int, int], other: tuple[int, int]) -> torch.Tensor:
+        q = rotate(query, rotation_tables(torch.tensor([at]), 16, 100.0))
+        k = rotate(key, rotation_tables(torch.tensor([other]), 16, 100.0))
+        return (q * k).sum()
+
+    assert torch.allclose(score((0, 0), (2, 3)), score((5, 7), (7, 10)), atol=1e-5)
+    assert not torch.allclose(score((0, 0), (2, 3)), score((0, 0), (3, 2)), atol=1e-3)
+
+
+def test_attention_equals_its_definition() -> None:
+    torch.manual_seed(0)
+    attention = Attention(12, 3, normalise_qk=True)
+    x = torch.randn(2, 5, 12)
+    q, k, v = (part.unflatten(-1, (3, 4)).transpose(1, 2) for part in attention.qkv(x).chunk(3, dim=-1))
+    q, k = attention.q_norm(q), attention.k_norm(k)
+    plain = ((q @ k.transpose(-1, -2) / 2).softmax(-1) @ v).transpose(1, 2).flatten(2)
+    assert torch.allclose(attention(x), attention.proj(plain), atol=1e-6)
+
+
+def test_a_block_without_its_branches_is_the_identity() -> None:
+    block = Block(8, 2, 4, 1e-6, layer_scale=0.0)
+    x = torch.randn(1, 4, 8)
+    assert torch.equal(block(x), x)
+
+
+def test_quick_gelu_is_close_to_gelu() -> None:
+    x = torch.linspace(-4, 4, 101)
+    assert (quick_gelu(x) - F.gelu(x)).abs().max() < 0.025

@@ -1,0 +1,1 @@
+"""Silhouette inflation: a closed, textured mesh from one picture, without weights."""

@@ -1,0 +1,1 @@
+"""A mesh of the user's own as the object."""

@@ -1,0 +1,80 @@
+"""Soft edges: how much of each edge pixel is object, and the object's own colour there.
+
+A pixel on the outline mixes foreground F and background B: I = alpha F + (1 - alpha) B. With B known (a flat or a
+static background) and F taken from just inside the outline, alpha follows by projection, and the background's share
+of the colour can be removed, so that no halo is baked into the texture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from v2m4.matting.mask_cleanup import Mask
+
+Field = NDArray[np.float32]
+
+
+def spread(colour: Field, weight: Field, sigma: float) -> tuple[Field, Field]:
+    """Average of (H,W,3) ``colour`` around each pixel, weighted by (H,W) ``weight`` and a Gaussian; and its total."""
+    total = np.asarray(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32)
+    mean = cv2.GaussianBlur(colour * weight[..., None], (0, 0), sigma) / np.maximum(total, 1e-6)[..., None]
+    return mean.astype(np.float32), total
+
+
+def soften(
+    rgb: NDArray[np.uint8], mask: Mask, background: NDArray[np.float32] | None, soft_edge_px: float, noise: float = 3.0
+) -> NDArray[np.uint8]:
+    """(H,W,4) RGBA, straight alpha, of the object in (H,W,3) ``rgb``.
+
+    mask: (H,W) which pixels are mostly object. background: (H,W,3) levels behind the object, NaN where unknown (the
+    colours outside nearby are taken). soft_edge_px: half the width of the band in which alpha may be partial. noise:
+    levels; where F and B differ by little more, alpha comes from the outline alone.
+    """
+    out = np.zeros((*mask.shape, 4), np.uint8)
+    if not mask.any():
+        return out
+    reach = max(1, round(soft_edge_px + 1))
+    top, bottom, left, right = _box(mask, 4 * reach + 4)
+    view = (slice(top, bottom), slice(left, right))
+    colour = rgb[view].astype(np.float32)
+    inside: Mask = mask[view]
+    behind = None if background is None else background[view]
+    solid = inside.astype(np.float32)
+    alpha = cv2.GaussianBlur(solid, (0, 0), max(0.3, 0.5 * soft_edge_px)) if soft_edge_px > 0 else solid
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    core = np.asarray(cv2.erode(inside.astype(np.uint8), kernel), np.float32)
+    outer = np.asarray(cv2.dilate(inside.astype(np.uint8), kernel), np.float32)
+    band: Mask = (outer > 0) & (core == 0)
+    # Thin parts have no core: their own pixels stand in for it, with little weight.
+    front, _ = spread(colour, core + 0.02 * solid, 1.5 * reach)
+    back, _ = spread(colour, 1.0 - outer + 1e-4 * (1 - solid), 2.0 * reach)
+    if behind is not None:
+        known: Mask = np.isfinite(behind)
+        back = np.where(known, behind, back).astype(np.float32)
+    if soft_edge_px > 0:
+        gap = front - back
+        contrast = (gap**2).sum(-1)
+        mixed = np.clip(((colour - back) * gap).sum(-1) / np.maximum(contrast, 1e-3), 0, 1)
+        trust = contrast / (contrast + (8 * noise) ** 2)
+        alpha = np.where(band, trust * mixed + (1 - trust) * alpha, solid).astype(np.float32)
+        alpha[alpha < 0.02] = 0
+    safe = np.maximum(alpha, 0.2)[..., None]
+    unmixed = (colour - (1 - alpha[..., None]) * back) / safe
+    partial = np.clip((alpha - 0.4) / 0.6, 0, 1)[..., None]
+    own = np.where(band[..., None], partial * np.clip(unmixed, 0, 255) + (1 - partial) * front, colour)
+    out[view][..., :3] = np.clip(own, 0, 255).round() * (alpha > 0)[..., None]
+    out[view][..., 3] = (alpha * 255).round()
+    return out
+
+
+def _box(mask: Mask, margin: int) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    return (
+        max(0, int(rows[0]) - margin),
+        min(height, int(rows[-1]) + 1 + margin),
+        max(0, int(columns[0]) - margin),
+        min(width, int(columns[-1]) + 1 + margin),
+    )

@@ -1,0 +1,146 @@
+"""The matting stage: which method suits a clip, running it over all frames, and saying what looks wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.events import Progress, Steps
+from v2m4.matting import MATTINGS, Matting
+from v2m4.matting.mask_cleanup import Mask, overlap
+from v2m4.registry import choose
+from v2m4.settings import MattingSettings
+from v2m4.video import write_png
+
+_PREPARE_SHARE = 0.25
+_FLICKER_OVERLAP = 0.5
+_FLICKER_AREA = 1.8
+_TOUCH_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Matte:
+    """The clip with its object cut out, how that was done, and sentences about frames that look wrong."""
+
+    clip: Clip
+    method: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the warnings need to know of a frame. area: share of the picture; sides: borders touched."""
+
+    area: float
+    sides: frozenset[str]
+    overlap: float
+    growth: float
+
+
+def cut_out(clip: Clip, folder: Path, settings: MattingSettings) -> Steps[Matte]:
+    """Write the object of every frame of ``clip`` to ``folder`` as RGBA and return the clip that lies there.
+
+    The clip's own frames stay as they are. Frames are written one by one, clip.json last. Raises V2M4Error if no frame
+    holds a foreground, or if the method does not suit the clip.
+    """
+    method = settings.method if settings.method != "auto" else suitable(clip)
+    matting: Matting = choose(MATTINGS, method).create()
+    (folder / "clip.json").unlink(missing_ok=True)
+    for event in (steps := matting.prepare(clip, settings)):
+        if isinstance(event, Progress):
+            event = replace(event, fraction=_PREPARE_SHARE * event.fraction)
+        yield event
+    steps.close()
+    looks: list[_Look] = []
+    before: Mask | None = None
+    for index in range(len(clip)):
+        rgba = matting.frame(clip, index)
+        mask = rgba[..., 3] > 127
+        looks.append(_look(clip, mask, before))
+        before = mask
+        write_png(folder / f"{index:05d}.png", rgba)
+        yield Progress("matting", _PREPARE_SHARE + (1 - _PREPARE_SHARE) * (index + 1) / len(clip))
+    if all(look.area < settings.min_area for look in looks):
+        raise V2M4Error(
+            f"No object was found in {clip.name}: all {len(clip)} frames look like background ({method}). "
+            "Choose another --matting.method, lower --matting.min-area if the object is tiny, or give frames with "
+            "transparency."
+        )
+    masked = replace(clip, folder=folder, has_alpha=True)
+    masked.save()
+    return Matte(masked, method, warnings(looks, settings.min_area))
+
+
+def suitable(clip: Clip) -> str:
+    """The name of the method that the clip's own pictures speak for."""
+    if clip.has_alpha:
+        return "alpha"
+    from v2m4.matting.flat import is_flat
+
+    if is_flat(clip):
+        return "flat"
+    from v2m4.matting.rembg import is_ready
+
+    return "rembg" if is_ready() else "motion"
+
+
+def _look(clip: Clip, mask: Mask, before: Mask | None) -> _Look:
+    left, top, right, bottom = clip.content_box()
+    inside = mask[top:bottom, left:right]
+    area = float(inside.mean())
+    edges = {"left": inside[:, 0], "right": inside[:, -1], "top": inside[0], "bottom": inside[-1]}
+    sides = frozenset(name for name, edge in edges.items() if edge.mean() > _TOUCH_SHARE)
+    if before is None or not before.any() or not mask.any():
+        return _Look(area, sides, 1.0, 1.0)
+    growth = float(mask.sum()) / float(before.sum())
+    return _Look(area, sides, overlap(mask, before), max(growth, 1 / growth))
+
+
+def warnings(looks: list[_Look], min_area: float) -> tuple[str, ...]:
+    """Sentences about empty, cropped and flickering frames: which, why it matters, and what to do."""
+    found = []
+    empty = [i for i, look in enumerate(looks) if look.area < min_area]
+    if empty:
+        found.append(
+            f"No object was found in {_frames(empty)}. Nothing can be rebuilt from a frame without it: "
+            "trim the clip, or choose another matting method if the object is there."
+        )
+    full = [i for i, look in enumerate(looks) if len(look.sides) == 4]
+    if full:
+        found.append(
+            f"The foreground touches all four borders in {_frames(full)}, so that part of the background was probably "
+            "taken for the object, and the mesh would include it. Choose another matting method, or give frames with "
+            "transparency."
+        )
+    cropped = [i for i, look in enumerate(looks) if 0 < len(look.sides) < 4]
+    if cropped:
+        sides = sorted(set().union(*(looks[i].sides for i in cropped)))
+        found.append(
+            f"The object is cut off by the picture's border ({', '.join(sides)}) in {_frames(cropped)}. "
+            "What lies outside is not rebuilt, and the mesh ends flat there. A clip that shows the whole object gives "
+            "a better one."
+        )
+    flicker = [i for i, look in enumerate(looks) if look.overlap < _FLICKER_OVERLAP and look.growth > _FLICKER_AREA]
+    if flicker:
+        found.append(
+            f"The foreground changes abruptly at {_frames(flicker)}, so parts of the object come and go, and the mesh "
+            "would jump. Look at the masks; choose another matting method or trim those frames."
+        )
+    return tuple(found)
+
+
+def _frames(indices: list[int]) -> str:
+    """“frame 3”, “frames 3-7 and 9”: runs of consecutive frames, shortened after a few."""
+    runs: list[tuple[int, int]] = []
+    for i in indices:
+        if runs and i == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], i)
+        else:
+            runs.append((i, i))
+    words = [str(a) if a == b else f"{a}-{b}" for a, b in runs]
+    if len(words) > 6:
+        words = [*words[:5], f"{len(words) - 5} more places"]
+    text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"frame{'s' if len(indices) > 1 else ''} {text}"

@@ -1,0 +1,1 @@
+"""What the networks share: layers, precision, weights, recorded CUDA graphs."""

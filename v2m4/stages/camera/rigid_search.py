@@ -1,0 +1,388 @@
+"""The fast camera search: only the viewing direction is searched, the rest follows from the mask.
+
+A pinhole camera may be turned about its own centre without seeing anything new. So the frame is first resampled as a
+camera would see it that looks straight at the mask's centroid and is zoomed on the object. Before that camera, a
+viewing direction leaves a distance and a sideways shift, which the mask's area and centroid give in closed form, and
+a turn about the optical axis, which is a shift in polar coordinates: all angles are scored at once by correlation.
+The best directions are then aligned directly (`rigid_alignment`), coarse to fine, fewer and fewer of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.neighbours import Neighbours
+from v2m4.render import render_fast, sample_texture
+from v2m4.stages.camera.rigid_alignment import Floats, Picture, Poses, align, render_poses
+
+# How much larger the whole object may be than what the frame shows of it, and how far its centroid lies beyond.
+_BEYOND = ((1.0, 0.08), (1.12, 0.08), (1.12, 0.16), (1.3, 0.14), (1.3, 0.24), (1.5, 0.2), (1.5, 0.32))
+_MANY_SMALL_FACES = 1500
+_LIGHT_FACES = 6000
+MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the zoomed picture's side
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """A camera that looks straight at the object. turn: (3,3), from the video camera's axes to its own."""
+
+    frame: Floats
+    turn: NDArray[np.float64]
+    fov_deg: float
+    frame_fov_deg: float
+
+    @property
+    def native_size(self) -> int:
+        """How many of the frame's pixels its picture is across."""
+        focal, frame_focal = (math.tan(math.radians(f) / 2) for f in (self.frame_fov_deg, self.fov_deg))
+        return round(self.frame.shape[0] * frame_focal / focal)
+
+    def picture(self, size: int) -> Picture:
+        """What it sees, resampled with area weights from the frame (S,S,4; colour premultiplied)."""
+        side = self.frame.shape[0]
+        focal, frame_focal = (0.5 / math.tan(math.radians(f) / 2) for f in (self.fov_deg, self.frame_fov_deg))
+        # As many samples per pixel as frame pixels fall into one, else thin parts would be missed.
+        fine = size * min(8, max(1, round(side * frame_focal / (size * focal))))
+        inner = np.array([[focal * fine, 0, fine / 2 - 0.5], [0, focal * fine, fine / 2 - 0.5], [0, 0, 1]])
+        outer = np.array([[frame_focal * side, 0, side / 2 - 0.5], [0, frame_focal * side, side / 2 - 0.5], [0, 0, 1]])
+        back = outer @ self.turn.T @ np.linalg.inv(inner)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpPerspective(self.frame, back, (fine, fine), flags=flags)
+        known = cv2.warpPerspective(np.ones((side, side), np.float32), back, (fine, fine), flags=flags)
+        if fine != size:
+            seen, known = (cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in (seen, known))
+        return Picture(np.ascontiguousarray(seen), (known > 0.99).astype(np.float32), self.fov_deg)
+
+    def camera(self, extrinsics: NDArray[np.float64]) -> Camera:
+        """The video camera(s) that correspond to extrinsics (…,4,4) before this one."""
+        turn = np.eye(4)
+        turn[:3, :3] = self.turn.T
+        return Camera(torch.from_numpy(turn @ extrinsics).float(), self.frame_fov_deg)
+
+    def poses(self, cameras: Camera, middle: NDArray[np.float64]) -> Poses:
+        """The poses before this camera that are those before the video camera(s) (…,4,4); see `Poses` for middle."""
+        turn = np.eye(4)
+        turn[:3, :3] = self.turn
+        w2c = cameras.world_to_camera.detach().cpu().numpy().astype(np.float64).reshape(-1, 4, 4)
+        return Poses.of(turn @ w2c, middle)
+
+
+def zoom_on(frame: Floats, fov_deg: float) -> Zoom:
+    """The camera that looks straight at the object in a frame (S,S,4) float32, colour premultiplied on black."""
+    side = frame.shape[0]
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    rows, columns = np.nonzero(frame[..., 3] > 0.5)
+    rays = np.stack([(columns + 0.5) / side - 0.5, (rows + 0.5) / side - 0.5, np.full(len(rows), focal)], axis=1)
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    axis = rays.mean(0) / np.linalg.norm(rays.mean(0))
+    turn = looking_at_ray(axis)
+    local = rays @ turn.T
+    reach = float(np.max(np.linalg.norm(local[:, :2], axis=1) / np.maximum(local[:, 2], 1e-3)))
+    if cut_sides(frame):
+        reach *= 1.3  # room for the parts that the frame does not show
+    return Zoom(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
+
+
+def fibonacci_directions(count: int) -> NDArray[np.float64]:
+    """(N,3) unit vectors, evenly spread (spherical Fibonacci lattice)."""
+    n = np.arange(count) + 0.5
+    height, turn = 1 - 2 * n / count, math.pi * (1 + math.sqrt(5)) * n
+    ring = np.sqrt(1 - height**2)
+    return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)
+
+
+def looking_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (N,3,3), world to camera, that look along (N,3), x as horizontal as it goes (world's up is +z)."""
+    x = np.stack([directions[:, 1], -directions[:, 0], np.zeros(len(directions))], axis=1)
+    flat = np.linalg.norm(x, axis=1, keepdims=True)
+    x = np.where(flat > 1e-9, x / np.maximum(flat, 1e-12), [1.0, 0.0, 0.0])
+    return np.stack([x, np.cross(directions, x), directions], axis=1)
+
+
+def middle_and_reach(mesh: Mesh) -> tuple[NDArray[np.float64], float]:
+    """Centre (3,) of the mesh's box, and the distance of the farthest vertex from it."""
+    vertices = mesh.vertices.detach().cpu().numpy().astype(np.float64)
+    middle = (vertices.min(0) + vertices.max(0)) / 2
+    return middle, float(np.linalg.norm(vertices - middle, axis=1).max())
+
+
+def light_mesh(mesh: Mesh) -> Mesh:
+    """The mesh for renderings too small to show more: texture averaged to vertex colours, few faces.
+
+    A mesh of few, large faces keeps its texture.
+    """
+    if len(mesh.faces) >= _MANY_SMALL_FACES:
+        mesh = _vertex_colored(mesh)
+    return _simplified(mesh) if len(mesh.faces) > 2 * _LIGHT_FACES else mesh
+
+
+def _vertex_colored(mesh: Mesh) -> Mesh:
+    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
+        return mesh
+    corners = mesh.uv[mesh.uv_faces]
+    # Three points of the third of the face that belongs to each corner.
+    weights = torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], device=corners.device)
+    total = torch.zeros_like(mesh.vertices)
+    count = torch.zeros_like(mesh.vertices[:, :1])
+    for corner in range(3):
+        turned = corners.roll(-corner, dims=1)
+        points = torch.einsum("kc,fcd->fkd", weights, turned)
+        color = sample_texture(mesh.texture, points.reshape(-1, 2)).view(len(corners), 3, 3).mean(1)
+        total.index_add_(0, mesh.faces[:, corner], color)
+        count.index_add_(0, mesh.faces[:, corner], torch.ones_like(color[:, :1]))
+    return replace(mesh, texture=None, uv=None, uv_faces=None, colors=total / count.clamp_min(1))
+
+
+def _simplified(mesh: Mesh) -> Mesh:
+    import fast_simplification
+
+    device, vertices = mesh.vertices.device, mesh.vertices.detach().cpu()
+    points, faces = fast_simplification.simplify(
+        vertices.numpy(), mesh.faces.cpu().numpy().astype(np.int32), target_count=_LIGHT_FACES
+    )
+    kept = torch.from_numpy(np.ascontiguousarray(points, np.float32))
+    colors = None if mesh.colors is None else mesh.colors.cpu()[Neighbours(vertices).nearest(kept)]
+    return Mesh(kept, torch.from_numpy(faces.astype(np.int64)), colors=colors).to(device)
+
+
+def _moments(mask: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Areas (N,) as shares of the picture, and centroids (N,2), x and y from the middle in picture sides."""
+    size = mask.shape[-1]
+    place = (np.arange(size) + 0.5) / size - 0.5
+    area = np.maximum(mask.sum((1, 2)), 1e-6)
+    x, y = (mask.sum(1) @ place) / area, (mask.sum(2) @ place) / area
+    return area / size**2, np.stack([x, y], axis=1)
+
+
+def _masks(mesh: Mesh, middle: NDArray[np.float64], poses: Poses, size: int, fov_deg: float) -> Floats:
+    w2c = torch.from_numpy(poses.extrinsics(middle)).float().to(mesh.vertices.device)
+    parts = [render_fast(mesh, Camera(w, fov_deg), size, ("mask",)).mask for w in w2c.split(256)]
+    return torch.cat([p for p in parts if p is not None]).cpu().numpy()
+
+
+def fit_distance(poses: Poses, mask: Floats, picture: Picture) -> Poses:
+    """Move poses sideways and along the axis so that their masks (N,S,S) get the picture's area and centroid."""
+    focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    area, centroid = _moments(mask)
+    (wanted,), (goal,) = _moments(picture.image[None, ..., 3] * picture.known)
+    shrink = np.sqrt(area / wanted)
+    centre = poses.centre.copy()
+    centre[:, 2] *= np.clip(shrink, 0.3, 3.0)
+    # The centroid keeps its offset from the centre's projection, but for the change of size.
+    drawn = focal * poses.centre[:, :2] / poses.centre[:, 2:]
+    offset = (centroid - drawn) / shrink[:, None]
+    centre[:, :2] = (goal - offset) * centre[:, 2:] / focal
+    return Poses(poses.rotation, centre)
+
+
+def polar(images: Floats, centres: NDArray[np.float64], zooms: NDArray[np.float64], angles: int, radii: int) -> Floats:
+    """Images (N,S,S,C) about their centres (N,2) (in picture sides from the middle), magnified: (N,radii,angles,C)."""
+    size = images.shape[1]
+    turn = np.arange(angles) * (2 * np.pi / angles)
+    radius = (np.arange(radii) + 0.5) / radii * (MARGIN + 0.05)
+    grid = radius[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
+    out = np.empty((len(images), radii, angles, images.shape[-1]), np.float32)
+    for n, image in enumerate(images):
+        place = ((grid * zooms[n] + centres[n] + 0.5) * size - 0.5).astype(np.float32)
+        out[n] = cv2.remap(image, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return out
+
+
+def angle_scores(target: Floats, views: Floats) -> NDArray[np.float64]:
+    """How alike target (R,A,5) and views (N,R,A,4), turned by each of A angles, are: (N,A), higher is better.
+
+    Mask overlap (intersection over union) plus the correlation of the colours' variation inside the mask, both where
+    the target's fifth channel, what the frame shows at all, is 1.
+    """
+    angles = target.shape[1]
+    weight = (np.arange(target.shape[0]) + 0.5)[:, None, None]
+    known = target[..., 4:].astype(np.float64)
+    target = target[..., :4] * target[..., 4:]
+
+    def varying(x: Floats) -> NDArray[np.float64]:
+        mask = x[..., 3:]
+        mean = (weight * x[..., :3]).sum((-3, -2), keepdims=True) / np.maximum(
+            (weight * mask).sum((-3, -2), keepdims=True), 1e-6
+        )
+        return x[..., :3] - mask * mean
+
+    def against(a: NDArray[np.float64], spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
+        product = (np.fft.rfft(weight * a, axis=-2)[None] * spectrum.conj()).sum((-3, -1))
+        return np.fft.irfft(product, n=angles, axis=-1)
+
+    def spectrum(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+        return np.fft.rfft(x, axis=-2)
+
+    mask = spectrum(views[..., 3:].astype(np.float64))
+    both = against(target[..., 3:].astype(np.float64), mask)
+    area = float((weight * target[..., 3:]).sum())
+    overlap = both / np.maximum(area + against(known, mask) - both, 1e-6)
+    a, b = varying(target), varying(views)
+    plain = 2e-3 * area  # an object of one colour has no variation to compare
+    energy = float((weight * a * a).sum()) + plain
+    own_energy = np.maximum(against(known, spectrum((b * b).sum(-1, keepdims=True))), 0) + plain
+    return overlap + 0.5 * against(a, spectrum(b)) / np.sqrt(energy * own_energy)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Where the whole object is, if the frame's border cuts it: larger by ``scale``, and its centroid shifted by
+    ``shift`` (x, y), in sides of the zoomed picture."""
+
+    scale: float
+    shift: tuple[float, float]
+
+
+def hypotheses(zoom: Zoom) -> list[Hypothesis]:
+    """The object is as it is seen; where the frame's border cuts it, it may also reach beyond by various amounts."""
+    sides = cut_sides(zoom.frame)
+    found = [Hypothesis(1.0, (0.0, 0.0))]
+    ways = [*sides, (sum(s[0] for s in sides), sum(s[1] for s in sides))] if len(sides) > 1 else sides
+    for x, y in ways:
+        found += [Hypothesis(scale, (x * by, y * by)) for scale, by in _BEYOND]
+    return found
+
+
+def cut_sides(frame: Floats) -> list[tuple[int, int]]:
+    """Outward directions (x, y) of the sides where the frame's border cuts the object."""
+    alpha = frame[..., 3] > 0.5
+    edges = {(-1, 0): alpha[:, 0], (1, 0): alpha[:, -1], (0, -1): alpha[0], (0, 1): alpha[-1]}
+    return [side for side, line in edges.items() if line.mean() > 0.01]
+
+
+def _placed(poses: Poses, hypothesis: Hypothesis, picture: Picture) -> Poses:
+    """Nearer by the scale, and seen where the shift says: the camera turns, so the object looks the same."""
+    focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    axis = np.array([hypothesis.shift[0] / focal, hypothesis.shift[1] / focal, 1.0])
+    turn = looking_at_ray(axis / np.linalg.norm(axis)).T
+    return Poses(turn @ poses.rotation, poses.centre @ turn.T / hypothesis.scale)
+
+
+def looking_at_ray(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation (3,3) to a camera that looks along the unit vector (3,), its picture's vertical kept upright."""
+    across = np.cross([0.0, 1.0, 0.0], axis)
+    across /= np.linalg.norm(across)
+    return np.stack([across, np.cross(axis, across), axis])
+
+
+def _turned(poses: Poses, angle: NDArray[np.float64]) -> Poses:
+    """Turned clockwise as seen in the picture, by angles (N,) about the optical axis."""
+    c, s, zero, one = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
+    about = np.stack([c, -s, zero, s, c, zero, zero, zero, one], axis=-1).reshape(-1, 3, 3)
+    return Poses(about @ poses.rotation, (about @ poses.centre[..., None])[..., 0])
+
+
+def upright(rotation: NDArray[np.float64], limit_deg: float) -> NDArray[np.bool_]:
+    """Which cameras, (…,3,3) world to camera, are rolled by at most so much. Looking along z no roll is too much."""
+    limit = math.sin(math.radians(min(limit_deg, 90)))
+    level = np.abs(rotation[..., 0, 2]) <= limit + 1e-9
+    return level & (rotation[..., 1, 2] <= limit) if limit_deg < 180 else np.ones_like(level)
+
+
+def coarse_poses(
+    mesh: Mesh,
+    zoom: Zoom,
+    *,
+    directions: int,
+    keep: int,
+    roll_limit_deg: float,
+    size: int = 64,
+    angles: int = 72,
+) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
+    """The most promising poses before the zoomed camera, best first, and their scores; yields the share done."""
+    middle, reach = middle_and_reach(mesh)
+    picture = zoom.picture(size)
+    focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    poses = Poses(
+        looking_along(fibonacci_directions(directions)), np.tile([0.0, 0.0, reach * focal / MARGIN], (directions, 1))
+    )
+    poses = fit_distance(poses, _masks(mesh, middle, poses, size // 2, picture.fov_deg), picture)
+    yield 0.2
+    shown = np.dstack([picture.image, picture.known])[None]
+    (wanted,), goal = _moments(picture.image[None, ..., 3] * picture.known)
+    cases = hypotheses(zoom)
+    targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), angles, 16)[0] for h in cases]
+    scores = []
+    parts = np.array_split(np.arange(directions), max(1, directions // 128))
+    for done, part in enumerate(parts):
+        views = render_poses(mesh, middle, poses[part], size, picture.fov_deg).image
+        area, centroid = _moments(views[..., 3])
+        unrolled = polar(views, centroid, np.sqrt(area / wanted), angles, 16)
+        scores.append(np.stack([angle_scores(target, unrolled) for target in targets]))
+        yield 0.2 + 0.8 * (done + 1) / len(parts)
+    turn = np.arange(angles) * (2 * np.pi / angles)
+    every = _turned(Poses(poses.rotation.repeat(angles, 0), poses.centre.repeat(angles, 0)), np.tile(turn, directions))
+    all_poses = Poses.joined([_placed(every, h, picture) for h in cases])
+    score = np.concatenate(scores, axis=1).reshape(-1)
+    score = np.where(upright(zoom.turn.T @ all_poses.rotation, roll_limit_deg), score, -np.inf)
+    keep = keep if len(cases) == 1 else 2 * keep  # more is unknown
+    order = _distinct(all_poses.rotation, score, keep, math.radians(9))
+    return all_poses[order], score[order]
+
+
+def _distinct(rotation: NDArray[np.float64], score: NDArray[np.float64], keep: int, apart: float) -> NDArray[np.intp]:
+    """Indices of the best scores whose rotations (N,3,3) differ by at least ``apart`` radians, best first."""
+    chosen: list[int] = []
+    score = score.copy()
+    for _ in range(keep):
+        best = int(np.argmax(score))
+        if not np.isfinite(score[best]):
+            break
+        chosen.append(best)
+        trace = np.einsum("nij,ij->n", rotation, rotation[best])
+        score[trace > 1 + 2 * math.cos(apart)] = -np.inf
+    return np.array(chosen, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pass of direct alignment: how many poses enter it (None: all), picture size, blur and number of steps."""
+
+    keep: int | None
+    size: int
+    blur_px: float
+    iterations: int
+    supersample: int = 1
+
+
+LEVELS = (
+    Level(None, 64, 2.5, 5),
+    Level(16, 64, 1.2, 5),
+    Level(5, 128, 1.2, 4),
+    Level(2, 224, 1.0, 3),
+)
+
+
+def refine_poses(
+    mesh: Mesh, zoom: Zoom, poses: Poses, levels: tuple[Level, ...] = LEVELS
+) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
+    """Align the poses coarse to fine, dropping the worse ones; returns the rest, best first, and their energies."""
+    middle, _ = middle_and_reach(mesh)
+    light = light_mesh(mesh)
+    energy = np.zeros(len(poses))
+    for done, level in enumerate(levels):
+        picture = zoom.picture(
+            min(level.size, max(64, zoom.native_size))
+        )  # a blown-up frame is softer than a rendering
+        poses, energy = align(
+            light if level.size < 100 else mesh,
+            middle,
+            poses[: level.keep],
+            picture,
+            blur_px=level.blur_px,
+            iterations=level.iterations,
+            supersample=level.supersample,
+        )
+        order = _distinct(poses.rotation, -energy, len(poses), math.radians(1.0))
+        poses, energy = poses[order], energy[order]
+        yield (done + 1) / len(levels)
+    return poses, energy

@@ -1,0 +1,198 @@
+"""From point maps to a camera: the similarity that lays them onto the mesh, and the camera that sees them so.
+
+Both steps come in two forms. The paper's are descents: the similarity by Chamfer distance between subsets of the
+points, the camera by the mean squared distance from where the points are seen. The direct forms use that a point map
+and the rendering's true points index the same pixels: matched points have a closed-form similarity (Umeyama 1991,
+with RANSAC against wrong ones), and points matched to pixels a camera (PnP).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from v2m4.geometry.camera import FOV_DEG, Camera, look_at
+from v2m4.geometry.neighbours import Neighbours
+from v2m4.geometry.rotations import Similarity, rotation_from_6d, umeyama_ransac
+from v2m4.nn.cuda_graphs import Repeated
+from v2m4.render.gather import gather_rows
+
+# Point maps come in the axes of a camera (y down, z forward); this is that camera on the orbit at yaw 0.
+_START_6D = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+_EVENTS_PER_FIT = 40
+
+
+def subset(count: int, share: float, most: int, rng: torch.Generator) -> Tensor:
+    """(M,) random indices: a share of ``count``, but at least 200 where there are so many, and at most ``most``."""
+    size = min(count, most, max(200, round(share * count)))
+    return torch.randperm(count, generator=rng)[:size]
+
+
+def similarity_by_chamfer(
+    predicted: Tensor, true: Tensor, rng: torch.Generator, *, iterations: int, lr: float = 0.01
+) -> Generator[float, None, Similarity]:
+    """Lay points (N,3) onto points (M,3) of which none is matched, by descent on the Chamfer distance.
+
+    Halfway the solution is turned by 180 degrees about the vertical axis through the true points' centre; whichever of
+    the two ends is lower is kept (section 4.1). Yields the share done.
+    """
+    device = predicted.device
+    own_box, box = (_inner_box(p, rng) for p in (predicted, true))
+    d6 = torch.tensor(_START_6D, device=device)
+    # The start only swaps and mirrors axes, so the turned box is the box of the turned points.
+    first, last = (corner @ rotation_from_6d(d6).T for corner in own_box)
+    scale = ((box[1] - box[0]) / (last - first).abs().clamp_min(1e-9)).mean().reshape(1)
+    translation = (box[0] + box[1]) / 2 - scale * (first + last) / 2
+    source_tree, target_tree = Neighbours(predicted), Neighbours(true)
+    middle = true.mean(0)
+    half = iterations // 2
+    ends: list[tuple[float, Similarity]] = []
+    for part in range(2):
+        if part == 1:
+            about = torch.tensor([-1.0, -1.0, 1.0], device=device)
+            rotation = torch.diag(about) @ ends[0][1].rotation
+            d6, scale = rotation[:2].flatten(), torch.tensor([ends[0][1].scale], device=device)
+            translation = about * (ends[0][1].translation - middle) + middle
+        unknowns = [t.clone().requires_grad_() for t in (d6, translation, scale)]
+        optimiser = _adam(unknowns, lr)
+        best = torch.full((), math.inf, device=device)
+        kept = [t.detach().clone() for t in unknowns]
+
+        def advance(
+            unknowns: list[Tensor] = unknowns,
+            optimiser: torch.optim.Optimizer = optimiser,
+            best: Tensor = best,
+            kept: list[Tensor] = kept,
+        ) -> None:
+            rotation = rotation_from_6d(unknowns[0])
+            moved = unknowns[2] * predicted @ rotation.T + unknowns[1]
+            with torch.no_grad():
+                # The similarity keeps the order of distances, so both trees serve all iterations.
+                back = (true - unknowns[1]) @ rotation / unknowns[2]
+                to_true, to_moved = target_tree.nearest(moved), source_tree.nearest(back)
+            there, again = moved - true[to_true], true - gather_rows(moved, to_moved)
+            loss = there.square().sum(1).mean() + again.square().sum(1).mean()
+            _keep_better(loss, unknowns, best, kept)
+            optimiser.zero_grad(set_to_none=False)
+            loss.backward()
+            optimiser.step()
+
+        step_on = Repeated(advance, device)
+        for step in range(max(1, half)):
+            step_on()
+            if step % max(1, iterations // _EVENTS_PER_FIT) == 0:
+                yield (part * half + step) / iterations
+        fit = Similarity(rotation_from_6d(kept[0]), kept[1], float(kept[2]))
+        ends.append((float(best), fit))
+    return min(ends, key=lambda end: end[0])[1]
+
+
+def _inner_box(points: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The lower and upper corner (3,) of the box around the middle 95 % of points, along each axis."""
+    some = points[subset(len(points), 0.95, 20000, rng).to(points.device)]
+    low, high = torch.quantile(some, torch.tensor([0.025, 0.975], device=points.device), dim=0)
+    return low, high
+
+
+def similarity_by_matches(
+    predicted: Tensor, true: Tensor, weights: Tensor, rng: torch.Generator, *, most: int
+) -> Similarity:
+    """Lay points (N,3) onto their matches (N,3) in closed form, whatever share of them is wrong (up to about half).
+
+    weights: (N,) confidences. most: as many matches are used. Raises V2M4Error where no similarity fits.
+    """
+    picks = subset(len(predicted), 1.0, most, rng).to(predicted.device)
+    reach = (true - true.median(0).values).norm(dim=1).quantile(0.9) if len(true) < 100_000 else true.std(0).norm()
+    fit, _ = umeyama_ransac(predicted[picks], true[picks], rng, threshold=0.1 * float(reach), weights=weights[picks])
+    right = (fit.apply(predicted[picks]) - true[picks]).norm(dim=1)
+    threshold = float((2.5 * 1.4826 * right.median()).clamp(min=1e-4 * float(reach), max=0.1 * float(reach)))
+    return umeyama_ransac(predicted[picks], true[picks], rng, threshold=threshold, weights=weights[picks])[0]
+
+
+def camera_by_descent(
+    points: Tensor, pixels: Tensor, start: Camera, *, iterations: int, lr: float = 0.01
+) -> Generator[float, None, Camera]:
+    """The roll-free camera that sees points (N,3) at pixels (N,2) in [0,1], by descent from ``start``.
+
+    Unknowns: the viewing direction and the translation, as in the release. Yields the share done.
+    """
+    w2c = start.world_to_camera.reshape(4, 4).to(points.device)
+    unknowns = [w2c[2, :3].clone().requires_grad_(), w2c[:3, 3].clone().requires_grad_()]
+    optimiser = _adam(unknowns, lr)
+    best = torch.full((), math.inf, device=points.device)
+    kept = [t.detach().clone() for t in unknowns]
+
+    def camera_at(forward: Tensor, translation: Tensor) -> Camera:
+        last = torch.eye(4, device=points.device)[3:]
+        rotation = look_at(torch.zeros_like(forward), forward)[:3, :3]
+        return Camera(torch.cat([torch.cat([rotation, translation[:, None]], dim=1), last]), start.fov_deg)
+
+    def advance() -> None:
+        seen, _ = camera_at(*unknowns).project(points)
+        loss = (2 * (seen - pixels)).square().mean()
+        _keep_better(loss, unknowns, best, kept)
+        optimiser.zero_grad(set_to_none=False)
+        loss.backward()
+        optimiser.step()
+
+    step_on = Repeated(advance, points.device)
+    for step in range(iterations):
+        step_on()
+        if step % max(1, iterations // _EVENTS_PER_FIT) == 0:
+            yield step / iterations
+    return camera_at(*kept) if math.isfinite(float(best)) else start
+
+
+def _adam(unknowns: list[Tensor], lr: float) -> torch.optim.Optimizer:
+    on_gpu = unknowns[0].is_cuda
+    return torch.optim.Adam(unknowns, lr=lr, fused=on_gpu, capturable=on_gpu)
+
+
+@torch.no_grad()
+def _keep_better(loss: Tensor, unknowns: list[Tensor], best: Tensor, kept: list[Tensor]) -> None:
+    """Copy the unknowns to ``kept`` where ``loss`` () is lower than ``best`` (), without waiting for the device."""
+    better = loss < best
+    best.copy_(torch.where(better, loss, best))
+    for own, now in zip(kept, unknowns, strict=True):
+        own.copy_(torch.where(better, now, own))
+
+
+def camera_by_pnp(
+    points: Tensor, pixels: Tensor, fov_deg: float = FOV_DEG, *, tolerance: float = 0.012
+) -> Camera | None:
+    """The camera, with roll, that sees most points (N,3) at their pixels (N,2) in [0,1], or None if none is found.
+
+    tolerance: how far off, as a share of the picture's side, a right match may be seen. RANSAC over EPnP (Lepetit et
+    al. 2009), then least squares over all right matches; OpenCV's draws are the same in every run.
+    """
+    if len(points) < 6:
+        return None
+    world = points.detach().cpu().double().numpy()
+    seen = pixels.detach().cpu().double().numpy()
+    focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
+    intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
+    found, turn, shift, right = cv2.solvePnPRansac(
+        world,
+        seen,
+        intrinsics,
+        None,
+        iterationsCount=400,
+        reprojectionError=tolerance,
+        confidence=0.9999,
+        flags=cv2.SOLVEPNP_EPNP,
+    )
+    if not found or right is None or len(right) < 6:
+        return None
+    right = right[:, 0]
+    turn, shift = cv2.solvePnPRefineLM(world[right], seen[right], intrinsics, None, turn, shift)
+    w2c = np.eye(4)
+    w2c[:3, :3], w2c[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+    depth = world[right] @ w2c[2, :3] + w2c[2, 3]
+    if not np.isfinite(w2c).all() or float(np.median(depth)) <= 0:
+        return None
+    return Camera(torch.from_numpy(w2c).float(), fov_deg)

@@ -1,0 +1,99 @@
+"""The stereo step: the reference's camera from the best renderings, whose surface points are known (section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from v2m4.errors import V2M4Error
+from v2m4.geometry.camera import Camera
+from v2m4.render import render_fast
+from v2m4.settings import StereoStepSettings
+from v2m4.stages.camera.scoring import Scorer, resized
+from v2m4.stages.camera.stereo_fit import (
+    camera_by_descent,
+    camera_by_pnp,
+    similarity_by_chamfer,
+    similarity_by_matches,
+    subset,
+)
+from v2m4.stages.progress import between
+from v2m4.stereo import Locator, Stereo
+
+_FEWEST = 50  # points without which no fit is tried
+_LEAST_CONFIDENT = 0.1  # this share of a picture's points is left out
+
+
+@torch.no_grad()
+def _pictures(scorer: Scorer, cameras: Camera, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The frame (H,W,3) and its mask, and the renderings (N,H,W,3), their surface points and masks."""
+    w2c = cameras.world_to_camera.to(scorer.frame.device)
+    images = render_fast(scorer.mesh, Camera(w2c, cameras.fov_deg), size, ("color", "position"))
+    assert images.color is not None and images.position is not None
+    frame = resized(scorer.frame, size)
+    return frame[..., :3].clamp(0, 1), frame[..., 3] > 0.5, images.color, images.position, images.triangle >= 0
+
+
+def stereo_camera(
+    scorer: Scorer,
+    cameras: Camera,
+    stereo: Stereo | Locator,
+    settings: StereoStepSettings,
+    rng: torch.Generator,
+) -> Generator[float, None, Camera | None]:
+    """The camera that stereo finds from the renderings of ``cameras`` (N,4,4), best first; None where it fails.
+
+    A model of point maps goes the way of ``settings.fit``; a `Locator`'s matches go to PnP directly. Yields the
+    share done.
+    """
+    frame, mask, renderings, positions, inside = _pictures(scorer, cameras, settings.size)
+    yield 0.05
+    if isinstance(stereo, Locator):
+        matches = stereo.locate(frame, renderings, positions, inside)
+        return camera_by_pnp(matches.points, matches.pixels, cameras.fov_deg)
+    maps = stereo(torch.cat([frame[None], renderings]))
+    yield 0.3
+    points, confidence = maps.points.to(frame), maps.confidence.to(frame)
+    trusted = torch.stack([_trusted(c, m) for c, m in zip(confidence, torch.cat([mask[None], inside]), strict=True)])
+    own, others = trusted[0], trusted[1:]
+    if int(own.sum()) < _FEWEST or int(others.sum()) < _FEWEST:
+        return None
+    predicted, true = points[1:][others], positions[others]
+    matched = settings.fit == "matched"
+    try:
+        if matched:
+            weights = confidence[1:][others]
+            similarity = similarity_by_matches(predicted, true, weights, rng, most=settings.points)
+        else:
+            clouds = [
+                cloud[subset(len(cloud), settings.keep, settings.points, rng).to(cloud.device)]
+                for cloud in (predicted, positions[inside])
+            ]
+            fitting = similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=settings.fit_iterations)
+            similarity = yield from between(fitting, 0.3, 0.8)
+    except V2M4Error:
+        return None
+    row, column = own.nonzero().float().unbind(1)
+    pixels = torch.stack([column + 0.5, row + 0.5], dim=1) / settings.size
+    located = similarity.apply(points[0][own])
+    picks = subset(len(located), 1.0, settings.points, rng).to(located.device)
+    if matched:
+        return camera_by_pnp(located[picks], pixels[picks], cameras.fov_deg, tolerance=0.02)
+    posing = camera_by_descent(
+        located[picks],
+        pixels[picks],
+        Camera(cameras.world_to_camera[0], cameras.fov_deg),
+        iterations=settings.pose_iterations,
+    )
+    return (yield from between(posing, 0.8, 1.0))
+
+
+def _trusted(confidence: Tensor, inside: Tensor) -> Tensor:
+    """(H,W) the pixels of the object, but for those the model is least sure of."""
+    if not bool(inside.any()):
+        return inside
+    values = confidence[inside]
+    least = values.sort().values[int(_LEAST_CONFIDENT * len(values))]
+    return inside & (confidence >= least)

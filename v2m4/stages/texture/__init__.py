@@ -1,0 +1,1 @@
+"""Section 4.4: one texture for all keyframes."""
