@@ -22,7 +22,8 @@ class Plug:
     ``target`` is ``"module:Class"``. ``weights`` are ``(repository, file, revision)`` triples on the Hugging Face
     Hub, all of which are needed; ``torch_files`` are names of checkpoints in PyTorch's hub cache, for weights that
     are published elsewhere. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
-    ``bring`` is the command or step that supplies what is missing.
+    ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
+    what its licence forbids to some users.
     """
 
     port: str
@@ -38,6 +39,7 @@ class Plug:
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
+    notice: str = ""
 
     def missing(self) -> list[str]:
         """What this machine lacks to run the plug, as short phrases; empty when it can run."""

@@ -71,6 +71,7 @@ GENERATORS: dict[str, Plug] = {
             needs_gpu=True,
             memory_gb=9,
             bring="weights are downloaded on first use (about 5 GB)",
+            notice="not for the EU, the UK and South Korea",
         ),
         Plug(
             "generator",
