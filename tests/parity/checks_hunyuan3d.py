@@ -38,7 +38,7 @@ from v2m4.generators.vecset.decoder import VecsetDecoder
 from v2m4.generators.vecset.embedding import fourier_embedding
 from v2m4.generators.vecset.flow import euler
 from v2m4.generators.vecset.loading import part_of
-from v2m4.generators.vecset.surface import LIMITS, canonical, placed
+from v2m4.generators.vecset.surface import canonical, placed
 from v2m4.generators.vecset.volume import VolumeRule, coarse_to_fine, halvings
 from v2m4.geometry.cleanup import remove_small_pieces, simplify
 from v2m4.geometry.marching_cubes import marching_cubes
@@ -144,12 +144,10 @@ def _image_prepare(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> lis
 
 def _v2m4_image_prepare(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     config, allowed = config_of(meta), tolerances(meta)
-    crop = picture.cropped(tensors["in.rgba"].cpu().numpy())
+    crop = picture.cropped(tensors["in.rgba"].cpu().numpy(), config["crop_size"])
     image, _ = picture.processed(crop, config["size"], config["border_ratio"])
     levels, values = allowed["uint8_levels"], allowed["image"]
-    sides = [Measure("crop_size", float(abs(crop.shape[0] - config["crop_size"])), 0.0)]
     return [
-        *sides,
         by_pixels("cropped_rows", crop[config["cropped_rows"]], tensors["out.cropped_rows"], levels),
         by_pixels("cropped_mean", crop.reshape(-1, 4).mean(0), tensors["out.cropped_mean"], levels),
         by_pixels("image_rows", image[:, :, config["image_rows"]], tensors["out.image_rows"], values),
@@ -213,7 +211,6 @@ def _mesh_finish(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[
     face_count, wanted_volume = int(want["reduced_face_count"]), float(want["reduced_volume"])
     turned = canonical(given["reduced_vertices"])
     return [
-        Measure("clean-up keeps what the original keeps", abs(LIMITS.floater_faces - config["nbfaceratio"]), 0.0),
         Measure("kept components", mismatch(counts, want["kept_component_faces"].cpu()), allowed["components"]),
         Measure("faces, of them", abs(len(reduced_faces) / face_count - 1), allowed["face_count_relative"]),
         Measure("volume, of it", abs(volume / wanted_volume - 1), allowed["volume_relative"]),

@@ -27,7 +27,7 @@ from tests.parity.vecset import (
 )
 from v2m4.generators.triposg import picture
 from v2m4.generators.triposg.builder import VAE_UNUSED, transformer_config, vae_config
-from v2m4.generators.triposg.generator import BLOCK, RULE
+from v2m4.generators.triposg.generator import RULE
 from v2m4.generators.triposg.network import TRANSFORMER_NAMES, TripoSgDiT, block_names, decoder_names
 from v2m4.generators.triposg.sampling import flow_grid, sigmas
 from v2m4.generators.vecset.attention import CrossBlock, SelfBlock
@@ -200,7 +200,6 @@ def _flash_extract_grid(path: Path, meta: Mapping[str, Any], tensors: Tensors) -
         "queried_bits": torch.from_numpy(np.packbits(volume.asked.cpu().numpy())),
         "sdf_at_queried": sdf[asked.to(sdf.device)],
     }
-    assert config["mini_grid_num"] == BLOCK
     # Our surfaces are closed by construction, whatever the fields that the original's library is handed.
     return only(got, {k: v for k, v in tensors.items() if k != "out.dmc_normalize"}, GRID)
 
@@ -220,9 +219,10 @@ def _hierarchical_extract_mesh(path: Path, meta: Mapping[str, Any], tensors: Ten
 
 
 def _image_prepare(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
-    want = group(tensors, "out")
-    prepared = picture.object_picture(tensors["in.rgba"].cpu().numpy())
-    crop = picture.centre_crop(prepared)
+    want, config = group(tensors, "out"), config_of(meta)
+    processor = config["image_processor"]
+    prepared = picture.object_picture(tensors["in.rgba"].cpu().numpy(), config["padding_ratio"])
+    crop = picture.centre_crop(prepared, processor["size"]["shortest_edge"], processor["crop_size"]["width"])
     pixels = normalised(as_values(crop))[None]
     rows = want["pixel_values_first_rows"].shape[2]
     return [

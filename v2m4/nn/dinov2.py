@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from v2m4.nn.transformer import Block
 from v2m4.nn.weights import Renaming, renamed
 
-NORM_EPS = 1e-6
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
@@ -53,6 +52,8 @@ class Dinov2Config:
     mlp_ratio: float = 4.0
     registers: int = 0
     swiglu: bool = False
+    eps: float = 1e-6
+    """Of every norm."""
     antialias: bool = False
     """Smooth the position table where it is resampled to a smaller grid."""
 
@@ -70,6 +71,7 @@ class Dinov2Config:
                 ("mlp_ratio", "mlp_ratio"),
                 ("num_register_tokens", "registers"),
                 ("use_swiglu_ffn", "swiglu"),
+                ("layer_norm_eps", "eps"),
             )
             if theirs in config
         }
@@ -120,12 +122,12 @@ class Dinov2(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, c.width))
         self.patch_embed = PatchProjection(c.patch_size, c.width)
         self.blocks = nn.ModuleList(
-            Block(c.width, c.heads, c.mlp_ratio, NORM_EPS, layer_scale=1.0) for _ in range(c.depth)
+            Block(c.width, c.heads, c.mlp_ratio, c.eps, layer_scale=1.0) for _ in range(c.depth)
         )
         if c.swiglu:
             for block in self.blocks:
                 block.mlp = SwiGlu(c.width, c.mlp_ratio)
-        self.norm = nn.LayerNorm(c.width, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(c.width, eps=c.eps)
 
     def embed(self, images: Tensor) -> Tensor:
         """The tokens that go into the first block."""

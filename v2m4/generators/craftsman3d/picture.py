@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from v2m4.generators.craftsman3d.checkpoints import PLUG
 from v2m4.generators.vecset.pictures import Picture, alpha_box, as_values, normalised, resized_rgba
 
 FOREGROUND_RATIO = 0.95
@@ -15,7 +16,7 @@ WHITE = (255, 255, 255)
 def object_on_white(rgba: Picture, foreground_ratio: float = FOREGROUND_RATIO) -> Picture:
     """The object of (H, W, 4) straight-alpha `rgba` enlarged to the frame, centred on white: (S, S, 3) uint8."""
     height, width = rgba.shape[:2]
-    box = alpha_box(rgba[..., 3], "craftsman3d")
+    box = alpha_box(rgba[..., 3], PLUG)
     across, down = box[2] - box[0], box[3] - box[1]
     scale = min(height * foreground_ratio / down, width * foreground_ratio / across)
     size = (int(across * scale), int(down * scale))

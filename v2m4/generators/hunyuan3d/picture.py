@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from v2m4.generators.trellis.conditioning import crop_box
+from v2m4.generators.hunyuan3d.checkpoints import PLUG
+from v2m4.generators.trellis.conditioning import IMAGE_SIZE, crop_box
 from v2m4.generators.vecset.pictures import Picture, alpha_box, normalised, resized_rgba
 
 BORDER_RATIO = 0.15
 PROCESSOR_SIZE = 512
 
 
-def cropped(rgba: Picture) -> Picture:
-    """TRELLIS's crop of (H, W, 4) with its alpha kept: (518, 518, 4) uint8."""
-    return resized_rgba(Image.fromarray(rgba, "RGBA").crop(crop_box(rgba[..., 3])))
+def cropped(rgba: Picture, size: int = IMAGE_SIZE) -> Picture:
+    """TRELLIS's crop of (H, W, 4) with its alpha kept: (size, size, 4) uint8."""
+    return resized_rgba(Image.fromarray(rgba, "RGBA").crop(crop_box(rgba[..., 3], PLUG)), size)
 
 
 def recentred(picture: Picture, border_ratio: float = BORDER_RATIO) -> tuple[Picture, Picture]:
@@ -29,7 +30,7 @@ def recentred(picture: Picture, border_ratio: float = BORDER_RATIO) -> tuple[Pic
     """
     if picture.shape[2] == 3:
         picture = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
-    left, upper, right, lower = alpha_box(picture[..., 3], "hunyuan3d")
+    left, upper, right, lower = alpha_box(picture[..., 3], PLUG)
     height, width = lower - 1 - upper, right - 1 - left  # the last row and column stay out, as in the release
     side = max(picture.shape[:2])
     scale = int(side * (1 - border_ratio)) / max(height, width)

@@ -24,7 +24,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def crop_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def crop_box(alpha: NDArray[np.uint8], plug: str = "TRELLIS") -> tuple[int, int, int, int]:
     """Square crop (left, upper, right, lower) in pixels about the opaque part of `alpha` (H, W); may leave the image.
 
     Raises V2M4Error if no pixel is opaque (alpha above 0.8).
@@ -32,7 +32,7 @@ def crop_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero(alpha > ALPHA_THRESHOLD)
     if len(rows) == 0:
         raise V2M4Error(
-            "TRELLIS: no opaque pixel is left in the picture, so there is no object to build. "
+            f"{plug}: no opaque pixel is left in the picture, so there is no object to build. "
             "Check the background removal of this frame."
         )
     low = np.array([columns.min(), rows.min()], dtype=np.int64)
@@ -43,7 +43,7 @@ def crop_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     right, lower = (round(float(c + half)) for c in centre)
     if right <= left:
         raise V2M4Error(
-            "TRELLIS: the object in the picture is a single pixel. Use a larger picture, or check the cut-out."
+            f"{plug}: the object in the picture is a single pixel. Use a larger picture, or check the cut-out."
         )
     return left, upper, right, lower
 

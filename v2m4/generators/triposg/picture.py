@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from v2m4.generators.triposg.checkpoints import PLUG
 from v2m4.generators.vecset.pictures import Picture, alpha_box, as_values, normalised
 
 PADDING_RATIO = 0.1
@@ -34,21 +35,21 @@ def object_on_white(
     return np.pad(cut, ((down, down), (across, across), (0, 0)), constant_values=1.0)
 
 
-def object_picture(rgba: Picture, plug: str = "triposg") -> Picture:
+def object_picture(rgba: Picture, padding_ratio: float = PADDING_RATIO) -> Picture:
     """The object of (H, W, 4) straight-alpha `rgba` as the image processor gets it, (H', W', 3) uint8."""
     alpha: NDArray[np.float32] = rgba[..., 3].astype(np.float32) / np.float32(255)
-    prepared = object_on_white(rgba[..., :3], alpha, alpha_box(rgba[..., 3], plug))
+    prepared = object_on_white(rgba[..., :3], alpha, alpha_box(rgba[..., 3], PLUG), padding_ratio)
     return (prepared * 255).astype(np.uint8)
 
 
-def centre_crop(picture: Picture) -> Picture:
-    """(H, W, 3) uint8 -> (224, 224, 3): shortest side to 256 pixels, then the middle."""
+def centre_crop(picture: Picture, shortest_edge: int = SHORTEST_EDGE, size: int = IMAGE_SIZE) -> Picture:
+    """(H, W, 3) uint8 -> (size, size, 3): the shortest side to `shortest_edge` pixels, then the middle."""
     height, width = picture.shape[:2]
-    scale = SHORTEST_EDGE / min(height, width)
-    size = (SHORTEST_EDGE, int(height * scale)) if width <= height else (int(width * scale), SHORTEST_EDGE)
-    image = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
-    left, upper = ((side - IMAGE_SIZE) // 2 for side in size)
-    return np.asarray(image.crop((left, upper, left + IMAGE_SIZE, upper + IMAGE_SIZE)))
+    scale = shortest_edge / min(height, width)
+    whole = (shortest_edge, int(height * scale)) if width <= height else (int(width * scale), shortest_edge)
+    image = Image.fromarray(picture).resize(whole, Image.Resampling.BICUBIC)
+    left, upper = ((side - size) // 2 for side in whole)
+    return np.asarray(image.crop((left, upper, left + size, upper + size)))
 
 
 def encoder_input(rgba: Picture) -> Tensor:

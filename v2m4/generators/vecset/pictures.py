@@ -26,10 +26,10 @@ def as_values(picture: Picture) -> Tensor:
     return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
 
 
-def resized_rgba(image: Image.Image) -> Picture:
-    """The (518, 518, 4) picture with straight alpha that the paper's release hands on, through [0, 1] and back."""
+def resized_rgba(image: Image.Image, size: int = IMAGE_SIZE) -> Picture:
+    """The (size, size, 4) picture with straight alpha that the paper's release hands on, through [0, 1] and back."""
     # Pillow filters RGBA with premultiplied colours, so that transparent pixels do not bleed into the edge.
-    small = np.asarray(image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS))
+    small = np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
     return (small.astype(np.float32) / 255 * 255).astype(np.uint8)
 
 
