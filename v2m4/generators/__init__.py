@@ -52,11 +52,10 @@ GENERATORS: dict[str, Plug] = {
             "MIT; DINOv2's weights Apache-2.0",
             True,
             preference=20,
-            packages=("transformers",),
             weights=TRELLIS_WEIGHTS,
             needs_gpu=True,
             memory_gb=6,
-            bring="pip install transformers; weights are downloaded on first use (about 4 GB)",
+            bring="weights are downloaded on first use (about 4 GB)",
         ),
         Plug(
             "generator",

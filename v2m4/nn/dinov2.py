@@ -127,7 +127,7 @@ class Dinov2(nn.Module):
         if c.swiglu:
             for block in self.blocks:
                 block.mlp = SwiGlu(c.width, c.mlp_ratio)
-        self.norm = nn.LayerNorm(c.width, eps=c.eps)
+        self.norm: nn.Module = nn.LayerNorm(c.width, eps=c.eps)
 
     def embed(self, images: Tensor) -> Tensor:
         """The tokens that go into the first block."""
