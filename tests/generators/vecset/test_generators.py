@@ -110,6 +110,18 @@ def test_guidance_and_steps_come_from_the_settings(name: str) -> None:
     assert len(steps) == (3 if name == "hunyuan3d" else 4)  # its last step has no length
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_tensor_is_made_on_the_models_device(name: str) -> None:
+    elsewhere = torch.device("meta")  # mixing it with the CPU is an error, as with a GPU
+    generator = plug(name, device=elsewhere)
+    (model,) = generator._models.values()
+    with torch.no_grad():
+        tokens = model.encode(generator.pixels(picture(), model))
+        latents = model.sample(tokens, model.noise(rng()), generator.flow_grid(model), generator.guidance())
+        answers = model.decoder.query(torch.rand(5, 3, device=elsewhere), model.decoder.keys_values(latents))
+    assert {tensor.device.type for tensor in (tokens, latents, answers)} == {"meta"}
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(20, 90), st.integers(20, 90), st.integers(0, 15), st.integers(0, 15))
 def test_pictures_have_the_encoders_size_wherever_the_object_is(width: int, height: int, x: int, y: int) -> None:
