@@ -17,8 +17,6 @@ from v2m4.generators.vecset.surface import Extraction
 from v2m4.nn.weights import Renaming, load_strictly, renamed
 
 Tensors = dict[str, Tensor]
-FEATURES = 2e-5
-"""Relative tolerance of networks where the fixture states none."""
 
 
 def loaded(model: nn.Module, weights: Mapping[str, Tensor], rules: tuple[Renaming, ...] = ()) -> Any:

@@ -14,7 +14,7 @@ from v2m4.generators.craftsman3d.checkpoints import CONFIG, PLUG, REPOSITORY, RE
 from v2m4.generators.craftsman3d.model import CraftsManModel
 from v2m4.generators.craftsman3d.network import CraftsManConfig, CraftsManDiT
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
-from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, same, without
+from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, refuse_foreign, same, without
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.precision import choose_precision
 from v2m4.nn.weights import Renaming, fetch, memory_guard, read_state_dict
@@ -107,11 +107,13 @@ def check_sampling(system: Mapping[str, Any]) -> None:
     """Raise V2M4Error if the configuration asks for another grid of times than the released one."""
     for name in _SCHEDULERS:
         shift = (system.get(name) or {}).get("shift", SHIFT)
-        if float(shift) != SHIFT:
+        if shift != SHIFT:
             raise V2M4Error(
                 f"{PLUG}: this checkpoint was trained with shift {shift}, and only {SHIFT:g} is supported. "
                 f"Use {REPOSITORY}."
             )
+    if not isinstance(system.get("z_scale_factor", 1.0), (int, float)):
+        raise V2M4Error(f"{PLUG}: z_scale_factor in {CONFIG} must be a number. Download {REPOSITORY} again.")
 
 
 def from_pretrained(
@@ -134,12 +136,7 @@ def from_pretrained(
     weights = fetch(source, WEIGHTS_FILE, revision, PLUG)
     with memory_guard(PLUG):
         state = read_state_dict(weights, PLUG)
-        known = (SHAPE_PREFIX, FLOW_PREFIX, ENCODER_PREFIX)
-        foreign = [name for name in state if not name.startswith(known)]
-        if foreign:
-            raise V2M4Error(
-                f"{PLUG}: {weights} holds tensors that are unknown here ({', '.join(foreign[:4])}). Use {REPOSITORY}."
-            )
+        refuse_foreign(state, (SHAPE_PREFIX, FLOW_PREFIX, ENCODER_PREFIX), weights, PLUG)
         encoder_state = from_transformers(part_of(state, ENCODER_PREFIX))
         of_encoder = encoder_config(encoder_state)
         encoder = load_network(lambda: Dinov2(of_encoder), encoder_state, (), PLUG, half)

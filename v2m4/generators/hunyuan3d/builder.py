@@ -13,11 +13,13 @@ from v2m4.generators.hunyuan3d.model import HunyuanModel
 from v2m4.generators.hunyuan3d.network import HunyuanConfig, HunyuanDiT
 from v2m4.generators.hunyuan3d.sampling import PHASES, TRAIN_STEPS
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
-from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, same
+from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, refuse_foreign, same
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.weights import fetch, memory_guard, read_state_dict
 
 ENCODER_PREFIX = "main_image_encoder.model."
+TOKENS = 3072
+"""Latents per shape where the configuration does not say."""
 
 
 def dit_config(config: Mapping[str, Any]) -> HunyuanConfig:
@@ -99,13 +101,9 @@ def from_pretrained(
     weights = fetch(source, f"{folder}/{WEIGHTS_FILE}", revision, PLUG)
     with memory_guard(PLUG):
         state = read_state_dict(weights, PLUG)
-        known = ("model.", "vae.", "conditioner.")
-        foreign = [name for name in state if not name.startswith(known)]
-        if foreign:
-            raise V2M4Error(
-                f"{PLUG}: {weights} holds tensors that are unknown here ({', '.join(foreign[:4])}). Use {REPOSITORY}."
-            )
-        encoder_state = from_transformers(part_of(state, f"conditioner.{ENCODER_PREFIX}"))
+        in_file = f"conditioner.{ENCODER_PREFIX}"
+        refuse_foreign(state, ("model.", "vae.", in_file), weights, PLUG)
+        encoder_state = from_transformers(part_of(state, in_file))
         encoder = load_network(lambda: Dinov2(of_encoder), encoder_state, (), PLUG, dtype)
         flow = load_network(lambda: HunyuanDiT(of_flow), part_of(state, "model."), (), PLUG, dtype)
         decoder = load_network(lambda: VecsetDecoder(of_vae), part_of(state, "vae."), (), PLUG, dtype)
@@ -114,7 +112,7 @@ def from_pretrained(
             encoder,
             flow,
             decoder,
-            int(blocks["vae"]["num_latents"]),
+            blocks["vae"].get("num_latents", TOKENS),
             of_flow.in_channels,
             device,
             low_vram and device.type != "cpu",

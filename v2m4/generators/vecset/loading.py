@@ -21,8 +21,15 @@ def load_network(
     make: Callable[[], Network], state: Mapping[str, Tensor], rules: tuple[Renaming, ...], plug: str, dtype: torch.dtype
 ) -> Network:
     """The network that `make` makes, on the CPU in `dtype`, with the weights `state`, every one of which must fit."""
-    with torch.device("meta"):
-        network = make().to(dtype)
+    try:
+        with torch.device("meta"):
+            network = make().to(dtype)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise V2M4Error(
+            f"{plug}: no network can be made from this checkpoint's configuration ({reason}). "
+            f"Use the released checkpoint or another generator."
+        ) from error
     network.to_empty(device="cpu")
     load_strictly(network, renamed(state, rules), plug)
     return network.eval().requires_grad_(False)
@@ -36,6 +43,16 @@ def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def without(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     """`state` without the parts of a checkpoint that image to shape does not use."""
     return {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)}
+
+
+def refuse_foreign(state: Mapping[str, Tensor], known: tuple[str, ...], path: Path, plug: str) -> None:
+    """Raise V2M4Error if a checkpoint has tensors outside its `known` parts."""
+    foreign = [name for name in state if not name.startswith(known)]
+    if foreign:
+        raise V2M4Error(
+            f"{plug}: {path} holds tensors that are unknown here ({', '.join(foreign[:4])}). "
+            f"Give the official checkpoint of {plug}."
+        )
 
 
 def read_config(path: Path, plug: str) -> dict[str, Any]:
