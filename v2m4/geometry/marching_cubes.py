@@ -26,7 +26,11 @@ def case_triangles() -> Tensor:
 
     Counter-clockwise seen from the outside corners.
     """
-    cases = [_fan(loop) for loop in (_loops(case) for case in range(256))]
+    cases = []
+    for case in range(256):
+        filled = [_triangulated(loop) for loop in _loops(case)]
+        assert None not in filled  # every chain of a cube has such triangles
+        cases.append([triangle for triangles in filled for triangle in triangles or ()])
     most = max(len(triangles) for triangles in cases)
     return torch.tensor([triangles + [(-1, -1, -1)] * (most - len(triangles)) for triangles in cases])
 
@@ -47,8 +51,8 @@ def _loops(case: int) -> list[list[int]]:
             following[entry] = leave
     loops = []
     while following:
-        start, at = following.popitem()
-        loop = [start]
+        start = max(following)
+        at, loop = following.pop(start), [start]
         while at != start:
             loop.append(at)
             at = following.pop(at)
@@ -56,8 +60,25 @@ def _loops(case: int) -> list[list[int]]:
     return loops
 
 
-def _fan(loops: list[list[int]]) -> list[tuple[int, int, int]]:
-    return [(loop[0], loop[k], loop[k + 1]) for loop in loops for k in range(1, len(loop) - 1)]
+def _triangulated(loop: list[int]) -> list[tuple[int, int, int]] | None:
+    """Triangles that fill a chain of edges, none of whose diagonals lies in a side of the cube; None if that cannot be.
+
+    The cube beyond the side could draw the same diagonal, and four faces would meet in it.
+    """
+    if len(loop) < 3:
+        return []
+    last = len(loop) - 1
+    for k in range(last - 1, 0, -1):
+        if (k > 1 and _share_side(loop[0], loop[k])) or (k < last - 1 and _share_side(loop[k], loop[last])):
+            continue
+        before, after = _triangulated(loop[: k + 1]), _triangulated(loop[k:])
+        if before is not None and after is not None:
+            return [(loop[0], loop[k], loop[last]), *before, *after]
+    return None
+
+
+def _share_side(a: int, b: int) -> bool:
+    return any({*EDGES[a], *EDGES[b]} <= set(side) for side in _SIDES)
 
 
 def marching_cubes(values: Tensor, level: float = 0.0, cells: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -81,15 +102,14 @@ def marching_cubes(values: Tensor, level: float = 0.0, cells: Tensor | None = No
     edge = triangles[owner, row]  # (F, 3)
 
     # An edge is named by its lower node and its direction, so that all cubes around it share one vertex.
+    strides = torch.tensor([y * z, z, 1], device=values.device)
     lower = torch.tensor([CORNERS[a] for a, _ in EDGES], device=values.device)
-    node = cube[owner, None] + lower[edge]  # (F, 3 corners, 3)
-    name = (node[..., 0] * y + node[..., 1]) * z + node[..., 2]
-    names, faces = torch.unique(3 * name + edge // 4, return_inverse=True)
+    first = (lower * strides).sum(1) * 3 + torch.arange(12, device=values.device) // 4
+    names, faces = torch.unique((cube * strides).sum(1)[owner, None] * 3 + first[edge], return_inverse=True)
 
     axis, node = names % 3, names // 3
-    step = torch.tensor([y * z, z, 1], device=values.device)[axis]
     flat = values.flatten()
-    below, above = flat[node].double() - level, flat[node + step].double() - level
+    below, above = flat[node].double() - level, flat[node + strides[axis]].double() - level
     vertices = torch.stack([node // (y * z), node // z % y, node % z], dim=1).double()
     vertices[torch.arange(len(axis), device=values.device), axis] += below / (below - above)
     return vertices.float(), faces

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from v2m4.generators.triposg import sampling as triposg
 from v2m4.generators.vecset.flow import euler, guided, last, shifted
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.floats(0.5, 5))
 def test_a_straight_flow_is_followed_exactly(steps: int, shift: float) -> None:
     noise, data = torch.randn(1, 4, 3), torch.randn(1, 4, 3)
@@ -32,6 +33,7 @@ def test_a_straight_flow_is_followed_exactly(steps: int, shift: float) -> None:
         )
 
 
+@settings(deadline=None)
 @given(st.integers(2, 60))
 def test_only_craftsman_leaves_a_little_noise(steps: int) -> None:
     left = craftsman3d.sigmas(steps)[-1]
@@ -41,6 +43,7 @@ def test_only_craftsman_leaves_a_little_noise(steps: int) -> None:
     assert hunyuan3d.flow_grid(hunyuan3d.sigmas(steps)).steps.sum() == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10))
 def test_consistency_times_grow_to_the_end(steps: int) -> None:
     times = hunyuan3d.consistency_sigmas(steps)
@@ -50,6 +53,7 @@ def test_consistency_times_grow_to_the_end(steps: int) -> None:
     assert (np.diff(times) > 0).all()
 
 
+@settings(deadline=None)
 @given(st.floats(0.2, 8))
 def test_shifting_keeps_the_ends_and_the_order(shift: float) -> None:
     levels = shifted(np.linspace(0, 1, 20), shift)
@@ -59,6 +63,7 @@ def test_shifting_keeps_the_ends_and_the_order(shift: float) -> None:
     np.testing.assert_allclose(shifted(levels, 1 / shift), np.linspace(0, 1, 20), atol=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 10))
 def test_guidance_starts_from_nothing_and_goes_through_the_picture(strength: float) -> None:
     nothing, picture = torch.randn(1, 3, 2), torch.randn(1, 3, 2)

@@ -41,7 +41,7 @@ def test_every_cell_of_the_surface_was_asked_at_its_corners() -> None:
     assert bool(asked[mixed].all())
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.01, 0.3))
 def test_dilation_is_a_maximum_over_the_neighbourhood(seed: int, density: float) -> None:
     mask = torch.rand(6, 5, 7, generator=torch.Generator().manual_seed(seed)) < density
