@@ -30,7 +30,8 @@ class Plug(Generic[T]):
     Hub, all of which are needed; ``torch_files`` are names of checkpoints in PyTorch's hub cache, for weights that
     are published elsewhere. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
-    ``bring`` is the command or step that supplies what is missing.
+    ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
+    what its licence forbids to some users.
     """
 
     port: str
@@ -47,6 +48,7 @@ class Plug(Generic[T]):
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
+    notice: str = ""
 
     def missing(self) -> list[str]:
         """What this machine lacks to run the plug, as short phrases; empty when it can run."""

@@ -23,7 +23,14 @@ from v2m4.settings.camera import (
     SwarmSettings,
 )
 from v2m4.settings.export import ExportSettings
-from v2m4.settings.generator import GeneratorSettings, InflateSettings, TrellisSettings
+from v2m4.settings.generator import (
+    CraftsMan3DSettings,
+    GeneratorSettings,
+    Hunyuan3DSettings,
+    InflateSettings,
+    TrellisSettings,
+    TripoSgSettings,
+)
 from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -43,12 +50,14 @@ __all__ = [
     "RENAMED",
     "Algorithm1Settings",
     "CameraSettings",
+    "CraftsMan3DSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
+    "Hunyuan3DSettings",
     "InflateSettings",
     "KeyframeSettings",
     "LargeStepsSettings",
@@ -68,6 +77,7 @@ __all__ = [
     "SwarmSettings",
     "TextureSettings",
     "TrellisSettings",
+    "TripoSgSettings",
     "VideoSettings",
     "changed",
     "fields_of",
@@ -154,6 +164,7 @@ _PAPER = Settings(
     preset="paper",
     video=VideoSettings(longest_side=1024),
     keyframes=KeyframeSettings(mode="fixed", stride=5),
+    generator=GeneratorSettings(triposg=TripoSgSettings(guidance=7.5), hunyuan3d=Hunyuan3DSettings(coarsest=384)),
     camera=CameraSettings(
         method="algorithm1",
         warm_start=False,
