@@ -43,7 +43,7 @@ from v2m4.generators.trellis.sparse import (
 )
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 
 Tensors = dict[str, Tensor]
 Run = Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from v2m4.device import triton_works
 
 _SLICE = 1 << 25  # distances held at once off the CPU
 
@@ -28,7 +29,7 @@ class Neighbours:
         if self._tree is not None:
             _, index = self._tree.query(queries.numpy(), workers=torch.get_num_threads())
             return torch.from_numpy(index)
-        if queries.is_cuda and queries.shape[1] == 3 and importlib.util.find_spec("triton") is not None:
+        if queries.is_cuda and queries.shape[1] == 3 and triton_works(queries.device):
             from v2m4.geometry.neighbours_triton import nearest_triton
 
             return nearest_triton(queries, self._points)

@@ -15,7 +15,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, face_normals, vertex_normals
 from v2m4.render.images import PLAIN_GREY, Images, _background, _pick, _shrink, render
 from v2m4.render.raster import locate_numba
-from v2m4.render.threads import spread
+from v2m4.render.threads import parallel_for
 from v2m4.render.visibility import visible_triangles_numba
 
 
@@ -63,7 +63,7 @@ def render_fast(
     located = locate_numba(clip, mesh.faces, owner) if within_faces else torch.zeros(*shape, 3)
 
     def rows(work: Callable[[int, int], None]) -> None:
-        spread(lambda view0, view1, _row0, _row1: work(view0, view1), len(clip), 1)
+        parallel_for(lambda view0, view1, _row0, _row1: work(view0, view1), len(clip), 1)
 
     def at_pixels(attributes: Tensor, faces: NDArray[np.int32], out: NDArray[np.float32] | None = None) -> Tensor:
         table = attributes.detach().float().reshape(-1, *attributes.shape[-2:]).contiguous().numpy()

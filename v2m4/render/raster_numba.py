@@ -15,10 +15,8 @@ os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Indices = NDArray[np.int32]
+from v2m4.arrays import Float32, Int32, Int64
 
 
 def _compiled(signature: str) -> Any:
@@ -26,7 +24,7 @@ def _compiled(signature: str) -> Any:
 
 
 @_compiled("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])")
-def own_pixels(clip: Floats, faces: Indices, view0: int, view1: int, row0: int, row1: int, owner: Indices) -> None:
+def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, row1: int, owner: Int32) -> None:
     """Write into ``owner`` (B,H,W) the nearest face at each pixel centre, -1 where there is none.
 
     Homogeneous edge functions (Olano and Greer 1997): faces that cross the camera plane need no clipping, because a
@@ -89,7 +87,7 @@ def own_pixels(clip: Floats, faces: Indices, view0: int, view1: int, row0: int, 
 
 
 @_compiled("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
-def locate_pixels(clip: Floats, faces: Indices, owner: Indices, view0: int, view1: int, out: Floats) -> None:
+def locate_pixels(clip: Float32, faces: Int32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Write u, v (perspective-correct weights of corners 0 and 1) and z/w to owned pixels of ``out`` (B,H,W,3)."""
     height, width = owner.shape[1], owner.shape[2]
     for b in range(view0, view1):
@@ -118,7 +116,7 @@ def locate_pixels(clip: Floats, faces: Indices, owner: Indices, view0: int, view
 
 @_compiled("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])")
 def interpolate_pixels(
-    located: Floats, owner: Indices, attributes: Floats, faces: Indices, view0: int, view1: int, out: Floats
+    located: Float32, owner: Int32, attributes: Float32, faces: Int32, view0: int, view1: int, out: Float32
 ) -> None:
     """Write attributes (1|B,N,C), indexed by ``faces``, to owned pixels of ``out`` (B,H,W,C); located: (B,H,W,3)."""
     channels = attributes.shape[2]
@@ -136,7 +134,7 @@ def interpolate_pixels(
 
 
 @_compiled("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
-def sample_pixels(texture: Floats, uv: Floats, owner: Indices, view0: int, view1: int, out: Floats) -> None:
+def sample_pixels(texture: Float32, uv: Float32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Bilinear colour of ``texture`` (h,w,C) at ``uv`` (B,H,W,2) for owned pixels; repeats beyond [0,1]."""
     rows, columns, channels = texture.shape
     for b in range(view0, view1):
@@ -155,11 +153,18 @@ def sample_pixels(texture: Floats, uv: Floats, owner: Indices, view0: int, view1
                     out[b, y, x, c] = upper + q * (lower - upper)
 
 
-@_compiled("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,i8[:,::1])")
+@_compiled("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,f8,i8[:,::1])")
 def find_outlines(
-    clip: Floats, faces: Indices, across: Indices, owner: Indices, depth: Floats, hops: int, out: NDArray[np.int64]
+    clip: Float32,
+    faces: Int32,
+    across: Int32,
+    owner: Int32,
+    depth: Float32,
+    hops: int,
+    slack: float,
+    out: Int64,
 ) -> int:
-    """List the places of one view where `antialias` blends; `antialias.outlines_torch` says the same in PyTorch.
+    """List the places of one view where `antialias` blends; `outlines.outlines_torch` says the same in PyTorch.
 
     clip (V,4), faces and across (F,3), owner and depth (H,W). Writes rows of ``out`` (N,4): the nearer face's pixel,
     its neighbour, and the two vertices of the outline's edge. Returns how many there are, which may be more than fit.
@@ -191,7 +196,7 @@ def find_outlines(
                             side = 1.0 if a * rx + b * ry + c * rw > 0.0 else -1.0
                         here = c * side
                         change = (a * (2.0 / width) if axis == 0 else b * (2.0 / height)) * step * side
-                        if e != entered and here >= 0.0 and change < 0.0 and here / -change < best:
+                        if e != entered and here >= slack * change and change < 0.0 and here / -change < best:
                             best, edge, la, lb, lc = here / -change, e, a, b, c
                         px, py, pw, qx, qy, qw, rx, ry, rw = qx, qy, qw, rx, ry, rw, px, py, pw
                     if edge < 0:

@@ -33,8 +33,9 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
 from v2m4.nn.weights import memory_guard
 from v2m4.perceptual import Perceptual
-from v2m4.render.gaussians import Gaussians, render_gaussians
+from v2m4.render.gaussians import render_gaussians
 from v2m4.render.images import render
+from v2m4.render.splats import Gaussians
 from v2m4.settings import RefinementSettings
 
 

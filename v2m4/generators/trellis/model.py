@@ -17,7 +17,7 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings, Step, VelocityModel, sample
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 
 SLAT_MEAN = (
     -2.1687545776367188,

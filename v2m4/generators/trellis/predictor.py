@@ -23,7 +23,7 @@ from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import memory_guard
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 from v2m4.settings import GeneratorSettings, Settings
 
 

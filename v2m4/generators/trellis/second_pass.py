@@ -19,7 +19,7 @@ from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, warm_up
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 
 if TYPE_CHECKING:
     from v2m4.generators.trellis.predictor import TrellisSample

@@ -24,7 +24,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_axis_angle
 from v2m4.render import render_fast
-from v2m4.render.threads import spread
+from v2m4.render.threads import parallel_for
 
 Floats = NDArray[np.float32]
 COLOR_WEIGHT = 0.6  # of a squared colour difference, against 1 for the mask's
@@ -179,7 +179,7 @@ def normal_equations(
             image[..., :3] *= gain
             energy[n] = _accumulate(image, depth, mean, target, picture.known, centre[n], focal, a[n], b[n])
 
-    spread(work, count, 1)
+    parallel_for(work, count, 1)
     return energy, a, b
 
 
