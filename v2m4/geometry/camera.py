@@ -79,7 +79,7 @@ def look_at(eye: Tensor, target: Tensor) -> Tensor:
 
 
 def orbit_position(yaw: Tensor, pitch: Tensor, radius: Tensor) -> Tensor:
-    """Camera centres (…,3) about the world's origin; angles in radians (METHOD section 2)."""
+    """Camera centres (…,3) about the world's origin; angles in radians (section 4.1 and algorithm 1)."""
     return radius[..., None] * torch.stack([yaw.sin() * pitch.cos(), yaw.cos() * pitch.cos(), pitch.sin()], dim=-1)
 
 

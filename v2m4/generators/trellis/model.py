@@ -179,6 +179,24 @@ class TrellisModel:
             ]
 
 
+@dataclass(frozen=True)
+class TrellisSample:
+    """One object made by TRELLIS, with all that a second pass over its latent needs.
+
+    cond (K, T, C): tokens of the K pictures; negative (1, T, C): zeros; noise (N, 8): what the latent started from;
+    slat (N, 8): the de-normalised latent on `voxels`.
+    """
+
+    model: TrellisModel
+    cond: Tensor
+    negative: Tensor
+    voxels: Voxels
+    noise: Tensor
+    slat: Tensor
+    mesh: MeshResult
+    gaussians: Gaussians
+
+
 def with_index(device: torch.device) -> torch.device:
     """`device` as tensors on it report it: "cuda" becomes the current GPU."""
     if device.type == "cuda" and device.index is None:

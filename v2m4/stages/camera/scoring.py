@@ -1,4 +1,4 @@
-"""How well a camera shows the mesh as the frame does: the score of METHOD 2.2, in batches."""
+"""How well a camera shows the mesh as the frame does: the score of section 4.1, in batches."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import Perceptual
 from v2m4.render import render_fast
+from v2m4.render.pictures import render_rgba
 from v2m4.settings import ScoreSettings
 
 _VIEW_SIDE = 512
@@ -96,11 +97,7 @@ class Scorer:
     def view(self, camera: Camera, phase: Phase, keyframe: int, score: float) -> CameraView:
         """The event that shows what a phase has found."""
         side = min(self.frame.shape[0], _VIEW_SIDE)
-        images = render_fast(self.mesh, self._one(camera), side, ("mask", "color"), supersample=2)
-        assert images.mask is not None and images.color is not None
-        alpha = images.mask[0, ..., None]
-        straight = torch.cat([images.color[0] / alpha.clamp_min(1e-3), alpha], dim=-1).clamp(0, 1)
-        picture = (straight * 255).round().byte().cpu().numpy()
+        picture = render_rgba(self.mesh, self._one(camera), side)
         return CameraView(keyframe, phase, picture, score, self.overlap(camera))
 
     def _one(self, camera: Camera) -> Camera:

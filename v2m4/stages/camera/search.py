@@ -24,7 +24,7 @@ from v2m4.stereo import Locator, Stereo
 
 @dataclass(frozen=True)
 class FoundCamera:
-    """camera: world_to_camera (4,4) on the CPU. score: METHOD 2.2's, lower is better. overlap: IoU of the masks.
+    """camera: world_to_camera (4,4) on the CPU. score: see `Scorer.score`, lower is better. overlap: IoU of the masks.
 
     phases: score and overlap after each phase that ran.
     """
