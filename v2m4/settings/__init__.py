@@ -44,7 +44,7 @@ from v2m4.settings.registration import (
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
-from v2m4.settings.texture import TextureSettings
+from v2m4.settings.texture import FillSettings, OptimiseSettings, ProjectSettings, TextureSettings
 
 __all__ = [
     "RENAMED",
@@ -54,6 +54,7 @@ __all__ = [
     "DescentSettings",
     "ExportSettings",
     "Field",
+    "FillSettings",
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
@@ -64,8 +65,10 @@ __all__ = [
     "LimbSettings",
     "MattingSettings",
     "MeshToMeshSettings",
+    "OptimiseSettings",
     "PlugName",
     "Preset",
+    "ProjectSettings",
     "Range",
     "RefinementSettings",
     "RegistrationSettings",
@@ -156,6 +159,11 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if drawn.radius_min > drawn.radius_max:
         wrong.append("camera.algorithm1.radius_min must not be more than camera.algorithm1.radius_max.")
+    project = settings.texture.project
+    if project.grazing_cosine >= project.facing_cosine:
+        wrong.append("texture.project.grazing_cosine must be less than texture.project.facing_cosine.")
+    if project.edge_near_px >= project.edge_far_px:
+        wrong.append("texture.project.edge_near_px must be less than texture.project.edge_far_px.")
     return wrong
 
 

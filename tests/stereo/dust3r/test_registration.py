@@ -1,6 +1,5 @@
 """Closed forms recover what their input was made with."""
 
-import itertools
 import math
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from tests.stereo.dust3r.scenes import wavy_scene
 from v2m4.stereo.dust3r.registration import (
     camera_from_points,
-    cosine_learning_rate,
     estimate_focal,
     fit_similarity,
     signed_expm1,
@@ -53,13 +51,6 @@ def test_signed_logarithm_and_exponential_undo_each_other(x: float) -> None:
     value = torch.tensor(x, dtype=torch.float64)
     assert torch.allclose(signed_expm1(signed_log1p(value)), value, rtol=1e-9)
     assert torch.allclose(signed_log1p(-value), -signed_log1p(value))
-
-
-def test_the_learning_rate_falls_from_start_to_end() -> None:
-    rates = [cosine_learning_rate(n / 10, 0.1, 0.001) for n in range(11)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[-1] == pytest.approx(0.001)
-    assert all(a > b for a, b in itertools.pairwise(rates))
 
 
 def test_the_focal_length_is_read_off_a_point_map_with_outliers() -> None:

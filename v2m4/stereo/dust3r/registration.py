@@ -3,7 +3,6 @@ parametrisations that the optimiser works in."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,11 +60,6 @@ def signed_log1p(x: Tensor) -> Tensor:
 def signed_expm1(x: Tensor) -> Tensor:
     """sign(x) (e^|x| - 1), the inverse of `signed_log1p`."""
     return x.sign() * torch.expm1(x.abs())
-
-
-def cosine_learning_rate(progress: float, start: float, end: float) -> float:
-    """Learning rate at `progress` in [0, 1]: half a cosine wave from `start` down to `end`."""
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def pair_scores(confidence1: Tensor, confidence2: Tensor) -> Tensor:
