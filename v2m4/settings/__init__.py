@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, get_args
 from v2m4.errors import V2M4Error
 from v2m4.settings.camera import (
     Algorithm1Settings,
+    AlignmentLevelSettings,
     CameraSettings,
     DescentSettings,
+    RigidAlignmentSettings,
     RigidSearchSettings,
     ScoreSettings,
     StereoStepSettings,
@@ -49,6 +51,7 @@ from v2m4.settings.texture import FillSettings, OptimiseSettings, ProjectSetting
 __all__ = [
     "RENAMED",
     "Algorithm1Settings",
+    "AlignmentLevelSettings",
     "CameraSettings",
     "CraftsMan3DSettings",
     "DescentSettings",
@@ -72,6 +75,7 @@ __all__ = [
     "Range",
     "RefinementSettings",
     "RegistrationSettings",
+    "RigidAlignmentSettings",
     "RigidSearchSettings",
     "ScoreSettings",
     "Settings",

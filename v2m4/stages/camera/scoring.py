@@ -19,8 +19,7 @@ from v2m4.render import render_fast
 from v2m4.render.pictures import render_rgba
 from v2m4.settings import ScoreSettings
 
-_VIEW_SIDE = 512
-_OVERLAP_SIDE = 256
+_VIEW_SIDE = 512  # pixels of the pictures that the events show
 
 
 def premultiplied(reference: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,9 +87,10 @@ class Scorer:
     @torch.no_grad()
     def overlap(self, camera: Camera) -> float:
         """Intersection over union of the camera's mask with the frame's."""
-        drawn = render_fast(self.mesh, self._one(camera), _OVERLAP_SIDE, ("mask",), supersample=2).mask
+        size = self.settings.overlap_size
+        drawn = render_fast(self.mesh, self._one(camera), size, ("mask",), supersample=2).mask
         assert drawn is not None
-        seen = resized(self.frame[..., 3:], _OVERLAP_SIDE)[..., 0]
+        seen = resized(self.frame[..., 3:], size)[..., 0]
         return float(torch.minimum(drawn[0], seen).sum() / torch.maximum(drawn[0], seen).sum().clamp_min(1e-6))
 
     @torch.no_grad()
