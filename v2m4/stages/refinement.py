@@ -30,7 +30,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
 from v2m4.nn.weights import memory_guard
-from v2m4.perceptual import Perceptual
+from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.render.gaussians import render_gaussians
 from v2m4.render.images import render
 from v2m4.render.splats import Gaussians
@@ -186,16 +186,8 @@ def refine_appearance(
 
 def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Any]:
     """The image distances that the settings give a weight to, with their published weights."""
-    found: dict[str, Any] = {}
-    if settings.dreamsim_weight:
-        from v2m4.perceptual.dreamsim import DreamSim
-
-        found["dreamsim"] = DreamSim(device)
-    if settings.lpips_weight:
-        from v2m4.perceptual.lpips import Lpips
-
-        found["lpips"] = Lpips(device)
-    return found
+    weights = {"dreamsim": settings.dreamsim_weight, "lpips": settings.lpips_weight}
+    return {name: PERCEPTUALS[name].load()(device) for name, weight in weights.items() if weight}
 
 
 def reference_picture(picture: NDArray[np.uint8], size: int, device: torch.device | str) -> Tensor:
