@@ -128,7 +128,10 @@ def test_the_core_imports_no_plugs_module(imports: Imports) -> None:
 
 
 def test_kernels_are_named_after_what_compiles_them() -> None:
-    compilers = {"triton": re.compile(r"^import triton", re.M), "numba": re.compile(r"^(import|from) (numba|v2m4\.compiled)", re.M)}
+    compilers = {
+        "triton": re.compile(r"^import triton", re.M),
+        "numba": re.compile(r"^(import|from) (numba|v2m4\.compiled)", re.M),
+    }
     for folder in ("render", "stages/camera", "stages/texture", "geometry", "stereo", "generators/trellis"):
         for path in (ROOT / "v2m4" / folder).rglob("*.py"):
             for compiler, mark in compilers.items():
