@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import itertools
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from v2m4.compiled import njit
 
 MODES = 3
 NEVER = MODES
@@ -90,7 +91,7 @@ def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast
     return np.ascontiguousarray(costs.transpose(2, 3, 0, 1))
 
 
-@numba.njit(cache=True)
+@njit()
 def _sweep(own: Field, pair: Field) -> Field:
     """Min-sum messages (N,L,4) that run along each of N rows; a message's least entry is 0.
 

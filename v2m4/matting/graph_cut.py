@@ -9,14 +9,15 @@ solver it starts from the last frame's answer and runs in constant memory.
 from __future__ import annotations
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from v2m4.compiled import njit
 
 Field = NDArray[np.float32]
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _primal_dual(u: Field, w: Field, x: Field, iterations: int) -> Field:
     height, width = u.shape
     step = np.float32(0.35)

@@ -8,22 +8,13 @@ Each has a plain PyTorch twin which the tests compare it with (`visibility.visib
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
-os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would break hosts that fork GPU workers
-
-import numba
 import numpy as np
 
 from v2m4.arrays import Float32, Int32, Int64
+from v2m4.compiled import njit
 
 
-def _compiled(signature: str) -> Any:
-    return numba.njit(signature, nogil=True, cache=True)
-
-
-@_compiled("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])")
+@njit("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])", nogil=True)
 def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, row1: int, owner: Int32) -> None:
     """Write into ``owner`` (B,H,W) the nearest face at each pixel centre, -1 where there is none.
 
@@ -86,7 +77,7 @@ def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, r
                             owner[b, y, x] = f
 
 
-@_compiled("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
+@njit("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def locate_pixels(clip: Float32, faces: Int32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Write u, v (perspective-correct weights of corners 0 and 1) and z/w to owned pixels of ``out`` (B,H,W,3)."""
     height, width = owner.shape[1], owner.shape[2]
@@ -114,7 +105,7 @@ def locate_pixels(clip: Float32, faces: Int32, owner: Int32, view0: int, view1: 
                     out[b, y, x, 2] = (u * clip[b, i, 2] + v * clip[b, j, 2] + t * clip[b, k, 2]) / w
 
 
-@_compiled("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])")
+@njit("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def interpolate_pixels(
     located: Float32, owner: Int32, attributes: Float32, faces: Int32, view0: int, view1: int, out: Float32
 ) -> None:
@@ -133,7 +124,7 @@ def interpolate_pixels(
                         out[b, y, x, c] = r + u * (p - r) + v * (q - r)
 
 
-@_compiled("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
+@njit("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def sample_pixels(texture: Float32, uv: Float32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Bilinear colour of ``texture`` (h,w,C) at ``uv`` (B,H,W,2) for owned pixels; repeats beyond [0,1]."""
     rows, columns, channels = texture.shape
@@ -153,7 +144,7 @@ def sample_pixels(texture: Float32, uv: Float32, owner: Int32, view0: int, view1
                     out[b, y, x, c] = upper + q * (lower - upper)
 
 
-@_compiled("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,f8,i8[:,::1])")
+@njit("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,f8,i8[:,::1])", nogil=True)
 def find_outlines(
     clip: Float32,
     faces: Int32,

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from v2m4.compiled import njit
 
 Floats = NDArray[Any]
 
 
-@njit(cache=True)
+@njit()
 def _bilinear(grid: Floats, x: float, y: float) -> float:
     height, width = grid.shape
     x = min(max(x - 0.5, 0.0), width - 1.001)
@@ -29,13 +30,13 @@ def _bilinear(grid: Floats, x: float, y: float) -> float:
     ) * a
 
 
-@njit(cache=True)
+@njit()
 def _height(x: float, y: float, distance: Floats, slope: Floats) -> float:
     d = max(_bilinear(distance, x, y), 0.05)
     return np.sqrt(d * max(_bilinear(slope, x, y), 0.05))
 
 
-@njit(cache=True)
+@njit()
 def surface_heights(
     points: NDArray[np.float64], rim: NDArray[np.bool_], distance: Floats, slope: Floats
 ) -> NDArray[np.float64]:
@@ -46,7 +47,7 @@ def surface_heights(
     return out
 
 
-@njit(cache=True)
+@njit()
 def _neighbours(faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """(F,3) the triangle beyond edge (k, k+1) of each triangle, -1 on the border."""
     number = len(faces)
@@ -70,7 +71,7 @@ def _neighbours(faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return beyond
 
 
-@njit(cache=True)
+@njit()
 def _edge_ratio(space: NDArray[np.float64], size: Floats, a: int, b: int) -> float:
     """Length of edge ab over the length wanted at its middle."""
     dx, dy, dz = space[b, 0] - space[a, 0], space[b, 1] - space[a, 1], space[b, 2] - space[a, 2]
@@ -78,7 +79,7 @@ def _edge_ratio(space: NDArray[np.float64], size: Floats, a: int, b: int) -> flo
     return np.sqrt(dx * dx + dy * dy + dz * dz) / wanted
 
 
-@njit(cache=True)
+@njit()
 def _edges_to_split(
     space: NDArray[np.float64],
     rim: NDArray[np.bool_],
@@ -99,7 +100,7 @@ def _edges_to_split(
                     urgency[3 * f + k] = ratio
 
 
-@njit(cache=True)
+@njit()
 def _halve(
     order: NDArray[np.int64],
     beyond: NDArray[np.int64],
@@ -159,14 +160,14 @@ def _split(
     return space[:vertices], rim, faces[:triangles], vertices - count
 
 
-@njit(cache=True)
+@njit()
 def _turn(space: NDArray[np.float64], a: int, b: int, c: int) -> float:
     return (space[b, 0] - space[a, 0]) * (space[c, 1] - space[a, 1]) - (space[b, 1] - space[a, 1]) * (
         space[c, 0] - space[a, 0]
     )
 
 
-@njit(cache=True)
+@njit()
 def _cosine(space: NDArray[np.float64], apex: int, a: int, b: int) -> float:
     px, py, pz = space[a, 0] - space[apex, 0], space[a, 1] - space[apex, 1], space[a, 2] - space[apex, 2]
     qx, qy, qz = space[b, 0] - space[apex, 0], space[b, 1] - space[apex, 1], space[b, 2] - space[apex, 2]
@@ -174,7 +175,7 @@ def _cosine(space: NDArray[np.float64], apex: int, a: int, b: int) -> float:
     return (px * qx + py * qy + pz * qz) / np.sqrt(max(squares, 1e-30))
 
 
-@njit(cache=True)
+@njit()
 def _flip(
     space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], beyond: NDArray[np.int64]
 ) -> None:
@@ -242,7 +243,7 @@ def _relax(
     _shift(space, faces, 0.7 * move, *_around(faces, len(space)), distance, slope)
 
 
-@njit(cache=True)
+@njit()
 def _shift(
     space: NDArray[np.float64],
     faces: NDArray[np.int64],
@@ -267,12 +268,12 @@ def _shift(
                 break
 
 
-@njit(cache=True)
+@njit()
 def _has(faces: NDArray[np.int64], f: int, v: int) -> bool:
     return faces[f, 0] == v or faces[f, 1] == v or faces[f, 2] == v
 
 
-@njit(cache=True)
+@njit()
 def _may_collapse(
     space: NDArray[np.float64],
     rim: NDArray[np.bool_],
@@ -312,7 +313,7 @@ def _may_collapse(
     return True
 
 
-@njit(cache=True)
+@njit()
 def _draw_in(
     order: NDArray[np.int64],
     space: NDArray[np.float64],
@@ -342,7 +343,7 @@ def _draw_in(
         gone[v] = True
 
 
-@njit(cache=True)
+@njit()
 def _edge_ratios(
     space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], size: Floats, out: NDArray[np.float64]
 ) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay
 
+from v2m4.compiled import njit
 from v2m4.errors import V2M4Error
 from v2m4.generators.inflate.outline import Outline, sample_rim
 from v2m4.generators.inflate.remeshing import refine
@@ -141,7 +141,7 @@ def _inside(
     return np.isin(region, region[triangle[np.isin(keys, wanted)]])
 
 
-@njit(cache=True)
+@njit()
 def _scatter(distance: Floats, size: Floats) -> NDArray[np.float64]:
     """Interior points about ``size`` apart and not too near the outline, on the rows of a triangular lattice that
     changes its pitch with ``size`` (greedy thinning of the pixel centres)."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would break hosts that fork GPU workers
-
-import numba
 import numpy as np
 
 from v2m4.arrays import Float32, Float64
+from v2m4.compiled import njit
 
 _SIGNATURE = "f8(f4[:,:,::1],f4[:,:,::1],f8,f4[:,:,::1],f4[:,::1],f8[::1],f8,f8,f8,f8[:,::1],f8[::1])"
 
 
-@numba.njit(_SIGNATURE, nogil=True, cache=True)
+@njit(_SIGNATURE, nogil=True)
 def accumulate(
     image: Float32,
     depth: Float32,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from v2m4.arrays import Int32, Real
+from v2m4.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def sample_view(
     points: Real,
     normals: Real,
