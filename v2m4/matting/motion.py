@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypeVar
-
 import cv2
 import numpy as np
 import torch
@@ -12,7 +9,7 @@ from numpy.typing import NDArray
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, Steps, scaled
 from v2m4.matting.background import learn, noise_level
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
@@ -26,7 +23,6 @@ _MOST_NOISE = 8.0
 _TOLERANCE = (18.0, 36.0)
 _LEAST_STILL = 0.35
 _LEAST_STILL_RIM = 0.6
-T = TypeVar("T")
 
 
 class Motion:
@@ -50,7 +46,7 @@ class Motion:
         self._noise = min(noise_level(frames), _MOST_NOISE)
         yield Progress("matting", 0.6)
         learning = learn(frames, float(np.clip(6 * self._noise, *_TOLERANCE)))
-        self._background, changes = yield from _scaled(learning, 0.6, 1.0)
+        self._background, changes = yield from scaled(learning, 0.6, 1.0)
         still = float(changes.still.mean())
         if 1 - still < _LEAST_MOTION:
             raise V2M4Error(
@@ -92,15 +88,3 @@ class Motion:
         inside = keep_object(cut(evidence[view], weight) > 0.5)
         mask[view] = fill_speckles(inside, ((distance < 1) & ~unknown)[view].astype(np.float32))
         return mask
-
-
-def _scaled(steps: Steps[T], start: float, end: float) -> Steps[T]:
-    """``steps``, the progress of which runs from ``start`` to ``end``."""
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(event, Progress):
-            event = replace(event, fraction=start + (end - start) * event.fraction)
-        yield event

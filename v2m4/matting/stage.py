@@ -10,7 +10,7 @@ import torch
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, Steps, scaled
 from v2m4.matting import MATTINGS
 from v2m4.matting.mask_cleanup import Mask, overlap
 from v2m4.registry import choose
@@ -55,11 +55,7 @@ def cut_out(
     method = settings.method if settings.method != "auto" else suitable(clip, ready)
     matting = choose(MATTINGS, method).create(Settings(matting=settings), torch.device("cpu"))
     (folder / "clip.json").unlink(missing_ok=True)
-    for event in (steps := matting.prepare(clip, settings)):
-        if isinstance(event, Progress):
-            event = replace(event, fraction=_PREPARE_SHARE * event.fraction)
-        yield event
-    steps.close()
+    yield from scaled(matting.prepare(clip, settings), 0.0, _PREPARE_SHARE)
     looks: list[_Look] = []
     before: Mask | None = None
     for index in range(len(clip)):
