@@ -11,8 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from v2m4.geometry.rotations import closest_rotation
 
 Points = NDArray[np.float64]
 _COARSE, _MIDDLE = 400, 2000
@@ -97,9 +100,9 @@ def _refine(
 
 def _rotation_fit(a: Points, b: Points, weights: Points) -> tuple[Points, float]:
     """The rotation of centred points a towards b, and the best scale with it."""
-    u, values, vt = np.linalg.svd((b * weights[:, None]).T @ a)
-    proper = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    return (u * proper) @ vt, float((values * proper).sum() / max(weights @ (a**2).sum(axis=1), 1e-20))
+    covariance = (b * weights[:, None]).T @ a
+    rotation = closest_rotation(torch.from_numpy(covariance)).numpy()
+    return rotation, float((rotation * covariance).sum() / max(weights @ (a**2).sum(axis=1), 1e-20))
 
 
 def _similarity_fit(a: Points, b: Points, weights: Points) -> Alignment:

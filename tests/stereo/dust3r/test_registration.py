@@ -11,39 +11,9 @@ from tests.stereo.dust3r.scenes import wavy_scene
 from v2m4.stereo.dust3r.registration import (
     camera_from_points,
     estimate_focal,
-    fit_similarity,
     signed_expm1,
     signed_log1p,
 )
-from v2m4.stereo.rotations import rotation_from_quaternion
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_similarity_between_two_clouds_is_found_exactly(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    source = torch.randn(3, 50, 3, generator=generator)
-    rotation = rotation_from_quaternion(torch.randn(3, 4, generator=generator))
-    scale, shift = torch.rand(3, generator=generator) + 0.2, torch.randn(3, 3, generator=generator)
-    target = scale[:, None, None] * source @ rotation.transpose(1, 2) + shift[:, None]
-    fit = fit_similarity(source, target, torch.rand(3, 50, generator=generator) + 0.1)
-    assert torch.allclose(fit.rotation, rotation, atol=1e-5)
-    assert torch.allclose(fit.scale, scale, atol=1e-5)
-    assert torch.allclose(fit.translation, shift, atol=1e-5)
-
-
-def test_points_without_weight_do_not_count() -> None:
-    source = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    target = 2 * source + 1
-    target[30:] = 100
-    weights = torch.ones(40)
-    weights[30:] = 1e-12
-    assert torch.allclose(fit_similarity(source, target, weights).apply(source)[:30], target[:30], atol=1e-4)
-
-
-def test_a_reflection_is_not_taken_for_a_rotation() -> None:
-    source = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    fit = fit_similarity(source, source * torch.tensor([1.0, 1.0, -1.0]), torch.ones(40))
-    assert torch.linalg.det(fit.rotation) > 0
 
 
 @given(st.floats(-50, 50))

@@ -11,6 +11,7 @@ import torch
 import trimesh
 from numpy.typing import NDArray
 
+from v2m4.color import linear_to_srgb, srgb_to_linear
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.template.simplify import fewer_faces
@@ -153,18 +154,18 @@ def _look(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any, Any,
         if image is not None and uv is not None and len(uv) == vertices and np.isfinite(uv).all():
             pixels = np.asarray(image.convert("RGB"), np.float32) / 255
             if not np.allclose(tint, 1):
-                pixels = _to_srgb(_to_linear(pixels) * tint) if linear else pixels * tint
+                pixels = linear_to_srgb(srgb_to_linear(pixels) * tint) if linear else pixels * tint
             # trimesh counts v upwards from the image's last row.
             return np.column_stack([uv[:, 0], 1 - uv[:, 1]]), pixels.astype(np.float32), None
         stored = visual.vertex_attributes.get("color") if hasattr(visual, "vertex_attributes") else None
         if stored is not None and len(stored) == vertices:
             values = np.asarray(stored, np.float64)[:, :3] / _full(stored)
-            return None, None, _to_srgb(values * tint) if linear else values * tint
-        color = _to_srgb(tint) if linear else tint
+            return None, None, linear_to_srgb(values * tint) if linear else values * tint
+        color = linear_to_srgb(tint) if linear else tint
         return None, None, np.broadcast_to(color, (vertices, 3))
     if visual.kind == "vertex":
         values = np.asarray(visual.vertex_colors, np.float64)[:, :3] / 255
-        return None, None, _to_srgb(values) if linear else values
+        return None, None, linear_to_srgb(values) if linear else values
     if visual.kind == "face":
         return None, None, np.asarray(visual.face_colors, np.float64)[:, None, :3].repeat(3, 1) / 255
     return None, None, None
@@ -174,14 +175,6 @@ def _full(values: Any) -> float:
     """The value that stands for full intensity in an integer or floating-point colour."""
     array = np.asarray(values)
     return float(np.iinfo(array.dtype).max) if array.dtype.kind in "ui" else 1.0
-
-
-def _to_linear(color: Any) -> Any:
-    return np.where(color <= 0.04045, color / 12.92, ((np.maximum(color, 0.04045) + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(color: Any) -> Any:
-    return np.where(color <= 0.0031308, color * 12.92, 1.055 * np.maximum(color, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def _offset(faces: list[NDArray[np.int64]], counts: list[int]) -> NDArray[np.int64]:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from v2m4.geometry.rotations import umeyama
 from v2m4.nn.cuda_graphs import Repeated
 from v2m4.nn.schedule import half_cosine
 from v2m4.stereo.dust3r.distances import WeightedDistance
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.registration import (
     centred_pixels,
-    fit_similarity,
     signed_expm1,
     signed_log1p,
 )
@@ -144,8 +144,9 @@ def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentS
     """The parameters at which `start` stands, each pair fitted to the world by its first point map."""
     first = pairs.edges[:, 0].to(start.points.device)
     source, target = pairs.points1.flatten(1, 2), start.points.flatten(1, 2)
-    fits = [fit_similarity(source[e], target[i], pairs.confidence1[e].flatten()) for e, i in enumerate(first.tolist())]
-    scale, rotation, shift = (torch.stack(parts) for parts in zip(*fits, strict=True))
+    fits = [umeyama(source[e], target[i], pairs.confidence1[e].flatten()) for e, i in enumerate(first.tolist())]
+    scale = source.new_tensor([fit.scale for fit in fits])
+    rotation, shift = (torch.stack(parts) for parts in zip(*((f.rotation, f.translation) for f in fits), strict=True))
     log_scale = scale.log()
     pair_poses = torch.cat(
         [quaternion_from_rotation(rotation), signed_log1p(shift / scale[:, None]), log_scale[:, None]], dim=1
