@@ -1,4 +1,4 @@
-"""The sRGB transfer functions (IEC 61966-2-1): textures and videos hold sRGB, glTF's factors and vertex colours do not."""
+"""The sRGB transfer functions (IEC 61966-2-1): textures and videos hold sRGB, glTF's vertex colours light."""
 
 from __future__ import annotations
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from v2m4.evaluation.measures import mask_iou
 from v2m4.events import drain
 from v2m4.matting.background import _bridges, learn
 from v2m4.matting.colour_modes import MODES, ModeLabelling, find_modes
 from v2m4.matting.flat import fit_surface
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import fill_speckles, keep_object, overlap
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
 
 
@@ -29,7 +30,7 @@ def test_the_cut_follows_the_evidence_and_ignores_specks():
     evidence = np.where(truth, -1.0, 1.0)
     evidence[rng.random(truth.shape) < 0.15] *= -1
     labels = cut(evidence.astype(np.float32), np.full(truth.shape, 1.5, np.float32)) > 0.5
-    assert overlap(labels, truth) > 0.97
+    assert mask_iou(labels, truth) > 0.97
 
 
 def test_the_cut_prefers_edges_of_the_picture():

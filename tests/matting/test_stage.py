@@ -11,9 +11,9 @@ import torch
 from tests.matting.scenes import clutter, film, plain
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
+from v2m4.evaluation.measures import mask_iou
 from v2m4.events import Progress, drain
 from v2m4.matting import MATTINGS
-from v2m4.matting.mask_cleanup import overlap
 from v2m4.matting.stage import _Look as Look
 from v2m4.matting.stage import cut_out, suitable, warnings
 from v2m4.settings import MattingSettings, Settings
@@ -29,7 +29,7 @@ PLAIN = {
 
 
 def overlaps(clip: Clip, masks) -> list[float]:
-    return [overlap(clip.frame(i)[..., 3] > 127, mask) for i, mask in enumerate(masks)]
+    return [mask_iou(clip.frame(i)[..., 3] > 127, mask) for i, mask in enumerate(masks)]
 
 
 @pytest.mark.parametrize("name", PLAIN)

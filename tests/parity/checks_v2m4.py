@@ -18,7 +18,6 @@ from tests.parity import camera_search
 from tests.parity.runner import Check, Measure, compare, group, relative_error
 from v2m4.geometry.camera import (
     Camera,
-    hammersley_directions,
     look_at,
     orbit_extrinsics,
     orbit_parameters,
@@ -29,6 +28,7 @@ from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
 from v2m4.geometry.rotations import rotation_from_6d
+from v2m4.geometry.sampling import hammersley_directions
 from v2m4.nn.schedule import half_cosine
 from v2m4.settings import OptimiseSettings, Settings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, align_locally

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from v2m4.errors import V2M4Error
 from v2m4.evaluation.alignment import Alignment, Points, align
+from v2m4.geometry.sampling import draw_surface
 
 _QUERIES = 10_000
 
@@ -40,13 +40,7 @@ class SurfacePoints:
     @staticmethod
     def draw(vertices: Points, faces: NDArray[np.int64], count: int, rng: np.random.Generator) -> SurfacePoints:
         """``count`` points, evenly over the area of the mesh."""
-        a, b, c = (vertices[faces[:, i]] for i in range(3))
-        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-        if not np.isfinite(area).all() or area.sum() <= 0:
-            raise V2M4Error("The mesh has no measurable surface: it has no area, or vertices that are not finite.")
-        face = rng.choice(len(faces), count, p=area / area.sum())
-        root, second = np.sqrt(rng.random(count)), rng.random(count)
-        return SurfacePoints(face, np.stack([1 - root, root * (1 - second), root * second], axis=1))
+        return SurfacePoints(*draw_surface(vertices, faces, count, rng))
 
     def on(self, vertices: Points, faces: NDArray[np.int64]) -> Points:
         """Where the points are on vertices (V,3)."""

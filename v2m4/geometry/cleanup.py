@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ class CleanupLimits:
 def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Mesh:
     """The same object with at most ``max_faces`` faces: welded, without floaters, cavities and small holes, simplified.
 
-    Vertex colours are carried over; a texture becomes vertex colours. Raises V2M4Error if nothing is left.
+    Vertex colours are carried over; a texture is not: see `v2m4.render.vertex_colors`. Raises V2M4Error if nothing is
+    left.
     """
     limits = limits or CleanupLimits()
     if max_faces < 4:
@@ -44,7 +46,7 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     faces = mesh.faces.detach().cpu().long().numpy()
     if not np.isfinite(vertices).all():
         raise V2M4Error("The mesh has vertices that are not finite numbers. Generate it again with another seed.")
-    colors = _vertex_colors(mesh)
+    colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()
     vertices, faces, kept = weld(vertices, faces)
     colors = None if colors is None else colors[kept]
     faces = remove_small_pieces(remove_bad_faces(faces), limits.floater_faces)
@@ -54,7 +56,8 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     original, original_colors = vertices, colors
     vertices, faces, _ = fill_holes(vertices, faces, limits.hole_edges, limits.hole_size)
     vertices, faces = simplify(vertices, faces, max_faces)
-    vertices, faces = _used(vertices, faces)
+    used, faces = compact(faces)
+    vertices = vertices[used]
     if colors is not None and original_colors is not None:
         colors = transfer(original, original_colors, vertices)
     device = mesh.vertices.device
@@ -65,16 +68,24 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     )
 
 
-def weld(vertices: Points, faces: Faces) -> tuple[Points, Faces, NDArray[np.int64]]:
-    """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
-    order = np.lexsort(vertices.T[::-1])
-    ordered = vertices[order]
+def same_place(points: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of (N,D) points is the first at each place, (M,), and the number of the place where each is, (N,).
+
+    Places are in lexicographic order. Points that should count as equal are rounded before.
+    """
+    order = np.lexsort(points.T[::-1])
+    ordered = points[order]
     is_new = np.ones(len(order), dtype=bool)
     is_new[1:] = (ordered[1:] != ordered[:-1]).any(1)
-    inverse = np.empty(len(order), np.int64)
-    inverse[order] = np.cumsum(is_new) - 1
-    kept = order[is_new]
-    return vertices[kept], inverse[faces], kept
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(is_new) - 1
+    return order[is_new], place
+
+
+def weld(vertices: Points, faces: Faces) -> tuple[Points, Faces, NDArray[np.int64]]:
+    """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
+    kept, place = same_place(vertices)
+    return vertices[kept], place[faces], kept
 
 
 def remove_bad_faces(faces: Faces) -> Faces:
@@ -179,11 +190,13 @@ def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
     return loops
 
 
-def simplify(vertices: Points, faces: Faces, max_faces: int) -> tuple[Points, Faces]:
-    """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997)."""
+def simplify(vertices: NDArray[Any], faces: Faces, max_faces: int, aggressiveness: float = 5.0) -> tuple[Points, Faces]:
+    """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997).
+
+    aggressiveness: how soon costly collapses are tried, 1 to 10; lower is slower and better.
+    """
     import fast_simplification
 
-    aggressiveness = 5.0
     while len(faces) > max_faces:
         before = len(faces)
         points, triangles = fast_simplification.simplify(
@@ -234,20 +247,7 @@ def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:
     return np.unique(label[faces[:, 0]], return_inverse=True)[1].reshape(-1)
 
 
-def _used(vertices: Points, faces: Faces) -> tuple[Points, Faces]:
-    used, inverse = np.unique(faces, return_inverse=True)
-    return vertices[used], inverse.reshape(faces.shape).astype(np.int64)
-
-
-def _vertex_colors(mesh: Mesh) -> NDArray[np.float64] | None:
-    """(V,3) colours; of a textured mesh, its texels nearest to the vertices."""
-    if mesh.colors is not None:
-        return mesh.colors.detach().cpu().double().numpy()
-    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
-        return None
-    rows, columns = mesh.texture.shape[:2]
-    uv = torch.zeros(len(mesh.vertices), 2, device=mesh.uv.device)
-    uv[mesh.faces.flatten()] = mesh.uv[mesh.uv_faces.flatten()]
-    x = (uv[:, 0] * columns).long().clamp(0, columns - 1)
-    y = (uv[:, 1] * rows).long().clamp(0, rows - 1)
-    return mesh.texture[y, x].detach().cpu().double().numpy()
+def compact(faces: Faces) -> tuple[NDArray[np.int64], Faces]:
+    """The vertices that ``faces`` (F,3) use, ascending, and the faces renumbered to those."""
+    used, renumbered = np.unique(faces, return_inverse=True)
+    return used, renumbered.reshape(faces.shape).astype(np.int64)

@@ -35,24 +35,3 @@ class Neighbours:
             return nearest_triton(queries, self._points)
         rows = max(1, _SLICE // max(1, len(self._points)))
         return torch.cat([torch.cdist(part, self._points).argmin(1) for part in queries.split(rows)])
-
-
-def sample_surface(vertices: Tensor, faces: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Points spread evenly over a surface: (N,) int64 face and (N,3) barycentric weights; rng on the CPU."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    area = torch.linalg.cross(b - a, c - a).norm(dim=1)
-    # Equal steps along the summed areas instead of independent draws: every part gets its share.
-    steps = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-    ends = area.double().cumsum(0)
-    face = torch.searchsorted(ends, steps.to(ends) * ends[-1]).clamp_max(len(faces) - 1)
-    u, v = torch.rand(2, count, generator=rng).to(vertices)
-    root = u.sqrt()
-    return face, torch.stack([1 - root, root * (1 - v), root * v], dim=1)
-
-
-def surface_points(vertices: Tensor, faces: Tensor, face: Tensor, weights: Tensor) -> Tensor:
-    """Positions (N,3) of surface samples; differentiable in the vertices (V,3)."""
-    index = faces[face]
-    return sum(
-        (weights[:, i, None] * vertices[index[:, i]] for i in range(1, 3)), weights[:, :1] * vertices[index[:, 0]]
-    )

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from v2m4.geometry.sampling import half_sphere_directions
+
 Floats = NDArray[np.float64]
 _DIRECTIONS = 150  # normals tried, spread over a half sphere
 _CANDIDATES = 4  # of which the best are refined
@@ -21,19 +23,11 @@ def mirror_plane(points: Floats) -> tuple[Floats, float]:
     scale = float(np.sqrt(points.var(axis=0).sum())) + 1e-12
     centred = (points - points.mean(axis=0)) / scale
     tree = cKDTree(centred)
-    found = [_error(tree, centred, normal, 0.0) for normal in _half_sphere(_DIRECTIONS)]
+    found = [_error(tree, centred, normal, 0.0) for normal in half_sphere_directions(_DIRECTIONS)]
     best = sorted(found, key=lambda each: each[0])[:_CANDIDATES]
     refined = [_refine(tree, centred, normal, offset) for _, normal, offset in best]
     error, normal, _ = min(refined, key=lambda each: each[0])
     return normal, error
-
-
-def _half_sphere(count: int) -> Floats:
-    """(count,3) unit vectors with z >= 0, on a Fibonacci spiral."""
-    height = (np.arange(count) + 0.5) / count
-    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
-    radius = np.sqrt(1 - height**2)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
 
 
 def _mirrored(points: Floats, normal: Floats, offset: float) -> Floats:

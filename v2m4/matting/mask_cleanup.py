@@ -62,9 +62,3 @@ def fill_speckles(mask: Mask, looks_like_background: NDArray[np.float32] | None 
     fill &= enclosed
     fill[0] = False
     return mask | fill[labels]
-
-
-def overlap(a: Mask, b: Mask) -> float:
-    """Intersection over union; 1 for two empty masks."""
-    union = int((a | b).sum())
-    return float((a & b).sum()) / union if union else 1.0

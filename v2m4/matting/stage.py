@@ -10,9 +10,10 @@ import torch
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
+from v2m4.evaluation.measures import mask_iou
 from v2m4.events import Progress, Steps, scaled
 from v2m4.matting import MATTINGS
-from v2m4.matting.mask_cleanup import Mask, overlap
+from v2m4.matting.mask_cleanup import Mask
 from v2m4.registry import choose
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
@@ -96,7 +97,7 @@ def _look(clip: Clip, mask: Mask, before: Mask | None) -> _Look:
     if before is None or not before.any() or not mask.any():
         return _Look(area, sides, 1.0, 1.0)
     growth = float(mask.sum()) / float(before.sum())
-    return _Look(area, sides, overlap(mask, before), max(growth, 1 / growth))
+    return _Look(area, sides, mask_iou(mask, before), max(growth, 1 / growth))
 
 
 def warnings(looks: list[_Look], min_area: float) -> tuple[str, ...]:

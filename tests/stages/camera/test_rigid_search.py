@@ -18,7 +18,6 @@ from v2m4.stages.camera.rigid_search import (
     coarse_poses,
     crop_around,
     cut_sides,
-    fibonacci_directions,
     fit_distance,
     low_poly,
     polar,
@@ -78,14 +77,6 @@ def test_the_coarse_search_comes_within_a_dozen_degrees() -> None:
     errors = [angle_deg(Camera(w), OFF_CENTRE) for w in crop.camera(poses.extrinsics(middle)).world_to_camera]
     assert min(errors) < 12
     assert list(scores) == sorted(scores, reverse=True)
-
-
-def test_directions_cover_the_sphere_evenly() -> None:
-    directions = fibonacci_directions(600)
-    assert np.allclose(np.linalg.norm(directions, axis=1), 1)
-    cosines = directions @ directions.T - 2 * np.eye(600)
-    nearest = np.degrees(np.arccos(cosines.max(1)))
-    assert nearest.min() > 5 and nearest.max() < 10
 
 
 def test_upright_means_level_and_not_upside_down() -> None:

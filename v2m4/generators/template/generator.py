@@ -16,12 +16,14 @@ from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.template.simplify import fewer_faces
 from v2m4.generators.template.texture_merge import Look, Part, merge_looks
+from v2m4.geometry.cleanup import compact, same_place
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import Settings
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 MOST_FACES = 2_000_000
 MOST_BYTES = 500 * 2**20
+WELD_STEPS = 1e5  # vertices are joined on a grid of so many steps across the object
 
 _Z_UP = np.eye(4)
 _FROM_Y_UP = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
@@ -84,7 +86,9 @@ def load_template(path: Path, max_faces: int = 10_000) -> tuple[Mesh, NDArray[np
     matrix = np.eye(4)
     matrix[:3] = upright[:3] / longest
     matrix[:3, 3] = -(low + high) / 2 / longest
-    vertices, corner = _weld((positions - (low + high) / 2) / longest)
+    vertices = (positions - (low + high) / 2) / longest
+    kept, corner = same_place(np.round(vertices * WELD_STEPS))
+    vertices = vertices[kept]
     look = merge_looks(parts)
     mesh = _assemble(vertices, corner[faces], look, corner)
     if len(mesh.faces) == 0:
@@ -182,18 +186,12 @@ def _offset(faces: list[NDArray[np.int64]], counts: list[int]) -> NDArray[np.int
     return np.concatenate([f + s for f, s in zip(faces, starts, strict=True)])
 
 
-def _weld(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distinct positions of a unit-size cloud, and the index of each point's own among them."""
-    _, first, index = np.unique(np.round(points * 1e5).astype(np.int64), axis=0, return_index=True, return_inverse=True)
-    return points[first], index.reshape(-1)
-
-
 def _assemble(vertices: NDArray[np.float64], faces: NDArray[np.int64], look: Look, corner: NDArray[np.int64]) -> Mesh:
     """Drop faces that welding closed and vertices no face needs; average colours where vertices were joined."""
     a, b, c = faces.T
     keep = (a != b) & (b != c) & (c != a)
     faces = faces[keep]
-    used, packed = np.unique(faces, return_inverse=True)
+    used, packed = compact(faces)
     colors = None
     if look.colors is not None:
         total = np.zeros((len(vertices), 3))
@@ -201,10 +199,10 @@ def _assemble(vertices: NDArray[np.float64], faces: NDArray[np.int64], look: Loo
         colors = _tensor((total / np.bincount(corner, minlength=len(vertices))[:, None])[used])
     uv = uv_faces = None
     if look.uv is not None and look.uv_faces is not None:
-        used_uv, packed_uv = np.unique(look.uv_faces[keep], return_inverse=True)
-        uv, uv_faces = _tensor(look.uv[used_uv]), torch.from_numpy(packed_uv.reshape(-1, 3))
+        used_uv, packed_uv = compact(look.uv_faces[keep])
+        uv, uv_faces = _tensor(look.uv[used_uv]), torch.from_numpy(packed_uv)
     texture = None if look.texture is None else _tensor(look.texture)
-    return Mesh(_tensor(vertices[used]), torch.from_numpy(packed.reshape(-1, 3)), uv, uv_faces, texture, colors)
+    return Mesh(_tensor(vertices[used]), torch.from_numpy(packed), uv, uv_faces, texture, colors)
 
 
 def _tensor(values: NDArray[np.floating]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from v2m4.arrays import Float32, Float64, Mask
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.cleanup import simplify
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.neighbours import Neighbours
-from v2m4.render import render_fast, sample_texture
+from v2m4.geometry.sampling import fibonacci_directions
+from v2m4.render import render_fast
+from v2m4.render.vertex_colors import vertex_colored
 from v2m4.settings import RigidAlignmentSettings, RigidSearchSettings
 from v2m4.stages.camera.rigid_alignment import Picture, Poses, align, render_poses
 
@@ -95,14 +98,6 @@ def crop_around(frame: Float32, fov_deg: float) -> CropCamera:
     return CropCamera(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
 
 
-def fibonacci_directions(count: int) -> Float64:
-    """(N,3) unit vectors, evenly spread (spherical Fibonacci lattice)."""
-    n = np.arange(count) + 0.5
-    height, turn = 1 - 2 * n / count, math.pi * (1 + math.sqrt(5)) * n
-    ring = np.sqrt(1 - height**2)
-    return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)
-
-
 def looking_along(directions: Float64) -> Float64:
     """Rotations (N,3,3), world to camera, that look along (N,3), x as horizontal as it goes (world's up is +z)."""
     x = np.stack([directions[:, 1], -directions[:, 0], np.zeros(len(directions))], axis=1)
@@ -124,37 +119,16 @@ def low_poly(mesh: Mesh) -> Mesh:
     A mesh of few, large faces keeps its texture.
     """
     if len(mesh.faces) >= _MANY_SMALL_FACES:
-        mesh = _vertex_colored(mesh)
+        mesh = vertex_colored(mesh)
     return _simplified(mesh) if len(mesh.faces) > 2 * _LOW_POLY_FACES else mesh
 
 
-def _vertex_colored(mesh: Mesh) -> Mesh:
-    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
-        return mesh
-    corners = mesh.uv[mesh.uv_faces]
-    # Three points of the third of the face that belongs to each corner.
-    weights = torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], device=corners.device)
-    total = torch.zeros_like(mesh.vertices)
-    count = torch.zeros_like(mesh.vertices[:, :1])
-    for corner in range(3):
-        turned = corners.roll(-corner, dims=1)
-        points = torch.einsum("kc,fcd->fkd", weights, turned)
-        color = sample_texture(mesh.texture, points.reshape(-1, 2)).view(len(corners), 3, 3).mean(1)
-        total.index_add_(0, mesh.faces[:, corner], color)
-        count.index_add_(0, mesh.faces[:, corner], torch.ones_like(color[:, :1]))
-    return replace(mesh, texture=None, uv=None, uv_faces=None, colors=total / count.clamp_min(1))
-
-
 def _simplified(mesh: Mesh) -> Mesh:
-    import fast_simplification
-
     device, vertices = mesh.vertices.device, mesh.vertices.detach().cpu()
-    points, faces = fast_simplification.simplify(
-        vertices.numpy(), mesh.faces.cpu().numpy().astype(np.int32), target_count=_LOW_POLY_FACES
-    )
+    points, faces = simplify(vertices.numpy(), mesh.faces.cpu().numpy(), _LOW_POLY_FACES, aggressiveness=7.0)
     kept = torch.from_numpy(np.ascontiguousarray(points, np.float32))
     colors = None if mesh.colors is None else mesh.colors.cpu()[Neighbours(vertices).nearest(kept)]
-    return Mesh(kept, torch.from_numpy(faces.astype(np.int64)), colors=colors).to(device)
+    return Mesh(kept, torch.from_numpy(faces), colors=colors).to(device)
 
 
 def _moments(mask: Float32) -> tuple[Float64, Float64]:

@@ -35,11 +35,6 @@ class FoundCamera:
     phases: dict[Phase, tuple[float, float]] = field(default_factory=dict)
 
 
-def repose(mesh: Mesh, camera: Camera) -> Mesh:
-    """The mesh in camera space, where the video camera has identity extrinsics."""
-    return mesh.transformed(camera.world_to_camera.to(mesh.vertices))
-
-
 def search_camera(
     mesh: Mesh,
     reference: NDArray[np.uint8],
