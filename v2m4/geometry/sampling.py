@@ -80,7 +80,7 @@ def half_sphere_directions(count: int) -> NDArray[np.float64]:
     return _on_sphere((n + 0.5) / count, n * math.pi * (3 - math.sqrt(5)))
 
 
-def _on_sphere(height: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+def _on_sphere(height: Floats, turn: Floats) -> NDArray[np.float64]:
     ring = np.sqrt(1 - height**2)
     return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)
 

@@ -12,40 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from v2m4.compiled import njit
+from v2m4.matting.graph_cut_numba import primal_dual
 
 Field = NDArray[np.float32]
-
-
-@njit(fastmath=True)
-def _primal_dual(u: Field, w: Field, x: Field, iterations: int) -> Field:
-    height, width = u.shape
-    step = np.float32(0.35)
-    px, py = np.zeros_like(u), np.zeros_like(u)
-    ahead = x.copy()
-    for _ in range(iterations):
-        for i in range(height):
-            for j in range(width):
-                gx = ahead[i, j + 1] - ahead[i, j] if j + 1 < width else np.float32(0)
-                gy = ahead[i + 1, j] - ahead[i, j] if i + 1 < height else np.float32(0)
-                a, b = px[i, j] + step * gx, py[i, j] + step * gy
-                length = np.sqrt(a * a + b * b)
-                if length > w[i, j]:
-                    shrink = w[i, j] / length
-                    a, b = a * shrink, b * shrink
-                px[i, j], py[i, j] = a, b
-        for i in range(height):
-            for j in range(width):
-                divergence = px[i, j] + py[i, j]
-                if j > 0:
-                    divergence -= px[i, j - 1]
-                if i > 0:
-                    divergence -= py[i - 1, j]
-                new = x[i, j] + step * (divergence - u[i, j])
-                new = min(max(new, np.float32(0)), np.float32(1))
-                ahead[i, j] = 2 * new - x[i, j]
-                x[i, j] = new
-    return x
 
 
 def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: int = 80) -> Field:
@@ -70,7 +39,7 @@ def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: 
         iterations = max(20, iterations // 3)
     if start is None:
         start = (evidence < 0).astype(np.float32)
-    return _primal_dual(
+    return primal_dual(
         np.ascontiguousarray(evidence, np.float32), np.ascontiguousarray(weight, np.float32), start.copy(), iterations
     )
 

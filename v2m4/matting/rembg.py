@@ -46,7 +46,7 @@ class Rembg:
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Load the network. Raises V2M4Error if the package or its weights cannot be had."""
-        self._soft = settings.soft_edge_px
+        self._settings = settings
         yield Progress("matting", 0.0, note=f"loading {MODEL}")
         self._session = _load()
         yield Progress("matting", 1.0)
@@ -59,8 +59,9 @@ class Rembg:
         mask = np.asarray(rembg.remove(rgb, session=self._session, only_mask=True))
         if mask.ndim == 3:
             mask = mask[..., 0]
-        inside = fill_speckles(keep_object(mask > 127))
-        return padded(clip, soften(rgb, inside, None, self._soft))
+        cleanup = self._settings.cleanup
+        inside = fill_speckles(keep_object(mask > 127, cleanup), cleanup)
+        return padded(clip, soften(rgb, inside, None, self._settings.soft_edge_px))
 
 
 def _load() -> Any:

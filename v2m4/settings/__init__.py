@@ -33,7 +33,16 @@ from v2m4.settings.generator import (
     TrellisSettings,
     TripoSgSettings,
 )
-from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
+from v2m4.settings.pixels import (
+    BackgroundSettings,
+    FlatSettings,
+    KeyframeSettings,
+    MaskCleanupSettings,
+    MattingSettings,
+    MotionSettings,
+    VideoSettings,
+    WarningSettings,
+)
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
     FollowVideoSettings,
@@ -52,12 +61,14 @@ __all__ = [
     "RENAMED",
     "Algorithm1Settings",
     "AlignmentLevelSettings",
+    "BackgroundSettings",
     "CameraSettings",
     "CraftsMan3DSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
     "FillSettings",
+    "FlatSettings",
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
@@ -66,8 +77,10 @@ __all__ = [
     "KeyframeSettings",
     "LargeStepsSettings",
     "LimbSettings",
+    "MaskCleanupSettings",
     "MattingSettings",
     "MeshToMeshSettings",
+    "MotionSettings",
     "OptimiseSettings",
     "PlugName",
     "Preset",
@@ -86,6 +99,7 @@ __all__ = [
     "TrellisSettings",
     "TripoSgSettings",
     "VideoSettings",
+    "WarningSettings",
     "changed",
     "fields_of",
 ]
