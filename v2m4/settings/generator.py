@@ -17,6 +17,18 @@ class InflateSettings:
     """Triangles of the mesh."""
     thickness: Annotated[float, Range(0.05, 5)] = 1.0
     """1 gives limbs as deep as wide; less is flatter, more is rounder."""
+    trunk: Annotated[float, Range(0.01, 10)] = 0.28
+    """Half thickness beyond which the trunk is flattened, as a share of the object's mean side."""
+    working_size: Annotated[int, Range(50, 1600)] = 400
+    """Longer side of the object in the picture that is traced, in working pixels: thinner limbs want more."""
+    shortest_edge: Annotated[float, Range(0.5, 50)] = 2.0
+    """No edge of the outline is made shorter than this, in working pixels."""
+    least_area: Annotated[float, Range(0, 0.5)] = 0.0015
+    """Pieces and holes smaller than this share of the object are noise."""
+    grid: Annotated[float, Range(1, 20)] = 2.5
+    """Working pixels per cell of the grid on which the Poisson equation of the thickness is solved."""
+    palette: Annotated[int, Range(1, 64)] = 6
+    """Colours told apart when the far side is filled."""
 
 
 @dataclass(frozen=True)
