@@ -30,6 +30,7 @@ from v2m4.settings.generator import (
     GeneratorSettings,
     Hunyuan3DSettings,
     InflateSettings,
+    TemplateSettings,
     TrellisSettings,
     TripoSgSettings,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "StereoStepSettings",
     "SurfaceFitSettings",
     "SwarmSettings",
+    "TemplateSettings",
     "TextureSettings",
     "TrellisSettings",
     "TripoSgSettings",

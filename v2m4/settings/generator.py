@@ -32,6 +32,22 @@ class InflateSettings:
 
 
 @dataclass(frozen=True)
+class TemplateSettings:
+    """How your own mesh is read."""
+
+    largest_texture: Annotated[int, Range(256, 8192)] = 4096
+    """Side of the largest texture into which several materials are merged, in texels."""
+    most_repeats: Annotated[int, Range(1, 64)] = 4
+    """A picture that repeats across the mesh is repeated in the texture at most so often each way."""
+    grey: Annotated[float, Range(0, 1)] = 0.7
+    """Brightness of parts that have no colour of their own."""
+    atlas_size: Annotated[int, Range(64, 8192)] = 1024
+    """Side of the texture that a simplified mesh gets, in texels."""
+    surface_points: Annotated[int, Range(1000, 10000000)] = 600000
+    """Points on the mesh among which the nearest to each texel of that texture is sought."""
+
+
+@dataclass(frozen=True)
 class TrellisSettings:
     """TRELLIS's sampling (Xiang et al. 2024)."""
 
@@ -97,6 +113,7 @@ class GeneratorSettings:
     max_faces: Annotated[int, Range(100, 1000000)] = 10000
     """Meshes with more faces are simplified to this many."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
+    own_mesh: TemplateSettings = field(default_factory=TemplateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
     triposg: TripoSgSettings = field(default_factory=TripoSgSettings)
     hunyuan3d: Hunyuan3DSettings = field(default_factory=Hunyuan3DSettings)

@@ -15,10 +15,10 @@ from v2m4.color import linear_to_srgb, srgb_to_linear
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.template.simplify import fewer_faces
-from v2m4.generators.template.texture_merge import Look, Part, merge_looks
+from v2m4.generators.template.texture_merge import Appearance, MeshPart, merge_appearances
 from v2m4.geometry.cleanup import compact, same_place
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import Settings
+from v2m4.settings import Settings, TemplateSettings
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 MOST_FACES = 2_000_000
@@ -35,27 +35,29 @@ class Template:
 
     path: a GLB, glTF, OBJ, PLY, STL or OFF file. GLB, glTF and OBJ are read as y up, the others as z up. A scene is
     flattened, an animated file taken in its rest pose. Vertices at equal places are joined, texture seams are kept. A
-    mesh with more than ``max_faces`` faces is simplified, its look carried over.
+    mesh with more than ``max_faces`` faces is simplified, its appearance carried over.
     ``to_canonical`` is the (4,4) float64 matrix from the file's coordinates to the mesh's (z up, centred, longest side
     1). Raises `V2M4Error` when the file holds no usable mesh.
     """
 
     path: Path
     max_faces: int = 10_000
+    settings: TemplateSettings = field(default_factory=TemplateSettings)
     mesh: Mesh = field(init=False, repr=False)
     to_canonical: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        mesh, matrix = load_template(Path(self.path), self.max_faces)
+        mesh, matrix = load_template(Path(self.path), self.max_faces, self.settings)
         object.__setattr__(self, "mesh", mesh)
         object.__setattr__(self, "to_canonical", matrix)
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Template:
         """The plug for a run's settings. Raises V2M4Error if they name no mesh."""
-        if settings.generator.template is None:
+        chosen = settings.generator
+        if chosen.template is None:
             raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
-        return cls(settings.generator.template, settings.generator.max_faces)
+        return cls(chosen.template, chosen.max_faces, chosen.own_mesh)
 
     def __call__(
         self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
@@ -64,14 +66,19 @@ class Template:
         return Generated(self.mesh.to(device))
 
 
-def load_template(path: Path, max_faces: int = 10_000) -> tuple[Mesh, NDArray[np.float64]]:
+def load_template(
+    path: Path, max_faces: int = 10_000, settings: TemplateSettings | None = None
+) -> tuple[Mesh, NDArray[np.float64]]:
     """The mesh in canonical pose, and the (4,4) matrix that took it there from the file's coordinates."""
+    settings = settings or TemplateSettings()
+    # 1. The file's meshes, each where its scene puts it.
     scene = _read(path)
     upright = _FROM_Y_UP if path.suffix.lower() in (".glb", ".gltf", ".obj") else _Z_UP
     parts = _parts(scene, path)
     positions = np.concatenate([p.positions for p in parts])
     if not np.isfinite(positions).all():
         raise V2M4Error(f"The template {path.name} has vertices that are not finite numbers (NaN). Export it again.")
+    # 2. The box of all, z up.
     positions = positions @ upright[:3, :3].T
     low, high = positions.min(0), positions.max(0)
     longest = float((high - low).max())
@@ -83,17 +90,19 @@ def load_template(path: Path, max_faces: int = 10_000) -> tuple[Mesh, NDArray[np
             f"The template {path.name} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
             "Simplify it first (in Blender: the Decimate modifier)."
         )
+    # 3. Centred, of unit size, vertices joined.
     matrix = np.eye(4)
     matrix[:3] = upright[:3] / longest
     matrix[:3, 3] = -(low + high) / 2 / longest
     vertices = (positions - (low + high) / 2) / longest
     kept, corner = same_place(np.round(vertices * WELD_STEPS))
     vertices = vertices[kept]
-    look = merge_looks(parts)
-    mesh = _assemble(vertices, corner[faces], look, corner)
+    # 4. One mesh with one appearance.
+    appearance = merge_appearances(parts, settings)
+    mesh = _assemble(vertices, corner[faces], appearance, corner)
     if len(mesh.faces) == 0:
         raise V2M4Error(f"All faces of the template {path.name} have no area. Export it again.")
-    return (fewer_faces(mesh, max_faces) if len(mesh.faces) > max_faces else mesh), matrix
+    return (fewer_faces(mesh, max_faces, settings) if len(mesh.faces) > max_faces else mesh), matrix
 
 
 def _read(path: Path) -> trimesh.Scene:
@@ -118,7 +127,7 @@ def _read(path: Path) -> trimesh.Scene:
         ) from error
 
 
-def _parts(scene: trimesh.Scene, path: Path) -> list[Part]:
+def _parts(scene: trimesh.Scene, path: Path) -> list[MeshPart]:
     """The scene's meshes where its graph puts them, every instance a part."""
     parts, points = [], 0
     for node in scene.graph.nodes_geometry:
@@ -136,14 +145,16 @@ def _parts(scene: trimesh.Scene, path: Path) -> list[Part]:
             raise V2M4Error(f"The template {path.name} has faces that name vertices it lacks. Export it again.")
         if np.linalg.det(transform[:3, :3]) < 0:
             faces = faces[:, ::-1]
-        parts.append(Part(placed, np.ascontiguousarray(faces), *_look(geometry.visual, len(placed), len(faces), path)))
+        parts.append(
+            MeshPart(placed, np.ascontiguousarray(faces), *_appearance(geometry.visual, len(placed), len(faces), path))
+        )
     if not parts:
         what = "only points, no faces" if points else "no mesh"
         raise V2M4Error(f"The template {path.name} holds {what}. Export the object as a triangle mesh.")
     return parts
 
 
-def _look(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any, Any, Any]:
+def _appearance(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any, Any, Any]:
     """(uv, texture, vertex colours) of a part; each may be None. Colours are sRGB in [0,1]."""
     linear = path.suffix.lower() in (".glb", ".gltf")
     if visual.kind == "texture":
@@ -186,22 +197,24 @@ def _offset(faces: list[NDArray[np.int64]], counts: list[int]) -> NDArray[np.int
     return np.concatenate([f + s for f, s in zip(faces, starts, strict=True)])
 
 
-def _assemble(vertices: NDArray[np.float64], faces: NDArray[np.int64], look: Look, corner: NDArray[np.int64]) -> Mesh:
+def _assemble(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], appearance: Appearance, corner: NDArray[np.int64]
+) -> Mesh:
     """Drop faces that welding closed and vertices no face needs; average colours where vertices were joined."""
     a, b, c = faces.T
     keep = (a != b) & (b != c) & (c != a)
     faces = faces[keep]
     used, packed = compact(faces)
     colors = None
-    if look.colors is not None:
+    if appearance.colors is not None:
         total = np.zeros((len(vertices), 3))
-        np.add.at(total, corner, look.colors)
+        np.add.at(total, corner, appearance.colors)
         colors = _tensor((total / np.bincount(corner, minlength=len(vertices))[:, None])[used])
     uv = uv_faces = None
-    if look.uv is not None and look.uv_faces is not None:
-        used_uv, packed_uv = compact(look.uv_faces[keep])
-        uv, uv_faces = _tensor(look.uv[used_uv]), torch.from_numpy(packed_uv)
-    texture = None if look.texture is None else _tensor(look.texture)
+    if appearance.uv is not None and appearance.uv_faces is not None:
+        used_uv, packed_uv = compact(appearance.uv_faces[keep])
+        uv, uv_faces = _tensor(appearance.uv[used_uv]), torch.from_numpy(packed_uv)
+    texture = None if appearance.texture is None else _tensor(appearance.texture)
     return Mesh(_tensor(vertices[used]), torch.from_numpy(packed), uv, uv_faces, texture, colors)
 
 

@@ -1,4 +1,4 @@
-"""A textured mesh with fewer faces and the same look."""
+"""A textured mesh with fewer faces and the same appearance."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.sampling import cover_surface
 from v2m4.render import sample_texture
 from v2m4.render.atlas import texels_of, unwrap
+from v2m4.settings import TemplateSettings
 
 Floats = NDArray[Any]
 
-ATLAS_SIDE = 1024
-CLOUD = 600_000  # points on the original surface among which the nearest is sought
 
-
-def fewer_faces(mesh: Mesh, count: int) -> Mesh:
+def fewer_faces(mesh: Mesh, count: int, settings: TemplateSettings) -> Mesh:
     """``mesh`` simplified to about ``count`` faces; vertex colours are carried over, a texture is baked anew."""
     vertices, faces = simplify(mesh.vertices.double().numpy(), mesh.faces.numpy(), count)
     used, faces = compact(faces)
@@ -29,24 +27,27 @@ def fewer_faces(mesh: Mesh, count: int) -> Mesh:
     points = torch.from_numpy(vertices.astype(np.float32))
     simple = Mesh(points, torch.from_numpy(faces))
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
-        return _bake(mesh, simple)
+        return _bake(mesh, simple, settings)
     if mesh.colors is not None:
         colors = transfer(mesh.vertices.double().numpy(), mesh.colors.double().numpy(), vertices)
         return Mesh(points, simple.faces, colors=torch.from_numpy(colors.astype(np.float32)))
     return simple
 
 
-def _bake(mesh: Mesh, simple: Mesh) -> Mesh:
+def _bake(mesh: Mesh, simple: Mesh, settings: TemplateSettings) -> Mesh:
     """A new atlas for ``simple``, in which each texel has the colour of the nearest point of ``mesh``."""
     assert mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None
-    uv, uv_faces = unwrap(simple.vertices, simple.faces, ATLAS_SIDE)
-    texels = texels_of(uv, uv_faces, ATLAS_SIDE)
+    # 1. Where each texel of the new atlas lies on the simplified surface: (T,3).
+    uv, uv_faces = unwrap(simple.vertices, simple.faces, settings.atlas_size)
+    texels = texels_of(uv, uv_faces, settings.atlas_size)
     wanted = (simple.vertices.numpy()[simple.faces.numpy()[texels.face]] * texels.weights[..., None]).sum(1)
-    corners = mesh.vertices.double().numpy()[mesh.faces.numpy()]
-    face, weights = cover_surface(corners, CLOUD)
+    # 2. The face of the original that is nearest to it, and the point of that face: a cloud of points stands for it.
+    corners = mesh.vertices.double().numpy()[mesh.faces.numpy()]  # (F,3,3)
+    face, weights = cover_surface(corners, settings.surface_points)
     cloud = (corners[face] * weights[..., None]).sum(1)
     near = face[cKDTree(cloud).query(wanted)[1]]
     inside = _barycentrics(corners[near], wanted)
+    # 3. The original's colour there.
     at = (mesh.uv.numpy()[mesh.uv_faces.numpy()[near]] * inside[..., None]).sum(1)
     colors = sample_texture(mesh.texture, torch.from_numpy(at.astype(np.float32))).numpy()
     picture = torch.from_numpy(texels.picture(colors))
