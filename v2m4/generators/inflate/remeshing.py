@@ -53,7 +53,7 @@ def split_long_edges(
     return space[:vertices], rim, faces[:triangles], vertices - count
 
 
-def _around(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def vertex_faces(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The faces around each of ``count`` vertices: those of v are second[first[v] : first[v + 1]]."""
     corner = faces.reshape(-1)
     start = np.concatenate([[0], np.cumsum(np.bincount(corner, minlength=count))])
@@ -77,7 +77,7 @@ def _relax(
     move = total[:, :3] / np.maximum(total[:, 6:], 1e-15) - space
     move -= unit * (move * unit).sum(1, keepdims=True)
     move[rim] = 0
-    shift_vertices(space, faces, 0.7 * move, *_around(faces, len(space)), distance, squared_height_per_distance)
+    shift_vertices(space, faces, 0.7 * move, *vertex_faces(faces, len(space)), distance, squared_height_per_distance)
 
 
 def collapse_short_edges(
@@ -89,7 +89,7 @@ def collapse_short_edges(
     order = np.argsort(ratio, kind="stable")
     order = order[ratio[order] < 0.45]
     gone, dead = np.zeros(len(space), bool), np.zeros(len(faces), bool)
-    collapse_edges(order, space, rim, faces, *_around(faces, len(space)), gone, dead)
+    collapse_edges(order, space, rim, faces, *vertex_faces(faces, len(space)), gone, dead)
     return space[~gone], rim[~gone], (np.cumsum(~gone) - 1)[faces[~dead]]
 
 
