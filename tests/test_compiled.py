@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,12 @@ def test_a_link_is_not_trusted(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / f"v2m4-kernels-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     assert temporary_cache() is None
+
+
+def test_no_kernel_goes_round_it():
+    root = Path(v2m4.__file__).parent
+    users = {f.name for f in root.rglob("*.py") if re.search(r"^\s*(import|from) numba\b", f.read_text(), re.M)}
+    assert users == {"compiled.py"}
 
 
 def test_kernels_are_compiled_for_a_signature_or_at_the_first_call():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from v2m4.evaluation.alignment import Alignment, Points, align
+from v2m4.evaluation.alignment import Alignment, Points, iterative_closest_points
 from v2m4.geometry.sampling import draw_surface
 
 _QUERIES = 10_000
@@ -79,7 +79,7 @@ def compare_motion(
     for k in range(len(theirs)):
         cloud, target = fresh(k), on_truth.on(theirs[k], their_faces)
         if first is None or every_frame:
-            own = align(cloud, target, per_axis=per_axis, rng=rng)
+            own = iterative_closest_points(cloud, target, per_axis=per_axis, rng=rng)
             per_frame.append(chamfer(own(cloud), target, rng))
             first = first or own
         fixed.append(chamfer(first(cloud), target, rng))

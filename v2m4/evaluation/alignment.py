@@ -36,7 +36,7 @@ class Alignment:
         return (points * self.scale) @ self.rotation.T + self.shift
 
 
-def align(
+def iterative_closest_points(
     source: Points, target: Points, *, per_axis: bool, rng: np.random.Generator, count: int = 10_000
 ) -> Alignment:
     """The transform of ``source`` (N,3) that is closest to ``target`` (M,3) in the symmetric squared chamfer distance.
@@ -106,21 +106,21 @@ def _rotation_fit(a: Points, b: Points, weights: Points) -> tuple[Points, float]
 
 
 def _similarity_fit(a: Points, b: Points, weights: Points) -> Alignment:
-    share = weights / weights.sum()
-    centre_a, centre_b = share @ a, share @ b
+    normalised = weights / weights.sum()
+    centre_a, centre_b = normalised @ a, normalised @ b
     rotation, scale = _rotation_fit(a - centre_a, b - centre_b, weights)
     return Alignment(rotation, np.full(3, scale), centre_b - scale * rotation @ centre_a)
 
 
 def _stretched_fit(a: Points, b: Points, weights: Points, now: Alignment) -> Alignment:
     """Scales and rotation in turns: each has a closed form while the other is fixed."""
-    share = weights / weights.sum()
-    centre_a, centre_b = share @ a, share @ b
+    normalised = weights / weights.sum()
+    centre_a, centre_b = normalised @ a, normalised @ b
     a0, b0, rotation, scale = a - centre_a, b - centre_b, now.rotation, now.scale
     typical = scale.mean()
     for _ in range(3):
         turned_back = b0 @ rotation
-        scale = (share @ (a0 * turned_back)) / np.maximum(share @ a0**2, 1e-20)
+        scale = (normalised @ (a0 * turned_back)) / np.maximum(normalised @ a0**2, 1e-20)
         scale = scale.clip(typical / _SCALE_LIMIT, typical * _SCALE_LIMIT)
         rotation, _ = _rotation_fit(a0 * scale, b0, weights)
     return Alignment(rotation, scale, centre_b - rotation @ (scale * centre_a))

@@ -102,23 +102,23 @@ def remove_bad_faces(faces: Faces) -> Faces:
     return faces[wanted[np.sort(np.unique(same[wanted], return_index=True)[1])]]
 
 
-def remove_small_pieces(faces: Faces, share: float) -> Faces:
-    """Without connected pieces that have fewer faces than ``share`` of those of the piece that has most."""
-    if share <= 0 or len(faces) == 0:
+def remove_small_pieces(faces: Faces, least: float) -> Faces:
+    """Without connected pieces that have fewer faces than ``least`` times those of the piece that has most."""
+    if least <= 0 or len(faces) == 0:
         return faces
     piece = _pieces(int(faces.max()) + 1, faces)
     count = np.bincount(piece)
-    return faces[(count >= share * count.max())[piece]]
+    return faces[(count >= least * count.max())[piece]]
 
 
-def remove_floaters(vertices: Points, faces: Faces, share: float) -> Faces:
-    """Without connected pieces whose area is below ``share`` of the largest piece's."""
+def remove_floaters(vertices: Points, faces: Faces, least: float) -> Faces:
+    """Without connected pieces whose area is below ``least`` times the largest piece's."""
     if len(faces) == 0:
         return faces
     piece = _pieces(len(vertices), faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
-    return faces[(area >= share * area.max())[piece]]
+    return faces[(area >= least * area.max())[piece]]
 
 
 def remove_cavities(vertices: Points, faces: Faces) -> Faces:

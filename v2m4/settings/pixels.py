@@ -92,7 +92,7 @@ class BackgroundSettings:
 class MotionSettings:
     """A moving object before a still background (motion)."""
 
-    samples: Annotated[int, Range(3, 1000)] = 32
+    samples: Annotated[int, Range(3, 200)] = 32
     """Frames from which the background is learnt."""
     least_motion: Annotated[float, Range(0, 1)] = 5e-4
     """A clip is refused if less than this share of the picture changes."""

@@ -148,7 +148,6 @@ def refine_appearance(
     camera: Camera,
     settings: RefinementSettings,
     *,
-    rng: torch.Generator | None = None,
     keyframe: int | None = None,
     device: torch.device | str = "cpu",
     perceptuals: Mapping[str, Perceptual] | None = None,
@@ -156,8 +155,8 @@ def refine_appearance(
     """The keyframe's mesh, in the generator's pose, looking more like ``picture`` (S,S,4) uint8 RGBA.
 
     ``camera``: the one that shows the generator's mesh as the picture does. ``perceptuals``: the image distances by
-    name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn from ``rng``: the noise is that of
-    the first pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
+    name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn: the noise is that of the first
+    pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
     """
     if perceptuals is None:
         perceptuals = load_perceptuals(settings, device)
