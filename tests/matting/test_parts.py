@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2m4.evaluation.measures import mask_iou
 from v2m4.events import drain
+from v2m4.masks import mask_iou
 from v2m4.matting.background import _bridges, learn
 from v2m4.matting.colour_modes import MODES, ModeLabelling, find_modes
 from v2m4.matting.flat import fit_surface

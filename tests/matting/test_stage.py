@@ -11,8 +11,8 @@ import torch
 from tests.matting.scenes import clutter, film, plain
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.evaluation.measures import mask_iou
 from v2m4.events import Progress, drain
+from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS
 from v2m4.matting.stage import _MaskFacts as MaskFacts
 from v2m4.matting.stage import cut_out, suitable, warnings
