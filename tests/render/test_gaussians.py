@@ -13,7 +13,8 @@ from torch import Tensor
 
 from v2m4.errors import V2M4Error
 from v2m4.geometry.camera import Camera
-from v2m4.render.gaussians import choose_backend, project, render_gaussians, rotation_matrices
+from v2m4.geometry.rotations import rotation_from_quaternion
+from v2m4.render.gaussians import choose_backend, project, render_gaussians
 from v2m4.render.splats import Gaussians
 
 
@@ -63,7 +64,7 @@ def test_tiles_equal_the_rendering_equation() -> None:
 def test_projected_covariance_is_that_of_projected_samples() -> None:
     gaussians, camera = some_gaussians(1, seed=4, scale=0.01), Camera.identity()
     rng = torch.Generator().manual_seed(1)
-    axes = rotation_matrices(gaussians.rotations)[0] * gaussians.scales[0]
+    axes = rotation_from_quaternion(gaussians.rotations)[0] * gaussians.scales[0]
     samples = gaussians.means + torch.randn(200_000, 3, generator=rng) @ axes.T
     pixels = camera.project(samples)[0] * 100
     covariance = torch.cov(pixels.T) + 0.1 * torch.eye(2)

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from v2m4.device import triton_works, works
 from v2m4.errors import V2M4Error
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.rotations import rotation_from_quaternion
 from v2m4.render.splats import (
     ALPHA_MAX,
     ALPHA_MIN,
@@ -131,14 +132,14 @@ def project(gaussians: Gaussians, camera: Camera, size: int, kernel_size: float 
     """
     w2c = camera.world_to_camera.to(gaussians.means)
     focal = camera.focal * size
-    x, y, z = camera_points(gaussians.means, w2c).unbind(1)
+    x, y, z = Camera(w2c).to_camera(gaussians.means).unbind(1)
     visible = z > NEAR
     z = torch.where(visible, z, 1)
     limit = 1.3 * 0.5 / camera.focal
     tx, ty = (x / z).clamp(-limit, limit) * z, (y / z).clamp(-limit, limit) * z
     zero = torch.zeros_like(z)
     jacobian = torch.stack([focal / z, zero, -focal * tx / z**2, zero, focal / z, -focal * ty / z**2], dim=1)
-    axes = rotation_matrices(gaussians.rotations) * gaussians.scales[:, None, :]
+    axes = rotation_from_quaternion(gaussians.rotations) * gaussians.scales[:, None, :]
     half = jacobian.view(-1, 2, 3) @ w2c[:3, :3] @ axes
     xx = (half[:, 0] ** 2).sum(1)
     yy = (half[:, 1] ** 2).sum(1)
@@ -156,22 +157,6 @@ def project(gaussians: Gaussians, camera: Camera, size: int, kernel_size: float 
     visible = visible & (level > 0) & center.detach().isfinite().all(1)
     reach = torch.where(visible[:, None], reach, -1)
     return Splats(center, conic, opacity, gaussians.colors.clamp_min(0), z.detach(), reach)
-
-
-def camera_points(points: Tensor, world_to_camera: Tensor) -> Tensor:
-    """(G,3) world points in camera coordinates."""
-    return points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
-
-
-def rotation_matrices(quaternions: Tensor) -> Tensor:
-    """(G,3,3) rotations of (G,4) quaternions w, x, y, z of any length."""
-    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=1).view(-1, 3, 3)
 
 
 @torch.no_grad()
