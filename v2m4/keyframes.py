@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float32
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.settings import KeyframeSettings
@@ -76,7 +76,7 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
     return keyframes[int(np.argmax(np.round(scores, 6)))]
 
 
-def _inside(clip: Clip, mask: NDArray[np.uint8]) -> float:
+def _inside(clip: Clip, mask: Bytes) -> float:
     """1 for an object that touches no border of the picture, down to 0 for one whose box is all border."""
     left, top, right, bottom = clip.content_box()
     mask = mask[top:bottom, left:right]
@@ -85,7 +85,7 @@ def _inside(clip: Clip, mask: NDArray[np.uint8]) -> float:
     return max(0.0, 1 - 2 * float(rim.sum()) / (len(rows) + len(columns)))
 
 
-def change(a: NDArray[np.float32], b: NDArray[np.float32], color_weight: float) -> float:
+def change(a: Float32, b: Float32, color_weight: float) -> float:
     """How much the object changed between two (H,W,4) pictures with values in [0,1]; 0 for the same picture.
 
     1 minus the overlap (IoU) of the masks, plus the weighted mean colour difference where both show the object, so that
@@ -99,7 +99,7 @@ def change(a: NDArray[np.float32], b: NDArray[np.float32], color_weight: float) 
     return 1 - overlap / union + color_weight * max(0.0, colour - 0.01)
 
 
-def _small(clip: Clip, index: int, settings: KeyframeSettings) -> NDArray[np.float32]:
+def _small(clip: Clip, index: int, settings: KeyframeSettings) -> Float32:
     """Frame ``index`` moved and scaled so that its object has a standard place and area: (S,S,4) in [0,1]."""
     side = settings.compare_size
     frame = clip.frame(index)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from v2m4.arrays import Mask
 
 
-def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def mask_iou(a: Mask, b: Mask) -> float:
     """Intersection over union of two masks of one shape; 1 if both are empty."""
     union = int((a | b).sum())
     return float((a & b).sum() / union) if union else 1.0

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import V2M4Error
 from v2m4.geometry.mesh import Mesh
-
-Points = NDArray[np.float64]
-Faces = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,10 +64,10 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     )
 
 
-def same_place(points: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def same_place(points: Real) -> tuple[Int64, Int64]:
     """Which of (N,D) points is the first at each place, (M,), and the number of the place where each is, (N,).
 
-    Places are in lexicographic order. Points that should count as equal are rounded before.
+    Places are in lexicographic order. Float64 that should count as equal are rounded before.
     """
     order = np.lexsort(points.T[::-1])
     ordered = points[order]
@@ -82,13 +78,13 @@ def same_place(points: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return order[is_new], place
 
 
-def weld(vertices: Points, faces: Faces) -> tuple[Points, Faces, NDArray[np.int64]]:
+def weld(vertices: Float64, faces: Int64) -> tuple[Float64, Int64, Int64]:
     """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
     kept, place = same_place(vertices)
     return vertices[kept], place[faces], kept
 
 
-def remove_bad_faces(faces: Faces) -> Faces:
+def remove_bad_faces(faces: Int64) -> Int64:
     """Without faces that use a vertex twice, without repetitions, and without pairs of opposite faces."""
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
     if len(faces) == 0:
@@ -102,7 +98,7 @@ def remove_bad_faces(faces: Faces) -> Faces:
     return faces[wanted[np.sort(np.unique(same[wanted], return_index=True)[1])]]
 
 
-def remove_small_pieces(faces: Faces, least: float) -> Faces:
+def remove_small_pieces(faces: Int64, least: float) -> Int64:
     """Without connected pieces that have fewer faces than ``least`` times those of the piece that has most."""
     if least <= 0 or len(faces) == 0:
         return faces
@@ -111,7 +107,7 @@ def remove_small_pieces(faces: Faces, least: float) -> Faces:
     return faces[(count >= least * count.max())[piece]]
 
 
-def remove_floaters(vertices: Points, faces: Faces, least: float) -> Faces:
+def remove_floaters(vertices: Float64, faces: Int64, least: float) -> Int64:
     """Without connected pieces whose area is below ``least`` times the largest piece's."""
     if len(faces) == 0:
         return faces
@@ -121,7 +117,7 @@ def remove_floaters(vertices: Points, faces: Faces, least: float) -> Faces:
     return faces[(area >= least * area.max())[piece]]
 
 
-def remove_cavities(vertices: Points, faces: Faces) -> Faces:
+def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
     """Without closed inner walls: pieces that face inwards and lie within the box of a piece that faces outwards."""
     if len(faces) == 0:
         return faces
@@ -143,14 +139,14 @@ def remove_cavities(vertices: Points, faces: Faces) -> Faces:
     return faces[~drop[piece]]
 
 
-def fill_holes(vertices: Points, faces: Faces, max_edges: int, max_size: float) -> tuple[Points, Faces, int]:
+def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float) -> tuple[Float64, Int64, int]:
     """Close boundary loops of at most ``max_edges`` edges and ``max_size`` of the diagonal; also how many were closed.
 
     A triangle is closed by a face, a longer loop by a fan about its centre.
     """
     diagonal = float(np.linalg.norm(np.ptp(vertices[np.unique(faces)], axis=0)))
-    centres: list[Points] = []
-    patches: list[Faces] = []
+    centres: list[Float64] = []
+    patches: list[Int64] = []
     filled = 0
     for loop in boundary_loops(faces):
         corners = vertices[loop]
@@ -171,7 +167,7 @@ def fill_holes(vertices: Points, faces: Faces, max_edges: int, max_size: float) 
     return np.concatenate([vertices, *(c[None] for c in centres)]), np.concatenate([faces, *patches]), filled
 
 
-def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
+def boundary_loops(faces: Int64) -> list[Int64]:
     """Closed chains of edges that only one face has, in that face's direction; where chains touch, none is returned."""
     edges, is_open = _directed_edges(faces)
     open_edges = edges[is_open]
@@ -190,7 +186,7 @@ def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
     return loops
 
 
-def simplify(vertices: NDArray[Any], faces: Faces, max_faces: int, aggressiveness: float = 5.0) -> tuple[Points, Faces]:
+def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float = 5.0) -> tuple[Float64, Int64]:
     """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997).
 
     aggressiveness: how soon costly collapses are tried, 1 to 10; lower is slower and better.
@@ -207,27 +203,27 @@ def simplify(vertices: NDArray[Any], faces: Faces, max_faces: int, aggressivenes
             if aggressiveness >= 10:
                 break
             aggressiveness = 10.0
-    return vertices, faces
+    return np.asarray(vertices, np.float64), faces
 
 
-def transfer(source: Points, values: NDArray[np.float64], target: Points, neighbours: int = 4) -> NDArray[np.float64]:
+def transfer(source: Float64, values: Float64, target: Float64, neighbours: int = 4) -> Float64:
     """``values`` (N,C) at ``source`` (N,3), at ``target`` (M,3): mean of the nearest by inverse squared distance."""
     distance, index = cKDTree(source).query(target, k=min(neighbours, len(source)))
     distance, index = distance.reshape(len(target), -1), index.reshape(len(target), -1)
     weight = 1 / np.maximum(distance, 1e-12) ** 2
     weight /= weight.sum(1, keepdims=True)
-    mean: NDArray[np.float64] = (weight[..., None] * values[index]).sum(1)
+    mean: Float64 = (weight[..., None] * values[index]).sum(1)
     return mean
 
 
-def _directed_edges(faces: Faces) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _directed_edges(faces: Int64) -> tuple[Int64, Mask]:
     """(3F,2) first, second and third edges of all faces, and whether no other face has the edge."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     same = _numbered(np.sort(edges, axis=1))
     return edges, np.bincount(same)[same] == 1
 
 
-def _numbered(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _numbered(rows: Int64) -> Int64:
     """(N,) a number for each of (N,K) rows of vertices, the same for equal rows."""
     count = int(rows.max()) + 1 if rows.size else 1
     if count ** rows.shape[1] < 2**63:  # one sort of integers instead of one of rows
@@ -238,7 +234,7 @@ def _numbered(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:
+def _pieces(vertices: int, faces: Int64) -> Int64:
     """(F,) connected piece of each face; faces that share a vertex are connected."""
     a = np.concatenate([faces[:, 0], faces[:, 1]])
     b = np.concatenate([faces[:, 1], faces[:, 2]])
@@ -247,7 +243,7 @@ def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:
     return np.unique(label[faces[:, 0]], return_inverse=True)[1].reshape(-1)
 
 
-def compact(faces: Faces) -> tuple[NDArray[np.int64], Faces]:
+def compact(faces: Int64) -> tuple[Int64, Int64]:
     """The vertices that ``faces`` (F,3) use, ascending, and the faces renumbered to those."""
     used, renumbered = np.unique(faces, return_inverse=True)
     return used, renumbered.reshape(faces.shape).astype(np.int64)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.arrays import Float64, Int64, Real
 from v2m4.errors import V2M4Error
-
-Floats = NDArray[Any]
 
 
 def sample_surface(vertices: Tensor, faces: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -36,9 +33,7 @@ def surface_points(vertices: Tensor, faces: Tensor, face: Tensor, weights: Tenso
     )
 
 
-def draw_surface(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], count: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def draw_surface(vertices: Float64, faces: Int64, count: int, rng: np.random.Generator) -> tuple[Int64, Float64]:
     """Points drawn independently over the area, as benchmarks define them: (N,) face and (N,3) barycentric weights.
 
     Raises V2M4Error if the surface has no area or is not finite.
@@ -52,7 +47,7 @@ def draw_surface(
     return face, np.stack([1 - root, root * (1 - second), root * second], axis=1)
 
 
-def cover_surface(corners: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
+def cover_surface(corners: Real, count: int) -> tuple[Int64, Real]:
     """About ``count`` points evenly over triangles (F,3,3), without chance: (N,) face and (N,3) barycentric weights.
 
     No triangle is left out. The additive recurrence of the plastic number (Roberts 2018) spreads the points of a face.
@@ -68,19 +63,19 @@ def cover_surface(corners: Floats, count: int) -> tuple[NDArray[np.int64], Float
     return face, np.stack([1 - u - v, u, v], axis=1)
 
 
-def fibonacci_directions(count: int) -> NDArray[np.float64]:
+def fibonacci_directions(count: int) -> Float64:
     """(N,3) unit vectors, evenly spread from the pole +z to -z (spherical Fibonacci lattice)."""
     n = np.arange(count) + 0.5
     return _on_sphere(1 - 2 * n / count, math.pi * (1 + math.sqrt(5)) * n)
 
 
-def half_sphere_directions(count: int) -> NDArray[np.float64]:
+def half_sphere_directions(count: int) -> Float64:
     """(N,3) unit vectors with z >= 0, the same spiral from the equator to the pole: one of each opposite pair."""
     n = np.arange(count)
     return _on_sphere((n + 0.5) / count, n * math.pi * (3 - math.sqrt(5)))
 
 
-def _on_sphere(height: Floats, turn: Floats) -> NDArray[np.float64]:
+def _on_sphere(height: Real, turn: Real) -> Float64:
     ring = np.sqrt(1 - height**2)
     return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)
 

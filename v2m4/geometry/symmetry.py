@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from v2m4.arrays import Float64
 from v2m4.geometry.sampling import half_sphere_directions
 
-Floats = NDArray[np.float64]
 _DIRECTIONS = 150  # normals tried, spread over a half sphere
 _CANDIDATES = 4  # of which the best are refined
 _ROUNDS = 15
 _KEPT = 0.7  # share of the points that must have a counterpart: limbs of a posed body have none
 
 
-def mirror_plane(points: Floats) -> tuple[Floats, float]:
+def mirror_plane(points: Float64) -> tuple[Float64, float]:
     """The unit normal (3,) of the best mirror plane of surface points (P,3), and its error as a share of their spread.
 
     The error is the mean distance of the best 70 % of the points to the mirror image; about 0.02 is a posed animal.
@@ -30,17 +29,17 @@ def mirror_plane(points: Floats) -> tuple[Floats, float]:
     return normal, error
 
 
-def _mirrored(points: Floats, normal: Floats, offset: float) -> Floats:
-    result: Floats = points - 2 * np.outer(points @ normal - offset, normal)
+def _mirrored(points: Float64, normal: Float64, offset: float) -> Float64:
+    result: Float64 = points - 2 * np.outer(points @ normal - offset, normal)
     return result
 
 
-def _error(tree: cKDTree, points: Floats, normal: Floats, offset: float) -> tuple[float, Floats, float]:
+def _error(tree: cKDTree, points: Float64, normal: Float64, offset: float) -> tuple[float, Float64, float]:
     gaps = np.sort(tree.query(_mirrored(points, normal, offset))[0])
     return float(gaps[: int(_KEPT * len(gaps))].mean()), normal, offset
 
 
-def _refine(tree: cKDTree, points: Floats, normal: Floats, offset: float) -> tuple[float, Floats, float]:
+def _refine(tree: cKDTree, points: Float64, normal: Float64, offset: float) -> tuple[float, Float64, float]:
     """Iterated closest points."""
     best = _error(tree, points, normal, offset)
     for _ in range(_ROUNDS):

@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from v2m4.arrays import Bytes, Float32, Float64, Int32, Mask, Real
 from v2m4.events import Progress, Steps
 from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES, ModeLabelling, find_modes
-from v2m4.matting.mask_cleanup import Mask
 from v2m4.settings import BackgroundSettings
-
-Field = NDArray[np.float32]
 
 _BINS = 16  # cells of the colour models along each of R, G, B
 
@@ -32,12 +30,12 @@ class Background:
     small: (h,w,3) the same at learning resolution, NaN likewise. tolerance: levels within which two colours are one.
     """
 
-    colours: Field
-    deviation: Field
-    small: Field
+    colours: Float32
+    deviation: Float32
+    small: Float32
     tolerance: float
 
-    def covered(self, rgb: NDArray[np.uint8]) -> Field:
+    def covered(self, rgb: Bytes) -> Float32:
         """(H,W) in [0,1]: a coarse mask of the object in (H,W,3) ``rgb``, from the labelling alone."""
         height, width = self.small.shape[:2]
         little = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -58,16 +56,16 @@ class Changes:
     still: Mask
     still_rim: float
     outside: Mask
-    distance: Field
+    distance: Float32
 
 
-def noise_level(frames: NDArray[np.uint8]) -> float:
+def noise_level(frames: Bytes) -> float:
     """Standard deviation over time of the quieter half of the pixels of (T,H,W,3) ``frames``, in levels."""
     step = np.abs(np.diff(frames.astype(np.int16), axis=0)).max(-1)
     return float(np.median(step) / 0.95)
 
 
-def find_changes(frequency: Field, least_still: float) -> Changes:
+def find_changes(frequency: Float32, least_still: float) -> Changes:
     """From (h,w,3) how often each mode is shown, in [0,1]; a pixel is still if its first is so from ``least_still``."""
     still = cv2.medianBlur((frequency[..., 0] >= least_still).astype(np.uint8), 3) > 0
     rim = _rim(still)
@@ -81,8 +79,8 @@ def find_changes(frequency: Field, least_still: float) -> Changes:
 
 
 def label_background(
-    frames: NDArray[np.uint8], tolerance: float, settings: BackgroundSettings
-) -> Steps[tuple[NDArray[np.uint8], Field, Changes]]:
+    frames: Bytes, tolerance: float, settings: BackgroundSettings
+) -> Steps[tuple[Bytes, Float32, Changes]]:
     """Labels (h,w) of (T,h,w,3) ``frames`` (see `ModeLabelling`), the modes' colours (h,w,3,3), and what changes."""
     # 1. The recurring colours of each pixel, and what they say before any contour is looked at.
     shown, sizes, colours = find_modes(frames, tolerance)  # (T,h,w), (h,w,3), (h,w,3,3)
@@ -119,9 +117,7 @@ def label_background(
     return np.where(bridges, ALWAYS_COVERED, labels).astype(np.uint8), colours, changes
 
 
-def learn(
-    frames: NDArray[np.uint8], tolerance: float, settings: BackgroundSettings
-) -> Steps[tuple[Background, Changes]]:
+def learn(frames: Bytes, tolerance: float, settings: BackgroundSettings) -> Steps[tuple[Background, Changes]]:
     """The background of (T,H,W,3) ``frames``, which are spread over the clip. Yields after every part of the work."""
     height, width = frames.shape[1:3]
     scale = min(1.0, settings.size / max(height, width))
@@ -135,7 +131,7 @@ def learn(
     return Background(colours, deviation, chosen, tolerance), changes
 
 
-def _visible_mean(frames: NDArray[np.uint8], coarse: Background, tolerance: float) -> Steps[tuple[Field, Field]]:
+def _visible_mean(frames: Bytes, coarse: Background, tolerance: float) -> Steps[tuple[Float32, Float32]]:
     """Mean and deviation of each pixel over the frames that show it, without the outliers of a first mean."""
     shape = frames.shape[1:]
     mean = np.zeros(shape, np.float64)
@@ -162,7 +158,7 @@ def _visible_mean(frames: NDArray[np.uint8], coarse: Background, tolerance: floa
     return mean.astype(np.float32), deviation
 
 
-def _prior_costs(frequency: Field, sizes: NDArray[np.int32], changes: Changes, count: int) -> Field:
+def _prior_costs(frequency: Float32, sizes: Int32, changes: Changes, count: int) -> Float32:
     """(h,w,4) costs of the labels before any colour is known."""
     costs = np.zeros((*changes.still.shape, MODES + 1), np.float32)
     rare = sizes < max(2.0, 0.04 * count)
@@ -176,7 +172,7 @@ def _prior_costs(frequency: Field, sizes: NDArray[np.int32], changes: Changes, c
     return costs
 
 
-def _left_behind(shown: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Field:
+def _left_behind(shown: Bytes, labels: Bytes) -> Float32:
     """(h,w) cost of taking a pixel for the object's in all frames although the object moves relative to it.
 
     What belongs to the object keeps its distance from the object's moving parts: its distance from the masks that
@@ -206,7 +202,7 @@ def _bridges(mask: Mask, gap: int) -> Mask:
     return closed[2 * gap : 2 * gap + mask.shape[0], 2 * gap : 2 * gap + mask.shape[1]] > 0
 
 
-def _colour_costs(frequency: Field, ratio: Field, changes: Changes) -> Field:
+def _colour_costs(frequency: Float32, ratio: Float32, changes: Changes) -> Float32:
     """(h,w,4) what colour models add: ``ratio`` (h,w,3) is each mode's log-likelihood ratio, object to background."""
     strength = np.where(changes.still, 0.3, 0.2).astype(np.float32)[..., None]
     covered = -(frequency * ratio).sum(-1, keepdims=True)
@@ -215,12 +211,12 @@ def _colour_costs(frequency: Field, ratio: Field, changes: Changes) -> Field:
     return costs
 
 
-def _bins(colours: Field) -> NDArray[np.intp]:
+def _bins(colours: Float32) -> NDArray[np.intp]:
     cell = np.clip(colours * (_BINS / 256), 0, _BINS - 1).astype(np.intp)
     return (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
 
 
-def _histogram(colours: Field, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+def _histogram(colours: Float32, weights: Real) -> Float64:
     """(4096,) weighted counts of 16³ RGB cells, slightly blurred."""
     counts = np.bincount(_bins(colours).ravel(), weights.ravel(), minlength=_BINS**3)
     return gaussian_filter(counts.reshape(_BINS, _BINS, _BINS), 0.7).ravel()

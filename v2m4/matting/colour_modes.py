@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float32, Int32
 from v2m4.matting.colour_modes_numba import pass_messages
 
 MODES = 3
@@ -23,12 +23,8 @@ _LABELS = MODES + 1
 
 _CANDIDATES = 8
 
-Field = NDArray[np.float32]
 
-
-def find_modes(
-    frames: NDArray[np.uint8], tolerance: float
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
+def find_modes(frames: Bytes, tolerance: float) -> tuple[Bytes, Int32, Float32]:
     """The modes of each pixel of (T,H,W,3) ``frames``: colours within ``tolerance`` levels of each other.
 
     Returns (T,H,W) uint8, which mode (0 to 2, most frequent first) a pixel shows in a frame, 3 for none of them;
@@ -79,7 +75,7 @@ def find_modes(
     )
 
 
-def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float) -> Field:
+def _contour_costs(frames: Bytes, shown: Bytes, contrast: float) -> Float32:
     """(H,W-1,4,4) mean over frames of the contour between a pixel and its right neighbour, for each pair of labels."""
     count, height, width = shown.shape
     costs = np.zeros((_LABELS, _LABELS, height, width - 1), np.float32)
@@ -99,12 +95,12 @@ def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast
 class ModeLabelling:
     """The pairwise costs of a clip, computed once, to be solved for several unary costs."""
 
-    def __init__(self, frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float) -> None:
+    def __init__(self, frames: Bytes, shown: Bytes, contrast: float) -> None:
         right = _contour_costs(frames, shown, contrast)
         down = _contour_costs(frames.transpose(0, 2, 1, 3), shown.transpose(0, 2, 1), contrast)
         self._along = [(pair, np.ascontiguousarray(pair[:, ::-1].transpose(0, 1, 3, 2))) for pair in (right, down)]
 
-    def solve(self, unary: Field, rounds: int = 8) -> NDArray[np.uint8]:
+    def solve(self, unary: Float32, rounds: int = 8) -> Bytes:
         """(H,W) labels: the background's mode (0 to 2), or 3 where the background is never seen.
 
         unary: (H,W,4) cost of each label, in units of one pixel of contour in every frame.
@@ -116,7 +112,7 @@ class ModeLabelling:
             down = self._exchange((unary + across).transpose(1, 0, 2), 1).transpose(1, 0, 2)
         return (unary + across + down).argmin(-1).astype(np.uint8)
 
-    def _exchange(self, own: Field, axis: int) -> Field:
+    def _exchange(self, own: Float32, axis: int) -> Float32:
         """What each pixel of (N,L,4) ``own`` hears from both sides of its row."""
         forth, back = self._along[axis]
         heard = pass_messages(np.ascontiguousarray(own), forth)

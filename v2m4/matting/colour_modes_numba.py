@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float32
 from v2m4.compiled import njit
-
-Field = NDArray[np.float32]
 
 
 @njit()
-def pass_messages(own: Field, pair: Field) -> Field:
+def pass_messages(own: Float32, pair: Float32) -> Float32:
     """Min-sum messages (N,L,4) that run along each of N rows; a message's least entry is 0.
 
     own: (N,L,4) costs of each pixel's labels with what it hears from elsewhere. pair: (N,L-1,4,4).

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float32, Float64, Mask, Real
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import Mask, fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import FlatSettings, MattingSettings, Settings
-
-Field = NDArray[np.float32]
 
 # Rows: luma, and two chroma differences (ITU-R BT.601), which compression treats differently.
 _TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], dtype=np.float32)
@@ -37,12 +35,12 @@ class Surface:
     size: side of the small picture that it was fitted to.
     """
 
-    coefficients: NDArray[np.floating]
+    coefficients: Real
     noise: float
     plain_rim: float
     size: int
 
-    def colours(self, height: int, width: int) -> Field:
+    def colours(self, height: int, width: int) -> Float32:
         """(H,W,3) levels."""
         small = (_basis(self.size, self.size) @ self.coefficients).reshape(self.size, self.size, 3)
         return np.asarray(cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
@@ -55,14 +53,14 @@ def is_flat(clip: Clip, settings: FlatSettings) -> bool:
     return 2 * sum(good) > len(good)
 
 
-def fit_surface(rgb: NDArray[np.uint8], settings: FlatSettings) -> Surface:
+def fit_surface(rgb: Bytes, settings: FlatSettings) -> Surface:
     """The plain background of (H,W,3) ``rgb``, whether or not there is one: `Surface.plain_rim` tells."""
     size = (settings.model_size, settings.model_size)
     # 1. A first surface through the rim, robust against what of the object reaches it. N = size^2 pixels.
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3)  # (N,3)
     basis = _basis(*size)  # (N,6)
     rim = _rim(size, settings.rim).ravel()
-    coefficients: NDArray[np.floating] = _robust_fit(basis[rim], small[rim])
+    coefficients: Real = _robust_fit(basis[rim], small[rim])
     residual = np.abs(small - basis @ coefficients).max(-1)
     plain_rim = float((residual[rim] < settings.rim_tolerance).mean())
     # 2. Refined through all that fits it and is connected to the rim.
@@ -107,7 +105,7 @@ class Flat:
             )
         self._deviation = np.maximum(np.median(deviations, axis=0), 0.3).astype(np.float32)  # (3,) luma and chroma
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         rgb = picture(clip, index)
         surface = fit_surface(rgb, self._settings.flat)
@@ -115,7 +113,7 @@ class Flat:
         background = surface.colours(*rgb.shape[:2])
         return padded(clip, soften(rgb, mask, background, self._settings.soft_edge_px, float(self._deviation[0])))
 
-    def _mask(self, rgb: NDArray[np.uint8], surface: Surface) -> Mask:
+    def _mask(self, rgb: Bytes, surface: Surface) -> Mask:
         flat, cleanup = self._settings.flat, self._settings.cleanup
         # 1. Evidence: the squared distance from the surface in units of what noise and compression explain.
         difference = np.asarray(cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7), np.float32)
@@ -136,7 +134,7 @@ class Flat:
         return mask
 
 
-def _ringing(difference: Field, settings: FlatSettings) -> Field:
+def _ringing(difference: Float32, settings: FlatSettings) -> Float32:
     """(H,W,3) levels of noise that compression leaves around strong differences, in the blocks that they lie in.
 
     It grows with the difference and is worst in the chroma channels, which are stored at half the resolution.
@@ -147,11 +145,11 @@ def _ringing(difference: Field, settings: FlatSettings) -> Field:
 
 
 def _shadow(
-    rgb: NDArray[np.uint8],
+    rgb: Bytes,
     surface: Surface,
-    difference: Field,
+    difference: Float32,
     plain: Mask,
-    tolerance: Field,
+    tolerance: Float32,
     settings: FlatSettings,
 ) -> Mask:
     """(H,W) where a shadow of the object falls on the background.
@@ -176,13 +174,13 @@ def _shadow(
     return _connected_to_rim(soft, settings.rim) & ~plain
 
 
-def _difference(rgb: NDArray[np.uint8], surface: Surface) -> Field:
+def _difference(rgb: Bytes, surface: Surface) -> Float32:
     """(H,W,3) luma and chroma differences from the background, in levels."""
     away = rgb.astype(np.float32) - surface.colours(*rgb.shape[:2])
     return np.asarray(cv2.transform(away, _TO_LUMA_CHROMA), np.float32)
 
 
-def _basis(height: int, width: int) -> NDArray[np.float64]:
+def _basis(height: int, width: int) -> Float64:
     """(H W, 6) monomials 1, x, y, x², xy, y² at pixel centres, x and y in [-1,1]."""
     y, x = np.mgrid[0:height, 0:width]
     x = ((x + 0.5) / width * 2 - 1).ravel()
@@ -197,7 +195,7 @@ def _rim(shape: tuple[int, ...], breadth: float) -> Mask:
     return rim
 
 
-def _robust_fit(basis: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.float64]:
+def _robust_fit(basis: Float64, colours: Float64) -> Float64:
     """Least absolute deviations by iteratively reweighted least squares, started from the median colour."""
     residual = np.abs(colours - np.median(colours, axis=0)).max(-1)
     coefficients = np.zeros((basis.shape[1], 3))

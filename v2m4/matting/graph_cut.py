@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float32
 from v2m4.matting.graph_cut_numba import primal_dual
 
-Field = NDArray[np.float32]
 
-
-def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: int = 80) -> Field:
+def cut(evidence: Float32, weight: Float32, start: Float32 | None = None, iterations: int = 80) -> Float32:
     """Soft labels (H,W) in [0,1]; above 0.5 is foreground.
 
     evidence: (H,W), negative where the pixel looks like foreground, positive where like background (a log-likelihood
@@ -44,11 +42,11 @@ def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: 
     )
 
 
-def _resized(field: Field, size: tuple[int, int], how: int) -> Field:
+def _resized(field: Float32, size: tuple[int, int], how: int) -> Float32:
     return np.asarray(cv2.resize(field, size, interpolation=how), np.float32)
 
 
-def contour_weight(rgb: NDArray[np.uint8], strength: float, contrast: float | None = None) -> Field:
+def contour_weight(rgb: Bytes, strength: float, contrast: float | None = None) -> Float32:
     """(H,W) price of a contour: ``strength`` in flat areas, a tenth of it across strong edges of (H,W,3) ``rgb``.
 
     contrast: colour step that counts as an edge, in levels; by default twice the picture's mean step.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float32
 from v2m4.compiled import njit
-
-Field = NDArray[np.float32]
 
 
 @njit(fastmath=True)
-def primal_dual(u: Field, w: Field, x: Field, iterations: int) -> Field:
+def primal_dual(u: Float32, w: Float32, x: Float32, iterations: int) -> Float32:
     """Minimise sum u x + w |grad x| over x in [0,1], from and in place of ``x``; all (H,W).
 
     The dual is a vector (px, py) per pixel, no longer than its w. Gradients are forward differences, and the divergence

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float32, Mask
 from v2m4.settings import MaskCleanupSettings
-
-Mask = NDArray[np.bool_]
 
 
 def keep_object(mask: Mask, settings: MaskCleanupSettings) -> Mask:
@@ -34,9 +32,7 @@ def keep_object(mask: Mask, settings: MaskCleanupSettings) -> Mask:
     return keep[labels]
 
 
-def fill_speckles(
-    mask: Mask, settings: MaskCleanupSettings, looks_like_background: NDArray[np.float32] | None = None
-) -> Mask:
+def fill_speckles(mask: Mask, settings: MaskCleanupSettings, looks_like_background: Float32 | None = None) -> Mask:
     """Fill holes of (H,W) ``mask`` that are too small to be real, or do not look like background.
 
     looks_like_background: (H,W) in [0,1]; a hole of some size stays when it looks so on average (seen between the

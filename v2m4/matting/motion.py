@@ -5,15 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps, scaled
 from v2m4.matting.background import learn, noise_level
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import Mask, fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import MattingSettings, Settings
 
@@ -56,13 +56,13 @@ class Motion:
             )
         yield Progress("matting", 1.0)
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         rgb = picture(clip, index)
         mask, noise = self._mask(rgb), max(3.0, self._noise)
         return padded(clip, soften(rgb, mask, self._background.colours, self._settings.soft_edge_px, noise))
 
-    def _mask(self, rgb: NDArray[np.uint8]) -> Mask:
+    def _mask(self, rgb: Bytes) -> Mask:
         motion, cleanup, back = self._settings.motion, self._settings.cleanup, self._background
         # 1. Evidence: the squared distance from the background in units of noise, leant on by the coarse mask.
         covered = back.covered(rgb)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
@@ -51,7 +51,7 @@ class Rembg:
         self._session = _load()
         yield Progress("matting", 1.0)
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         import rembg
 

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from v2m4.matting.mask_cleanup import Mask
-
-Field = NDArray[np.float32]
+from v2m4.arrays import Bytes, Float32, Mask
 
 
-def weighted_blur(colour: Field, weight: Field, sigma: float) -> tuple[Field, Field]:
+def weighted_blur(colour: Float32, weight: Float32, sigma: float) -> tuple[Float32, Float32]:
     """Average of (H,W,3) ``colour`` around each pixel, weighted by (H,W) ``weight`` and a Gaussian; and its total."""
     total = np.asarray(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32)
     mean = cv2.GaussianBlur(colour * weight[..., None], (0, 0), sigma) / np.maximum(total, 1e-6)[..., None]
     return mean.astype(np.float32), total
 
 
-def soften(
-    rgb: NDArray[np.uint8], mask: Mask, background: NDArray[np.float32] | None, soft_edge_px: float, noise: float = 3.0
-) -> NDArray[np.uint8]:
+def soften(rgb: Bytes, mask: Mask, background: Float32 | None, soft_edge_px: float, noise: float = 3.0) -> Bytes:
     """(H,W,4) RGBA, straight alpha, of the object in (H,W,3) ``rgb``.
 
     mask: (H,W) which pixels are mostly object. background: (H,W,3) levels behind the object, NaN where unknown (the

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from v2m4.arrays import Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps, scaled
 from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS
-from v2m4.matting.mask_cleanup import Mask
 from v2m4.registry import choose
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png

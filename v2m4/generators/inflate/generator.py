@@ -10,15 +10,14 @@ camera, reproduces the picture.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, diags_array
 from scipy.sparse.linalg import splu
 
+from v2m4.arrays import Bytes, Int64, Mask, Real
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.inflate.outline import Crop, crop_object, trace
@@ -28,8 +27,6 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import dominant_colors, push_pull
 from v2m4.settings import InflateSettings, Settings
 from v2m4.settings.schema import problems
-
-Floats = NDArray[Any]
 
 GUTTER = 8  # pixels around each half of the texture
 
@@ -50,9 +47,7 @@ class Inflate:
         """The plug for a run's settings."""
         return cls(settings.generator.inflate)
 
-    def __call__(
-        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
-    ) -> Generated:
+    def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
         crop = crop_object(reference, self.settings.working_size)
         front, distance = self._front(crop)
@@ -61,7 +56,7 @@ class Inflate:
         mesh = Mesh(mesh.vertices, mesh.faces, uv, uv_faces, texture)
         return Generated(mesh.to(device), Camera(camera.world_to_camera.to(device), camera.fov_deg))
 
-    def _front(self, crop: Crop) -> tuple[HeightField, Floats]:
+    def _front(self, crop: Crop) -> tuple[HeightField, Real]:
         """The front side, with the number of faces wanted, to within a few per cent where the outline allows it."""
         settings = self.settings
         outline = trace(crop.rgba[..., 3], settings)
@@ -74,12 +69,12 @@ class Inflate:
         return front, outline.distance
 
 
-def _shrink(image: Floats, cell: float) -> Floats:
+def _shrink(image: Real, cell: float) -> Real:
     size = (round(image.shape[1] / cell), round(image.shape[0] / cell))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), image.dtype)
 
 
-def _laplacian(inside: NDArray[np.bool_]) -> csc_array:
+def _laplacian(inside: Mask) -> csc_array:
     """Degree minus adjacency of the cells inside, where cells outside count as neighbours: zero on the border."""
     n = int(inside.sum())
     number = np.full(inside.shape, -1, np.int64)
@@ -94,7 +89,7 @@ def _laplacian(inside: NDArray[np.bool_]) -> csc_array:
     return csc_array(diags_array(np.full(n, 4.0)) - half - half.T)
 
 
-def _squared_height_per_distance(distance: Floats, settings: InflateSettings) -> Floats:
+def _squared_height_per_distance(distance: Real, settings: InflateSettings) -> Real:
     """(h,w) z^2 over the distance to the outline, in working pixels: it varies slowly where z is steep."""
     # 1. u on a coarse grid (c,d): laplace(u) = -2, zero on the outline.
     cell = settings.grid
@@ -149,7 +144,7 @@ def _in_space(front: HeightField, crop: Crop, side: int, working_size: int) -> t
 
 
 def _texture(
-    picture: NDArray[np.uint8], crop: Crop, shape: HeightField, distance: Floats, settings: InflateSettings
+    picture: Bytes, crop: Crop, shape: HeightField, distance: Real, settings: InflateSettings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces."""
     size = np.round(np.array(crop.rgba.shape[1::-1]) / crop.scale).astype(int)
@@ -175,7 +170,7 @@ def _texture(
     )
 
 
-def _back(front: Floats, crop: Crop, low: NDArray[np.int64], distance: Floats, settings: InflateSettings) -> Floats:
+def _back(front: Real, crop: Crop, low: Int64, distance: Real, settings: InflateSettings) -> Real:
     """The far side's picture: the front's large areas of colour, without eyes and other details.
 
     Each place takes the prevailing colour of the outline's neighbourhood, the wider the farther it is from the
@@ -191,7 +186,9 @@ def _back(front: Floats, crop: Crop, low: NDArray[np.int64], distance: Floats, s
     working = cv2.warpAffine(front, to_working, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=flags)
     small = _shrink(distance, settings.grid)
     away = np.maximum(small, 0) / settings.grid
-    filled = _prevailing(_shrink(working, settings.grid), (small > 0).astype(np.float32), away, settings.palette)
+    filled = _prevailing(
+        _shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings.palette
+    )
     back = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
     to_texture = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
     size = (front.shape[1], front.shape[0])
@@ -201,7 +198,7 @@ def _back(front: Floats, crop: Crop, low: NDArray[np.int64], distance: Floats, s
     return np.clip(keep * front + (1 - keep) * back, 0, 1)
 
 
-def _prevailing(colors: Floats, inside: Floats, away: Floats, palette: int) -> Floats:
+def _prevailing(colors: Real, inside: Real, away: Real, palette: int) -> Real:
     """Mode filter of (h,w,3) whose width grows with ``away`` (h,w), the distance to the outline in cells."""
     # 1. A palette of K colours, and how much each pixel votes for its own.
     known = inside > 0

@@ -8,11 +8,9 @@ mirrored other side has the same rim, and would share that edge.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.generators.inflate.remeshing_numba import (
     collapse_edges,
     flip_edges,
@@ -25,18 +23,16 @@ from v2m4.generators.inflate.remeshing_numba import (
 )
 from v2m4.geometry.cleanup import compact
 
-Floats = NDArray[Any]
-
 
 def split_long_edges(
-    space: NDArray[np.float64],
-    rim: NDArray[np.bool_],
-    faces: NDArray[np.int64],
-    distance: Floats,
-    squared_height_per_distance: Floats,
-    size: Floats,
+    space: Float64,
+    rim: Mask,
+    faces: Int64,
+    distance: Real,
+    squared_height_per_distance: Real,
+    size: Real,
     only_chords: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], int]:
+) -> tuple[Float64, Mask, Int64, int]:
     """Halve inner edges that join two rim vertices or are too long, longest first."""
     number, count = len(faces), len(space)
     opposite = opposite_faces(faces, count)
@@ -53,7 +49,7 @@ def split_long_edges(
     return space[:vertices], rim, faces[:triangles], vertices - count
 
 
-def vertex_faces(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def vertex_faces(faces: Int64, count: int) -> tuple[Int64, Int64]:
     """The faces around each of ``count`` vertices: those of v are second[first[v] : first[v + 1]]."""
     corner = faces.reshape(-1)
     start = np.concatenate([[0], np.cumsum(np.bincount(corner, minlength=count))])
@@ -61,11 +57,11 @@ def vertex_faces(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64
 
 
 def _relax(
-    space: NDArray[np.float64],
-    rim: NDArray[np.bool_],
-    faces: NDArray[np.int64],
-    distance: Floats,
-    squared_height_per_distance: Floats,
+    space: Float64,
+    rim: Mask,
+    faces: Int64,
+    distance: Real,
+    squared_height_per_distance: Real,
 ) -> None:
     """Move inner vertices, in place, towards the area-weighted middle of their triangles, along the surface."""
     corners = space[faces]
@@ -80,9 +76,7 @@ def _relax(
     shift_vertices(space, faces, 0.7 * move, *vertex_faces(faces, len(space)), distance, squared_height_per_distance)
 
 
-def collapse_short_edges(
-    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], size: Floats
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+def collapse_short_edges(space: Float64, rim: Mask, faces: Int64, size: Real) -> tuple[Float64, Mask, Int64]:
     """Draw inner vertices into a neighbour that is much too near, shortest edges first."""
     ratio = np.full(3 * len(faces), np.inf)
     rank_edges_to_collapse(space, rim, faces, size, ratio)
@@ -94,13 +88,13 @@ def collapse_short_edges(
 
 
 def refine(
-    points: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    rim: NDArray[np.bool_],
-    distance: Floats,
-    squared_height_per_distance: Floats,
-    size: Floats,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    points: Float64,
+    faces: Int64,
+    rim: Mask,
+    distance: Real,
+    squared_height_per_distance: Real,
+    size: Real,
+) -> tuple[Float64, Int64, Mask]:
     """Remesh a triangulation (N,2), (F,3) whose rim (N,) is the outline; the first returned array is (M,3): x, y, z.
 
     distance, squared_height_per_distance: (h,w), as in the module's text. size: (h,w), the edge length wanted. All in

@@ -6,18 +6,14 @@ distance, squared_height_per_distance, size: (h,w) as in `remeshing`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.compiled import njit
-
-Floats = NDArray[Any]
 
 
 @njit()
-def bilinear(grid: Floats, x: float, y: float) -> float:
+def bilinear(grid: Real, x: float, y: float) -> float:
     """The value of (h,w) ``grid``, whose first pixel centre is at (0.5, 0.5); beyond the border as on it."""
     height, width = grid.shape
     x = min(max(x - 0.5, 0.0), width - 1.001)
@@ -30,16 +26,14 @@ def bilinear(grid: Floats, x: float, y: float) -> float:
 
 
 @njit()
-def height_at(x: float, y: float, distance: Floats, squared_height_per_distance: Floats) -> float:
+def height_at(x: float, y: float, distance: Real, squared_height_per_distance: Real) -> float:
     """z over the point (x, y), a little more than zero also on the outline."""
     d = max(bilinear(distance, x, y), 0.05)
     return np.sqrt(d * max(bilinear(squared_height_per_distance, x, y), 0.05))
 
 
 @njit()
-def surface_heights(
-    points: NDArray[np.float64], rim: NDArray[np.bool_], distance: Floats, squared_height_per_distance: Floats
-) -> NDArray[np.float64]:
+def surface_heights(points: Float64, rim: Mask, distance: Real, squared_height_per_distance: Real) -> Float64:
     """(N,) z over points (N,2), zero on the rim."""
     out = np.zeros(len(points))
     for i in range(len(points)):
@@ -49,7 +43,7 @@ def surface_heights(
 
 
 @njit()
-def opposite_faces(faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def opposite_faces(faces: Int64, count: int) -> Int64:
     """(F,3) the triangle opposite edge (k, k+1) of each triangle, -1 on the border."""
     # Directed edges seen so far hang in a list from their lower vertex: ``head`` of each vertex, ``link`` to the next.
     number = len(faces)
@@ -74,7 +68,7 @@ def opposite_faces(faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 @njit()
-def edge_ratio(space: NDArray[np.float64], size: Floats, a: int, b: int) -> float:
+def edge_ratio(space: Float64, size: Real, a: int, b: int) -> float:
     """Length of edge ab over the length wanted at its middle."""
     dx, dy, dz = space[b, 0] - space[a, 0], space[b, 1] - space[a, 1], space[b, 2] - space[a, 2]
     wanted = bilinear(size, 0.5 * (space[a, 0] + space[b, 0]), 0.5 * (space[a, 1] + space[b, 1]))
@@ -83,12 +77,12 @@ def edge_ratio(space: NDArray[np.float64], size: Floats, a: int, b: int) -> floa
 
 @njit()
 def rank_edges_to_split(
-    space: NDArray[np.float64],
-    rim: NDArray[np.bool_],
-    faces: NDArray[np.int64],
-    opposite: NDArray[np.int64],
-    size: Floats,
-    urgency: NDArray[np.float64],
+    space: Float64,
+    rim: Mask,
+    faces: Int64,
+    opposite: Int64,
+    size: Real,
+    urgency: Float64,
 ) -> None:
     """Write how urgently edge k of face f should be halved into urgency[3 f + k]: zero for those that should not be."""
     for f in range(len(faces)):
@@ -104,14 +98,14 @@ def rank_edges_to_split(
 
 @njit()
 def halve_edges(
-    order: NDArray[np.int64],
-    opposite: NDArray[np.int64],
-    space: NDArray[np.float64],
-    faces: NDArray[np.int64],
+    order: Int64,
+    opposite: Int64,
+    space: Float64,
+    faces: Int64,
     vertices: int,
     triangles: int,
-    distance: Floats,
-    squared_height_per_distance: Floats,
+    distance: Real,
+    squared_height_per_distance: Real,
 ) -> tuple[int, int]:
     """Halve the edges in ``order``, at most one per triangle; what is new goes behind what is there."""
     touched = np.zeros(triangles, np.bool_)
@@ -140,7 +134,7 @@ def halve_edges(
 
 
 @njit()
-def orient2d(space: NDArray[np.float64], a: int, b: int, c: int) -> float:
+def orient2d(space: Float64, a: int, b: int, c: int) -> float:
     """Twice the area of triangle abc in the plane, positive where it turns from x to y."""
     return (space[b, 0] - space[a, 0]) * (space[c, 1] - space[a, 1]) - (space[b, 1] - space[a, 1]) * (
         space[c, 0] - space[a, 0]
@@ -148,7 +142,7 @@ def orient2d(space: NDArray[np.float64], a: int, b: int, c: int) -> float:
 
 
 @njit()
-def cosine(space: NDArray[np.float64], apex: int, a: int, b: int) -> float:
+def cosine(space: Float64, apex: int, a: int, b: int) -> float:
     """Of the angle at ``apex`` between a and b, in space."""
     px, py, pz = space[a, 0] - space[apex, 0], space[a, 1] - space[apex, 1], space[a, 2] - space[apex, 2]
     qx, qy, qz = space[b, 0] - space[apex, 0], space[b, 1] - space[apex, 1], space[b, 2] - space[apex, 2]
@@ -157,9 +151,7 @@ def cosine(space: NDArray[np.float64], apex: int, a: int, b: int) -> float:
 
 
 @njit()
-def flip_edges(
-    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], opposite: NDArray[np.int64]
-) -> None:
+def flip_edges(space: Float64, rim: Mask, faces: Int64, opposite: Int64) -> None:
     """Flip, in place, edges whose two opposite angles, measured in space, add up to more than 180 degrees."""
     for _ in range(8):
         changed = 0
@@ -203,13 +195,13 @@ def flip_edges(
 
 @njit()
 def shift_vertices(
-    space: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    move: NDArray[np.float64],
-    start: NDArray[np.int64],
-    around: NDArray[np.int64],
-    distance: Floats,
-    squared_height_per_distance: Floats,
+    space: Float64,
+    faces: Int64,
+    move: Float64,
+    start: Int64,
+    around: Int64,
+    distance: Real,
+    squared_height_per_distance: Real,
 ) -> None:
     """Apply each vertex's move in the plane and lift it onto the surface, unless that turns a triangle over."""
     for v in range(len(space)):
@@ -227,19 +219,19 @@ def shift_vertices(
 
 
 @njit()
-def has_corner(faces: NDArray[np.int64], f: int, v: int) -> bool:
+def has_corner(faces: Int64, f: int, v: int) -> bool:
     """Whether v is a corner of face f."""
     return faces[f, 0] == v or faces[f, 1] == v or faces[f, 2] == v
 
 
 @njit()
 def may_collapse(
-    space: NDArray[np.float64],
-    rim: NDArray[np.bool_],
-    faces: NDArray[np.int64],
-    start: NDArray[np.int64],
-    around: NDArray[np.int64],
-    blocked: NDArray[np.bool_],
+    space: Float64,
+    rim: Mask,
+    faces: Int64,
+    start: Int64,
+    around: Int64,
+    blocked: Mask,
     v: int,
     u: int,
 ) -> bool:
@@ -274,14 +266,14 @@ def may_collapse(
 
 @njit()
 def collapse_edges(
-    order: NDArray[np.int64],
-    space: NDArray[np.float64],
-    rim: NDArray[np.bool_],
-    faces: NDArray[np.int64],
-    start: NDArray[np.int64],
-    around: NDArray[np.int64],
-    gone: NDArray[np.bool_],
-    dead: NDArray[np.bool_],
+    order: Int64,
+    space: Float64,
+    rim: Mask,
+    faces: Int64,
+    start: Int64,
+    around: Int64,
+    gone: Mask,
+    dead: Mask,
 ) -> None:
     """Collapse the edges in ``order`` where allowed, marking vertices as gone and faces as dead."""
     blocked = np.zeros(len(space), np.bool_)
@@ -305,9 +297,7 @@ def collapse_edges(
 
 
 @njit()
-def rank_edges_to_collapse(
-    space: NDArray[np.float64], rim: NDArray[np.bool_], faces: NDArray[np.int64], size: Floats, out: NDArray[np.float64]
-) -> None:
+def rank_edges_to_collapse(space: Float64, rim: Mask, faces: Int64, size: Real, out: Float64) -> None:
     """Write the ratio of `edge_ratio` of edges that start at an inner vertex."""
     for f in range(len(faces)):
         for k in range(3):

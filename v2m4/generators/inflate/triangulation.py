@@ -7,20 +7,17 @@ over it (`remeshing`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay
 
+from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import V2M4Error
 from v2m4.generators.inflate.outline import Outline, sample_rim
 from v2m4.generators.inflate.remeshing import refine
 from v2m4.generators.inflate.triangulation_numba import sample_interior
-
-Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,14 @@ class HeightField:
     """points: (N,2) working coordinates; height: (N,) above the picture plane; faces: (F,3), positively oriented in
     (x, y); rim: (N,) True on the outline, where the height is zero."""
 
-    points: NDArray[np.float64]
-    height: NDArray[np.float64]
-    faces: NDArray[np.int64]
-    rim: NDArray[np.bool_]
+    points: Float64
+    height: Float64
+    faces: Int64
+    rim: Mask
 
 
 def triangulate(
-    outline: Outline, squared_height_per_distance: Floats, edge: float, coarseness: float = 1.0
+    outline: Outline, squared_height_per_distance: Real, edge: float, coarseness: float = 1.0
 ) -> HeightField:
     """Mesh the outline's interior.
 
@@ -53,7 +50,7 @@ def triangulate(
     return HeightField(space[:, :2], space[:, 2], faces, is_rim)
 
 
-def edges_for(outline: Outline, squared_height_per_distance: Floats, faces: int, longest: float) -> tuple[float, float]:
+def edges_for(outline: Outline, squared_height_per_distance: Real, faces: int, longest: float) -> tuple[float, float]:
     """``edge`` and ``coarseness`` with which `triangulate` makes about ``faces`` triangles: surface over triangle area.
 
     A triangle's area is taken as 0.38 of its longest edge's square, as measured on what `triangulate` makes. No edge
@@ -82,11 +79,11 @@ def edges_for(outline: Outline, squared_height_per_distance: Floats, faces: int,
 
 def _conforming(
     outline: Outline,
-    rim: NDArray[np.float64],
-    dense: NDArray[np.int64],
-    successor: NDArray[np.int64],
-    inner: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    rim: Float64,
+    dense: Int64,
+    successor: Int64,
+    inner: Float64,
+) -> tuple[Float64, Int64, Int64, Int64]:
     """Delaunay triangles inside the outline; rim edges that are not Delaunay are halved along the curve."""
     for _ in range(12):
         count = len(rim)  # R
@@ -114,11 +111,11 @@ def _conforming(
 
 def _halve(
     outline: Outline,
-    rim: NDArray[np.float64],
-    dense: NDArray[np.int64],
-    successor: NDArray[np.int64],
-    missing: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    rim: Float64,
+    dense: Int64,
+    successor: Int64,
+    missing: Int64,
+) -> tuple[Float64, Int64, Int64]:
     starts = np.searchsorted(outline.curve, np.arange(int(outline.curve.max()) + 2))
     first, last = dense[missing], dense[successor[missing]]
     label = outline.curve[first]
@@ -133,9 +130,7 @@ def _halve(
     return np.concatenate([rim, outline.points[middle]]), np.concatenate([dense, middle]), extended
 
 
-def _inside(
-    edges: NDArray[np.int64], keys: NDArray[np.int64], wanted: NDArray[np.int64], backwards: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _inside(edges: Int64, keys: Int64, wanted: Int64, backwards: Int64) -> Mask:
     """Which triangles lie on the left of the rim: those reached from its left side without crossing it."""
     # 1. Pairs of triangles that share an edge which is not the rim's.
     triangle = np.arange(len(edges)) // 3

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float64, Real
 from v2m4.compiled import njit
-
-Floats = NDArray[Any]
 
 
 @njit()
-def sample_interior(distance: Floats, size: Floats) -> NDArray[np.float64]:
+def sample_interior(distance: Real, size: Real) -> Float64:
     """Interior points about ``size`` apart and not too near the outline, on the rows of a triangular lattice that
     changes its pitch with ``size`` (greedy thinning of the pixel centres)."""
     height, width = distance.shape

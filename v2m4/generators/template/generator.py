@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float64, Int64, Real
 from v2m4.color import linear_to_srgb, srgb_to_linear
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
@@ -44,7 +44,7 @@ class Template:
     max_faces: int = 10_000
     settings: TemplateSettings = field(default_factory=TemplateSettings)
     mesh: Mesh = field(init=False, repr=False)
-    to_canonical: NDArray[np.float64] = field(init=False, repr=False)
+    to_canonical: Float64 = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         mesh, matrix = load_template(Path(self.path), self.max_faces, self.settings)
@@ -59,16 +59,14 @@ class Template:
             raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
         return cls(chosen.template, chosen.max_faces, chosen.own_mesh)
 
-    def __call__(
-        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
-    ) -> Generated:
+    def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """The mesh, whatever the picture shows; its camera has to be searched for."""
         return Generated(self.mesh.to(device))
 
 
 def load_template(
     path: Path, max_faces: int = 10_000, settings: TemplateSettings | None = None
-) -> tuple[Mesh, NDArray[np.float64]]:
+) -> tuple[Mesh, Float64]:
     """The mesh in canonical pose, and the (4,4) matrix that took it there from the file's coordinates."""
     settings = settings or TemplateSettings()
     # 1. The file's meshes, each where its scene puts it.
@@ -167,7 +165,7 @@ def _appearance(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any
         tint = np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / _full(factor)
         uv = getattr(visual, "uv", None)
         if image is not None and uv is not None and len(uv) == vertices and np.isfinite(uv).all():
-            pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+            pixels: Real = np.asarray(image.convert("RGB"), np.float32) / 255
             if not np.allclose(tint, 1):
                 pixels = linear_to_srgb(srgb_to_linear(pixels) * tint) if linear else pixels * tint
             # trimesh counts v upwards from the image's last row.
@@ -192,14 +190,12 @@ def _full(values: Any) -> float:
     return float(np.iinfo(array.dtype).max) if array.dtype.kind in "ui" else 1.0
 
 
-def _offset(faces: list[NDArray[np.int64]], counts: list[int]) -> NDArray[np.int64]:
+def _offset(faces: list[Int64], counts: list[int]) -> Int64:
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return np.concatenate([f + s for f, s in zip(faces, starts, strict=True)])
 
 
-def _assemble(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], appearance: Appearance, corner: NDArray[np.int64]
-) -> Mesh:
+def _assemble(vertices: Float64, faces: Int64, appearance: Appearance, corner: Int64) -> Mesh:
     """Drop faces that welding closed and vertices no face needs; average colours where vertices were joined."""
     a, b, c = faces.T
     keep = (a != b) & (b != c) & (c != a)
@@ -218,5 +214,5 @@ def _assemble(
     return Mesh(_tensor(vertices[used]), torch.from_numpy(packed), uv, uv_faces, texture, colors)
 
 
-def _tensor(values: NDArray[np.floating]) -> torch.Tensor:
+def _tensor(values: Real) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from v2m4.arrays import Real
 from v2m4.geometry.cleanup import compact, simplify, transfer
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.sampling import cover_surface
 from v2m4.render import sample_texture
 from v2m4.render.atlas import texels_of, unwrap
 from v2m4.settings import TemplateSettings
-
-Floats = NDArray[Any]
 
 
 def fewer_faces(mesh: Mesh, count: int, settings: TemplateSettings) -> Mesh:
@@ -54,7 +50,7 @@ def _bake(mesh: Mesh, simple: Mesh, settings: TemplateSettings) -> Mesh:
     return Mesh(simple.vertices, simple.faces, uv, uv_faces, picture)
 
 
-def _barycentrics(corners: Floats, points: Floats) -> Floats:
+def _barycentrics(corners: Real, points: Real) -> Real:
     """(N,3) barycentrics of the points (N,3), dropped onto their triangles (N,3,3) and clamped into them."""
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     p = points - corners[:, 0]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float64, Int64, Real
 from v2m4.settings import TemplateSettings
-
-Floats = NDArray[Any]
 
 BORDER = 4  # texels of padding around every tile
 BLOCK = 4  # texels across a colour block
@@ -22,13 +19,13 @@ class MeshPart:
     """A piece with one material. positions: (N,3). faces: (F,3) into them. uv: (N,2), v down, with texture (h,w,3) in
     [0,1]; or colors: (N,3) per vertex or (F,3,3) per face and corner; or neither (plain grey)."""
 
-    positions: NDArray[np.float64]
-    faces: NDArray[np.int64]
-    uv: NDArray[np.float64] | None = None
-    texture: Floats | None = None
-    colors: NDArray[np.float64] | None = None
+    positions: Float64
+    faces: Int64
+    uv: Float64 | None = None
+    texture: Real | None = None
+    colors: Float64 | None = None
 
-    def corner_colors(self, grey: float) -> NDArray[np.float64]:
+    def corner_colors(self, grey: float) -> Float64:
         """(F,3,3) colours of the faces' corners; ``grey`` if it has none."""
         if self.colors is None:
             return np.full((len(self.faces), 3, 3), grey)
@@ -39,10 +36,10 @@ class MeshPart:
 class Appearance:
     """Of all parts together: either uv (T,2), uv_faces (F,3) and texture (h,w,3), or colors (N,3) per position."""
 
-    uv: NDArray[np.float64] | None = None
-    uv_faces: NDArray[np.int64] | None = None
-    texture: Floats | None = None
-    colors: NDArray[np.float64] | None = None
+    uv: Float64 | None = None
+    uv_faces: Int64 | None = None
+    texture: Real | None = None
+    colors: Float64 | None = None
 
 
 def merge_appearances(parts: list[MeshPart], settings: TemplateSettings) -> Appearance:
@@ -64,7 +61,7 @@ def merge_appearances(parts: list[MeshPart], settings: TemplateSettings) -> Appe
     return _tile(parts, settings)
 
 
-def _unwrap(part: MeshPart, most_repeats: int) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[int, int]]:
+def _unwrap(part: MeshPart, most_repeats: int) -> tuple[Float64, Int64, tuple[int, int]]:
     """Corner coordinates moved by whole periods so that every face starts in the unit square, without duplicates, and
     how many repeats they span (x, y), at most ``most_repeats``."""
     assert part.uv is not None
@@ -81,8 +78,8 @@ def _unwrap(part: MeshPart, most_repeats: int) -> tuple[NDArray[np.float64], NDA
 
 def _tile(parts: list[MeshPart], settings: TemplateSettings) -> Appearance:
     # 1. A tile for every picture that differs, and where the parts' coordinates are in it.
-    pictures: list[Floats] = []
-    placed: list[tuple[int, NDArray[np.float64], NDArray[np.int64], int]] = []
+    pictures: list[Real] = []
+    placed: list[tuple[int, Float64, Int64, int]] = []
     plain = [i for i, p in enumerate(parts) if p.texture is None or p.uv is None]
     shared: dict[tuple[int, int, int], int] = {}
     for i, part in enumerate(parts):
@@ -124,7 +121,7 @@ def _tile(parts: list[MeshPart], settings: TemplateSettings) -> Appearance:
     return Appearance(np.concatenate(uvs) / size, np.concatenate(arranged), texture)
 
 
-def _blocks(corners: NDArray[np.float64]) -> Floats:
+def _blocks(corners: Float64) -> Real:
     """(N,BLOCK,BLOCK,3) pictures in which colour changes linearly between three corners (N,3,3)."""
     inner = (np.arange(BLOCK) - 1) / (BLOCK - 3)
     x, y = inner[None, None, :, None], inner[None, :, None, None]
@@ -133,8 +130,8 @@ def _blocks(corners: NDArray[np.float64]) -> Floats:
 
 
 def _pack(
-    pictures: list[Floats], blocks: Floats, settings: TemplateSettings
-) -> tuple[Floats, list[tuple[float, float, float, float]], NDArray[np.float64]]:
+    pictures: list[Real], blocks: Real, settings: TemplateSettings
+) -> tuple[Real, list[tuple[float, float, float, float]], Float64]:
     """Shelves of pictures, tallest first, then rows of blocks: the texture, (x, y, width, height) of the pictures in it
     and the (N,2) corners of the blocks, in texels."""
     total = sum(p.shape[0] * p.shape[1] for p in pictures) + len(blocks) * BLOCK**2
