@@ -103,3 +103,20 @@ def test_every_name_of_earlier_settings_leads_to_one_of_today():
     known = {field.name for field in fields_of(Settings)}
     assert all(now in known for now in RENAMED.values() if now)
     assert not known & set(RENAMED)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"texture.project.grazing_cosine": 0.4},
+        {"texture.project.edge_near_px": 3.0},
+    ],
+)
+def test_limits_between_which_trust_grows_must_differ(changes):
+    with pytest.raises(V2M4Error, match="must be less than texture.project"):
+        changed(Settings(), changes).checked()
+
+
+def test_settings_that_moved_say_where_they_are_now():
+    with pytest.raises(V2M4Error, match="“texture.lr” is called “texture.optimise.lr” now"):
+        Settings.from_json('{"texture": {"lr": 0.1}}')
