@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-FAMILIES = ("trellis", "dust3r", "vggt", "v2m4", "triposg")
+FAMILIES = ("trellis", "dust3r", "vggt", "v2m4", "triposg", "triposr", "cotracker")
 
 
 @dataclass(frozen=True)

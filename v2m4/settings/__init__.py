@@ -23,7 +23,7 @@ from v2m4.settings.camera import (
     SwarmSettings,
 )
 from v2m4.settings.export import ExportSettings
-from v2m4.settings.generator import GeneratorSettings, InflateSettings, TrellisSettings
+from v2m4.settings.generator import GeneratorSettings, InflateSettings, TrellisSettings, TripoSRSettings
 from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -68,6 +68,7 @@ __all__ = [
     "SwarmSettings",
     "TextureSettings",
     "TrellisSettings",
+    "TripoSRSettings",
     "VideoSettings",
     "changed",
     "fields_of",

@@ -30,6 +30,18 @@ class TrellisSettings:
 
 
 @dataclass(frozen=True)
+class TripoSRSettings:
+    """TripoSR's surface (Tochilkin et al. 2024)."""
+
+    grid: Annotated[int, Range(16, 1024)] = 256
+    """Samples of the density along each axis."""
+    stride: Annotated[int, Range(1, 64)] = 4
+    """Samples between those of the coarse grid that finds the surface; 1 takes every sample."""
+    threshold: Annotated[float, Range(1e-6, 1e6)] = 25.0
+    """Density at which the surface lies."""
+
+
+@dataclass(frozen=True)
 class GeneratorSettings:
     """The image-to-mesh model."""
 
@@ -41,3 +53,4 @@ class GeneratorSettings:
     """Meshes with more faces are simplified to this many."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
+    triposr: TripoSRSettings = field(default_factory=TripoSRSettings)
