@@ -28,7 +28,7 @@ from v2m4.generators.triposr.network import FieldDecoder, ImageTokenizer, TripoS
 from v2m4.generators.triposr.picture import network_image, object_square, on_grey
 from v2m4.generators.triposr.surface import GridField, plane_features, query, refine
 from v2m4.geometry.marching_cubes import marching_cubes
-from v2m4.weights import load_strictly
+from v2m4.nn.weights import load_strictly
 
 Tensors = dict[str, Tensor]
 

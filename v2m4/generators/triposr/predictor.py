@@ -19,9 +19,9 @@ from v2m4.generators.triposr.picture import prepare
 from v2m4.generators.triposr.surface import surface
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
-from v2m4.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
+from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 from v2m4.settings import GeneratorSettings
-from v2m4.weights import fetch, load_strictly, memory_guard, read_state_dict
 
 
 class TripoSR:
