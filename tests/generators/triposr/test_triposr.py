@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from tests.generators.triposr.tiny_triposr import OFFICIAL, TINY, disc_picture, tiny_network
 from v2m4.errors import V2M4Error
-from v2m4.generators.triposr import TripoSR
 from v2m4.generators.triposr.config import TripoSRConfig
 from v2m4.generators.triposr.network import FieldDecoder
 from v2m4.generators.triposr.picture import object_square, on_grey
-from v2m4.generators.triposr.predictor import from_pretrained
+from v2m4.generators.triposr.predictor import TripoSR, from_pretrained
 from v2m4.generators.triposr.surface import GridField, query, refine, surface
 from v2m4.geometry.cleanup import clean
 from v2m4.settings import GeneratorSettings, TripoSRSettings

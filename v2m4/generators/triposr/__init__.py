@@ -1,5 +1,5 @@
-"""The generator `triposr`: one picture to a coloured mesh in one pass, on a machine without a GPU."""
+"""TripoSR in plain PyTorch: one picture to a coloured mesh in one pass, on a machine without a GPU.
 
-from v2m4.generators.triposr.predictor import TripoSR
-
-__all__ = ["TripoSR"]
+`picture` cuts the object out; `network` makes a triplane of it; `surface` finds the mesh in that; `predictor` is the
+generator.
+"""
