@@ -23,7 +23,7 @@ from v2m4.settings.camera import (
     SwarmSettings,
 )
 from v2m4.settings.export import ExportSettings
-from v2m4.settings.generator import GeneratorSettings, InflateSettings, TrellisSettings, TripoSRSettings
+from v2m4.settings.generator import GeneratorSettings, HttpSettings, InflateSettings, TrellisSettings, TripoSRSettings
 from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -49,6 +49,7 @@ __all__ = [
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
+    "HttpSettings",
     "InflateSettings",
     "KeyframeSettings",
     "LargeStepsSettings",

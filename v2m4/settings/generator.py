@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from v2m4.settings.schema import PlugName, Range
 
@@ -42,6 +42,22 @@ class TripoSRSettings:
 
 
 @dataclass(frozen=True)
+class HttpSettings:
+    """A mesh server that is asked over HTTP; docs/http-generator.md describes both forms."""
+
+    url: str | None = None
+    """Address of the server, for example http://127.0.0.1:8080"""
+    form: Literal["trellis.cpp", "plain"] = "trellis.cpp"
+    """trellis.cpp: a form with the picture goes to /generate; plain: the picture itself goes to the address given."""
+    timeout_s: Annotated[float, Range(0.1, 86400)] = 600.0
+    """How long one mesh may take, in seconds."""
+    megabytes: Annotated[float, Range(0.001, 4096)] = 200.0
+    """Larger answers are refused."""
+    retries: Annotated[int, Range(0, 20)] = 2
+    """Further attempts where the server cannot be reached or says that it is busy."""
+
+
+@dataclass(frozen=True)
 class GeneratorSettings:
     """The image-to-mesh model."""
 
@@ -54,3 +70,4 @@ class GeneratorSettings:
     inflate: InflateSettings = field(default_factory=InflateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
     triposr: TripoSRSettings = field(default_factory=TripoSRSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
