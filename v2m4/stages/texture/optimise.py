@@ -19,7 +19,7 @@ from v2m4.render import Raster, interpolate, rasterize, render, sample_texture
 from v2m4.render.atlas import texels_of
 from v2m4.settings import TextureSettings
 from v2m4.stages.texture.project import PALETTE, place_samples, spread_colors
-from v2m4.stages.texture.stage import atlas_of, own_look
+from v2m4.stages.texture.stage import Look, atlas_of, mirror_look, own_look
 
 BETAS = (0.5, 0.9)
 ORBIT_RADIUS = 2.0
@@ -76,7 +76,7 @@ def optimise_texture(
         raise V2M4Error("No keyframe shows the registered mesh, so it cannot be textured. Check the camera search.")
     texture = yield from descend(observations, settings, rng)
     yield Progress("texture", 0.97, note="filling")
-    picture = fill_unseen(mesh.to("cpu"), uv, uv_faces, texture.cpu(), observations)
+    picture = fill_unseen(still.to("cpu"), uv, uv_faces, texture.cpu(), observations)
     yield Progress("texture", 1.0)
     return replace(mesh, uv=charted.uv, uv_faces=charted.uv_faces, texture=picture.to(device), colors=None)
 
@@ -156,8 +156,11 @@ def fill_unseen(
     seen = sample_texture(torch.from_numpy(touched >= SEEN)[..., None].float(), at).numpy()[:, 0]
     colors = sample_texture(texture, at).numpy()
     base_samples, base_texels = own_look(mesh, samples, texels)
-    palette = 0 if base_texels.any() else PALETTE
-    unseen = samples.at_texels(spread_colors(colors - base_samples, seen, samples, palette)) + base_texels
-    known = touched.reshape(-1)[texels.index][:, None] >= SEEN
-    values = np.where(known, texture.reshape(-1, 3).numpy()[texels.index], unseen.clip(0, 1))
+    known = (touched.reshape(-1)[texels.index] >= SEEN).astype(np.float32)
+    found = texture.reshape(-1, 3).numpy()[texels.index]
+    bare = mesh.texture is None and mesh.colors is None
+    if bare:
+        colors, seen, found, known = mirror_look(Look(colors, seen, found, known), mesh, samples)
+    unseen = samples.at_texels(spread_colors(colors - base_samples, seen, samples, PALETTE if bare else 0))
+    values = known[:, None] * found + (1 - known[:, None]) * (unseen + base_texels).clip(0, 1)
     return torch.from_numpy(texels.picture(values))

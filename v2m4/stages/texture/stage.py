@@ -3,14 +3,15 @@
 ``project`` blends the frames into the atlas directly: every part of the surface takes its colour from the frame that
 sees it best, one frame (the anchor) being preferred wherever it sees well, so that nothing is averaged over frames
 whose registration differs by a pixel. Parts that no frame sees keep the look the generator gave them, shifted to meet
-the seen parts' colours, or are filled smoothly along the surface. ``optimise`` is the paper's gradient descent.
+the seen parts' colours; where it gave none, they are taken from their mirror images, and what is left is filled
+smoothly along the surface. ``optimise`` is the paper's gradient descent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from torch import Tensor
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.render.atlas import Texels, has_own_atlas, texels_of, unwrap
 from v2m4.render.texture import sample_texture
 from v2m4.settings import TextureSettings
+from v2m4.stages.texture.mirror import color_plane, fill_mirrored
 from v2m4.stages.texture.project import PALETTE, Samples, View, place_samples, spread_colors, witness
 
 Floats = NDArray[Any]
@@ -102,16 +104,44 @@ def project_texture(
             total += here * trust[:, None]
             weight[:, 0] += trust
         yield Progress("texture", 0.6 + 0.25 * (i + 1) / len(views))
-    base_samples, base_texels = own_look(mesh, samples, texels)
-    palette = 0 if base_texels.any() else PALETTE
-    unseen = samples.at_texels(spread_colors(colors - base_samples, seen, samples, palette)) + base_texels
     # A texel counts as fully seen from half trust on.
     sure = np.minimum(2 * weight, 1)
-    blended = sure * total / np.maximum(weight, 1e-6) + (1 - sure) * unseen
+    found = total / np.maximum(weight, 1e-6)
+    base_samples, base_texels = own_look(mesh, samples, texels)
+    bare = mesh.texture is None and mesh.colors is None
+    if bare:
+        look = Look(colors, seen, found, sure[:, 0])
+        colors, seen, found, sure[:, 0] = mirror_look(look, mesh.with_vertices(start), samples)
+    unseen = samples.at_texels(spread_colors(colors - base_samples, seen, samples, PALETTE if bare else 0))
+    blended = sure * found + (1 - sure) * (unseen + base_texels)
     yield Progress("texture", 0.95, note="filling")
     picture = texels.picture(np.clip(blended, 0, 1))
     yield Progress("texture", 1.0)
     return replace(mesh, uv=uv, uv_faces=uv_faces, texture=torch.from_numpy(picture), colors=None)
+
+
+class Look(NamedTuple):
+    """Colours of the samples (P,3) and texels (N,3), and how surely each is seen, (P,) and (N,) in [0,1]."""
+
+    sample_colors: Floats
+    samples_seen: Floats
+    texel_colors: Floats
+    texels_seen: Floats
+
+
+def mirror_look(look: Look, mesh: Mesh, samples: Samples) -> Look:
+    """The look with unseen parts taken from their mirror images, if the mesh, as it is posed, has a plane for that."""
+    faces, corners = mesh.faces.numpy(), mesh.vertices.numpy()
+    points, normals = (samples.on(faces, v) for v in (corners, vertex_normals(mesh.vertices, mesh.faces).numpy()))
+    plane = color_plane(mesh.vertices, mesh.faces, points, look.sample_colors, look.samples_seen)
+    if plane is None:
+        return look
+    return Look(
+        *fill_mirrored(plane, points, normals, look.sample_colors, look.samples_seen),
+        *fill_mirrored(
+            plane, samples.at_texels(points), samples.at_texels(normals), look.texel_colors, look.texels_seen
+        ),
+    )
 
 
 def atlas_of(mesh: Mesh, size: int) -> tuple[Tensor, Tensor]:
