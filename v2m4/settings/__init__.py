@@ -34,6 +34,7 @@ from v2m4.settings.registration import (
     MeshToMeshSettings,
     RegistrationSettings,
     SurfaceFitSettings,
+    TrackSettings,
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
@@ -68,6 +69,7 @@ __all__ = [
     "SurfaceFitSettings",
     "SwarmSettings",
     "TextureSettings",
+    "TrackSettings",
     "TrellisSettings",
     "TripoSRSettings",
     "VideoSettings",
@@ -89,6 +91,8 @@ class Settings:
     """Where the numbers are crunched: cpu, cuda, or auto."""
     stereo: Annotated[str, PlugName("stereo")] = "auto"
     """dust3r, vggt, features, or auto: the best that can run here."""
+    tracks: Annotated[str, PlugName("tracks")] = "auto"
+    """cotracker3, cotracker3-online, or auto: the best that can run here; only where points are tracked."""
     perceptual: Annotated[str, PlugName("perceptual")] = "auto"
     """dreamsim, structure, or auto: the best that can run here."""
     commercial_use: bool = False

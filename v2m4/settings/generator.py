@@ -46,7 +46,7 @@ class HttpSettings:
     """A mesh server that is asked over HTTP; docs/http-generator.md describes both forms."""
 
     url: str | None = None
-    """Address of the server, for example http://127.0.0.1:8080"""
+    """Address of the server, for example “http://127.0.0.1:8080”."""
     form: Literal["trellis.cpp", "plain"] = "trellis.cpp"
     """trellis.cpp: a form with the picture goes to /generate; plain: the picture itself goes to the address given."""
     timeout_s: Annotated[float, Range(0.1, 86400)] = 600.0
