@@ -7,8 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from v2m4.registry import Plug
-from v2m4.tracks.cotracker3.config import REPOSITORY, REVISION
+from v2m4.registry import Plug, by_name
+from v2m4.tracks.cotracker3.config import REPOSITORY, REVISION, SHA256
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,7 @@ class Tracker(Protocol):
         ...
 
 
-TRACKERS: dict[str, Plug] = {
-    p.name: p
-    for p in (
+TRACKERS: dict[str, Plug[Tracker]] = by_name(
         Plug(
             "tracks",
             "cotracker3",
@@ -40,8 +38,9 @@ TRACKERS: dict[str, Plug] = {
             False,
             preference=20,
             weights=((REPOSITORY, "scaled_offline.pth", REVISION),),
+            sha256=SHA256,
             memory_gb=6,
-            bring="downloaded on first use (0.1 GB)",
+            bring="v2m4 download cotracker3 (0.1 GB)",
         ),
         Plug(
             "tracks",
@@ -52,8 +51,8 @@ TRACKERS: dict[str, Plug] = {
             False,
             preference=-1,
             weights=((REPOSITORY, "scaled_online.pth", REVISION),),
+            sha256=SHA256,
             memory_gb=4,
-            bring="downloaded on first use (0.1 GB)",
+            bring="v2m4 download cotracker3-online (0.1 GB)",
         ),
-    )
-}
+)

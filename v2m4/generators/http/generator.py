@@ -14,7 +14,7 @@ from v2m4.generators import Generated
 from v2m4.generators.http.address import parse
 from v2m4.generators.http.answer import mesh_from_bytes
 from v2m4.generators.http.client import Bounds, Question, ask, form_with_image
-from v2m4.settings import GeneratorSettings
+from v2m4.settings import GeneratorSettings, Settings
 
 
 class HttpGenerator:
@@ -23,14 +23,8 @@ class HttpGenerator:
     Fulfils the `Generator` protocol; the mesh keeps the texture or colours that it came with.
     """
 
-    def __init__(
-        self,
-        settings: GeneratorSettings | None = None,
-        device: torch.device | str = "cpu",
-        low_vram: bool = False,
-    ) -> None:
+    def __init__(self, settings: GeneratorSettings) -> None:
         """Raises V2M4Error if the settings name no server."""
-        settings = settings or GeneratorSettings()
         self.http = settings.http
         self.max_faces = settings.max_faces
         if not self.http.url:
@@ -39,6 +33,11 @@ class HttpGenerator:
                 "--generator.http.url http://127.0.0.1:8080"
             )
         self.target = parse(self.http.url)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> HttpGenerator:
+        """The plug for a run's settings."""
+        return cls(settings.generator)
 
     @property
     def path(self) -> str:

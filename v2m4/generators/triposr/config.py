@@ -13,7 +13,7 @@ REPOSITORY = "stabilityai/TripoSR"
 REVISION = "5b521936b01fbe1890f6f9baed0254ab6351c04a"
 WEIGHTS = ((REPOSITORY, "config.yaml", REVISION), (REPOSITORY, "model.ckpt", REVISION))
 """Every file that is read, as (repository, file, revision)."""
-SHA256 = {"model.ckpt": "429e2c6b22a0923967459de24d67f05962b235f79cde6b032aa7ed2ffcd970ee"}
+SHA256 = (("model.ckpt", "429e2c6b22a0923967459de24d67f05962b235f79cde6b032aa7ed2ffcd970ee"),)
 
 _SUPPORTED = {
     "image_tokenizer_cls": "tsr.models.tokenizers.image.DINOSingleImageTokenizer",

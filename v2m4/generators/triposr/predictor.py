@@ -21,7 +21,7 @@ from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
-from v2m4.settings import GeneratorSettings
+from v2m4.settings import GeneratorSettings, Settings
 
 
 class TripoSR:
@@ -47,6 +47,11 @@ class TripoSR:
         self.source = source
         self.precision = choose_precision(precision, self.device)
         self._network = None if network is None else self._made_ready(network)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> TripoSR:
+        """The plug for a run's settings."""
+        return cls(settings.generator, device, settings.low_vram)
 
     @property
     def network(self) -> TripoSRNetwork:

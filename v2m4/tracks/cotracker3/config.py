@@ -8,6 +8,10 @@ from typing import Any
 
 REPOSITORY = "facebook/cotracker3"
 REVISION = "bf55ea50d4390e1820a267f131cd6587240fb2c5"
+SHA256 = (
+    ("scaled_offline.pth", "2670d4562ed69326dda775a26e54883925cd11b6fc9b24cb7aa9f8078bce7834"),
+    ("scaled_online.pth", "205d34789f19699d64b22cf93f9b697f15f28d4025240e31532e504109837218"),
+)
 MOTION_FREQUENCIES = 10
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.nn.precision import Precision, choose_precision, computing
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
+from v2m4.settings import Settings
 from v2m4.tracks import Tracks
 from v2m4.tracks.cotracker3.config import ONLINE, REPOSITORY, REVISION, CoTrackerConfig
 from v2m4.tracks.cotracker3.model import CoTracker3, Tracked
@@ -61,6 +62,11 @@ class CoTracker:
         with memory_guard(self.name):
             network = self._load(repository or REPOSITORY) if model is None else model
             self.model = network.eval().requires_grad_(False).to(self.device)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> CoTracker:
+        """The plug for a run's settings."""
+        return cls(device)
 
     def __call__(self, frames: Tensor, queries: Tensor) -> Tracks:
         """Tracks of `queries` (N, 3) through `frames` (T, H, W, 3) in [0, 1].
