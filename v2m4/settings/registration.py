@@ -79,6 +79,8 @@ class TrackSettings:
     """Side of the renderings, in pixels."""
     points: Annotated[int, Range(1, 100000)] = 10000
     """Points that are tracked in each view, at most."""
+    history: Annotated[int, Range(1, 1000)] = 8
+    """Keyframes before each one through which its points are tracked."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from v2m4.events import drain
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.neighbours import surface_points
 from v2m4.settings import GlobalAlignmentSettings, LargeStepsSettings, LimbSettings, MeshToMeshSettings, TrackSettings
-from v2m4.stages.registration.meshes import register_meshes, tracking_loss
-from v2m4.stages.registration.surface_tracks import SurfaceTracks, track_surface
+from v2m4.stages.registration.meshes import PointTracks, register_meshes, tracking_loss
+from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
 from v2m4.tracks import Tracks
 
 SETTINGS = TrackSettings(enabled=True, views=4, view_radius=2.5, view_size=96, points=200)
@@ -34,64 +34,64 @@ def clip(phases: tuple[float, ...] = (0.0, 0.1, 0.2)) -> list[Mesh]:
     return [mesh.with_vertices(v) for v in poses(mesh, torch.tensor(phases))]
 
 
-def tracked(meshes: list[Mesh]) -> SurfaceTracks:
-    return drain(track_surface(meshes, Still(), SETTINGS, rng=torch.Generator().manual_seed(0)))
+def begun(meshes: list[Mesh], settings: TrackSettings = SETTINGS) -> SurfaceTracks:
+    return begin_tracks(meshes[0], settings, rng=torch.Generator().manual_seed(0))
+
+
+def loss(mesh: Mesh, found: SurfaceTracks) -> float:
+    """Pixels."""
+    return float(tracking_loss(mesh.vertices, mesh.faces, found.for_registration()))
 
 
 def test_points_of_the_first_mesh_lie_where_they_are_seen() -> None:
     meshes = clip()
-    loss = tracking_loss(meshes[0].vertices, meshes[0].faces, tracked(meshes).at(0))
-    assert float(loss) < 1e-2  # pixels
+    assert loss(meshes[0], begun(meshes)) < 1e-2
 
 
 def test_the_loss_is_how_far_the_points_have_moved() -> None:
     meshes = clip()
-    found = tracked(meshes)
-    near, far = (tracking_loss(m.vertices, m.faces, found.at(k)) for k, m in enumerate(meshes) if k)
-    assert 0.3 < float(near) < float(far)
+    found = drain(follow_tracks(begun(meshes), meshes, Still()))
+    near, far = (loss(mesh, found) for mesh in meshes[1:])
+    assert 0.3 < near < far
 
 
 def test_hidden_points_pull_nothing() -> None:
-    found = tracked(clip())
-    hidden = replace(found, visible=torch.zeros_like(found.visible))
-    assert hidden.at(1) == []
+    found = begun(clip())
+    assert replace(found, visible=torch.zeros_like(found.visible)).for_registration() == []
 
 
 def test_views_with_fewer_points_are_filled_up_but_not_used() -> None:
-    found = drain(track_surface(clip(), Still(), replace(SETTINGS, points=5000), rng=torch.Generator().manual_seed(0)))
-    assert found.triangles.shape == (4, 5000)
+    found = begun(clip(), replace(SETTINGS, points=5000))
+    assert found.triangle.shape == (4, 5000)
     assert not found.used.all()
-    assert sum(len(track.triangle) for track in found.at(0)) == int(found.used.sum())
+    assert sum(len(track.triangle) for track in found.for_registration()) == int(found.used.sum())
 
 
 class Knowing:
     """A tracker that knows where every point of the surface is: it looks the queries up on the first mesh."""
 
-    def __init__(self, meshes: list[Mesh]) -> None:
-        self.meshes = meshes
-        self.found = tracked(meshes)
-        self.view = -1
+    def __init__(self, meshes: list[Mesh], found: SurfaceTracks) -> None:
+        self.meshes, self.found = meshes, iter(found.for_registration())
 
     def __call__(self, frames: Tensor, queries: Tensor) -> Tracks:
-        self.view += 1
-        found, used = self.found, self.found.used[self.view]
-        u, v = found.barycentrics[self.view][used].unbind(1)
+        track = next(self.found)
+        u, v = track.barycentrics.unbind(1)
         weights = torch.stack([u, v, 1 - u - v], dim=1)
         positions = []
         for mesh in self.meshes:
-            points = surface_points(mesh.vertices, mesh.faces, found.triangles[self.view][used], weights)
-            clip_space = torch.cat([points, torch.ones_like(points[:, :1])], 1) @ found.projections[self.view].T
-            positions.append((clip_space[:, :2] / clip_space[:, 3:] + 1) * SETTINGS.view_size / 2 - 0.5)
+            points = surface_points(mesh.vertices, mesh.faces, track.triangle, weights)
+            seen = torch.cat([points, torch.ones_like(points[:, :1])], 1) @ track.projection.T
+            positions.append((seen[:, :2] / seen[:, 3:] + 1) * track.size / 2 - 0.5)
         return Tracks(torch.stack(positions), torch.ones(len(positions), len(queries), dtype=torch.bool))
 
 
 def test_tracks_turn_a_ball_that_has_turned() -> None:
     """A ball that turns about itself has the same shape: only its points tell that it turned."""
     mesh = ball()
-    start = mesh.with_vertices(0.4 * mesh.vertices + torch.tensor([0.0, 0, 2]))
+    middle = torch.tensor([0.0, 0, 2])
     a = torch.tensor(0.35)
     turn = torch.tensor([[a.cos(), 0, a.sin()], [0, 1, 0], [-a.sin(), 0, a.cos()]])
-    end = start.with_vertices((start.vertices - torch.tensor([0.0, 0, 2])) @ turn.T + torch.tensor([0.0, 0, 2]))
+    start, end = (mesh.with_vertices(0.4 * mesh.vertices @ r + middle) for r in (torch.eye(3), turn.T))
     settings = MeshToMeshSettings(
         view_pool=4,
         surface_samples=500,
@@ -108,15 +108,15 @@ def test_tracks_turn_a_ball_that_has_turned() -> None:
             track_weight=0.1,
         ),
     )
-    meshes = [start, end]
-    found = drain(track_surface(meshes, Knowing(meshes), SETTINGS, rng=torch.Generator().manual_seed(0)))
+    first = begun([start])
+    found = drain(follow_tracks(first, [start, end], Knowing([start, end], first)))
 
-    def error(**options: object) -> float:
+    def error(tracks: list[PointTracks]) -> float:
         rng = torch.Generator().manual_seed(0)
-        moved = drain(register_meshes(start.vertices, start, end, settings, rng=rng, **options))  # type: ignore[arg-type]
+        moved = drain(register_meshes(start.vertices, start, end, settings, rng=rng, tracks=tracks))
         return float((moved - end.vertices).norm(dim=1).mean())
 
-    without, guided = error(), error(tracks=found.at(1))
+    without, guided = error([]), error(found.for_registration())
     assert without > 0.05
     assert guided < 0.8 * without
 
@@ -124,4 +124,4 @@ def test_tracks_turn_a_ball_that_has_turned() -> None:
 def test_meshes_without_colours_are_told_in_a_sentence() -> None:
     bare = [replace(mesh, texture=None) for mesh in clip()]
     with pytest.raises(V2M4Error, match="without colours"):
-        tracked(bare)
+        drain(follow_tracks(begun(bare), bare, Still()))

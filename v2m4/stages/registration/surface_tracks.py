@@ -1,13 +1,14 @@
-"""Where points of the first mesh are on all others, by a point tracker over renderings of them (the paper's release).
+"""Where points of the first mesh are on the next, by a point tracker over renderings of them (the paper's release).
 
 Every keyframe's mesh is rendered, in its own colours, from the same cameras around the first one; seen from one camera
-the keyframes are a clip, through which points of the first mesh are followed.
+the keyframes are a clip, through which points of the first mesh are followed. The release tracks whole chunks of
+keyframes at once; here each keyframe is reached from a few before it, since later meshes do not exist yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.mesh import Mesh
-from v2m4.render import Raster, rasterize, render
+from v2m4.render import rasterize, render
 from v2m4.settings import TrackSettings
 from v2m4.stages.registration.meshes import PointTracks
 from v2m4.tracks import Tracker
@@ -24,121 +25,99 @@ from v2m4.tracks import Tracker
 
 @dataclass(frozen=True)
 class SurfaceTracks:
-    """Points of the first mesh, per view v of size x size pixels, and where they are seen in keyframe k.
+    """Points of the first mesh and where v views of ``size`` x ``size`` pixels show them in one keyframe.
 
-    projections: (v,4,4) camera space to clip. triangles: (v,n) int64, barycentrics: (v,n,2), of corners 0 and 1.
-    pixels: (k,v,n,2) columns and rows. visible: (k,v,n) bool. used: (v,n) bool, False where a view has fewer points.
+    world_to_camera: (v,4,4) of the views, from the video camera's space. triangle: (v,n) int64, barycentrics: (v,n,2),
+    of corners 0 and 1. used: (v,n) bool, False where a view has fewer points. pixels: (v,n,2) columns and rows, the
+    picture's corner at 0. visible: (v,n) bool.
     """
 
-    projections: Tensor
-    triangles: Tensor
+    world_to_camera: Tensor
+    triangle: Tensor
     barycentrics: Tensor
+    used: Tensor
     pixels: Tensor
     visible: Tensor
-    used: Tensor
     size: int
 
-    def at(self, keyframe: int, device: torch.device | str = "cpu") -> list[PointTracks]:
-        """What the registration to a keyframe, by its place in the list, is told: the points that are seen there."""
+    def for_registration(self, device: torch.device | str = "cpu") -> list[PointTracks]:
+        """What pulls the mesh: the points that are seen, view by view."""
         tracks = []
-        for view in range(len(self.projections)):
-            seen = self.used[view] & self.visible[keyframe, view]
+        for view, world_to_camera in enumerate(self.world_to_camera):
+            seen = self.used[view] & self.visible[view]
             if bool(seen.any()):
-                parts = (self.triangles[view][seen], self.barycentrics[view][seen], self.pixels[keyframe, view][seen])
-                triangles, barycentrics, pixels = (part.to(device) for part in parts)
-                projection = self.projections[view].to(device)
-                tracks.append(PointTracks(projection, triangles, barycentrics, pixels, self.size))
+                parts = (self.triangle[view][seen], self.barycentrics[view][seen], self.pixels[view][seen])
+                triangle, barycentrics, pixels = (part.to(device) for part in parts)
+                projection = _projection(Camera(world_to_camera)).to(device)
+                tracks.append(PointTracks(projection, triangle, barycentrics, pixels, self.size))
         return tracks
 
 
-def track_surface(
-    meshes: Sequence[Mesh],
-    tracker: Tracker,
-    settings: TrackSettings,
-    *,
-    rng: torch.Generator,
-    device: torch.device | str = "cpu",
-) -> Steps[SurfaceTracks]:
-    """Follow points of the first of the keyframes' ``meshes``, all in camera space, through their renderings.
+def begin_tracks(
+    mesh: Mesh, settings: TrackSettings, *, rng: torch.Generator, device: torch.device | str = "cpu"
+) -> SurfaceTracks:
+    """Points of the first mesh, in camera space, drawn among the pixels that show it from all around.
 
-    Raises V2M4Error if the first mesh shows in no view, or if the meshes have neither texture nor colours.
+    Raises V2M4Error if it shows in no view.
+    """
+    low, high = mesh.vertices.amin(0).cpu(), mesh.vertices.amax(0).cpu()
+    upright = torch.eye(4)
+    upright[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up becomes -y up
+    upright[:3, 3] = (low + high) / 2
+    cameras = surrounding_cameras(settings.views, settings.view_radius * float((high - low).max()), upright)
+    on_device, size, count = mesh.to(device), settings.view_size, settings.points
+    triangle = torch.zeros(settings.views, count, dtype=torch.int64)
+    barycentrics, pixels = torch.zeros(settings.views, count, 2), torch.zeros(settings.views, count, 2)
+    used = torch.zeros(settings.views, count, dtype=torch.bool)
+    for view, world_to_camera in enumerate(cameras.world_to_camera):
+        clip = Camera(world_to_camera.to(device)).clip(on_device.vertices)
+        raster = rasterize(clip[None].contiguous(), on_device.faces, size)
+        inside = (raster.triangle[0] >= 0).nonzero().cpu()  # (F, 2) rows and columns
+        inside = inside[torch.randperm(len(inside), generator=rng)[:count]]
+        rows, columns = inside.unbind(1)
+        triangle[view, : len(inside)] = raster.triangle[0].cpu()[rows, columns].long()
+        barycentrics[view, : len(inside)] = raster.barycentrics[0].cpu()[rows, columns].float()
+        pixels[view, : len(inside)] = torch.stack([columns, rows], dim=1) + 0.5
+        used[view, : len(inside)] = True
+    if not bool(used.any()):
+        raise V2M4Error("No view shows the first mesh, so no points can be tracked on it. Check the camera search.")
+    return SurfaceTracks(cameras.world_to_camera, triangle, barycentrics, used, pixels, used.clone(), size)
+
+
+def follow_tracks(
+    start: SurfaceTracks, meshes: Sequence[Mesh], tracker: Tracker, *, device: torch.device | str = "cpu"
+) -> Steps[SurfaceTracks]:
+    """The tracks in the last of ``meshes``, all in camera space, from where they are (``start``) in the first of them.
+
+    Raises V2M4Error if the meshes have neither texture nor colours.
     """
     if any(mesh.texture is None and mesh.colors is None for mesh in meshes):
         raise V2M4Error(
             "Points cannot be tracked over meshes without colours. Choose a generator that colours its meshes, or "
             "leave registration.meshes.tracks.enabled off."
         )
-    low, high = meshes[0].vertices.amin(0).cpu(), meshes[0].vertices.amax(0).cpu()
-    upright = torch.eye(4)
-    upright[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up becomes -y up
-    upright[:3, 3] = (low + high) / 2
-    extent = float((high - low).max())
-    cameras = surrounding_cameras(settings.views, settings.view_radius * extent, upright)
-    views = []
-    for index, world_to_camera in enumerate(cameras.world_to_camera):
-        views.append(_track_view(meshes, Camera(world_to_camera, cameras.fov_deg), tracker, settings, rng, device))
-        yield Progress("registration", (index + 1) / settings.views, note="tracking points")
-    if not any(bool(view.used.any()) for view in views):
-        raise V2M4Error("No view shows the first mesh, so no points can be tracked on it. Check the camera search.")
-    return SurfaceTracks(
-        projections=torch.cat([v.projections for v in views]),
-        triangles=torch.cat([v.triangles for v in views]),
-        barycentrics=torch.cat([v.barycentrics for v in views]),
-        pixels=torch.cat([v.pixels for v in views], dim=1),
-        visible=torch.cat([v.visible for v in views], dim=1),
-        used=torch.cat([v.used for v in views]),
-        size=settings.view_size,
-    )
+    pixels, visible = start.pixels.clone(), torch.zeros_like(start.visible)
+    for view, world_to_camera in enumerate(start.world_to_camera):
+        asked = start.used[view]
+        if bool(asked.any()):
+            frames = torch.stack([_picture(mesh, world_to_camera, start.size, device) for mesh in meshes])
+            # The tracker counts from the middle of the first pixel.
+            places = start.pixels[view][asked] - 0.5
+            found = tracker(frames, torch.cat([torch.zeros(len(places), 1), places], dim=1))
+            pixels[view, asked] = found.positions[-1].cpu() + 0.5
+            visible[view, asked] = found.visible[-1].cpu()
+        yield Progress("registration", (view + 1) / len(start.world_to_camera), note="tracking points")
+    return replace(start, pixels=pixels, visible=visible)
 
 
-def _track_view(
-    meshes: Sequence[Mesh],
-    camera: Camera,
-    tracker: Tracker,
-    settings: TrackSettings,
-    rng: torch.Generator,
-    device: torch.device | str,
-) -> SurfaceTracks:
-    """The tracks of one view, filled up to ``settings.points`` points."""
-    size, count = settings.view_size, settings.points
-    camera = Camera(camera.world_to_camera.to(device), camera.fov_deg)
-    frames = []
-    for mesh in meshes:
-        image = render(mesh.to(device), camera, size, ("color",), antialias=False)
-        assert image.color is not None
-        frames.append(image.color[0].clamp(0, 1))  # (S, S, 3)
-    first = meshes[0].to(device)
-    raster: Raster = rasterize(camera.clip(first.vertices).reshape(1, -1, 4).contiguous(), first.faces, size)
-    pixels = (raster.triangle[0] >= 0).nonzero().cpu()  # (F, 2) rows and columns
-    pixels = pixels[torch.randperm(len(pixels), generator=rng)[:count]]
-    rows, columns = pixels.unbind(1)
-    triangles = raster.triangle[0].cpu()[rows, columns].long()
-    barycentrics = raster.barycentrics[0].cpu()[rows, columns].float()
-    points = len(pixels)
-    positions, visible = torch.zeros(len(meshes), points, 2), torch.zeros(len(meshes), points, dtype=torch.bool)
-    if points:
-        queries = torch.stack([torch.zeros(points), columns.float(), rows.float()], dim=1)
-        tracks = tracker(torch.stack(frames), queries)
-        # The registration counts from the picture's corner, the tracker from the middle of the first pixel.
-        positions, visible = tracks.positions.cpu() + 0.5, tracks.visible.cpu()
-    return SurfaceTracks(
-        projections=_projection(camera)[None].cpu(),
-        triangles=_filled(triangles, count)[None],
-        barycentrics=_filled(barycentrics, count)[None],
-        pixels=_filled(positions.transpose(0, 1), count).transpose(0, 1)[:, None],
-        visible=_filled(visible.transpose(0, 1), count).transpose(0, 1)[:, None],
-        used=(torch.arange(count) < points)[None],
-        size=size,
-    )
+def _picture(mesh: Mesh, world_to_camera: Tensor, size: int, device: torch.device | str) -> Tensor:
+    """(S,S,3) the mesh in its own colours on black."""
+    image = render(mesh.to(device), Camera(world_to_camera.to(device)), size, ("color",), antialias=False)
+    assert image.color is not None
+    return image.color.reshape(size, size, 3).clamp(0, 1)
 
 
 def _projection(camera: Camera) -> Tensor:
-    """(4,4) camera space of the video to clip space of a view, as `Camera.clip` does it."""
-    basis = torch.cat([torch.zeros(1, 3), torch.eye(3)]).to(camera.world_to_camera)
-    images = camera.clip(basis)  # of the origin and of the three axes' ends
-    return torch.cat([images[1:] - images[:1], images[:1]]).T
-
-
-def _filled(values: Tensor, count: int) -> Tensor:
-    """(count, ...) with zeros behind the values."""
-    return torch.cat([values, values.new_zeros(count - len(values), *values.shape[1:])])
+    """(4,4) from the space of the meshes to clip space, as `Camera.clip` does it."""
+    ends = camera.clip(torch.cat([torch.zeros(1, 3), torch.eye(3)]).to(camera.world_to_camera))
+    return torch.cat([ends[1:] - ends[:1], ends[:1]]).T
