@@ -27,6 +27,7 @@ from v2m4.generators.trellis.flexicubes import extract
 from v2m4.generators.trellis.model import TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config
 
 MANIFESTS = Path(__file__).parents[1] / "tests" / "parity" / "fixtures" / "trellis"
 TARGET_S = 1.5
@@ -75,19 +76,9 @@ def build_model(device: torch.device, toy: bool) -> TrellisModel:
 
 def build_encoder(device: torch.device, toy: bool) -> ImageEncoder:
     """DINOv2 ViT-L/14 with registers, or a toy of the same shape, with random weights."""
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    width, layers, heads = (96, 2, 6) if toy else (1024, 24, 16)
-    config = Dinov2WithRegistersConfig(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        patch_size=14,
-        image_size=IMAGE_SIZE,
-        num_register_tokens=4,
-    )
+    config = Dinov2Config(width=96, depth=2, heads=6, registers=4) if toy else Dinov2Config(registers=4)
     with torch.device(device):
-        return ImageEncoder(Dinov2WithRegistersModel(config))
+        return ImageEncoder(Dinov2(config))
 
 
 def distance(points: Tensor) -> Tensor:

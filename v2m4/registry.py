@@ -34,7 +34,8 @@ class Plug(Generic[T]):
     SHA-256)`` of weights for which these are known. ``preference`` orders what ``auto`` tries: the highest one that is
     ready wins.
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
-    ``bring`` is the command or step that supplies what is missing.
+    ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
+    what its licence forbids to some users.
     """
 
     port: str
@@ -52,6 +53,7 @@ class Plug(Generic[T]):
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
+    notice: str = ""
 
     def missing(self) -> list[str]:
         """What this machine lacks to run the plug, as short phrases; empty when it can run."""

@@ -12,7 +12,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from v2m4.errors import V2M4Error
-from v2m4.nn.weights import fetch, fetch_url, load_strictly, memory_guard, read_state_dict, torch_cache
+from v2m4.nn.weights import (
+    Renaming,
+    fetch,
+    fetch_url,
+    load_strictly,
+    memory_guard,
+    read_state_dict,
+    renamed,
+    torch_cache,
+)
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -186,3 +195,22 @@ def test_an_address_that_cannot_be_reached_names_the_place_for_the_file(monkeypa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(V2M4Error, match=r"lpips: could not download .*put the file at .*kept\.bin"):
         fetch_url((tmp_path / "absent").as_uri(), "kept.bin", "lpips")
+
+
+RULES = (
+    Renaming(r"(\d+)\.q\.(\w+)", r"block.\1.qk.\2", 0, 2),
+    Renaming(r"(\d+)\.k\.(\w+)", r"block.\1.qk.\2", 1, 2),
+    Renaming(r"(\d+)\.out\.(\w+)", r"block.\1.proj.\2"),
+)
+
+
+def test_names_are_translated_and_parts_stacked_in_order() -> None:
+    given = {"0.k.weight": torch.full((2, 3), 2.0), "0.q.weight": torch.ones(2, 3), "0.out.bias": torch.zeros(3)}
+    found = renamed(given, RULES)
+    assert set(found) == {"block.0.qk.weight", "block.0.proj.bias"}
+    assert found["block.0.qk.weight"][:, 0].tolist() == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_unknown_names_and_incomplete_stacks_are_left_to_strict_loading() -> None:
+    given = {"0.q.weight": torch.ones(2, 3), "1.q.weight": torch.ones(2, 3), "1.k.weight": torch.ones(2, 4)}
+    assert set(renamed({**given, "extra": torch.ones(1)}, RULES)) == {*given, "extra"}

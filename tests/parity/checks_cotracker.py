@@ -43,6 +43,11 @@ def _model(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> CoTracker3:
     return model.eval()
 
 
+def _video(tensors: Tensors) -> Tensor:
+    """The clips (B, T, 3, H, W) in [0, 255]; eight-bit tensors come on the CPU."""
+    return tensors["in.video"].float().to(torch.get_default_device())
+
+
 def _batched(tracked: list[Tracked], prefix: str = "") -> Tensors:
     names = ("tracks", "visibility", "confidence")
     return {f"{prefix}{name}": torch.stack(each) for name, each in zip(names, zip(*tracked, strict=True), strict=True)}
@@ -51,7 +56,7 @@ def _batched(tracked: list[Tracked], prefix: str = "") -> Tensors:
 @torch.no_grad()
 def _offline(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     config, model = config_of(meta), _model(path, meta, tensors)
-    videos, queries = tensors["in.video"].float(), tensors["in.queries"]
+    videos, queries = _video(tensors), tensors["in.queries"]
     pairs = list(zip(videos, queries, strict=True))
     short = config["short"]
     begun = [(model.pyramid(v), q, model.start(q, len(v))) for v, q in pairs]
@@ -74,12 +79,13 @@ def _offline(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
 def _predictor(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     config, limits = config_of(meta), _tolerances(meta)
     tracker = CoTracker(
+        torch.get_default_device(),
         model=_model(path, meta, tensors),
         iterations=config["iterations"],
         support_grid=config["support_grid"],
         visible_above=config["visibility_threshold"],
     )
-    videos, queries = tensors["in.video"].float().permute(0, 1, 3, 4, 2) / 255, tensors["in.queries"]
+    videos, queries = _video(tensors).permute(0, 1, 3, 4, 2) / 255, tensors["in.queries"]
     found = [tracker.track(v, q) for v, q in zip(videos, queries, strict=True)]
     dim = [tracker.track(v / 255, q) for v, q in zip(videos, queries, strict=True)]
     grid = support_points(config["support_grid"], *tracker.model.config.model_resolution)
@@ -96,7 +102,7 @@ def _predictor(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Me
 @torch.no_grad()
 def _online(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     config, model = config_of(meta), _model(path, meta, tensors)
-    videos, queries, want = tensors["in.video"].float(), tensors["in.queries"], group(tensors, "out")
+    videos, queries, want = _video(tensors), tensors["in.queries"], group(tensors, "out")
     pairs = list(zip(videos, queries, strict=True))
     got = _batched([track_in_windows(model, v, q, config["iterations"]) for v, q in pairs], "offline_use.")
     sliding = [SlidingTracks(model, q, config["iterations"]) for q in queries]

@@ -293,7 +293,9 @@ def _descent_measures(
     generator = torch.Generator().manual_seed(0)
     # How far a change of the start by its own rounding carries the parameters: Adam's first steps go by the sign of the
     # gradient, so this is the distance that a correct repetition may have.
-    shaken = _copy(unknowns, lambda t: t + ROUNDING * torch.randn(t.shape, generator=generator))
+    shaken = _copy(
+        unknowns, lambda t: t + ROUNDING * torch.randn(t.shape, generator=generator, device="cpu").to(t.device)
+    )
     descending = _copy(unknowns)
     measures, losses = [], []
     twin = ga.descend(shaken, seen, settings)

@@ -388,15 +388,15 @@ def _e2e(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]
     networks = [_loaded(cls(**config[role]), group(weights, role) or mesh_weights) for role, cls in roles.items()]
     samplers = [_settings_of(config, key) for key in ("ss_sampler", "slat_sampler")]
     mean, std = (tuple(config["normalization"][k]) for k in ("mean", "std"))
-    model = TrellisModel(*networks, None, mean, std, *samplers)
+    model = TrellisModel(*networks, None, mean, std, *samplers, device=torch.get_default_device())
 
     rng = torch.Generator().manual_seed(config["seed"])
     cond, negative = given["cond"], conditioning.negative_condition(given["cond"])
-    noise_ss = torch.randn(model.structure_noise_shape(), generator=rng)
+    noise_ss = torch.randn(model.structure_noise_shape(), generator=rng, device="cpu").to(model.device)
     z = model.sample_structure(noise_ss, cond, negative)
     logits = model.structure_decoder(z)
     voxels = model.decode_structure(z)
-    noise_slat = torch.randn(len(voxels), model.latent_flow.in_channels, generator=rng)
+    noise_slat = torch.randn(len(voxels), model.latent_flow.in_channels, generator=rng, device="cpu").to(model.device)
     slat = model.sample_latent(voxels, noise_slat, cond, negative)
     std_row, mean_row = slat.new_tensor(std), slat.new_tensor(mean)
     got = {

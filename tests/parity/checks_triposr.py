@@ -39,7 +39,8 @@ def _tolerances(meta: Mapping[str, Any]) -> dict[str, float]:
 
 def _absolute(name: str, got: Tensor, want: Tensor, tolerance: float) -> Measure:
     """Largest absolute difference."""
-    error = float((got.double() - want.double()).abs().max()) if got.shape == want.shape else float("inf")
+    got, want = got.double().cpu(), want.double().cpu()
+    error = float((got - want).abs().max()) if got.shape == want.shape else float("inf")
     return Measure(f"{name} (absolute)", error, tolerance)
 
 
@@ -50,7 +51,7 @@ def _image_prepare(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> lis
         want = group(tensors, f"out.{k}")
         square = object_square(tensors[f"in.{k}.rgba"].numpy(), case["foreground_ratio"])
         grey = on_grey(square, config["background"])
-        pixels = torch.from_numpy(grey.astype(np.float32) / 255)
+        pixels = torch.from_numpy(grey.astype(np.float32) / 255).to(torch.get_default_device())
         for name, expected in want.items():
             if name == "resized_foreground":
                 measures.append(_absolute(f"{k}.{name}", torch.from_numpy(square), expected, limits["uint8"]))
@@ -161,7 +162,7 @@ def _query(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measur
 
 def _distance(a: Tensor, b: Tensor) -> float:
     """Largest distance of a point of either set from the nearest of the other."""
-    one, other = a.double().numpy(), b.double().numpy()
+    one, other = a.double().cpu().numpy(), b.double().cpu().numpy()
     return float(max(cKDTree(one).query(other)[0].max(), cKDTree(other).query(one)[0].max()))
 
 

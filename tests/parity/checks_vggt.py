@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from tests.parity.runner import Check, Measure, compare, config_of, group, manifest_measures, weights_of
+from v2m4.nn.dinov2 import IMAGE_MEAN, IMAGE_STD
 from v2m4.nn.transformer import rotate, rotation_tables
 from v2m4.nn.weights import load_strictly
-from v2m4.stereo.vggt.aggregator import IMAGE_MEAN, IMAGE_STD
 from v2m4.stereo.vggt.heads import points_and_confidence
 from v2m4.stereo.vggt.model import Vggt, VggtConfig, world_point_part
 from v2m4.stereo.vggt.poses import decode_poses, encode_poses, unproject
@@ -39,7 +39,7 @@ def _network(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
     frames = (images.flatten(0, 1) - images.new_tensor(IMAGE_MEAN).view(3, 1, 1)) / images.new_tensor(IMAGE_STD).view(
         3, 1, 1
     )
-    class_token, patch_tokens = model.aggregator.patch_embed(frames)
+    dino_tokens = model.aggregator.patch_embed(frames)
     extrinsics, intrinsics = decode_poses(output.poses, size)
     first_patch = model.aggregator.first_patch
     projected = model.point_head.projected(tokens, first_patch, size)
@@ -50,8 +50,8 @@ def _network(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
         "pose_enc": output.poses,
         "extrinsic_3x4": extrinsics,
         "intrinsic": intrinsics,
-        "dino.x_norm_clstoken": class_token,
-        "dino.x_norm_patchtokens": patch_tokens,
+        "dino.x_norm_clstoken": dino_tokens[:, 0],
+        "dino.x_norm_patchtokens": dino_tokens[:, first_patch:],
         "point.raw": model.point_head(tokens, first_patch, size),
     }
     got |= {f"aggregator.{k}": x for k, x in tokens.items()}

@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-FAMILIES = ("trellis", "dust3r", "vggt", "v2m4", "triposg", "triposr", "cotracker")
+FAMILIES = ("trellis", "dust3r", "vggt", "v2m4", "triposg", "hunyuan3d", "craftsman3d", "triposr", "cotracker")
+WITHOUT_NETWORKS = ("v2m4",)
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,22 @@ def discover_checks() -> list[Check]:
     return checks
 
 
-def run_folder(folder: Path, checks: Sequence[Check] | None = None) -> Iterator[Outcome]:
+def run_folder(folder: Path, checks: Sequence[Check] | None = None, device: str = "cpu") -> Iterator[Outcome]:
     """Run every fixture directly inside `folder`, in order of name. A folder without any is itself a failure."""
     checks = discover_checks() if checks is None else checks
     paths = sorted([*folder.glob("*.safetensors"), *folder.glob("manifest_*.json")])
     if not paths:
         yield Outcome(folder, problem="there are no fixtures in this folder")
     for path in paths:
-        yield run_fixture(path, checks)
+        yield run_fixture(path, checks, device)
 
 
-def run_fixture(path: Path, checks: Sequence[Check]) -> Outcome:
-    """Run the one check that recognises `path`. Whatever goes wrong inside ends up in `Outcome.problem`."""
+def run_fixture(path: Path, checks: Sequence[Check], device: str = "cpu") -> Outcome:
+    """Run the one check that recognises `path`. Whatever goes wrong inside ends up in `Outcome.problem`.
+
+    On another `device` the check gets the fixture's tensors there, and makes its own there, but for eight-bit ones
+    (pictures and masks, which come from files) and families without networks. Products keep all digits of float32.
+    """
     try:
         meta, tensors = load_fixture(path)
     except (OSError, ValueError, SafetensorError) as error:
@@ -106,11 +112,28 @@ def run_fixture(path: Path, checks: Sequence[Check]) -> Outcome:
         claimed = ", ".join(c.family for c in found)
         return Outcome(path, problem=f"recognised by several checks ({claimed})" if found else "not recognised")
     try:
-        measures = found[0].run(path, meta, tensors)
+        with full_precision(), torch.device("cpu" if found[0].family in WITHOUT_NETWORKS else device):
+            measures = found[0].run(path, meta, {name: there(tensor) for name, tensor in tensors.items()})
     except Exception as error:
         return Outcome(path, found[0].family, problem=f"{type(error).__name__}: {error}")
     problem = "" if measures else "nothing was compared"
     return Outcome(path, found[0].family, tuple(measures), problem)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Convolutions without the ten-bit mantissas that a GPU gives them by default."""
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = False
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def there(tensor: Tensor) -> Tensor:
+    """The tensor on the device on which tensors are made at present; eight-bit ones stay on the CPU."""
+    return tensor if tensor.dtype == torch.uint8 else tensor.to(torch.get_default_device())
 
 
 def report(outcome: Outcome, verbose: bool = False) -> str:
@@ -152,7 +175,7 @@ def weights_of(path: Path, meta: Mapping[str, Any], tensors: Mapping[str, Tensor
     source = tensors
     if "weights_from" in meta:
         source = load_fixture(path.with_name(Path(meta["weights_from"]).name))[1]
-    return {k: v.float() if v.is_floating_point() else v for k, v in group(source, "w").items()}
+    return {k: there(v.float() if v.is_floating_point() else v) for k, v in group(source, "w").items()}
 
 
 def relative_error(got: Tensor, want: Tensor) -> float:
@@ -164,16 +187,16 @@ def relative_error(got: Tensor, want: Tensor) -> float:
         return math.inf
     if want.numel() == 0:
         return 0.0
-    want = want.double()
+    want = want.double().cpu()
     scale = float(want.abs().max())
-    return float((got.detach().double() - want).abs().max()) / (scale if scale > 0 else 1.0)
+    return float((got.detach().double().cpu() - want).abs().max()) / (scale if scale > 0 else 1.0)
 
 
 def mismatch(got: Tensor, want: Tensor) -> float:
     """Share of elements that differ; infinite if the shapes do. For what must be equal exactly (tolerance 0)."""
     if got.shape != want.shape:
         return math.inf
-    return float((got.to(want.dtype) != want).double().mean()) if want.numel() else 0.0
+    return float((got.cpu().to(want.dtype) != want.cpu()).double().mean()) if want.numel() else 0.0
 
 
 def compare(

@@ -6,7 +6,7 @@ import pytest
 
 from v2m4.errors import V2M4Error
 from v2m4.settings import Settings
-from v2m4.ui.controls import FRONT, GUARDED, changes_of, fields, preset_values, settings_of
+from v2m4.ui.controls import FRONT, GUARDED, changes_of, fields, plug_choices, preset_values, settings_of
 
 FRONT_VALUES = ("auto", "auto", 42, 0, 0, 1, 0, None)
 
@@ -48,3 +48,10 @@ def test_changes_reach_the_settings() -> None:
 def test_bad_changes_are_refused(changes: str) -> None:
     with pytest.raises(V2M4Error):
         settings_of("fast", *FRONT_VALUES, changes)
+
+
+def test_menus_say_where_a_plugs_licence_does_not_hold() -> None:
+    labels = {value: label for label, value in plug_choices("generator")}
+
+    assert "not for the EU, the UK and South Korea" in labels["hunyuan3d"]
+    assert "EU" not in labels["trellis"]

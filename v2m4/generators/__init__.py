@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.generators.craftsman3d.checkpoints import WEIGHTS as CRAFTSMAN3D_WEIGHTS
+from v2m4.generators.hunyuan3d.checkpoints import WEIGHTS as HUNYUAN3D_WEIGHTS
 from v2m4.generators.trellis.checkpoints import WEIGHTS as TRELLIS_WEIGHTS
+from v2m4.generators.triposg.checkpoints import WEIGHTS as TRIPOSG_WEIGHTS
 from v2m4.generators.triposr.config import SHA256 as TRIPOSR_SHA256
 from v2m4.generators.triposr.config import WEIGHTS as TRIPOSR_WEIGHTS
 from v2m4.geometry.camera import Camera
@@ -68,12 +71,53 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         "MIT; DINOv2's weights Apache-2.0",
         True,
         preference=20,
-        packages=("transformers",),
         weights=TRELLIS_WEIGHTS,
         needs_gpu=True,
         memory_gb=6,
         refinable=True,
-        bring="pip install transformers; weights are downloaded on first use (about 4 GB)",
+        bring="weights are downloaded on first use (about 4 GB)",
+    ),
+    GeneratorPlug(
+        "generator",
+        "hunyuan3d",
+        "v2m4.generators.hunyuan3d.generator:Hunyuan3D",
+        "Hunyuan3D-2.0: a shape from one picture; the paper's second generator. Colours come from the video.",
+        "Tencent Hunyuan 3D 2.0 Community: not valid in the EU, the UK and South Korea, results included; "
+        "above 1 million monthly users by request only; results may not train other models",
+        True,
+        preference=-1,
+        weights=HUNYUAN3D_WEIGHTS,
+        needs_gpu=True,
+        memory_gb=9,
+        bring="weights are downloaded on first use (about 5 GB)",
+        notice="not for the EU, the UK and South Korea",
+    ),
+    GeneratorPlug(
+        "generator",
+        "triposg",
+        "v2m4.generators.triposg.generator:TripoSg",
+        "TripoSG: a detailed shape from one picture. Colours come from the video.",
+        "MIT; DINOv2's weights Apache-2.0",
+        True,
+        preference=15,
+        weights=TRIPOSG_WEIGHTS,
+        needs_gpu=True,
+        memory_gb=8,
+        bring="weights are downloaded on first use (about 8 GB)",
+    ),
+    GeneratorPlug(
+        "generator",
+        "craftsman3d",
+        "v2m4.generators.craftsman3d.generator:CraftsMan3D",
+        "CraftsMan3D on Dora's vector sets: a shape from one picture. Colours come from the video.",
+        "MIT as its README says; DINOv2's weights Apache-2.0",
+        True,
+        preference=11,
+        weights=CRAFTSMAN3D_WEIGHTS,
+        needs_gpu=True,
+        memory_gb=6,
+        bring="weights are downloaded on first use (about 3 GB) with an account that the Hub lets in; "
+        "or put config.yaml and model.ckpt into a folder of your own",
     ),
     GeneratorPlug(
         "generator",

@@ -24,6 +24,8 @@ class CleanupLimits:
 
     floater_area: float = 0.01
     """A connected piece with less than this share of the largest piece's area is removed."""
+    floater_faces: float = 0.0
+    """A connected piece with fewer faces than this share of the largest piece's is removed."""
     hole_edges: int = 100
     """Holes with more edges than this stay open."""
     hole_size: float = 0.1
@@ -45,7 +47,8 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     colors = _vertex_colors(mesh)
     vertices, faces, kept = weld(vertices, faces)
     colors = None if colors is None else colors[kept]
-    faces = remove_cavities(vertices, remove_floaters(vertices, remove_bad_faces(faces), limits.floater_area))
+    faces = remove_small_pieces(remove_bad_faces(faces), limits.floater_faces)
+    faces = remove_cavities(vertices, remove_floaters(vertices, faces, limits.floater_area))
     if len(faces) == 0:
         raise V2M4Error("The mesh has no surface left after clean-up. Generate it again with another seed.")
     original, original_colors = vertices, colors
@@ -86,6 +89,15 @@ def remove_bad_faces(faces: Faces) -> Faces:
     net = np.sign(np.bincount(same, weights=sign))
     wanted = np.flatnonzero(net[same] == sign)
     return faces[wanted[np.sort(np.unique(same[wanted], return_index=True)[1])]]
+
+
+def remove_small_pieces(faces: Faces, share: float) -> Faces:
+    """Without connected pieces that have fewer faces than ``share`` of those of the piece that has most."""
+    if share <= 0 or len(faces) == 0:
+        return faces
+    piece = _pieces(int(faces.max()) + 1, faces)
+    count = np.bincount(piece)
+    return faces[(count >= share * count.max())[piece]]
 
 
 def remove_floaters(vertices: Points, faces: Faces, share: float) -> Faces:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import errno
 import pickle
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,47 @@ def load_strictly(
             f"Give the official checkpoint of {plug}, or leave the setting empty to download it."
         )
     module.load_state_dict(given, strict=True)
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """One rule of `renamed`: names that `pattern` matches whole become `target` (a template of `re`).
+
+    A tensor that our module stacks along its first axis is `part` (from 0) of `parts`.
+    """
+
+    pattern: str
+    target: str
+    part: int = 0
+    parts: int = 1
+
+
+def renamed(state_dict: Mapping[str, Tensor], rules: Sequence[Renaming]) -> dict[str, Tensor]:
+    """`state_dict` under a module's own names; the first rule that matches a name counts.
+
+    Names that no rule knows, and parts of a stack that is not complete, stay as they are for `load_strictly` to report.
+    """
+    found: dict[str, Tensor] = {}
+    stacks: dict[str, dict[int, str]] = {}
+    sizes: dict[str, int] = {}
+    compiled = [(re.compile(rule.pattern), rule) for rule in rules]
+    for name, tensor in state_dict.items():
+        match, rule = next(((m, r) for p, r in compiled if (m := p.fullmatch(name))), (None, None))
+        if match is None or rule is None:
+            found[name] = tensor
+        elif rule.parts == 1:
+            found[match.expand(rule.target)] = tensor
+        else:
+            target = match.expand(rule.target)
+            stacks.setdefault(target, {})[rule.part] = name
+            sizes[target] = rule.parts
+    for target, names in stacks.items():
+        pieces = [state_dict[names[part]] for part in sorted(names)]
+        if len(names) == sizes[target] and len({piece.shape[1:] for piece in pieces}) == 1:
+            found[target] = torch.cat(pieces)
+        else:
+            found |= {name: state_dict[name] for name in names.values()}
+    return found
 
 
 @contextmanager

@@ -23,7 +23,16 @@ from v2m4.settings.camera import (
     SwarmSettings,
 )
 from v2m4.settings.export import ExportSettings
-from v2m4.settings.generator import GeneratorSettings, HttpSettings, InflateSettings, TrellisSettings, TripoSRSettings
+from v2m4.settings.generator import (
+    CraftsMan3DSettings,
+    GeneratorSettings,
+    HttpSettings,
+    Hunyuan3DSettings,
+    InflateSettings,
+    TrellisSettings,
+    TripoSgSettings,
+    TripoSRSettings,
+)
 from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -44,6 +53,7 @@ __all__ = [
     "RENAMED",
     "Algorithm1Settings",
     "CameraSettings",
+    "CraftsMan3DSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
@@ -51,6 +61,7 @@ __all__ = [
     "GeneratorSettings",
     "GlobalAlignmentSettings",
     "HttpSettings",
+    "Hunyuan3DSettings",
     "InflateSettings",
     "KeyframeSettings",
     "LargeStepsSettings",
@@ -72,6 +83,7 @@ __all__ = [
     "TrackSettings",
     "TrellisSettings",
     "TripoSRSettings",
+    "TripoSgSettings",
     "VideoSettings",
     "changed",
     "fields_of",
@@ -160,6 +172,7 @@ _PAPER = Settings(
     preset="paper",
     video=VideoSettings(longest_side=1024),
     keyframes=KeyframeSettings(mode="fixed", stride=5),
+    generator=GeneratorSettings(triposg=TripoSgSettings(guidance=7.5), hunyuan3d=Hunyuan3DSettings(coarsest=384)),
     camera=CameraSettings(
         method="algorithm1",
         warm_start=False,

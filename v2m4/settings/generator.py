@@ -58,11 +58,56 @@ class HttpSettings:
 
 
 @dataclass(frozen=True)
+class TripoSgSettings:
+    """TripoSG's sampling and surface (Li et al. 2025)."""
+
+    steps: Annotated[int, Range(1, 200)] = 50
+    """Sampling steps of the flow."""
+    guidance: Annotated[float, Range(0, 50)] = 7.0
+    """Guidance strength g of v(nothing) + g (v(image) - v(nothing)); 1 or less is none."""
+    resolution: Annotated[int, Range(8, 1024)] = 512
+    """Cells per side of the finest grid on which the surface is found."""
+    coarsest: Annotated[int, Range(2, 1024)] = 63
+    """The grid is halved while it keeps this many cells per side; finer grids are looked at near the surface only."""
+
+
+@dataclass(frozen=True)
+class Hunyuan3DSettings:
+    """The sampling and surface of Hunyuan3D-2.0's shape half (Zhao et al. 2025)."""
+
+    variant: Literal["base", "fast", "turbo"] = "base"
+    """base: the paper's; fast: distilled to half the time; turbo: distilled to 5 to 10 steps (set steps)."""
+    steps: Annotated[int, Range(2, 200)] = 50
+    """Sampling steps of the flow."""
+    guidance: Annotated[float, Range(-1, 50)] = 5.0
+    """Guidance strength g of v(nothing) + g (v(image) - v(nothing)); below 0 is none."""
+    resolution: Annotated[int, Range(8, 1024)] = 384
+    """Cells per side of the finest grid on which the surface is found."""
+    coarsest: Annotated[int, Range(2, 1024)] = 63
+    """The grid is halved while it keeps this many cells per side; finer grids are looked at near the surface only. The
+    paper's release looks everywhere (as much as the resolution)."""
+
+
+@dataclass(frozen=True)
+class CraftsMan3DSettings:
+    """The sampling and surface of CraftsMan3D with Dora's vector sets (Li et al. 2024)."""
+
+    steps: Annotated[int, Range(1, 200)] = 50
+    """Sampling steps of the flow."""
+    guidance: Annotated[float, Range(0, 50)] = 7.5
+    """Guidance strength g of v(nothing) + g (v(image) - v(nothing)); 0 is none."""
+    resolution: Annotated[int, Range(8, 1024)] = 256
+    """Cells per side of the finest grid on which the surface is found."""
+    coarsest: Annotated[int, Range(2, 1024)] = 63
+    """The grid is halved while it keeps this many cells per side; finer grids are looked at near the surface only."""
+
+
+@dataclass(frozen=True)
 class GeneratorSettings:
     """The image-to-mesh model."""
 
     name: Annotated[str, PlugName("generator")] = "auto"
-    """inflate, template, trellis, or auto: the best that can run here."""
+    """inflate, template, trellis, triposg, hunyuan3d, craftsman3d, or auto: the best that can run here."""
     template: Path | None = None
     """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
     max_faces: Annotated[int, Range(100, 1000000)] = 10000
@@ -71,3 +116,6 @@ class GeneratorSettings:
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
     triposr: TripoSRSettings = field(default_factory=TripoSRSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    triposg: TripoSgSettings = field(default_factory=TripoSgSettings)
+    hunyuan3d: Hunyuan3DSettings = field(default_factory=Hunyuan3DSettings)
+    craftsman3d: CraftsMan3DSettings = field(default_factory=CraftsMan3DSettings)

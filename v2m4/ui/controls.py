@@ -159,7 +159,7 @@ def plug_choices(port: str) -> list[tuple[str, str]]:
     plugs = PORTS[port]
     names = [("Automatic", "auto")]
     for plug in sorted(plugs.values(), key=lambda p: bool(p.missing())):
-        names.append(
-            (plug.name if not plug.missing() else f"{plug.name} (not here: {', '.join(plug.missing())})", plug.name)
-        )
+        lacks = f"not here: {', '.join(plug.missing())}" if plug.missing() else ""
+        notes = "; ".join(note for note in (plug.notice, lacks) if note)
+        names.append((f"{plug.name} ({notes})" if notes else plug.name, plug.name))
     return names

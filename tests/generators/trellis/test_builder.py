@@ -112,7 +112,7 @@ def test_a_foreign_image_encoder_is_named(folder: Path) -> None:
     state = load_file(path)
     state["head.weight"] = state.pop("layernorm.weight")
     save_file(state, str(path), metadata={"format": "pt"})
-    with pytest.raises(V2M4Error, match=r"head\.weight.*layernorm\.weight"):
+    with pytest.raises(V2M4Error, match=r"norm\.weight.*head\.weight"):
         load(folder)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(V2M4Error, match="cannot be read"):
@@ -144,12 +144,4 @@ def test_too_little_memory_is_explained(folder: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(builder, "load_network", full)
     with pytest.raises(V2M4Error, match="memory"):
-        load(folder)
-
-
-def test_a_missing_package_is_explained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(V2M4Error, match="pip install transformers"):
         load(folder)

@@ -15,6 +15,7 @@ from torch import nn
 from v2m4.generators.trellis.builder import CHECKPOINTS, build_network
 from v2m4.generators.trellis.conditioning import IMAGE_SIZE, ImageEncoder
 from v2m4.generators.trellis.model import TrellisModel
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 
 CONDITION = 24
 _FLOW = {
@@ -53,10 +54,14 @@ def network(role: str, seed: int = 0, **changes: Any) -> Any:
 
 def encoder(seed: int = 0) -> ImageEncoder:
     """A tiny DINOv2 with registers that takes the official picture size."""
-    return ImageEncoder(backbone(seed))
+    library = backbone(seed)
+    ours = Dinov2(Dinov2Config.of_transformers(library.config.to_dict()))  # type: ignore[operator, union-attr]
+    ours.load_state_dict(from_transformers(library.state_dict()))
+    return ImageEncoder(ours.eval())
 
 
 def backbone(seed: int = 0) -> nn.Module:
+    """The same in the form of the library that wrote the released file."""
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
     torch.manual_seed(seed)

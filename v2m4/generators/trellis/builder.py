@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
@@ -26,6 +25,7 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.model import SLAT_MEAN, SLAT_STD, TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel
+from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 
 _CLASSES: dict[str, type[nn.Module]] = {
@@ -129,31 +129,12 @@ def from_pretrained(
 
 def load_image_encoder(source: str = ENCODER_REPOSITORY, revision: str = ENCODER_REVISION) -> ImageEncoder:
     """DINOv2 ViT-L/14 with registers from the Hub or a folder, strictly, in float32."""
-    folder = fetch(source, "config.json", revision, PLUG).parent
-    weights = fetch(source, "model.safetensors", revision, PLUG)
-    try:
-        from transformers import Dinov2WithRegistersModel
-    except ImportError as error:
-        raise V2M4Error(
-            "TRELLIS needs the package transformers for its image encoder: pip install transformers"
-        ) from error
-    # The library renames parameters between versions and translates older checkpoints, so it does the loading itself.
-    try:
-        loaded: Any = Dinov2WithRegistersModel.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise V2M4Error(
-            f"TRELLIS: the image encoder {weights} cannot be read ({str(error).splitlines()[0][:200]}). "
-            f"Delete it and run again to download it anew."
-        ) from error
-    backbone, info = loaded
-    wrong = [*info["missing_keys"], *info["unexpected_keys"], *(str(k) for k in info["mismatched_keys"])]
-    if wrong:
-        raise V2M4Error(
-            f"TRELLIS: {weights} is not the image encoder that was expected; {len(wrong)} tensors differ "
-            f"({', '.join(sorted(wrong)[:4])}). Use {ENCODER_REPOSITORY}."
-        )
+    config = Dinov2Config.of_transformers(_read_json(fetch(source, "config.json", revision, PLUG)))
+    state = read_state_dict(fetch(source, "model.safetensors", revision, PLUG), PLUG)
+    with torch.device("meta"):
+        backbone = Dinov2(config)
+    backbone.to_empty(device="cpu")
+    load_strictly(backbone, from_transformers(state), PLUG)
     return ImageEncoder(backbone)
 
 

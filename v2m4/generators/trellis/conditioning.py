@@ -1,12 +1,10 @@
 """The image side: cropping the object, and DINOv2 tokens as the condition of both flows.
 
-DINOv2 with registers: Oquab et al. (arXiv 2304.07193), Darcet et al. (arXiv 2309.16588); ViT-L/14 from
-`transformers`. The tokens are taken before the network's own final norm and normalised without learned weights.
+DINOv2 with registers: Oquab et al. (arXiv 2304.07193), Darcet et al. (arXiv 2309.16588); ViT-L/14. The
+tokens are taken before the network's own final norm and normalised without learned weights.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.dinov2 import IMAGE_MEAN, IMAGE_STD, Dinov2
 
 IMAGE_SIZE = 518
 CROP_MARGIN = 1.2
 ALPHA_THRESHOLD = 0.8 * 255
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def crop_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def crop_box(alpha: NDArray[np.uint8], plug: str = "TRELLIS") -> tuple[int, int, int, int]:
     """Square crop (left, upper, right, lower) in pixels about the opaque part of `alpha` (H, W); may leave the image.
 
     Raises V2M4Error if no pixel is opaque (alpha above 0.8).
@@ -32,7 +29,7 @@ def crop_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero(alpha > ALPHA_THRESHOLD)
     if len(rows) == 0:
         raise V2M4Error(
-            "TRELLIS: no opaque pixel is left in the picture, so there is no object to build. "
+            f"{plug}: no opaque pixel is left in the picture, so there is no object to build. "
             "Check the background removal of this frame."
         )
     low = np.array([columns.min(), rows.min()], dtype=np.int64)
@@ -43,7 +40,7 @@ def crop_box(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     right, lower = (round(float(c + half)) for c in centre)
     if right <= left:
         raise V2M4Error(
-            "TRELLIS: the object in the picture is a single pixel. Use a larger picture, or check the cut-out."
+            f"{plug}: the object in the picture is a single pixel. Use a larger picture, or check the cut-out."
         )
     return left, upper, right, lower
 
@@ -70,7 +67,7 @@ def encoder_input(image: NDArray[np.uint8]) -> Tensor:
         resized = Image.fromarray(image).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
         image = np.asarray(resized)
     pixels = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGE_MEAN, IMAGE_STD))
     return (pixels - mean) / std
 
 
@@ -87,13 +84,13 @@ def negative_condition(cond: Tensor) -> Tensor:
 class ImageEncoder(nn.Module):
     """DINOv2 with registers -> condition tokens: class, registers, then patches row by row. Runs in float32."""
 
-    def __init__(self, backbone: nn.Module) -> None:
-        """`backbone`: a `transformers` Dinov2WithRegistersModel; its final norm is taken off."""
+    def __init__(self, backbone: Dinov2) -> None:
+        """`backbone`: its final norm is taken off."""
         super().__init__()
-        self.backbone: Any = backbone
-        self.backbone.layernorm = nn.Identity()
+        self.backbone = backbone
+        self.backbone.norm = nn.Identity()
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, 518, 518) from `encoder_input` -> (B, 1374, 1024) for ViT-L/14."""
-        return condition_from_tokens(self.backbone(pixel_values=pixels.float()).last_hidden_state)
+        return condition_from_tokens(self.backbone(pixels.float()))

@@ -35,12 +35,18 @@ def position_embedding(coords: Tensor, channels: int) -> Tensor:
     return F.pad(embedding, (0, channels - embedding.shape[1]))
 
 
-def time_embedding(t: Tensor, channels: int = TIME_FREQUENCIES) -> Tensor:
-    """Sinusoidal embedding (B, channels) of times (B,) given in thousandths, cosines before sines."""
+def time_embedding(
+    t: Tensor, channels: int = TIME_FREQUENCIES, base: float = 10000.0, sines_first: bool = False
+) -> Tensor:
+    """Sinusoidal embedding (B, channels) of times (B,) given in thousandths, in float32.
+
+    Frequencies base^(-2k / channels); cosines before sines unless `sines_first`.
+    """
     half = channels // 2
     k = torch.arange(half, dtype=torch.float32, device=t.device)
-    angles = t.float()[:, None] * torch.exp(-math.log(10000.0) * k / half)
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+    angles = t.float()[:, None] * torch.exp(-math.log(base) * k / half)
+    waves = (angles.sin(), angles.cos()) if sines_first else (angles.cos(), angles.sin())
+    return torch.cat(waves, dim=-1)
 
 
 def layer_norm(x: Tensor, eps: float, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from v2m4.device import on_device
 from v2m4.generators.trellis.conditioning import ImageEncoder
 from v2m4.generators.trellis.decoders import SLatGaussianDecoder, SLatMeshDecoder
 from v2m4.generators.trellis.flexicubes import MeshResult, extract
@@ -87,11 +88,7 @@ class TrellisModel:
 
         Blocks may be nested: a network stays until the outermost block that named it ends.
         """
-        with ExitStack() as stack:
-            for network in networks:
-                if self.low_vram and next(network.parameters()).device != self.device:
-                    network.to(self.device)
-                    stack.callback(network.to, "cpu")
+        with on_device(networks if self.low_vram else (), self.device):
             yield
 
     def set_checkpointing(self, active: bool) -> None:

@@ -9,15 +9,12 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from v2m4.nn.dinov2 import IMAGE_MEAN, IMAGE_STD, Dinov2, Dinov2Config
 from v2m4.nn.transformer import Block, Rotation, grid_positions, rotation_tables
 
-DINO_EPS = 1e-6
 BLOCK_EPS = 1e-5
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -38,54 +35,6 @@ class AggregatorConfig:
     dino_mlp_ratio: float = 4.0
 
 
-class PatchProjection(nn.Module):
-    """Name space of the checkpoint: the patch convolution under `proj`."""
-
-    def __init__(self, patch_size: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
-
-
-class DinoEncoder(nn.Module):
-    """DINOv2 with registers: normalised images (B, 3, H, W) to patch tokens (B, rows*cols, width)."""
-
-    def __init__(self, config: AggregatorConfig) -> None:
-        super().__init__()
-        width, side = config.embed_dim, config.img_size // config.patch_size
-        self.side = side
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
-        self.register_tokens = nn.Parameter(torch.zeros(1, config.num_register_tokens, width))
-        # Part of the checkpoint (it served the masked pre-training); unused when images are encoded.
-        self.mask_token = nn.Parameter(torch.zeros(1, width))
-        self.patch_embed = PatchProjection(config.patch_size, width)
-        self.blocks = nn.ModuleList(
-            Block(width, config.dino_num_heads, config.dino_mlp_ratio, DINO_EPS, layer_scale=1.0)
-            for _ in range(config.dino_depth)
-        )
-        self.norm = nn.LayerNorm(width, eps=DINO_EPS)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised class token (B, width) and patch tokens (B, rows*cols, width)."""
-        patches = self.patch_embed.proj(images)
-        positions = self._positions((patches.shape[2], patches.shape[3]))
-        x = torch.cat([self.cls_token.expand(len(images), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
-        x = x + positions
-        x = torch.cat([x[:, :1], self.register_tokens.expand(len(images), -1, -1), x[:, 1:]], dim=1)
-        for block in self.blocks:
-            x = block(x)
-        x = self.norm(x)
-        return x[:, 0], x[:, 1 + self.register_tokens.shape[1] :]
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """The position table (1, 1 + rows*cols, width), resampled when the grid is not the trained one."""
-        if grid == (self.side, self.side):
-            return self.pos_embed
-        table = self.pos_embed[:, 1:].float().transpose(1, 2).unflatten(2, (self.side, self.side))
-        table = F.interpolate(table, size=grid, mode="bicubic", antialias=True, align_corners=False)
-        return torch.cat([self.pos_embed[:, :1], table.flatten(2).transpose(1, 2)], dim=1)
-
-
 class Aggregator(nn.Module):
     """Images (B, S, 3, H, W) in [0, 1], sides multiples of the patch, to tokens of S frames seen together."""
 
@@ -95,7 +44,18 @@ class Aggregator(nn.Module):
         # Slot 0 of the second axis is for the first frame, slot 1 for every other one.
         self.camera_token = nn.Parameter(torch.zeros(1, 2, 1, c.embed_dim))
         self.register_token = nn.Parameter(torch.zeros(1, 2, c.num_register_tokens, c.embed_dim))
-        self.patch_embed = DinoEncoder(c)
+        self.patch_embed = Dinov2(
+            Dinov2Config(
+                width=c.embed_dim,
+                depth=c.dino_depth,
+                heads=c.dino_num_heads,
+                image_size=c.img_size,
+                patch_size=c.patch_size,
+                mlp_ratio=c.dino_mlp_ratio,
+                registers=c.num_register_tokens,
+                antialias=True,
+            )
+        )
         self.frame_blocks = self._blocks()
         self.global_blocks = self._blocks()
 
@@ -116,7 +76,7 @@ class Aggregator(nn.Module):
         b, s = images.shape[:2]
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
         frames = (images.flatten(0, 1) - mean) / std
-        patches = self.patch_embed(frames)[1]
+        patches = self.patch_embed(frames)[:, self.first_patch :]
         x = torch.cat(
             [self._special(self.camera_token, b, s), self._special(self.register_token, b, s), patches], dim=1
         )

@@ -1,0 +1,15 @@
+"""Where the weights of CraftsMan3D come from.
+
+The Hub answers anonymous visitors of this repository with "401"; no commit of it is known, so none can be pinned.
+"""
+
+from __future__ import annotations
+
+PLUG = "craftsman3d"
+REPOSITORY = "craftsman3d/craftsman-DoraVAE"
+REVISION = "main"
+CONFIG = "config.yaml"
+WEIGHTS_FILE = "model.ckpt"
+
+WEIGHTS = tuple((REPOSITORY, name, REVISION) for name in (CONFIG, WEIGHTS_FILE))
+"""Every file that `from_pretrained` reads, as (repository, file, revision)."""

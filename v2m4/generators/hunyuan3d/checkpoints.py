@@ -1,0 +1,18 @@
+"""Where the weights of Hunyuan3D-2.0 come from."""
+
+from __future__ import annotations
+
+PLUG = "hunyuan3d"
+REPOSITORY = "tencent/Hunyuan3D-2"
+REVISION = "9cd649ba6913f7a852e3286bad86bfa9a2d83dcf"
+FOLDERS = {
+    "base": "hunyuan3d-dit-v2-0",
+    "fast": "hunyuan3d-dit-v2-0-fast",
+    "turbo": "hunyuan3d-dit-v2-0-turbo",
+}
+"""The folder of each variant."""
+CONFIG = "config.yaml"
+WEIGHTS_FILE = "model.fp16.safetensors"
+
+WEIGHTS = tuple((REPOSITORY, f"{FOLDERS['base']}/{name}", REVISION) for name in (CONFIG, WEIGHTS_FILE))
+"""Every file that `from_pretrained` reads for the base variant, as (repository, file, revision)."""
