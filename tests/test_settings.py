@@ -46,7 +46,7 @@ def test_paper_follows_the_appendix():
     assert (meshes.alignment.iterations, meshes.alignment.views) == (500, 20)
     assert (meshes.large_steps.iterations, meshes.large_steps.views, meshes.large_steps.smoothness) == (1000, 50, 99)
     assert (meshes.view_pool, meshes.view_size, meshes.view_radius) == (1000, 512, 2.0)
-    assert (paper.texture.views, paper.texture.iterations, paper.texture.size) == (100, 2500, 1024)
+    assert (paper.texture.optimise.views, paper.texture.optimise.iterations, paper.texture.size) == (100, 2500, 1024)
     assert paper.keyframes.mode == "fixed"
     assert paper.keyframes.stride == 5
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.parity import camera_search
 from tests.parity.runner import Check, Measure, compare, group, relative_error
 from v2m4.geometry.camera import (
     Camera,
-    hammersley_directions,
     look_at,
     orbit_extrinsics,
     orbit_parameters,
@@ -30,9 +28,11 @@ from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
 from v2m4.geometry.rotations import rotation_from_6d
-from v2m4.settings import Settings, TextureSettings, changed
+from v2m4.geometry.sampling import hammersley_directions
+from v2m4.nn.schedule import half_cosine
+from v2m4.settings import OptimiseSettings, Settings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, align_locally
-from v2m4.stages.texture.optimise import Observation, learning_rate, total_variation, view_loss
+from v2m4.stages.texture.optimise import Observation, total_variation, view_loss
 
 Tensors = dict[str, Tensor]
 PAPER = Settings.of("paper").registration.meshes
@@ -245,10 +245,12 @@ def check_texture_stage(path: Path, meta: Mapping[str, Any], tensors: Tensors) -
     """Learning rates, total variation with its gradient, and a short descent with some views weighing double."""
     config = json.loads(meta["config"])
     (first, last), toy = config["lr"], config["toy"]
-    settings = TextureSettings(
+    settings = OptimiseSettings(
         iterations=config["total_steps_lr_table"], lr=first, lr_end=last, tv_weight=config["lambda_tv"]
     )
-    rates = torch.tensor([learning_rate(k, settings) for k in tensors["in.steps"].tolist()], dtype=torch.float64)
+    rates = torch.tensor(
+        [half_cosine(k / settings.iterations, first, last) for k in tensors["in.steps"].tolist()], dtype=torch.float64
+    )
     texture = tensors["in.texture"].clone().requires_grad_()
     variation = total_variation(texture)
     variation.backward()
@@ -270,7 +272,7 @@ def check_texture_stage(path: Path, meta: Mapping[str, Any], tensors: Tensors) -
         loss.backward()
         losses.append(loss.item())
         adam.step()
-        adam.param_groups[0]["lr"] = learning_rate(step, replace(settings, iterations=toy["steps"]))
+        adam.param_groups[0]["lr"] = half_cosine(step / toy["steps"], first, last)
         snapshots[f"adam.texture_after{step + 1}"] = painted.detach()[None].clone()
     want = {k: v for k, v in group(tensors, "out").items() if k.startswith("adam.texture_after")}
     measures += compare({k: snapshots[k] for k in want}, want, 1e-4)

@@ -7,14 +7,15 @@ Six unknowns per node: a turn w (applied from the left, in radians) and a move. 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from v2m4.compiled import njit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit(fastmath=True)
 def add_planes(
     corners: Ints,
     barycentrics: Floats,
@@ -91,7 +92,7 @@ def add_planes(
                         matrix[i + a, j + b2] += wa * row[k, b2]
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit(fastmath=True)
 def add_rigidity(
     edges: Ints,
     weight: float,
@@ -139,7 +140,7 @@ def add_rigidity(
                     matrix[ij + 3 + b, ik + a] -= cross
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit(fastmath=True)
 def add_bending(edges: Ints, weight: float, bends: Floats, rotations: Floats, matrix: Floats, gradient: Floats) -> None:
     """Squared angle between R_l and R_k bend, for every edge."""
     expected = np.zeros((3, 3))

@@ -17,22 +17,6 @@ def uniform_laplacian(vertices: int, faces: Tensor) -> Tensor:
     return _from_edges(vertices, edges, torch.ones(len(edges), device=faces.device))
 
 
-def cotangent_laplacian(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(V,V) sparse positive semi-definite cotangent Laplacian of a surface (Pinkall and Polthier 1993).
-
-    An edge's weight is half the sum of the cotangents of the angles opposite to it; slivers count as one degree.
-    """
-    total: list[Tensor] = []
-    for i in range(3):
-        apex, p, q = (vertices[faces[:, (i + k) % 3]] for k in range(3))
-        u, v = p - apex, q - apex
-        sine = torch.linalg.cross(u, v).norm(dim=1)
-        cosine = (u * v).sum(1)
-        total.append(0.5 * (cosine / sine.clamp_min(1e-30)).clamp(-57.3, 57.3))
-    edges = torch.cat([faces[:, [(i + 1) % 3, (i + 2) % 3]] for i in range(3)])
-    return _from_edges(len(vertices), edges, torch.cat(total))
-
-
 def _from_edges(vertices: int, edges: Tensor, weights: Tensor) -> Tensor:
     i, j = edges[:, 0], edges[:, 1]
     index = torch.stack([torch.cat([i, j, i, j]), torch.cat([j, i, i, j])])

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from v2m4.errors import V2M4Error
 from v2m4.nn.cuda_graphs import side_by_side
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
-from v2m4.nn.transformer import Block, quick_gelu
+from v2m4.nn.transformer import Block, PatchProjection, quick_gelu
 from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.settings import Settings
@@ -58,14 +58,6 @@ class VitConfig:
 DINO_VIT = VitConfig(IMAGENET, 1e-6, None)
 CLIP_VIT = VitConfig(CLIP, 1e-5, 512, quick_gelu)
 OPEN_CLIP_VIT = VitConfig(CLIP, 1e-5, 512)
-
-
-class PatchProjection(nn.Module):
-    """Name space of the checkpoints: the patch convolution under `proj`."""
-
-    def __init__(self, patch_size: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
 
 
 class Vit(nn.Module):

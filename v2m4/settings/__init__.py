@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, get_args
 from v2m4.errors import V2M4Error
 from v2m4.settings.camera import (
     Algorithm1Settings,
+    AlignmentLevelSettings,
     CameraSettings,
     DescentSettings,
+    RigidAlignmentSettings,
     RigidSearchSettings,
     ScoreSettings,
     StereoStepSettings,
@@ -29,11 +31,21 @@ from v2m4.settings.generator import (
     HttpSettings,
     Hunyuan3DSettings,
     InflateSettings,
+    TemplateSettings,
     TrellisSettings,
     TripoSgSettings,
     TripoSRSettings,
 )
-from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
+from v2m4.settings.pixels import (
+    BackgroundSettings,
+    FlatSettings,
+    KeyframeSettings,
+    MaskCleanupSettings,
+    MattingSettings,
+    MotionSettings,
+    VideoSettings,
+    WarningSettings,
+)
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
     FollowVideoSettings,
@@ -47,16 +59,20 @@ from v2m4.settings.registration import (
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
-from v2m4.settings.texture import TextureSettings
+from v2m4.settings.texture import FillSettings, OptimiseSettings, ProjectSettings, TextureSettings
 
 __all__ = [
     "RENAMED",
     "Algorithm1Settings",
+    "AlignmentLevelSettings",
+    "BackgroundSettings",
     "CameraSettings",
     "CraftsMan3DSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
+    "FillSettings",
+    "FlatSettings",
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
@@ -66,25 +82,32 @@ __all__ = [
     "KeyframeSettings",
     "LargeStepsSettings",
     "LimbSettings",
+    "MaskCleanupSettings",
     "MattingSettings",
     "MeshToMeshSettings",
+    "MotionSettings",
+    "OptimiseSettings",
     "PlugName",
     "Preset",
+    "ProjectSettings",
     "Range",
     "RefinementSettings",
     "RegistrationSettings",
+    "RigidAlignmentSettings",
     "RigidSearchSettings",
     "ScoreSettings",
     "Settings",
     "StereoStepSettings",
     "SurfaceFitSettings",
     "SwarmSettings",
+    "TemplateSettings",
     "TextureSettings",
     "TrackSettings",
     "TrellisSettings",
     "TripoSRSettings",
     "TripoSgSettings",
     "VideoSettings",
+    "WarningSettings",
     "changed",
     "fields_of",
 ]
@@ -164,6 +187,11 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if drawn.radius_min > drawn.radius_max:
         wrong.append("camera.algorithm1.radius_min must not be more than camera.algorithm1.radius_max.")
+    project = settings.texture.project
+    if project.grazing_cosine >= project.facing_cosine:
+        wrong.append("texture.project.grazing_cosine must be less than texture.project.facing_cosine.")
+    if project.edge_near_px >= project.edge_far_px:
+        wrong.append("texture.project.edge_near_px must be less than texture.project.edge_far_px.")
     return wrong
 
 

@@ -17,6 +17,34 @@ class InflateSettings:
     """Triangles of the mesh."""
     thickness: Annotated[float, Range(0.05, 5)] = 1.0
     """1 gives limbs as deep as wide; less is flatter, more is rounder."""
+    trunk: Annotated[float, Range(0.01, 10)] = 0.28
+    """Half thickness beyond which the trunk is flattened, as a share of the object's mean side."""
+    working_size: Annotated[int, Range(50, 1600)] = 400
+    """Longer side of the object in the picture that is traced, in working pixels: thinner limbs want more."""
+    shortest_edge: Annotated[float, Range(0.5, 50)] = 2.0
+    """No edge of the outline is made shorter than this, in working pixels."""
+    least_area: Annotated[float, Range(0, 0.5)] = 0.0015
+    """Pieces and holes smaller than this share of the object are noise."""
+    grid: Annotated[float, Range(1, 20)] = 2.5
+    """Working pixels per cell of the grid on which the Poisson equation of the thickness is solved."""
+    palette: Annotated[int, Range(1, 64)] = 6
+    """Colours told apart when the far side is filled."""
+
+
+@dataclass(frozen=True)
+class TemplateSettings:
+    """How your own mesh is read."""
+
+    largest_texture: Annotated[int, Range(256, 8192)] = 4096
+    """Side of the largest texture into which several materials are merged, in texels."""
+    most_repeats: Annotated[int, Range(1, 64)] = 4
+    """A picture that repeats across the mesh is repeated in the texture at most so often each way."""
+    grey: Annotated[float, Range(0, 1)] = 0.7
+    """Brightness of parts that have no colour of their own."""
+    atlas_size: Annotated[int, Range(64, 8192)] = 1024
+    """Side of the texture that a simplified mesh gets, in texels."""
+    surface_points: Annotated[int, Range(1000, 10000000)] = 600000
+    """Points on the mesh among which the nearest to each texel of that texture is sought."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +141,7 @@ class GeneratorSettings:
     max_faces: Annotated[int, Range(100, 1000000)] = 10000
     """Meshes with more faces are simplified to this many."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
+    own_mesh: TemplateSettings = field(default_factory=TemplateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
     triposr: TripoSRSettings = field(default_factory=TripoSRSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -21,11 +21,11 @@ from v2m4.artefacts import (
     save_picture,
 )
 from v2m4.clip import Clip
-from v2m4.evaluation.measures import mask_iou
 from v2m4.events import Event, MeshRegistered, Steps
-from v2m4.export.preview import render_rgba
 from v2m4.files import write_atomically
 from v2m4.geometry.camera import Camera
+from v2m4.masks import mask_iou
+from v2m4.render.pictures import render_rgba
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.meshes import PointTracks, register_meshes

@@ -12,7 +12,7 @@ from tests.toys import ball, poses
 from v2m4.errors import V2M4Error
 from v2m4.events import drain
 from v2m4.geometry.mesh import Mesh
-from v2m4.geometry.neighbours import surface_points
+from v2m4.geometry.sampling import surface_points
 from v2m4.settings import GlobalAlignmentSettings, LargeStepsSettings, LimbSettings, MeshToMeshSettings, TrackSettings
 from v2m4.stages.registration.meshes import PointTracks, register_meshes, tracking_loss
 from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks

@@ -13,6 +13,7 @@ from v2m4.errors import V2M4Error
 from v2m4.generators.http.client import own_words
 from v2m4.generators.template.generator import MOST_FACES, mesh_of_scene
 from v2m4.geometry.mesh import Mesh
+from v2m4.settings import TemplateSettings
 
 _WHAT = "mesh that the server sent"
 _OBJ_LINE = re.compile(rb"^\s*(v|f|o|g|mtllib|usemtl)\s", re.MULTILINE)
@@ -29,7 +30,7 @@ def mesh_from_bytes(body: bytes, max_faces: int) -> Mesh:
     # Without a resolver, nothing that the file names (materials, pictures) is looked for.
     try:
         scene = trimesh.load_scene(io.BytesIO(body), file_type=kind, process=False, resolver=None)
-        return mesh_of_scene(scene, f".{kind}", _WHAT, max_faces)[0]
+        return mesh_of_scene(scene, f".{kind}", _WHAT, max_faces, TemplateSettings())[0]
     except V2M4Error:
         raise
     # The readers of mesh files and of the pictures within fail in as many ways on damaged ones.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.geometry.neighbours import Neighbours, sample_surface, surface_points
+from v2m4.geometry.neighbours import Neighbours
+from v2m4.geometry.sampling import sample_surface, surface_points
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from v2m4.geometry.embedded import coarse_alignment
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change, rigidity
 from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.geometry.neighbours import Neighbours, sample_surface, surface_points
+from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import rotation_from_6d
+from v2m4.geometry.sampling import sample_surface, surface_points
 from v2m4.render import render
 from v2m4.settings import MeshToMeshSettings
 

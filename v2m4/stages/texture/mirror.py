@@ -7,18 +7,18 @@ upright and the colours that are seen on both sides agree.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from v2m4.geometry.neighbours import sample_surface, surface_points
+from v2m4.arrays import Real
+from v2m4.geometry.mesh import Mesh, vertex_normals
+from v2m4.geometry.sampling import sample_surface, surface_points
 from v2m4.geometry.symmetry import MirrorPlane, mirror_planes
-
-Floats = NDArray[Any]
+from v2m4.stages.texture.samples import Samples
 
 _POINTS = 10000  # on the surface, by which its planes are found
 _SYMMETRIC = 0.06  # largest error of a plane, in units of the shape's spread; a posed animal has about 0.02
@@ -32,7 +32,32 @@ _REACH = 0.08  # how far beside a mirror image a point may lie, in units of the 
 _FACING = 0.4  # least cosine between a normal and its mirror image
 
 
-def color_plane(vertices: Tensor, faces: Tensor, points: Floats, colors: Floats, seen: Floats) -> MirrorPlane | None:
+class Look(NamedTuple):
+    """Colours of the samples (P,3) and texels (N,3), and how surely each is seen, (P,) and (N,) in [0,1]."""
+
+    sample_colors: Real
+    samples_seen: Real
+    texel_colors: Real
+    texels_seen: Real
+
+
+def mirror_look(look: Look, mesh: Mesh, samples: Samples) -> Look:
+    """The look with unseen parts taken from their mirror images, if the mesh, as it is posed, has a plane for that."""
+    faces, corners = mesh.faces.numpy(), mesh.vertices.numpy()
+    points = samples.interpolate(faces, corners)
+    normals = samples.interpolate(faces, vertex_normals(mesh.vertices, mesh.faces).numpy())
+    plane = color_plane(mesh.vertices, mesh.faces, points, look.sample_colors, look.samples_seen)
+    if plane is None:
+        return look
+    return Look(
+        *fill_mirrored(plane, points, normals, look.sample_colors, look.samples_seen),
+        *fill_mirrored(
+            plane, samples.at_texels(points), samples.at_texels(normals), look.texel_colors, look.texels_seen
+        ),
+    )
+
+
+def color_plane(vertices: Tensor, faces: Tensor, points: Real, colors: Real, seen: Real) -> MirrorPlane | None:
     """The plane across which the look of a mesh, vertices (V,3) in camera space and faces (F,3), may be mirrored, or
     None.
 
@@ -58,7 +83,7 @@ def color_plane(vertices: Tensor, faces: Tensor, points: Floats, colors: Floats,
     return equal[min(supported)[1]] if supported else None
 
 
-def _difference(plane: MirrorPlane, points: Floats, colors: Floats) -> float | None:
+def _difference(plane: MirrorPlane, points: Real, colors: Real) -> float | None:
     """How much seen colours differ from those at their mirror images, as a share of how much any two differ; None if
     too few are seen on both sides."""
     gap, mate = cKDTree(points).query(plane.mirrored(points))
@@ -72,9 +97,7 @@ def _difference(plane: MirrorPlane, points: Floats, colors: Floats) -> float | N
     return float(np.abs(colors[both] - colors[mate[both]]).mean()) / max(usual, 1e-3)
 
 
-def fill_mirrored(
-    plane: MirrorPlane, points: Floats, normals: Floats, colors: Floats, seen: Floats
-) -> tuple[Floats, Floats]:
+def fill_mirrored(plane: MirrorPlane, points: Real, normals: Real, colors: Real, seen: Real) -> tuple[Real, Real]:
     """The colors (N,3) and the trust (N,) in [0,1] of points (N,3) with normals (N,3), those of unseen points taken
     from around their mirror images as far as these are seen."""
     known, lacking = np.flatnonzero(seen > _SEEN), np.flatnonzero(seen <= _SEEN)
