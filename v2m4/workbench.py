@@ -16,6 +16,7 @@ from v2m4.run import Run
 from v2m4.settings import Settings
 from v2m4.stages.registration.video import Follower
 from v2m4.stereo import STEREOS, Locator, Stereo
+from v2m4.tracks import TRACKERS, Tracker
 
 
 class Workbench:
@@ -46,6 +47,12 @@ class Workbench:
         """Image distance."""
         return PERCEPTUALS[self.recipe.names["perceptual"]].create(self.recipe.settings, self.device)
 
+    @cached_property
+    def tracker(self) -> Tracker | None:
+        """Clip to point tracks, or None when the registration does without."""
+        name = self.recipe.names.get("tracks")
+        return None if name is None else TRACKERS[name].create(self.recipe.settings, self.device)
+
     def follower(self, run: Run) -> Follower:
         """What follows the run's video; made anew when anything it was made from is another."""
         key = (run.folder, run.fingerprint("registration"))
@@ -58,5 +65,5 @@ class Workbench:
 
 def plug_settings(settings: Settings) -> Settings:
     """Only what the plugs are made from, the rest as by default: runs that agree in it can share their plugs."""
-    names = ("device", "stereo", "perceptual", "low_vram", "generator", "camera", "commercial_use")
+    names = ("device", "stereo", "tracks", "perceptual", "low_vram", "generator", "camera", "commercial_use")
     return Settings(**{name: getattr(settings, name) for name in names})

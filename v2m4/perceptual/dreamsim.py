@@ -31,10 +31,6 @@ from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_d
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.settings import Settings
 
-ENSEMBLE_URL = (
-    "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip"
-)
-DINO_URL = "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth"
 CLIP_MEMBER = "clip_vitb16_pretrain.pth.tar"
 OPEN_CLIP_MEMBER = "open_clip_vitb16_pretrain.pth.tar"
 UPDATES_FOLDER = "ensemble_lora"
@@ -179,9 +175,8 @@ class DreamSim:
 def load_dreamsim() -> DreamSimNetwork:
     """The ensemble with the published weights, low-rank updates added in; V2M4Error says what failed."""
     plug = DreamSim.name
-    ensemble_file, dino_file = PERCEPTUALS[plug].torch_files
-    archive = fetch_url(ENSEMBLE_URL, ensemble_file, plug)
-    dino = read_state_dict(fetch_url(DINO_URL, dino_file, plug), plug)
+    archive, dino_file = (fetch_url(url, name, plug, start) for name, url, start in PERCEPTUALS[plug].torch_files)
+    dino = read_state_dict(dino_file, plug)
     clip, open_clip, updates, scale = read_archive(archive)
     states = merge_updates([dino, clip, open_clip], updates, scale)
     network = DreamSimNetwork()

@@ -28,11 +28,13 @@ from v2m4.settings.export import ExportSettings
 from v2m4.settings.generator import (
     CraftsMan3DSettings,
     GeneratorSettings,
+    HttpSettings,
     Hunyuan3DSettings,
     InflateSettings,
     TemplateSettings,
     TrellisSettings,
     TripoSgSettings,
+    TripoSRSettings,
 )
 from v2m4.settings.pixels import (
     BackgroundSettings,
@@ -53,6 +55,7 @@ from v2m4.settings.registration import (
     MeshToMeshSettings,
     RegistrationSettings,
     SurfaceFitSettings,
+    TrackSettings,
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
@@ -73,6 +76,7 @@ __all__ = [
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
+    "HttpSettings",
     "Hunyuan3DSettings",
     "InflateSettings",
     "KeyframeSettings",
@@ -98,7 +102,9 @@ __all__ = [
     "SwarmSettings",
     "TemplateSettings",
     "TextureSettings",
+    "TrackSettings",
     "TrellisSettings",
+    "TripoSRSettings",
     "TripoSgSettings",
     "VideoSettings",
     "WarningSettings",
@@ -120,6 +126,8 @@ class Settings:
     """Where the numbers are crunched: cpu, cuda, or auto."""
     stereo: Annotated[str, PlugName("stereo")] = "auto"
     """dust3r, vggt, features, or auto: the best that can run here."""
+    tracks: Annotated[str, PlugName("tracks")] = "auto"
+    """cotracker3, cotracker3-online, or auto: the best that can run here; only where points are tracked."""
     perceptual: Annotated[str, PlugName("perceptual")] = "auto"
     """dreamsim, structure, or auto: the best that can run here."""
     commercial_use: bool = False

@@ -58,6 +58,34 @@ class TrellisSettings:
 
 
 @dataclass(frozen=True)
+class TripoSRSettings:
+    """TripoSR's surface (Tochilkin et al. 2024)."""
+
+    grid: Annotated[int, Range(16, 1024)] = 256
+    """Samples of the density along each axis."""
+    stride: Annotated[int, Range(1, 64)] = 4
+    """Samples between those of the coarse grid that finds the surface; 1 takes every sample."""
+    threshold: Annotated[float, Range(1e-6, 1e6)] = 25.0
+    """Density at which the surface lies."""
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """A mesh server that is asked over HTTP; docs/http-generator.md describes both forms."""
+
+    url: str | None = None
+    """Address of the server, for example “http://127.0.0.1:8080”."""
+    form: Literal["trellis.cpp", "plain"] = "trellis.cpp"
+    """trellis.cpp: a form with the picture goes to /generate; plain: the picture itself goes to the address given."""
+    timeout_s: Annotated[float, Range(0.1, 86400)] = 600.0
+    """How long one mesh may take, in seconds."""
+    megabytes: Annotated[float, Range(0.001, 4096)] = 200.0
+    """Larger answers are refused."""
+    retries: Annotated[int, Range(0, 20)] = 2
+    """Further attempts where the server cannot be reached or says that it is busy."""
+
+
+@dataclass(frozen=True)
 class TripoSgSettings:
     """TripoSG's sampling and surface (Li et al. 2025)."""
 
@@ -115,6 +143,8 @@ class GeneratorSettings:
     inflate: InflateSettings = field(default_factory=InflateSettings)
     own_mesh: TemplateSettings = field(default_factory=TemplateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
+    triposr: TripoSRSettings = field(default_factory=TripoSRSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     triposg: TripoSgSettings = field(default_factory=TripoSgSettings)
     hunyuan3d: Hunyuan3DSettings = field(default_factory=Hunyuan3DSettings)
     craftsman3d: CraftsMan3DSettings = field(default_factory=CraftsMan3DSettings)

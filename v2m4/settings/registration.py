@@ -66,6 +66,24 @@ class LargeStepsSettings:
 
 
 @dataclass(frozen=True)
+class TrackSettings:
+    """Point tracks over renderings of the meshes, which pull the local registration (the release of the paper)."""
+
+    enabled: bool = False
+    """Whether points are tracked; needs meshes with colours and a point tracker."""
+    views: Annotated[int, Range(1, 1000)] = 20
+    """Cameras around the first mesh."""
+    view_radius: Annotated[float, Range(0.1, 100)] = 8.0
+    """Their distance, in sizes of the object."""
+    view_size: Annotated[int, Range(32, 4096)] = 512
+    """Side of the renderings, in pixels."""
+    points: Annotated[int, Range(1, 100000)] = 10000
+    """Points that are tracked in each view, at most."""
+    history: Annotated[int, Range(1, 1000)] = 8
+    """Keyframes before each one through which its points are tracked."""
+
+
+@dataclass(frozen=True)
 class MeshToMeshSettings:
     """The paper's chain: the mesh, as deformed so far, is registered to the next keyframe's mesh."""
 
@@ -84,6 +102,7 @@ class MeshToMeshSettings:
     alignment: GlobalAlignmentSettings = field(default_factory=GlobalAlignmentSettings)
     limbs: LimbSettings = field(default_factory=LimbSettings)
     large_steps: LargeStepsSettings = field(default_factory=LargeStepsSettings)
+    tracks: TrackSettings = field(default_factory=TrackSettings)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ class FillSettings:
     """Faces are subdivided until the surface has about so many pieces, each with its own colour."""
     palette: Annotated[int, Range(0, 256)] = 8
     """Colours that are told apart when a mesh without a look of its own is filled; 0: they are mixed smoothly."""
+    mirror: bool = True
+    """Parts of a mesh without a look of its own first take the colours of their mirror images, if it has a left and a
+    right."""
 
 
 @dataclass(frozen=True)

@@ -68,24 +68,33 @@ def load_template(
     path: Path, max_faces: int = 10_000, settings: TemplateSettings | None = None
 ) -> tuple[Mesh, Float64]:
     """The mesh in canonical pose, and the (4,4) matrix that took it there from the file's coordinates."""
-    settings = settings or TemplateSettings()
-    # 1. The file's meshes, each where its scene puts it.
     scene = _read(path)
-    upright = _FROM_Y_UP if path.suffix.lower() in (".glb", ".gltf", ".obj") else _Z_UP
-    parts = _parts(scene, path)
+    return mesh_of_scene(scene, path.suffix.lower(), f"template {path.name}", max_faces, settings or TemplateSettings())
+
+
+def mesh_of_scene(
+    scene: trimesh.Scene, suffix: str, what: str, max_faces: int, settings: TemplateSettings
+) -> tuple[Mesh, Float64]:
+    """The scene of a file as one mesh in canonical pose, and the (4,4) matrix that took it there.
+
+    suffix: of the file (“.glb”), which decides what is up and how colours are stored. what: how errors call it.
+    """
+    # 1. The file's meshes, each where its scene puts it.
+    upright = _FROM_Y_UP if suffix in (".glb", ".gltf", ".obj") else _Z_UP
+    parts = _parts(scene, suffix, what)
     positions = np.concatenate([p.positions for p in parts])
     if not np.isfinite(positions).all():
-        raise V2M4Error(f"The template {path.name} has vertices that are not finite numbers (NaN). Export it again.")
+        raise V2M4Error(f"The {what} has vertices that are not finite numbers (NaN). Export it again.")
     # 2. The box of all, z up.
     positions = positions @ upright[:3, :3].T
     low, high = positions.min(0), positions.max(0)
     longest = float((high - low).max())
     if longest <= 0:
-        raise V2M4Error(f"All vertices of the template {path.name} lie in one point. Export it again.")
+        raise V2M4Error(f"All vertices of the {what} lie in one point. Export it again.")
     faces = _offset([p.faces for p in parts], [len(p.positions) for p in parts])
     if len(faces) > MOST_FACES:
         raise V2M4Error(
-            f"The template {path.name} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
+            f"The {what} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
             "Simplify it first (in Blender: the Decimate modifier)."
         )
     # 3. Centred, of unit size, vertices joined.
@@ -99,7 +108,7 @@ def load_template(
     appearance = merge_appearances(parts, settings)
     mesh = _assemble(vertices, corner[faces], appearance, corner)
     if len(mesh.faces) == 0:
-        raise V2M4Error(f"All faces of the template {path.name} have no area. Export it again.")
+        raise V2M4Error(f"All faces of the {what} have no area. Export it again.")
     return (fewer_faces(mesh, max_faces, settings) if len(mesh.faces) > max_faces else mesh), matrix
 
 
@@ -125,7 +134,7 @@ def _read(path: Path) -> trimesh.Scene:
         ) from error
 
 
-def _parts(scene: trimesh.Scene, path: Path) -> list[MeshPart]:
+def _parts(scene: trimesh.Scene, suffix: str, what: str) -> list[MeshPart]:
     """The scene's meshes where its graph puts them, every instance a part."""
     parts, points = [], 0
     for node in scene.graph.nodes_geometry:
@@ -140,21 +149,23 @@ def _parts(scene: trimesh.Scene, path: Path) -> list[MeshPart]:
         placed = np.asarray(geometry.vertices, np.float64) @ transform[:3, :3].T + transform[:3, 3]
         faces = np.asarray(geometry.faces, np.int64)
         if faces.min() < 0 or faces.max() >= len(placed):
-            raise V2M4Error(f"The template {path.name} has faces that name vertices it lacks. Export it again.")
+            raise V2M4Error(f"The {what} has faces that name vertices it lacks. Export it again.")
         if np.linalg.det(transform[:3, :3]) < 0:
             faces = faces[:, ::-1]
         parts.append(
-            MeshPart(placed, np.ascontiguousarray(faces), *_appearance(geometry.visual, len(placed), len(faces), path))
+            MeshPart(
+                placed, np.ascontiguousarray(faces), *_appearance(geometry.visual, len(placed), len(faces), suffix)
+            )
         )
     if not parts:
-        what = "only points, no faces" if points else "no mesh"
-        raise V2M4Error(f"The template {path.name} holds {what}. Export the object as a triangle mesh.")
+        content = "only points, no faces" if points else "no mesh"
+        raise V2M4Error(f"The {what} holds {content}. Export the object as a triangle mesh.")
     return parts
 
 
-def _appearance(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any, Any, Any]:
+def _appearance(visual: Any, vertices: int, faces: int, suffix: str) -> tuple[Any, Any, Any]:
     """(uv, texture, vertex colours) of a part; each may be None. Colours are sRGB in [0,1]."""
-    linear = path.suffix.lower() in (".glb", ".gltf")
+    linear = suffix in (".glb", ".gltf")
     if visual.kind == "texture":
         material = visual.material
         image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)

@@ -19,6 +19,7 @@ from v2m4.render import Raster, interpolate, rasterize, render, sample_texture
 from v2m4.render.atlas import texels_of
 from v2m4.settings import FillSettings, OptimiseSettings, TextureSettings
 from v2m4.stages.texture.look import atlas_of, own_look
+from v2m4.stages.texture.mirror import Look, mirror_look
 from v2m4.stages.texture.samples import diffuse_colors, place_samples
 
 
@@ -72,7 +73,7 @@ def optimise_texture(
     texture = yield from descend(observations, settings.size, settings.optimise, rng)
     yield Progress("texture", 0.97, note="filling")
     picture = fill_unseen(
-        mesh.to("cpu"), uv, uv_faces, texture.cpu(), observations, settings.optimise.seen, settings.fill
+        still.to("cpu"), uv, uv_faces, texture.cpu(), observations, settings.optimise.seen, settings.fill
     )
     yield Progress("texture", 1.0)
     return replace(mesh, uv=charted.uv, uv_faces=charted.uv_faces, texture=picture.to(device), colors=None)
@@ -156,8 +157,12 @@ def fill_unseen(
     seen = sample_texture(torch.from_numpy(touched >= seen_from)[..., None].float(), at).numpy()[:, 0]
     colors = sample_texture(texture, at).numpy()
     base_samples, base_texels = own_look(mesh, samples, texels)
-    palette = 0 if base_texels.any() else settings.palette
+    known = (touched.reshape(-1)[texels.index] >= seen_from).astype(np.float32)
+    found = texture.reshape(-1, 3).numpy()[texels.index]
+    bare = mesh.texture is None and mesh.colors is None
+    if bare and settings.mirror:
+        colors, seen, found, known = mirror_look(Look(colors, seen, found, known), mesh, samples)
+    palette = settings.palette if bare else 0
     unseen = samples.at_texels(diffuse_colors(colors - base_samples, seen, samples, palette)) + base_texels
-    known = touched.reshape(-1)[texels.index][:, None] >= seen_from
-    values = np.where(known, texture.reshape(-1, 3).numpy()[texels.index], unseen.clip(0, 1))
+    values = known[:, None] * found + (1 - known[:, None]) * unseen.clip(0, 1)
     return torch.from_numpy(texels.picture(values))
