@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PORTS = {"generators", "stereo", "perceptual", "matting"}
+PORTS = {"generators", "stereo", "perceptual", "matting", "tracks"}
 # What a port has beside its plugs that others may call: matting is a stage as well.
 OPEN = {"v2m4.matting.stage"}
 # The limb alignment's solver, which lives among the general ones.

@@ -12,7 +12,7 @@ import gradio as gr
 
 from v2m4.doctor import real_3d_hint
 from v2m4.errors import V2M4Error
-from v2m4.generators.http.address import on_public_host
+from v2m4.host import on_public_host
 from v2m4.settings import Settings
 from v2m4.ui import panels
 from v2m4.ui.api import add_endpoints

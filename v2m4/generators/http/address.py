@@ -7,7 +7,6 @@ its mind between two look-ups (DNS rebinding) gains nothing.
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -53,12 +52,6 @@ def parse(url: str) -> Target:
         raise V2M4Error("The mesh server's address holds spaces or control characters. Remove them.")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, parts.hostname, port or PORTS[parts.scheme], path)
-
-
-def on_public_host() -> bool:
-    """Whether strangers use this program here: on a Hugging Face Space, or where V2M4_PUBLIC is 1."""
-    told = os.environ.get("V2M4_PUBLIC")
-    return bool(os.environ.get("SPACE_ID")) if told is None else told not in ("", "0")
 
 
 def permitted(address: Address, public: bool) -> bool:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from v2m4.errors import V2M4Error
-from v2m4.generators.http.address import PORTS, Target, look_up, on_public_host
+from v2m4.generators.http.address import PORTS, Target, look_up
+from v2m4.host import on_public_host
 
 _CONNECT_S = 10.0
 _PIECE = 1 << 16
