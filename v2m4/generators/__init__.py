@@ -88,7 +88,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         preference=-1,
         weights=HUNYUAN3D_WEIGHTS,
         needs_gpu=True,
-        memory_gb=9,
+        memory_gb=7,
         bring="weights are downloaded on first use (about 5 GB)",
         notice="not for the EU, the UK and South Korea",
     ),
@@ -102,7 +102,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         preference=15,
         weights=TRIPOSG_WEIGHTS,
         needs_gpu=True,
-        memory_gb=8,
+        memory_gb=7,
         bring="weights are downloaded on first use (about 8 GB)",
     ),
     GeneratorPlug(
@@ -115,7 +115,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         preference=11,
         weights=CRAFTSMAN3D_WEIGHTS,
         needs_gpu=True,
-        memory_gb=6,
+        memory_gb=4,
         bring="weights are downloaded on first use (about 3 GB) with an account that the Hub lets in; "
         "or put config.yaml and model.ckpt into a folder of your own",
     ),
