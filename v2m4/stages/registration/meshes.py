@@ -8,7 +8,7 @@ the second also asks the mesh to keep its shape: rigid neighbourhoods, face area
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,7 +26,6 @@ from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.render import render
 from v2m4.settings import MeshToMeshSettings
 
-Rigidity = Callable[[Tensor, RestShape], Tensor]
 _PIXELS_AT_ONCE = 1 << 21
 _CACHED_PIXELS = 1 << 24
 _WINDOW = 50  # iterations over which early stopping looks for progress
@@ -206,24 +205,23 @@ def align_locally(
     rng: torch.Generator,
     *,
     tracks: Sequence[PointTracks] = (),
-    rigid: Rigidity = rigidity,
 ) -> Iterator[Aligning]:
-    """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape. rigid: the rigidity energy."""
+    """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape."""
     descent = settings.large_steps
     rest = RestShape.of(vertices, faces)
     cloud = SurfaceDistance(vertices, faces, target, settings, rng)
     space = LargeSteps(len(vertices), faces, descent.smoothness)
-    u = space.encode(vertices.detach()).requires_grad_()
+    u = space.to_differential(vertices.detach()).requires_grad_()
     optimiser = AdamUniform([u], lr=descent.step)
     stop = _EarlyStop(settings.early_stop)
     moved, value = vertices, math.inf
     for i in range(descent.iterations):
-        solved = space.decode(u)
+        solved = space.from_differential(u)
         moved = solved.detach()
         leaf = moved.clone().requires_grad_()
         loss = (
             descent.chamfer_weight * cloud(leaf)
-            + descent.arap_weight * rigid(leaf, rest)
+            + descent.arap_weight * rigidity(leaf, rest)
             + descent.area_weight * area_change(leaf, rest)
             + descent.edge_weight * edge_change(leaf, rest)
         )
