@@ -58,7 +58,7 @@ from v2m4.run import (
 from v2m4.settings import Settings
 
 if TYPE_CHECKING:
-    from v2m4.stages.registration.video import Follower
+    from v2m4.stages.registration.video import VideoTracker
 
 
 class Workbench:
@@ -66,7 +66,7 @@ class Workbench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._follower: tuple[tuple[Path, int], Follower] | None = None
+        self._follower: tuple[tuple[Path, int], VideoTracker] | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -88,14 +88,14 @@ class Workbench:
         """Image distance."""
         return create_perceptual(self.settings, self.device)
 
-    def follower(self, run: Run) -> Follower:
+    def follower(self, run: Run) -> VideoTracker:
         """What follows the run's video; made anew only when the anchor's mesh is another one."""
-        from v2m4.stages.registration.video import Follower
+        from v2m4.stages.registration.video import VideoTracker
 
         _, anchor = keyframes_of(run)
         made = (run.keyframe(anchor) / "camera.json").stat().st_mtime_ns
         if self._follower is None or self._follower[0] != (run.folder, made):
-            follower = Follower(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration.video)
+            follower = VideoTracker(posed_mesh(run, anchor), masked_clip(run), anchor, run.settings.registration.video)
             self._follower = ((run.folder, made), follower)
         return self._follower[1]
 
@@ -262,13 +262,13 @@ def _registration(run: Run, step: Step, bench: Workbench) -> Steps[None]:
 
 def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
     """Register by following the video from the keyframe before; the follower's state travels through the folder."""
-    from v2m4.stages.registration.video import FollowState
+    from v2m4.stages.registration.video import TrackerState
 
     index, follower = _keyframe(step), bench.follower(run)
     if step.after is None:
         state = follower.start()
     else:
-        before = FollowState(**load_arrays(run.keyframe(step.after) / "follow.npz"))
+        before = TrackerState(**load_arrays(run.keyframe(step.after) / "follow.npz"))
         state = yield from follower.follow(before, step.after, index)
     save_arrays(run.keyframe(index) / "follow.npz", **vars(state))
     return torch.from_numpy(state.vertices).float()

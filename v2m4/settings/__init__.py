@@ -27,13 +27,17 @@ from v2m4.settings.generator import GeneratorSettings, InflateSettings, TrellisS
 from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
+    CorrespondenceSettings,
+    DeformationGraphSettings,
     FollowVideoSettings,
     GlobalAlignmentSettings,
     LargeStepsSettings,
     LimbSettings,
     MeshToMeshSettings,
     RegistrationSettings,
+    RigidMotionSettings,
     SurfaceFitSettings,
+    SymmetrySettings,
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
@@ -43,6 +47,8 @@ __all__ = [
     "RENAMED",
     "Algorithm1Settings",
     "CameraSettings",
+    "CorrespondenceSettings",
+    "DeformationGraphSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
@@ -60,12 +66,14 @@ __all__ = [
     "Range",
     "RefinementSettings",
     "RegistrationSettings",
+    "RigidMotionSettings",
     "RigidSearchSettings",
     "ScoreSettings",
     "Settings",
     "StereoStepSettings",
     "SurfaceFitSettings",
     "SwarmSettings",
+    "SymmetrySettings",
     "TextureSettings",
     "TrellisSettings",
     "VideoSettings",
@@ -146,6 +154,10 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if drawn.radius_min > drawn.radius_max:
         wrong.append("camera.algorithm1.radius_min must not be more than camera.algorithm1.radius_max.")
+    symmetry = settings.registration.video.symmetry
+    for low, high in (("side_on_from", "side_on_full"), ("error_full", "error_most")):
+        if getattr(symmetry, low) >= getattr(symmetry, high):
+            wrong.append(f"registration.video.symmetry.{low} must be less than registration.video.symmetry.{high}.")
     return wrong
 
 
