@@ -52,6 +52,37 @@ class LimbSettings:
     """Rounds of closest points and one solve; 0 leaves the step out."""
     nodes: Annotated[int, Range(4, 5000)] = 150
     """Nodes that carry the mesh."""
+    graph: DeformationGraphSettings = field(default_factory=lambda: DeformationGraphSettings(neighbours=9))
+    samples: Annotated[int, Range(1, 1000000)] = 3000
+    """Points of each surface that are matched to the nearest of the other."""
+    transport_share: Annotated[float, Range(0, 1)] = 0.4
+    """Share of the rounds, at first, that match points one to one (optimal transport); one of the attempts does
+    without."""
+    transport_samples: Annotated[int, Range(1, 10000)] = 800
+    """Points of each surface that are matched one to one; the time grows with their cube."""
+    importance_low: Weight = 0.2
+    """What a difference in mean geodesic distance counts in a one-to-one match, in diagonals: the first guess."""
+    importance_high: Weight = 0.5
+    """The second guess of it; the attempt that ends nearest to the target stays."""
+    geodesic_sources: Annotated[int, Range(1, 100000)] = 60
+    """Points of a surface whose geodesic distances are averaged."""
+    reach_first: Annotated[float, Range(1e-6, 100)] = 0.15
+    """Distance beyond which matches are distrusted, in diagonals of the target: in the first round."""
+    reach_last: Annotated[float, Range(1e-6, 100)] = 0.03
+    """The same in the last round, and beside one-to-one matches."""
+    sliding: Weight = 0.03
+    """Weight of a point's distance within the target's tangent plane, against that to the plane; 1 where matches are
+    one to one."""
+    stiffness_first: Annotated[float, Range(1e-9, 1e9)] = 10.0
+    """How strongly neighbouring nodes keep their distance, against the distance to the target: in the first round."""
+    stiffness_last: Annotated[float, Range(1e-9, 1e9)] = 0.01
+    """The same in the last round."""
+    bending: Weight = 0.0
+    """How strongly neighbouring nodes turn together, in shares of that stiffness."""
+    damping: Weight = 1e-4
+    """Damping of the nodes' turns in each solve."""
+    strain_weight: Weight = 0.003
+    """What the squared strain counts against the squared distance, in diagonals, where attempts are compared."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +126,10 @@ class MeshToMeshSettings:
     normal_match: Annotated[float, Range(0, 10)] = 0.1
     """How much neighbouring points must face alike, as a length; 0 takes the nearest, as the paper does."""
     early_stop: Annotated[float, Range(0, 1)] = 0.0
-    """Stop once the loss improves by less than this share over 50 iterations; 0 never stops early."""
+    """Stop once the loss improves by less than this share from one window of iterations to the next; 0 never stops
+    early."""
+    early_stop_window: Annotated[int, Range(1, 100000)] = 50
+    """Iterations in such a window."""
     alignment: GlobalAlignmentSettings = field(default_factory=GlobalAlignmentSettings)
     limbs: LimbSettings = field(default_factory=LimbSettings)
     large_steps: LargeStepsSettings = field(default_factory=LargeStepsSettings)
