@@ -18,8 +18,6 @@ ROOT = Path(__file__).parents[1]
 PORTS = {"generators", "stereo", "perceptual", "matting", "tracks"}
 # What a port has beside its plugs that others may call: matting is a stage as well.
 OPEN = {"v2m4.matting.stage"}
-# The limb alignment's solver, which lives among the general ones.
-EXCEPTED = {("v2m4.geometry.embedded", "v2m4.stages.registration.matching")}
 
 Imports = Mapping[str, set[str]]
 
@@ -49,8 +47,7 @@ def imports() -> Imports:
     paths = {module_name(path): path for path in (ROOT / "v2m4").rglob("*.py")}
     found = {name: set(imported(ast.parse(path.read_text()), set(paths))) for name, path in paths.items()}
     del found["v2m4"]
-    excepted = {name: {t for m, t in EXCEPTED if m == name} for name in found}
-    return {name: targets - {name, "v2m4"} - excepted[name] for name, targets in found.items()}
+    return {name: targets - {name, "v2m4"} for name, targets in found.items()}
 
 
 def room(module: str) -> str:

@@ -48,13 +48,17 @@ from v2m4.settings.pixels import (
 )
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
+    CorrespondenceSettings,
+    DeformationGraphSettings,
     FollowVideoSettings,
     GlobalAlignmentSettings,
     LargeStepsSettings,
     LimbSettings,
     MeshToMeshSettings,
     RegistrationSettings,
+    RigidMotionSettings,
     SurfaceFitSettings,
+    SymmetrySettings,
     TrackSettings,
 )
 from v2m4.settings.renamed import RENAMED
@@ -67,7 +71,9 @@ __all__ = [
     "AlignmentLevelSettings",
     "BackgroundSettings",
     "CameraSettings",
+    "CorrespondenceSettings",
     "CraftsMan3DSettings",
+    "DeformationGraphSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
@@ -94,12 +100,14 @@ __all__ = [
     "RefinementSettings",
     "RegistrationSettings",
     "RigidAlignmentSettings",
+    "RigidMotionSettings",
     "RigidSearchSettings",
     "ScoreSettings",
     "Settings",
     "StereoStepSettings",
     "SurfaceFitSettings",
     "SwarmSettings",
+    "SymmetrySettings",
     "TemplateSettings",
     "TextureSettings",
     "TrackSettings",
@@ -192,6 +200,10 @@ def _contradictions(settings: Settings) -> list[str]:
         wrong.append("texture.project.grazing_cosine must be less than texture.project.facing_cosine.")
     if project.edge_near_px >= project.edge_far_px:
         wrong.append("texture.project.edge_near_px must be less than texture.project.edge_far_px.")
+    symmetry = settings.registration.video.symmetry
+    for low, high in (("side_on_from", "side_on_full"), ("error_full", "error_most")):
+        if getattr(symmetry, low) >= getattr(symmetry, high):
+            wrong.append(f"registration.video.symmetry.{low} must be less than registration.video.symmetry.{high}.")
     return wrong
 
 

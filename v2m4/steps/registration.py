@@ -30,7 +30,7 @@ from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.meshes import PointTracks, register_meshes
 from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
-from v2m4.stages.registration.video import FollowState
+from v2m4.stages.registration.video import TrackerState
 from v2m4.workbench import Workbench
 
 TRACKS = "tracks.npz"
@@ -94,13 +94,13 @@ def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
 
 
 def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
-    """Follow the video from the keyframe before; the follower's state travels through the folder."""
-    follower = bench.follower(run)
+    """Follow the video from the keyframe before; the tracker's state travels through the folder."""
+    tracker = bench.video_tracker(run)
     if step.after is None:
-        state = follower.start()
+        state = tracker.start()
     else:
-        before = FollowState(**load_arrays(run.place(Step("registration", step.after)) / "follow.npz"))
-        state = yield from follower.follow(before, step.after, step.frame)
+        before = TrackerState(**load_arrays(run.place(Step("registration", step.after)) / "follow.npz"))
+        state = yield from tracker.follow(before, step.after, step.frame)
     save_arrays(run.place(step) / "follow.npz", **vars(state))
     return torch.from_numpy(state.vertices).float()
 
