@@ -22,6 +22,8 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.run import Run, Step
 
+WARNINGS = "warnings.json"
+
 
 def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
     """The keyframes' frame indices, ascending, and the anchor: the one from whose mesh all others are registered."""
@@ -119,3 +121,15 @@ def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H,W,3|4) uint8 as PNG."""
     with replacing(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG", compress_level=1)
+
+
+def save_warnings(place: Path, warnings: tuple[str, ...]) -> None:
+    """Write the sentences that a step has for the user into its place; nothing if there are none."""
+    if warnings:
+        write_atomically(place / WARNINGS, json.dumps(list(warnings)).encode())
+
+
+def load_warnings(place: Path) -> tuple[str, ...]:
+    """What `save_warnings` wrote into a step's place."""
+    path = place / WARNINGS
+    return tuple(json.loads(path.read_text())) if path.exists() else ()

@@ -15,3 +15,10 @@ def srgb_to_linear(srgb: Real) -> Real:
 def linear_to_srgb(linear: Real) -> Real:
     """sRGB values of linear light, both in [0,1], of any shape and floating-point type."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def tinted(srgb: Real, factor: Real) -> Real:
+    """An sRGB picture (H,W,3) times a linear colour (3,); the same array where that is white."""
+    if np.allclose(factor, 1):
+        return srgb
+    return linear_to_srgb((srgb_to_linear(srgb) * factor).clip(0, 1)).astype(np.float32)

@@ -70,8 +70,8 @@ def _line(event: Event) -> str:
             return "\n".join([f"object cut out ({method})", *(f"warning: {w}" for w in warnings)])
         case KeyframesChosen(indices, anchor, _):
             return f"{len(indices)} keyframes, anchored at frame {anchor}"
-        case MeshGenerated(keyframe, faces, _):
-            return f"frame {keyframe}: mesh of {faces} faces"
+        case MeshGenerated(keyframe, faces, _, warnings):
+            return "\n".join([f"frame {keyframe}: mesh of {faces} faces", *(f"warning: {w}" for w in warnings)])
         case CameraFound(keyframe, overlap):
             return f"frame {keyframe}: camera found, mask overlap {overlap:.3f}"
         case MeshRegistered(keyframe, overlap, _):

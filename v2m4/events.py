@@ -89,11 +89,12 @@ class KeyframesChosen(Event):
 
 @dataclass(frozen=True)
 class MeshGenerated(Event):
-    """The generator made the mesh of a keyframe (``path`` is a GLB for viewers)."""
+    """The generator made the mesh of a keyframe (``path`` is a GLB for viewers). ``warnings``: what the mesh lacks."""
 
     keyframe: int
     faces: int
     path: Path
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

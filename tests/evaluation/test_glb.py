@@ -10,8 +10,9 @@ import torch
 from tests.toys import ball, bobbing_ball
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
-from v2m4.export.container import GltfDocument, split_glb
+from v2m4.export.container import GltfDocument
 from v2m4.export.glb import animated_glb, write_still
+from v2m4.formats.gltf.binary import split_glb
 from v2m4.settings import ExportSettings
 
 

@@ -15,9 +15,9 @@ from tests.toys import ball, bobbing_ball
 from v2m4.animation import Animation
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
-from v2m4.export.container import split_glb
 from v2m4.export.glb import animated_glb, is_closed, write_glb, write_still
 from v2m4.export.placement import Placement
+from v2m4.formats.gltf.binary import split_glb
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import ExportSettings
 

@@ -1,4 +1,4 @@
-"""The container of glTF 2.0 binary files: buffers, accessors, chunks.
+"""Writing glTF 2.0 binary files: buffers, accessors, chunks.
 
 After the Khronos glTF 2.0 specification (ISO/IEC 12113), sections 3.6 (binary data) and 4 (GLB).
 """
@@ -12,17 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from v2m4.formats.gltf.binary import BIN_CHUNK, COMPONENT_TYPES, ELEMENT_TYPES, JSON_CHUNK, MAGIC
+
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
-COMPONENT_TYPES: dict[str, int] = {
-    "int8": 5120,
-    "uint8": 5121,
-    "int16": 5122,
-    "uint16": 5123,
-    "uint32": 5125,
-    "float32": 5126,
-}
-ELEMENT_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
-_MAGIC, _JSON_CHUNK, _BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
 class GltfDocument:
@@ -101,25 +93,10 @@ class GltfDocument:
         length = 12 + 8 + len(text) + 8 + len(binary)
         return b"".join(
             [
-                struct.pack("<III", _MAGIC, 2, length),
-                struct.pack("<II", len(text), _JSON_CHUNK),
+                struct.pack("<III", MAGIC, 2, length),
+                struct.pack("<II", len(text), JSON_CHUNK),
                 text,
-                struct.pack("<II", len(binary), _BIN_CHUNK),
+                struct.pack("<II", len(binary), BIN_CHUNK),
                 binary,
             ]
         )
-
-
-def split_glb(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The JSON document and binary chunk of a GLB file; ValueError if it is none."""
-    if len(data) < 20 or struct.unpack_from("<II", data) != (_MAGIC, 2):
-        raise ValueError("not a glTF 2.0 binary file")
-    chunks: dict[int, bytes] = {}
-    offset = 12
-    while offset + 8 <= len(data):
-        length, kind = struct.unpack_from("<II", data, offset)
-        chunks.setdefault(kind, data[offset + 8 : offset + 8 + length])
-        offset += 8 + length
-    if _JSON_CHUNK not in chunks:
-        raise ValueError("the file has no JSON chunk")
-    return json.loads(chunks[_JSON_CHUNK]), chunks.get(_BIN_CHUNK, b"")

@@ -31,11 +31,13 @@ class Generated:
 
     ``camera``: the camera under which the mesh shows the *reference* picture, when the generator knows it by
     construction; the search then only polishes it. ``extras``: what refinement needs (opaque to the pipeline).
+    ``warnings``: sentences for the user about what the mesh lacks.
     """
 
     mesh: Mesh
     camera: Camera | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Generator(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 import v2m4
 from v2m4.animation import Animation
-from v2m4.artefacts import animation_of, masked_clip, read_clip
+from v2m4.artefacts import animation_of, load_warnings, masked_clip, read_clip
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure
 from v2m4.events import Event, Finished, Progress, Steps, scaled
@@ -62,6 +62,7 @@ def provenance(run: Run, animation: Animation, clip: Clip, measured: dict[str, A
 def facts(run: Run, animation: Animation, clip: Clip) -> dict[str, Any]:
     """What the report says beside the measures."""
     matting = json.loads((run.place(Step("matting")) / "matting.json").read_text())
+    of_meshes = [w for index in animation.keyframes for w in load_warnings(run.place(Step("generation", index)))]
     return {
         "version": v2m4.__version__,
         "clip": clip.name,
@@ -72,7 +73,7 @@ def facts(run: Run, animation: Animation, clip: Clip) -> dict[str, Any]:
         "faces": len(animation.mesh.faces),
         "vertices": len(animation.mesh.vertices),
         "plugs": run.recipe.names | {"matting": matting["method"]},
-        "warnings": matting["warnings"],
+        "warnings": [*matting["warnings"], *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from v2m4.artefacts import load_arrays, masked_clip, save_camera, save_mesh, save_tensors
+from v2m4.artefacts import load_arrays, load_warnings, masked_clip, save_camera, save_mesh, save_tensors, save_warnings
 from v2m4.events import Event, MeshGenerated, Progress, Steps
 from v2m4.export.glb import write_still
 from v2m4.run import Run, Step
@@ -23,13 +23,15 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
         save_camera(place / "camera.json", made.camera)
     if made.extras:
         save_tensors(place / "extras.safetensors", made.extras)
+    save_warnings(place, made.warnings)
     write_still(place / "mesh.glb", mesh, axes="z_up")
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:
     """How large the mesh is, and where a viewer finds it."""
     place = run.place(step)
-    yield MeshGenerated(step.frame, len(load_arrays(place / "mesh.npz")["faces"]), place / "mesh.glb")
+    faces = len(load_arrays(place / "mesh.npz")["faces"])
+    yield MeshGenerated(step.frame, faces, place / "mesh.glb", load_warnings(place))
 
 
 SPEC = StageSpec(
@@ -37,7 +39,7 @@ SPEC = StageSpec(
     title="making a mesh",
     per="mesh",
     reads=("settings.generator", "settings.seed", "settings.device", "plugs.generator", "mesh_per_keyframe"),
-    rooms=("generators", "nn", "geometry", "render", "artefacts"),
+    rooms=("generators", "nn", "formats", "geometry", "render", "artefacts"),
     work=work,
     recall=recall,
     prior_s=1.5,

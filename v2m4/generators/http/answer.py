@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
+import logging
 import re
 from typing import Any
 
-import trimesh
-
 from v2m4.errors import V2M4Error
 from v2m4.generators.http.client import own_words
-from v2m4.generators.template.generator import MOST_FACES, mesh_of_scene
+from v2m4.generators.template.generator import MOST_FACES, mesh_of_parts
+from v2m4.generators.template.reading import parts_of
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import TemplateSettings
+
+_log = logging.getLogger(__name__)
 
 _WHAT = "mesh that the server sent"
 _OBJ_LINE = re.compile(rb"^\s*(v|f|o|g|mtllib|usemtl)\s", re.MULTILINE)
@@ -27,10 +28,10 @@ def mesh_from_bytes(body: bytes, max_faces: int) -> Mesh:
     kind = _kind(body)
     if kind == "glb":
         _check_glb(body)
-    # Without a resolver, nothing that the file names (materials, pictures) is looked for.
+    # Without a folder, nothing that the file names (materials, pictures) is looked for.
     try:
-        scene = trimesh.load_scene(io.BytesIO(body), file_type=kind, process=False, resolver=None)
-        return mesh_of_scene(scene, f".{kind}", _WHAT, max_faces, TemplateSettings())[0]
+        parts = parts_of(body, f".{kind}", None, _WHAT, TemplateSettings(), _log.warning)
+        return mesh_of_parts(parts, f".{kind}", _WHAT, max_faces, TemplateSettings())[0]
     except V2M4Error:
         raise
     # The readers of mesh files and of the pictures within fail in as many ways on damaged ones.

@@ -1,0 +1,1 @@
+"""Files of meshes that other programs wrote."""

@@ -1,0 +1,247 @@
+"""The meshes of a glTF scene where its nodes, joints and morph weights put them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from v2m4.arrays import Float64, Int64
+from v2m4.errors import V2M4Error
+from v2m4.formats.gltf import draco
+from v2m4.formats.gltf.document import Document, normalised
+from v2m4.formats.gltf.surface import Surface, read_surface
+
+_TRIANGLES, _STRIP, _FAN = 4, 5, 6
+_NEEDED = re.compile("POSITION$|(TEXCOORD|COLOR|JOINTS|WEIGHTS)_")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A primitive of triangles under a node.
+
+    node: its number. faces: (F,3), counter-clockwise from outside once placed. positions: (N,3) and targets: (M,N,3)
+    differences, before ``placement``: the node's (4,4) matrix, or (N,4,4) by the joints of its skin. weights: (M,) of
+    the targets as the file has them at rest; None if it names none.
+    """
+
+    node: int
+    faces: Int64
+    positions: Float64
+    targets: Float64
+    weights: Float64 | None
+    placement: Float64
+    skinned: bool
+    surface: Surface
+
+    def place(self, points: Float64) -> Float64:
+        """(N,3) points of the part in the scene."""
+        return self.turn(points) + self.placement[..., :3, 3]
+
+    def turn(self, vectors: Float64) -> Float64:
+        """(N,3) differences of the part's points in the scene."""
+        linear = self.placement[..., :3, :3]
+        return vectors @ linear.T if linear.ndim == 2 else np.einsum("nij,nj->ni", linear, vectors)
+
+    def at_rest(self) -> Float64:
+        """(N,3) in the scene, under the file's own morph weights and the joints where their nodes stand."""
+        if self.weights is None or not self.weights.any():
+            return self.place(self.positions)
+        return self.place(self.positions + np.tensordot(self.weights, self.targets, 1))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the file's scene shows. others: primitives of points or lines, which are left out."""
+
+    document: Document
+    parts: list[Part]
+    others: int
+
+
+def read_scene(path: Path) -> Scene:
+    """The scene of a GLB or glTF file (the default one, else the first). Raises V2M4Error, its sentence naming what is
+    wrong, for files that are damaged, incomplete or need what cannot be read."""
+    return scene_of(Document.open(path))
+
+
+def scene_of(document: Document) -> Scene:
+    """The scene of an open document; errors as of `read_scene`."""
+    try:
+        return _Reader(document).scene()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise V2M4Error(
+            f"{document.title} is damaged: its description refers to something it does not hold ({error}). "
+            "Export it again."
+        ) from error
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self.document, self.json = document, document.json
+        self.nodes: list[dict[str, Any]] = self.json.get("nodes", [])
+        self.worlds: dict[int, Float64] = {}
+        self.surfaces: dict[int, Surface] = {}
+
+    def scene(self) -> Scene:
+        parts, others = [], 0
+        # Joints may stand anywhere, so every node is placed before any skin is posed.
+        shown = list(self._walk())
+        for index in shown:
+            node = self.nodes[index]
+            if "mesh" not in node:
+                continue
+            mesh = self.json["meshes"][node["mesh"]]
+            for primitive in mesh["primitives"]:
+                if primitive.get("mode", _TRIANGLES) < _TRIANGLES:
+                    others += 1
+                    continue
+                part = self._part(index, node.get("weights", mesh.get("weights")), primitive)
+                if part is not None:
+                    parts += [_facing(copy) for copy in self._copies(part)]
+        return Scene(self.document, parts, others)
+
+    def _walk(self) -> Iterator[int]:
+        """The visible nodes' numbers, parents first; places all nodes of the scene. ValueError for circles."""
+        children = {child for node in self.nodes for child in node.get("children", [])}
+        roots = [index for index in range(len(self.nodes)) if index not in children]
+        scenes = self.json.get("scenes") or [{"nodes": roots}]
+        stack = [(index, np.eye(4), True) for index in reversed(scenes[self.json.get("scene", 0)].get("nodes", []))]
+        while stack:
+            index, above, visible = stack.pop()
+            if index in self.worlds:
+                raise ValueError(f"node {index} stands in two places")
+            node = self.nodes[index]
+            world = self.worlds[index] = above @ local_matrix(node)
+            visible = visible and node.get("extensions", {}).get("KHR_node_visibility", {}).get("visible", True)
+            if visible:
+                yield index
+            stack += [(child, world, visible) for child in reversed(node.get("children", []))]
+
+    def _copies(self, part: Part) -> Iterator[Part]:
+        """The part, or its copies where its node asks for several (EXT_mesh_gpu_instancing)."""
+        copies = self.nodes[part.node].get("extensions", {}).get("EXT_mesh_gpu_instancing", {}).get("attributes")
+        if not copies or part.skinned:
+            yield part
+            return
+        keys = {"TRANSLATION": "translation", "ROTATION": "rotation", "SCALE": "scale"}
+        values = {k: self.document.accessor(copies[name]) for name, k in keys.items() if name in copies}
+        for number in range(min((len(v) for v in values.values()), default=0)):
+            yield replace(part, placement=part.placement @ local_matrix({k: v[number] for k, v in values.items()}))
+
+    def _part(self, node: int, weights: Any, primitive: dict[str, Any]) -> Part | None:
+        attributes = self._attributes(primitive)
+        positions = attributes.get("POSITION")
+        if positions is None:
+            return None
+        positions = positions.astype(np.float64)
+        # 1. Shape and its morph targets.
+        faces = _triangles(attributes["indices"].reshape(-1).astype(np.int64), primitive.get("mode", _TRIANGLES))
+        if len(faces) and faces.max() >= len(positions):
+            raise V2M4Error(f"{self.document.title} has faces that name vertices it lacks. Export it again.")
+        targets = [
+            self.document.accessor(target["POSITION"]).astype(np.float64)
+            if "POSITION" in target
+            else np.zeros_like(positions)
+            for target in primitive.get("targets", [])
+        ]
+        # 2. Where it stands: a skin's joints override its node (section 3.7.3.3).
+        placement, skinned = self.worlds[node], "skin" in self.nodes[node]
+        if skinned and "JOINTS_0" in attributes:
+            placement = self._joints(self.json["skins"][self.nodes[node]["skin"]], attributes)
+        stacked = np.stack(targets) if targets else np.zeros((0, len(positions), 3))
+        rest = None if weights is None or not targets else np.asarray(weights, np.float64)
+        # 3. Its look, once for all nodes that show it.
+        if id(primitive) not in self.surfaces:
+            self.surfaces[id(primitive)] = read_surface(self.document, primitive, attributes)
+        return Part(node, faces, positions, stacked, rest, placement, skinned, self.surfaces[id(primitive)])
+
+    def _attributes(self, primitive: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """Vertex attributes (N,C) by name, and the ``indices``."""
+        accessors = self.json.get("accessors", [])
+        packed = primitive.get("extensions", {}).get(draco.EXTENSION)
+        plain = {name: i for name, i in primitive["attributes"].items() if _NEEDED.match(name)}
+        out: dict[str, NDArray[Any]] = {}
+        if packed is not None and (draco.available() or "bufferView" not in accessors[plain["POSITION"]]):
+            wanted = {name: number for name, number in packed["attributes"].items() if name in plain}
+            faces, unpacked = draco.decode(self.document.view(packed["bufferView"]), wanted, self.document.title)
+            out["indices"] = faces
+            for name, values in unpacked.items():
+                out[name] = normalised(values) if accessors[plain.pop(name)].get("normalized", False) else values
+        out |= {name: self.document.accessor(index) for name, index in plain.items() if name not in out}
+        if "indices" not in out and "POSITION" in out:
+            given = "indices" in primitive
+            out["indices"] = self.document.accessor(primitive["indices"]) if given else np.arange(len(out["POSITION"]))
+        return out
+
+    def _joints(self, skin: dict[str, Any], attributes: dict[str, NDArray[Any]]) -> Float64:
+        """(N,4,4) matrices from the mesh's space to the scene by linear blend skinning. Weights need not sum to 1."""
+        count = len(skin["joints"])
+        inverse = np.broadcast_to(np.eye(4), (count, 4, 4))
+        if "inverseBindMatrices" in skin:
+            columns = self.document.accessor(skin["inverseBindMatrices"])[:count]
+            inverse = columns.astype(np.float64).reshape(-1, 4, 4).transpose(0, 2, 1)
+        worlds = np.stack([self._world(joint) for joint in skin["joints"]])
+        bones = worlds @ inverse  # (J,4,4)
+        total = np.zeros((len(attributes["JOINTS_0"]), 4, 4))
+        sum_of_weights = np.zeros(len(total))
+        number = 0
+        while f"JOINTS_{number}" in attributes:
+            joints, weights = attributes[f"JOINTS_{number}"], attributes[f"WEIGHTS_{number}"].astype(np.float64)
+            for column in range(joints.shape[1]):
+                total += weights[:, column, None, None] * bones[joints[:, column].astype(np.int64)]
+                sum_of_weights += weights[:, column]
+            number += 1
+        free = sum_of_weights <= 0
+        total[free], sum_of_weights[free] = bones[0], 1.0
+        return total / sum_of_weights[:, None, None]
+
+    def _world(self, joint: int) -> Float64:
+        """The joint's matrix, also where the scene leaves it out."""
+        if joint not in self.worlds:
+            above = next((i for i, node in enumerate(self.nodes) if joint in node.get("children", [])), None)
+            world = np.eye(4) if above is None else self._world(above)
+            self.worlds[joint] = world @ local_matrix(self.nodes[joint])
+        return self.worlds[joint]
+
+
+def _facing(part: Part) -> Part:
+    """The part with its faces turned round if its placement mirrors it."""
+    if np.median(np.linalg.det(part.placement[..., :3, :3])) < 0:
+        return replace(part, faces=part.faces[:, ::-1].copy())
+    return part
+
+
+def local_matrix(node: dict[str, Any]) -> Float64:
+    """(4,4) of a node against its parent: its matrix, or translation, rotation (x, y, z, w) and scale."""
+    if "matrix" in node:
+        return np.asarray(node["matrix"], np.float64).reshape(4, 4).T
+    q = np.asarray(node.get("rotation", (0.0, 0.0, 0.0, 1.0)), np.float64)
+    x, y, z, w = q / max(float(np.linalg.norm(q)), 1e-30)
+    out = np.eye(4)
+    out[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    out[:3, :3] *= np.asarray(node.get("scale", (1.0, 1.0, 1.0)), np.float64)
+    out[:3, 3] = node.get("translation", (0.0, 0.0, 0.0))
+    return out
+
+
+def _triangles(indices: Int64, mode: int) -> Int64:
+    """(F,3) corners of triangles, of a strip, or of a fan (section 3.7.2.1)."""
+    if mode == _TRIANGLES:
+        return indices[: len(indices) // 3 * 3].reshape(-1, 3)
+    i = np.arange(max(len(indices) - 2, 0))
+    if mode == _STRIP:
+        odd = i % 2
+        return indices[np.stack([i + 2 * odd, i + 1, i + 2 - 2 * odd], 1)]
+    if mode == _FAN:
+        return indices[np.stack([np.zeros_like(i), i + 1, i + 2], 1)]
+    raise ValueError(f"mode {mode}")
