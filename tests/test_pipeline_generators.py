@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 
 from tests.conftest import CLIP_FRAMES, little_settings
 from tests.generators.vecset import tiny
+from v2m4.console import watch
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import Finished
 from v2m4.pipeline import reconstruct
@@ -51,3 +53,20 @@ def test_a_clip_becomes_an_animated_textured_mesh(
     assert model.mesh.texture is not None
     assert float(model.mesh.texture.std()) > 0.01
     assert bool(torch.isfinite(model.at(report["duration"])).all())
+
+
+def test_what_a_template_lacks_reaches_console_and_report(
+    lizard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ball = trimesh.creation.icosphere(1)
+    corners = "".join("f " + " ".join(f"{v + 1}/{v + 1}" for v in face) + "\n" for face in ball.faces)
+    places = "".join(f"v {x} {y} {z}\nvt {x} {y}\n" for x, y, z in ball.vertices)
+    (tmp_path / "ball.obj").write_text(f"mtllib ball.mtl\n{places}usemtl skin\n{corners}")
+    (tmp_path / "ball.mtl").write_text("newmtl skin\nmap_Kd gone.png\n")
+    settings = changed(little_settings(), {"camera.stereo.enabled": False, "generator.template": tmp_path / "ball.obj"})
+
+    report = watch(reconstruct(lizard, settings, tmp_path / "run")).report
+
+    assert "gone.png" in report["warnings"][-1]
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert any("gone.png" in line for line in told)

@@ -17,6 +17,7 @@ from v2m4.registry import Plug
 _OPTIONAL = {
     "nvdiffrast": "faster rendering on CUDA: pip install git+https://github.com/NVlabs/nvdiffrast (non-commercial)",
     "gsplat": "faster Gaussian splatting on CUDA: pip install gsplat",
+    "DracoPy": 'Draco-compressed templates: pip install "v2m4[draco]"',
     "gradio": 'the page: pip install "v2m4[ui]"',
 }
 

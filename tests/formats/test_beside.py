@@ -39,6 +39,18 @@ def test_what_is_not_there(tmp_path: Path, named: str) -> None:
     assert find_beside(tmp_path, named) is None
 
 
+@pytest.mark.parametrize("named", ["{}/secret.png", "../secret.png"])
+def test_strangers_find_nothing_outside(tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.png").write_bytes(b"x")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    name = named.format(tmp_path)
+    monkeypatch.setenv("V2M4_PUBLIC", "0")
+    assert find_beside(inner, name) is not None
+    monkeypatch.setenv("V2M4_PUBLIC", "1")
+    assert find_beside(inner, name) is None
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "CMYK"])
 def test_pictures_of_every_kind_become_rgb(tmp_path: Path, mode: str) -> None:
     if mode == "I;16":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from v2m4.arrays import Float32
+from v2m4.host import on_public_host
 
 
 def find_beside(folder: Path | None, name: str) -> Path | None:
@@ -20,13 +21,14 @@ def find_beside(folder: Path | None, name: str) -> Path | None:
 
     Tried in this order: the name as it stands, absolute or relative; with its %-escapes undone; with backslashes for
     slashes; each without regard to case; and at last its ends, so that `C:\\art\\tex\\skin.png` finds `tex/skin.png`
-    or `skin.png`.
+    or `skin.png`. Where strangers use the program, nothing outside ``folder`` is found.
     """
     if folder is None:
         return None
     spellings = [name, unquote(name), name.replace("\\", "/"), unquote(name).replace("\\", "/")]
     for spelling in dict.fromkeys(s.strip().strip('"') for s in spellings):
-        if spelling and (found := _exactly(folder / spelling)) is not None:
+        found = _exactly(folder / spelling) if spelling else None
+        if found is not None and (not on_public_host() or found.resolve().is_relative_to(folder.resolve())):
             return found
     tail = [part for part in spellings[-1].strip().strip('"').split("/") if part not in ("", ".", "..")]
     for start in range(len(tail)):

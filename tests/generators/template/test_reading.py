@@ -195,3 +195,12 @@ def test_a_colour_that_all_vertices_share_only_tints_the_texture(tmp_path: Path)
 def test_coordinates_without_a_texture_are_like_no_colours(tmp_path: Path) -> None:
     mesh = Template(files.strip(TEXCOORD_0=UV).glb(tmp_path / "m.glb")).mesh
     assert mesh.texture is None and mesh.colors is None
+
+
+def test_vertices_of_no_face_do_not_count(tmp_path: Path) -> None:
+    file = files.strip()
+    stray = np.concatenate([POSITIONS, np.array([[1000, 0, 0], [np.nan, 0, 0]], np.float32)])
+    files.primitive(file)["attributes"]["POSITION"] = file.declare(stray, bufferView=file.view(stray.tobytes()))
+    file.json["accessors"][-1] |= {"min": [0, 0, 0], "max": [1000, 1, 2]}
+    mesh = Template(file.glb(tmp_path / "m.glb")).mesh
+    assert len(mesh.vertices) == len(POSITIONS) and float(mesh.vertices[:, 0].amax()) == pytest.approx(0.5)

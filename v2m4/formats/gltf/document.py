@@ -190,7 +190,7 @@ class Document:
         except ValueError as error:
             name = str(image.get("name") or image.get("uri", ""))[:80] or f"image {index}"
             raise V2M4Error(
-                f"The texture “{name}” of {self.title} cannot be decoded ({error}). Save it as PNG or JPEG."
+                f"{self.title} has a texture “{name}” that cannot be decoded ({error}). Save it as PNG or JPEG."
             ) from error
         return picture
 

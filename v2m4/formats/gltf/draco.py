@@ -26,7 +26,7 @@ def decode(data: bytes, attributes: dict[str, int], title: str) -> tuple[Int64, 
     """
     if not available():
         raise V2M4Error(
-            f"{title} is compressed with Draco ({EXTENSION}). Install the decoder with “pip install v2m4[draco]”, "
+            f"{title} is compressed with Draco ({EXTENSION}). Install the decoder with “pip install 'v2m4[draco]'”, "
             "unpack the file with “npx @gltf-transform/cli copy IN.glb OUT.glb”, or export it without compression."
         )
     import DracoPy
@@ -38,6 +38,6 @@ def decode(data: bytes, attributes: dict[str, int], title: str) -> tuple[Int64, 
     # The decoder's own exceptions have no common base.
     except Exception as error:
         raise V2M4Error(
-            f"The Draco-compressed data of {title} cannot be decoded ({error}). Export it again."
+            f"{title} holds Draco-compressed data that cannot be decoded ({error}). Export it again."
         ) from error
     return faces, {name: values.reshape(len(values), -1) for name, values in columns.items()}

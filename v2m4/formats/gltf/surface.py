@@ -79,7 +79,7 @@ def _source(document: Document, texture: dict[str, Any]) -> int:
             return int(extensions[name]["source"])
     names = " and ".join(extensions) or "no image at all"
     raise V2M4Error(
-        f"A texture of {document.title} is stored as {names}, which cannot be read here. Unpack it with "
+        f"{document.title} stores a texture as {names}, which cannot be read here. Unpack it with "
         "“npx @gltf-transform/cli ktxdecompress IN.glb OUT.glb”, or export it with PNG or JPEG textures."
     )
 

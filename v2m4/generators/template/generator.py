@@ -93,20 +93,22 @@ def mesh_of_parts(
     # 1. Where the parts lie.
     upright = _FROM_Y_UP if suffix in (*GLTF, ".obj") else _Z_UP
     positions = np.concatenate([p.positions for p in parts])
-    if not np.isfinite(positions).all():
-        raise V2M4Error(f"The {what} has vertices that are not finite numbers (NaN). Export it again.")
-    # 2. The box of all, z up.
-    positions = positions @ upright[:3, :3].T
-    low, high = positions.min(0), positions.max(0)
-    longest = float((high - low).max())
-    if longest <= 0:
-        raise V2M4Error(f"All vertices of the {what} lie in one point. Export it again.")
     faces = _offset([p.faces for p in parts], [len(p.positions) for p in parts])
     if len(faces) > MOST_FACES:
         raise V2M4Error(
             f"The {what} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
             "Simplify it first (in Blender: the Decimate modifier)."
         )
+    # 2. The box, z up, of all vertices that a face has.
+    positions = positions @ upright[:3, :3].T
+    shown = positions[np.unique(faces)]
+    if not np.isfinite(shown).all():
+        raise V2M4Error(f"The {what} has vertices that are not finite numbers (NaN). Export it again.")
+    low, high = shown.min(0), shown.max(0)
+    longest = float((high - low).max())
+    if longest <= 0:
+        raise V2M4Error(f"All vertices of the {what} lie in one point. Export it again.")
+    positions = np.nan_to_num(positions, nan=0.0, posinf=0.0, neginf=0.0)
     # 3. Centred, of unit size, vertices joined.
     matrix = np.eye(4)
     matrix[:3] = upright[:3] / longest

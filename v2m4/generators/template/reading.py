@@ -67,7 +67,7 @@ def parts_of(
 def _gltf_parts(document: Document, settings: TemplateSettings) -> tuple[list[MeshPart], list[str], int]:
     scene = scene_of(document)
     shown = [part for part in scene.parts if len(part.faces)]
-    warnings = [f"A texture is left out: {p.surface.missing}" for p in shown if p.surface.missing is not None]
+    warnings = [f"A texture is left out. {p.surface.missing}" for p in shown if p.surface.missing is not None]
     return [_gltf_part(part, settings) for part in shown], warnings, scene.others + len(scene.parts) - len(shown)
 
 
