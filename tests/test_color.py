@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2m4.color import linear_to_srgb, srgb_to_linear
+from v2m4.color import linear_to_srgb, srgb_to_linear, tinted
 
 
 @given(st.floats(0, 1))
@@ -25,3 +25,11 @@ def test_the_type_and_shape_stay() -> None:
     picture = np.random.default_rng(0).random((2, 3, 4), np.float32)
     assert srgb_to_linear(picture).dtype == linear_to_srgb(picture).dtype == np.float32
     assert srgb_to_linear(picture).shape == picture.shape
+
+
+def test_a_tint_multiplies_light() -> None:
+    picture = np.full((1, 1, 3), 0.5, np.float32)
+    assert tinted(picture, np.ones(3)) is picture
+    half = tinted(picture, np.array([1, 0.5, 0]))
+    assert half.dtype == np.float32
+    assert srgb_to_linear(half)[0, 0] == pytest.approx([0.21404, 0.10702, 0], abs=1e-5)

@@ -81,6 +81,15 @@ def test_a_template_counts_with_its_content(tmp_path: Path) -> None:
     assert before["keyframes"] == after["keyframes"] and before["generation"] != after["generation"]
 
 
+def test_a_template_counts_with_the_files_that_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "mesh.obj"
+    path.write_text("mtllib mesh.mtl")
+    (tmp_path / "mesh.mtl").write_text("newmtl skin\nmap_Kd skin.png")
+    before = prints(recipe(generator__template=path))
+    (tmp_path / "skin.png").write_bytes(b"put beside after the warning")
+    assert prints(recipe(generator__template=path))["generation"] != before["generation"]
+
+
 def test_every_stage_depends_on_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     digests: dict[tuple[str, ...], str] = {spec.rooms: f"old {spec.name}" for spec in STAGES}
     monkeypatch.setattr("v2m4.stage_spec.code_digest", lambda rooms: digests[rooms])

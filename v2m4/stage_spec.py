@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import v2m4
 from v2m4.events import Event, Steps
+from v2m4.formats.companions import companions
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.workbench import Workbench
@@ -80,7 +81,7 @@ def _plain(value: Any) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """A digest of a file's bytes, or of a folder's files and their names."""
+    """A digest of a file's bytes and of the files that it names, if it is a mesh, or of a folder's files and names."""
     if path.is_dir():
         digest = hashlib.sha256()
         for file in sorted(p for p in path.iterdir() if p.is_file()):
@@ -89,7 +90,10 @@ def content_digest(path: Path) -> str:
     if not path.is_file():
         return "absent"
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        own = hashlib.file_digest(stream, "sha256").hexdigest()
+    named = companions(path)
+    # A companion is a picture, a buffer or a material file, which names nothing that is not among them.
+    return "/".join([own, *(hashlib.sha256(file.read_bytes()).hexdigest() for file in named)])
 
 
 @cache

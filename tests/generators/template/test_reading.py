@@ -13,8 +13,8 @@ from PIL import Image
 from tests.formats.gltf import files
 from tests.formats.gltf.files import COLORS, FACES, POSITIONS, UV, picture
 from v2m4.color import linear_to_srgb, srgb_to_linear
+from v2m4.formats.wavefront import split_map
 from v2m4.generators.template.generator import Template
-from v2m4.generators.template.wavefront import split_map
 from v2m4.geometry.mesh import Mesh
 from v2m4.render import sample_texture
 

@@ -15,10 +15,10 @@ from v2m4.color import linear_to_srgb, tinted
 from v2m4.errors import V2M4Error
 from v2m4.formats.gltf.document import Document
 from v2m4.formats.gltf.scene import Part, scene_of
-from v2m4.generators.template.ply import PlyText
+from v2m4.formats.ply import PlyText
+from v2m4.formats.wavefront import ObjText, Wrapped
 from v2m4.generators.template.texture_merge import MeshPart
 from v2m4.generators.template.tint import painted
-from v2m4.generators.template.wavefront import ObjText, Wrapped
 from v2m4.settings import TemplateSettings
 
 GLTF = (".glb", ".gltf")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from v2m4.arrays import Float32
 from v2m4.formats.beside import decode_picture, find_beside
-from v2m4.generators.template.wavefront import decode_text
+from v2m4.formats.wavefront import decode_text
 
 MOST_HEADER = 1 << 20  # bytes
 
