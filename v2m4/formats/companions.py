@@ -16,8 +16,10 @@ _TEXTURE = re.compile(rb"^comment\s+TextureFile\s+(.+?)\s*$", re.MULTILINE | re.
 
 
 def companions(path: Path) -> list[Path]:
-    """The material files, pictures and buffers that a glTF, GLB, OBJ or PLY file names, as far as they are there; none for
-    other files."""
+    """The material files, pictures and buffers that a glTF, GLB, OBJ or PLY file names, as far as they are there.
+
+    Files of other kinds name none.
+    """
     suffix = path.suffix.lower()
     if suffix not in (".gltf", ".glb", ".obj", ".ply") or not path.is_file():
         return []
