@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from v2m4.artefacts import load_camera, load_mesh, save_camera, save_mesh, save_picture
 from v2m4.errors import V2M4Error
@@ -18,8 +19,13 @@ from v2m4.settings import Settings, changed
 
 @pytest.fixture
 def source(tmp_path):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"frames")
+    return write_gif(tmp_path / "clip.mp4", "red")
+
+
+def write_gif(path, color):
+    """Two frames; readers go by what a file holds, not by its name."""
+    first, second = Image.new("RGB", (32, 32), color), Image.new("RGB", (32, 32), "white")
+    first.save(path, "GIF", save_all=True, append_images=[second])
     return path
 
 
@@ -55,7 +61,7 @@ def test_a_late_setting_undoes_only_what_depends_on_it(tmp_path, source):
 
 def test_another_video_of_the_same_name_starts_anew(tmp_path, source):
     opened(tmp_path, source).finish(Step("video"), 1.0)
-    source.write_bytes(b"others")
+    write_gif(source, "blue")
 
     assert not opened(tmp_path, source).resumed
 

@@ -162,10 +162,14 @@ class Settings:
     def checked(self) -> Settings:
         """These settings. Raises one V2M4Error that names every setting outside its range, and those that contradict
         each other."""
-        wrong = [*problems(self), *_contradictions(self)]
+        wrong = self.problems()
         if wrong:
             raise V2M4Error(" ".join(wrong))
         return self
+
+    def problems(self) -> list[str]:
+        """A sentence for every setting outside its range, and for those that contradict each other."""
+        return [*problems(self), *_contradictions(self)]
 
     def to_json(self) -> str:
         """A JSON text that `from_json` turns back into equal settings."""
