@@ -223,7 +223,7 @@ def _refuse_foreign(work: Path) -> None:
 
 
 def _refuse_foreign_results(folder: Path) -> None:
-    """Raise if a file stands in a result's place that no run wrote, neither the one in ``folder`` nor an earlier one."""
+    """Raise if a file stands in a result's place that no run wrote, the one in ``folder`` or an earlier one."""
     if (folder / "work" / "run.json").is_file() or _is_report(folder / RESULTS["report"]):
         return
     found = [name for name in RESULTS.values() if (folder / name).exists()]

@@ -24,7 +24,7 @@ from v2m4.settings.camera import (
     StereoStepSettings,
     SwarmSettings,
 )
-from v2m4.settings.export import ExportSettings
+from v2m4.settings.export import ExportSettings, VerdictSettings
 from v2m4.settings.generator import (
     CraftsMan3DSettings,
     GeneratorSettings,
@@ -114,6 +114,7 @@ __all__ = [
     "TrellisSettings",
     "TripoSRSettings",
     "TripoSgSettings",
+    "VerdictSettings",
     "VideoSettings",
     "WarningSettings",
     "changed",
