@@ -28,7 +28,9 @@ class SrgbConverter:
     """
 
     def __init__(self, first: av.VideoFrame) -> None:
-        self._mapped = first.color_trc in _FOREIGN_CURVES or first.color_primaries in _WIDE
+        foreign = first.color_trc in _FOREIGN_CURVES
+        self._mapped = foreign or first.color_primaries in _WIDE
+        self._mapping = _TO_SRGB if foreign else f"in_transfer=iec61966-2-1:{_TO_SRGB}"
         self._graph: Graph | None = None
         self._made_for: tuple[object, ...] = ()
 
@@ -53,7 +55,7 @@ class SrgbConverter:
                 graph.add_buffer(
                     width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
                 ),
-                graph.add("scale", f"w={size[0]}:h={size[1]}:flags=area:{_TO_SRGB}"),
+                graph.add("scale", f"w={size[0]}:h={size[1]}:flags=area:{self._mapping}"),
                 graph.add("format", "rgba"),
                 graph.add("buffersink"),
             ]
