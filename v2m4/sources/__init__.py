@@ -18,7 +18,7 @@ __all__ = ["VIDEO_SUFFIXES", "Source", "TimedFrame", "open_source", "require_inp
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".gif", ".zip")
 # Path() has folded the second slash already.
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+:/|data:)", re.IGNORECASE)
-_SIGNATURES = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+_SIGNATURES = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 
 
 def require_input(path: Path) -> None:

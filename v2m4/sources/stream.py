@@ -120,6 +120,9 @@ class StreamSource(Closing):
             except FFmpegError:  # the container is damaged from here on
                 self.damaged += 1
                 return
+            # Theora and others say "as before" by an empty packet, which a decoder takes for the end of all.
+            if not packet.size and packet.dts is not None:
+                continue
             try:
                 yield from decoder.decode(packet)
             except FFmpegError:
