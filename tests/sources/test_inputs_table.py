@@ -213,7 +213,7 @@ def table(tried: list[Tried]) -> str:
         "# Inputs that were tried",
         "",
         f"Ten frames of one colour in each; right means that all ten were read, within {MOST_OFF} of 255 levels on",
-        f"average. {right} of {len(made)} are. Made by `python -m tests.sources.test_inputs_table` and FFmpeg's command.",
+        f"average. {right} of {len(made)} are. Made by `python -m tests.sources.test_inputs_table` and ffmpeg.",
         "Beside these, the tests read recordings of browsers, live streams, phones (HLG, PQ, Rec. 2020, rotation),",
         "cameras (EXIF) and screens, folders, zips, and animated GIF, WebP, PNG and TIFF.",
         "",
