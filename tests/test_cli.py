@@ -9,6 +9,8 @@ import pytest
 import v2m4
 from tests.conftest import little_settings
 from v2m4.cli import main
+from v2m4.console import watch
+from v2m4.events import Finished
 
 
 def run(capsys, *words):
@@ -71,6 +73,29 @@ def test_a_template_that_is_no_mesh_is_refused(capsys, lizard, tmp_path):
     assert code == 2
     assert "mesh.obj" in err
     assert not (tmp_path / "out" / "animation.glb").exists()
+
+
+def test_all_options_that_cannot_be_are_named_in_one_message(capsys, lizard, tmp_path):
+    words = ["--camera.rigid.directions", "0", "--video.start-s", "nan", "--device=foo", "--stereo", "luck"]
+    words += ["--template", tmp_path / "none.glb", "-o", tmp_path / "out"]
+
+    code, _, err = run(capsys, "reconstruct", lizard, *words)
+
+    said = ("camera.rigid.directions must be", "video.start_s must be", "device cannot be", "stereo", "none.glb")
+    assert code == 2
+    assert all(part in err for part in said) and err.count("v2m4:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_weak_result_is_said_first_and_even_when_quiet(capsys, finished, lizard, tmp_path):
+    events, output, _ = finished
+    weak = Finished(events[-1].files, events[-1].report | {"verdict": {"level": "weak", "says": "weak result: x"}})
+
+    watch(iter([weak]), quiet=True)
+    assert capsys.readouterr().err == "weak result: x\n"
+    watch(iter([weak]))
+    assert capsys.readouterr().err.splitlines()[0] == "weak result: x"
+    assert json.loads((output / "report.json").read_text())["verdict"]["level"] in ("good", "fair")
 
 
 def test_a_finished_run_prints_only_the_path(capsys, finished, lizard):

@@ -1,9 +1,12 @@
 """Files appear whole or not at all."""
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from v2m4.errors import V2M4Error
-from v2m4.files import replacing, write_atomically
+from v2m4.files import replacing, write_atomically, writing
 
 
 def test_folders_are_made_and_bytes_written(tmp_path):
@@ -33,3 +36,23 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
 
     with pytest.raises(V2M4Error, match="Choose another folder"):
         write_atomically(tmp_path / "file" / "below.txt", b"")
+
+
+def test_a_full_disk_is_a_sentence_with_the_place_and_the_space(tmp_path):
+    def full() -> None:
+        with replacing(tmp_path / "deep" / "mesh.npz"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(V2M4Error, match=r"Cannot write .*mesh\.npz: No space left on device; [\d.]+ [kMG]B are free"):
+        full()
+    assert not list((tmp_path / "deep").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_device_is_a_sentence():
+    with (
+        pytest.raises(V2M4Error, match="No space left"),
+        writing(Path("/dev/full")),
+        Path("/dev/full").open("w") as out,
+    ):
+        out.write("x" * 100_000)

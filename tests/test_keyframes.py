@@ -86,3 +86,20 @@ def test_the_anchor_shows_the_object_whole(tmp_path):
     write_png(clip.path(0), cropped)
     write_png(clip.path(2), np.zeros_like(cropped))
     assert choose_anchor(clip, (0, 1, 2), KeyframeSettings()) == 1
+
+
+@pytest.mark.parametrize("mode", ["fixed", "adaptive"])
+def test_frames_without_the_object_are_no_keyframes(tmp_path, mode):
+    clip = clip_of(tmp_path / "a", np.linspace(0, 1.5, 16))
+    empty = (0, 6, 7, 8, 15)
+    for index in empty:
+        write_png(clip.path(index), np.zeros((SIDE, SIDE, 4), np.uint8))
+    chosen = choose_keyframes(clip, KeyframeSettings(mode=mode, stride=4), empty)
+    assert not set(chosen) & set(empty)
+    assert (chosen[0], chosen[-1]) == (1, 14)
+    assert mode == "fixed" or {5, 9} <= set(chosen)
+
+
+def test_a_clip_that_hardly_shows_the_object_is_refused(tmp_path):
+    with pytest.raises(V2M4Error, match="found in 1 of the 3 frames"):
+        choose_keyframes(clip_of(tmp_path / "a", [0.0, 0.1, 0.2]), KeyframeSettings(), (0, 2))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from v2m4.artefacts import load_camera, load_mesh, save_camera, save_mesh, save_picture
 from v2m4.errors import V2M4Error
@@ -12,14 +13,19 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.pipeline import open_run
 from v2m4.recipe import Recipe
-from v2m4.run import Run, Step
+from v2m4.run import Run, Step, refuse_in_work
 from v2m4.settings import Settings, changed
 
 
 @pytest.fixture
 def source(tmp_path):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"frames")
+    return write_gif(tmp_path / "clip.mp4", "red")
+
+
+def write_gif(path, color):
+    """Two frames; readers go by what a file holds, not by its name."""
+    first, second = Image.new("RGB", (32, 32), color), Image.new("RGB", (32, 32), "white")
+    first.save(path, "GIF", save_all=True, append_images=[second])
     return path
 
 
@@ -55,7 +61,7 @@ def test_a_late_setting_undoes_only_what_depends_on_it(tmp_path, source):
 
 def test_another_video_of_the_same_name_starts_anew(tmp_path, source):
     opened(tmp_path, source).finish(Step("video"), 1.0)
-    source.write_bytes(b"others")
+    write_gif(source, "blue")
 
     assert not opened(tmp_path, source).resumed
 
@@ -108,6 +114,32 @@ def test_a_template_is_not_overwritten(tmp_path, source, name):
     with pytest.raises(V2M4Error, match="The template"):
         opened(tmp_path, source, changed(Settings(), {"generator.template": template}))
     assert template.read_bytes() == b"my mesh"
+
+
+@pytest.mark.parametrize("name", ["animation.glb", "settings.json", "report.json", "frames/mine.txt"])
+def test_files_in_the_results_places_that_no_run_wrote_stay(tmp_path, source, name):
+    mine = tmp_path / "run" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}")
+
+    with pytest.raises(V2M4Error, match="did not make and would overwrite"):
+        opened(tmp_path, source)
+    assert mine.read_text() == "{}"
+    assert not (tmp_path / "run" / "work").exists()
+
+
+def test_a_settings_file_among_the_steps_is_refused(tmp_path):
+    refuse_in_work(tmp_path, "settings file", tmp_path / "settings.json")
+    with pytest.raises(V2M4Error, match="The settings file .* lies where"):
+        refuse_in_work(tmp_path, "settings file", tmp_path / "work" / "video" / "mine.json")
+
+
+def test_a_source_that_cannot_be_read_makes_no_folder(tmp_path):
+    (tmp_path / "notes.mp4").write_text("shopping list")
+
+    with pytest.raises(V2M4Error, match="not a video"):
+        opened(tmp_path, tmp_path / "notes.mp4")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_that_begins_again_finds_its_place_empty(tmp_path, source):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from v2m4.animation import Animation
@@ -95,8 +95,8 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as ``.safetensors``."""
-    with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
+    # In memory first: the library's own writing does not raise OSError on a full disk.
+    write_atomically(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

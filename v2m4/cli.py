@@ -13,7 +13,7 @@ import tyro
 
 import v2m4
 from v2m4.errors import RunStoppedError, V2M4Error
-from v2m4.settings import Settings
+from v2m4.settings import Settings, fields_of
 
 EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
 _SHORTHANDS = {
@@ -106,6 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except V2M4Error as problem:
         print(f"v2m4: {problem}", file=sys.stderr)
         return EXIT_STOPPED if isinstance(problem, RunStoppedError) else EXIT_PROBLEM
+    except OSError as problem:
+        place = f" ({problem.filename})" if problem.filename else ""
+        print(f"v2m4: {problem.strerror or problem}{place}. Check permissions and free space.", file=sys.stderr)
+        return EXIT_PROBLEM
     except KeyboardInterrupt:
         print("v2m4: stopped. Give the same command again to go on.", file=sys.stderr)
         return EXIT_STOPPED
@@ -160,19 +164,42 @@ def _long_form(word: str) -> str:
 def _reconstruct(words: list[str]) -> int:
     from v2m4.console import watch
     from v2m4.pipeline import reconstruct
+    from v2m4.run import refuse_in_work
 
-    words, base = _base_settings(words)
+    _refuse_values(words)
+    words, base, file = _base_settings(words)
     default = Reconstruct(video=tyro.MISSING, settings=base)
     options: Reconstruct = _parse(Reconstruct, "reconstruct", words, default)
     output = options.output or Path("output") / options.video.stem
+    if file is not None:
+        refuse_in_work(output, "settings file", file)
     finished = watch(reconstruct(options.video, options.settings, output), quiet=options.quiet)
     print(finished.files["glb"])
     return EXIT_OK
 
 
-def _base_settings(words: list[str]) -> tuple[list[str], Settings]:
+def _refuse_values(words: list[str]) -> None:
+    """Raise one V2M4Error that names every option whose value its setting does not allow."""
+    from v2m4.recipe import file_problem, name_problem
+
+    options = {f"--{field.name.replace('_', '-')}": field for field in fields_of(Settings)}
+    wrong: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        field = options.get(name.replace("_", "-"))
+        if field is None or field.kind is bool or not (equals or following):
+            continue
+        parsed = field.parsed(value if equals else following)
+        sentence = field.problem(parsed) or name_problem(field, parsed) or file_problem(field, parsed)
+        wrong += [sentence] if sentence else []
+    if wrong:
+        raise V2M4Error(" ".join(wrong))
+
+
+def _base_settings(words: list[str]) -> tuple[list[str], Settings, Path | None]:
     """Take ``--settings FILE`` and ``--preset NAME`` out: they decide the defaults of all other options."""
     rest: list[str] = []
+    file: Path | None = None
     settings: Settings | None = None
     preset: str | None = None
     queue = list(words)
@@ -188,12 +215,13 @@ def _base_settings(words: list[str]) -> tuple[list[str], Settings]:
         if name == "--preset":
             preset = value
         else:
-            settings = _read_settings(Path(value))
+            file = Path(value)
+            settings = _read_settings(file)
     if settings is None:
         settings = Settings.of(preset or "fast")  # type: ignore[arg-type]
     elif preset is not None and preset != settings.preset:
         raise V2M4Error("Give either --settings or --preset: a settings file already says everything a preset does.")
-    return rest, settings
+    return rest, settings, file
 
 
 def _read_settings(path: Path) -> Settings:

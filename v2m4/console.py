@@ -42,9 +42,10 @@ def watch(events: Iterator[Event], *, quiet: bool = False) -> Finished:
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
     if finished is None:
         raise V2M4Error("The run ended without a result. Give the same command again.")
-    if not quiet:
-        for line in _summary(finished):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if quiet and finished.report.get("verdict", {}).get("level") == "weak":
+        print(finished.report["verdict"]["says"], file=sys.stderr)
+    for line in [] if quiet else _summary(finished):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return finished
 
 
@@ -80,7 +81,10 @@ def _line(event: Event) -> str:
 
 
 def _summary(finished: Finished) -> list[str]:
-    lines = [f"{name:9} {path}" for name, path in finished.files.items()]
+    """The verdict first, then where everything lies."""
+    judged = finished.report.get("verdict")
+    lines = [judged["says"]] if judged else []
+    lines += [f"{name:9} {path}" for name, path in finished.files.items()]
     overlap, psnr = (finished.report.get(key, {}) for key in ("iou", "psnr"))
     if "mean" in overlap and "mean" in psnr:
         lines.append(f"mask overlap {overlap['mean']:.3f}, PSNR {psnr['mean']:.1f} dB, over all frames")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import cv2
 import numpy as np
 
@@ -11,33 +13,42 @@ from v2m4.errors import V2M4Error
 from v2m4.settings import KeyframeSettings
 
 
-def choose_keyframes(clip: Clip, settings: KeyframeSettings) -> tuple[int, ...]:
-    """Frame indices in ascending order; the first and the last frame are always among them.
+def choose_keyframes(clip: Clip, settings: KeyframeSettings, empty: Collection[int] = ()) -> tuple[int, ...]:
+    """Frame indices in ascending order; the first and the last frame that show the object are always among them.
+
+    empty: frames in which no object was found; they never become keyframes.
 
     ``fixed``: every ``stride``-th frame. ``adaptive``: at most ``stride`` and at least ``min_stride`` frames apart (but
     for the last), and a new keyframe as soon as the object's pose changed by ``motion_threshold`` since the last one,
     so that keyframes crowd where it moves fast. Moving across the picture or nearer is no change of pose. Reads one
-    frame at a time. Raises V2M4Error for a stride below 1.
+    frame at a time. Raises V2M4Error for a stride below 1, or if fewer than two frames show the object.
     """
     if settings.stride < 1:
         raise V2M4Error(f"The keyframe stride must be 1 or more, but is {settings.stride}. 5 suits most clips.")
-    last = len(clip) - 1
+    shown = [i for i in range(len(clip)) if i not in empty]
+    if len(shown) < 2:
+        raise V2M4Error(
+            f"The object was found in {len(shown) or 'none'} of the {len(clip)} frames of {clip.name}; at least two "
+            "are needed. Trim the clip to where it is seen, or choose another --matting.method."
+        )
     if settings.mode == "fixed":
-        return tuple(sorted({*range(0, len(clip), settings.stride), last}))
+        return tuple(sorted({*shown[:: settings.stride], shown[-1]}))
     least = min(max(1, settings.min_stride), settings.stride)
-    return _adaptive(clip, least, settings)
+    return _adaptive(clip, shown, least, settings)
 
 
-def _adaptive(clip: Clip, least: int, settings: KeyframeSettings) -> tuple[int, ...]:
-    chosen, most, weight = [0], settings.stride, settings.color_weight
-    reference = previous = _small(clip, 0, settings)
-    for index in range(1, len(clip)):
+def _adaptive(clip: Clip, shown: list[int], least: int, settings: KeyframeSettings) -> tuple[int, ...]:
+    chosen, most, weight = [shown[0]], settings.stride, settings.color_weight
+    reference = previous = _small(clip, shown[0], settings)
+    for before, index, following in zip(shown, shown[1:], [*shown[2:], -1], strict=False):
         current = _small(clip, index, settings)
         step = change(previous, current, weight)
         # Half a step early rather than half a step late: the change at the keyframe stays near the threshold.
         moved = change(reference, current, weight) + 0.5 * step >= settings.motion_threshold
         gap = index - chosen[-1]
-        if (moved and gap >= least) or gap >= most or index == len(clip) - 1:
+        # A keyframe on either side of a gap without the object, so that no pose is drawn out across it.
+        rim = following != index + 1 or before != index - 1
+        if (moved and gap >= least) or gap >= most or rim:
             chosen.append(index)
             reference = current
         previous = current

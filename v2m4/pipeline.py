@@ -15,15 +15,16 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from v2m4.artefacts import keyframes_of
-from v2m4.errors import RunStoppedError
+from v2m4.errors import RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
-from v2m4.recipe import Recipe
+from v2m4.recipe import Recipe, file_problem
 from v2m4.run import Run, Step
-from v2m4.settings import Settings
+from v2m4.settings import Settings, fields_of
 from v2m4.sources import require_input
 from v2m4.stage_spec import StageSpec, fingerprints
 from v2m4.steps import STAGES
 from v2m4.timing import run_fraction
+from v2m4.video import probe
 from v2m4.workbench import Workbench
 
 Do = Callable[[Run, Step], Iterator[Event]]
@@ -51,9 +52,19 @@ def reconstruct_to(video: str | Path, settings: Settings | None = None, output: 
 
 
 def open_run(folder: Path, source: Path, recipe: Recipe, stages: Sequence[StageSpec] = STAGES) -> Run:
-    """The run in ``folder`` that turns ``source`` into an animation. Raises V2M4Error if either cannot be used."""
+    """The run in ``folder`` that turns ``source`` into an animation. Raises V2M4Error if either cannot be used.
+
+    The source is looked at before anything is written, unless its frames lie in the folder already.
+    """
     require_input(source)
-    return Run.open(folder, source, recipe, fingerprints(source, recipe, stages))
+    wrong = [*filter(None, (file_problem(field, field.of(recipe.settings)) for field in fields_of(Settings)))]
+    if wrong:
+        raise V2M4Error(" ".join(wrong))
+
+    def look() -> None:
+        probe(source, recipe.settings.video)
+
+    return Run.open(folder, source, recipe, fingerprints(source, recipe, stages), look)
 
 
 def advance(run: Run, do: Do | None, stages: Sequence[StageSpec] = STAGES, until: str | None = None) -> Iterator[Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from v2m4.device import pick_device
@@ -14,7 +15,7 @@ from v2m4.matting import MATTINGS
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.plugs import PORTS
 from v2m4.registry import Plug, choose
-from v2m4.settings import Settings, changed
+from v2m4.settings import Field, Settings, changed, fields_of
 from v2m4.stereo import STEREOS
 from v2m4.tracks import TRACKERS
 
@@ -41,7 +42,10 @@ class Recipe:
     @staticmethod
     def of(settings: Settings) -> Recipe:
         """Decide everything. Raises V2M4Error for settings that cannot be, alone, together or on this machine."""
-        settings.checked()
+        named = (name_problem(field, field.of(settings)) for field in fields_of(Settings))
+        wrong = [*settings.problems(), *filter(None, named)]
+        if wrong:
+            raise V2M4Error(" ".join(wrong))
         generator = _generator(settings)
         names = {"generator": generator.name}
         if settings.camera.stereo.enabled:
@@ -106,6 +110,21 @@ class Recipe:
             plugs={port: tuple(words) for port, words in data["plugs"].items()},
             **facts,
         )
+
+
+def name_problem(field: Field, value: Any) -> str | None:
+    """What is wrong with the name of a plug, as a sentence that names the setting; None where nothing is."""
+    if field.port is None or not isinstance(value, str) or value in ("auto", *PORTS[field.port]):
+        return None
+    choices = ", ".join((*PORTS[field.port], "auto"))
+    return f"{field.name}: there is no {field.port} called “{value}”. Choose one of: {choices}."
+
+
+def file_problem(field: Field, value: Any) -> str | None:
+    """What is wrong with a setting that names a file, as a sentence; None where nothing is."""
+    if not isinstance(value, Path) or value.is_file():
+        return None
+    return f"{field.name}: there is no file {value}. Check the path."
 
 
 def _generator(settings: Settings) -> GeneratorPlug:

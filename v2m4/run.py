@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import torch
 
 import v2m4
 from v2m4.errors import V2M4Error
-from v2m4.files import write_atomically
+from v2m4.files import write_atomically, writing
 from v2m4.recipe import Recipe
 
 FORMAT = 2
@@ -78,19 +78,23 @@ class Run:
         self.reload()
 
     @classmethod
-    def open(cls, folder: Path, source: Path, recipe: Recipe, prints: Mapping[str, str]) -> Run:
+    def open(
+        cls, folder: Path, source: Path, recipe: Recipe, prints: Mapping[str, str], look: Callable[[], None]
+    ) -> Run:
         """Take up ``folder`` for turning ``source`` into an animation; what is finished there and still holds is kept.
 
-        Raises V2M4Error before touching anything if the folder holds what v2m4 did not make, or what is read lies
-        where results go.
+        look: raises V2M4Error if the source cannot be used; asked while its frames are not in the folder. Raises
+        V2M4Error before touching anything if the folder holds what v2m4 did not make, or what is read lies where
+        results go.
         """
         _refuse_own_input(folder, source, recipe)
         _refuse_foreign(folder / "work")
+        _refuse_foreign_results(folder)
         run = cls(folder, source, recipe, prints)
-        try:
+        if not run.done(Step("video")):
+            look()
+        with writing(run.work):
             run.work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise V2M4Error(f"Cannot use the folder {folder}: {error.strerror}. Choose another with -o.") from error
         run._write_manifest()
         return run
 
@@ -148,11 +152,10 @@ class Run:
         if self._finished.pop(step.name, None) is not None:
             self._write_manifest()
         place = self.place(step)
-        try:
-            shutil.rmtree(place, ignore_errors=True)
+        with writing(place):
+            if place.exists():
+                shutil.rmtree(place)
             place.mkdir(parents=True)
-        except OSError as error:
-            raise V2M4Error(f"Cannot write into {self.work}: {error.strerror}. Free some space.") from error
         return place
 
     def finish(self, step: Step, seconds: float) -> None:
@@ -167,11 +170,13 @@ class Run:
 
     def request_stop(self) -> None:
         """Ask whoever works on this run, in whichever process, to stop after the current iteration."""
-        (self.work / "stop").touch()
+        with writing(self.work / "stop"):
+            (self.work / "stop").touch()
 
     def clear_stop(self) -> None:
         """Forget an earlier request to stop."""
-        (self.work / "stop").unlink(missing_ok=True)
+        with writing(self.work / "stop"):
+            (self.work / "stop").unlink(missing_ok=True)
 
     def stop_requested(self) -> bool:
         """Whether somebody asked to stop."""
@@ -217,18 +222,50 @@ def _refuse_foreign(work: Path) -> None:
         )
 
 
+def _refuse_foreign_results(folder: Path) -> None:
+    """Raise if a file stands in a result's place that no run wrote, the one in ``folder`` or an earlier one."""
+    if (folder / "work" / "run.json").is_file() or _is_report(folder / RESULTS["report"]):
+        return
+    found = [name for name in RESULTS.values() if (folder / name).exists()]
+    if found:
+        raise V2M4Error(
+            f"The folder {folder} holds {', '.join(found)}, which v2m4 did not make and would overwrite. "
+            "Choose another with -o."
+        )
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a run wrote this report."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and {"version", "plugs", "keyframes"} <= set(data)
+
+
+def refuse_in_work(folder: Path, what: str, path: Path) -> None:
+    """Raise V2M4Error if ``path`` (a ``what``) lies where a run into ``folder`` keeps its steps, which it removes."""
+    work, place = (folder / "work").resolve(), path.resolve()
+    if place == work or work in place.parents:
+        raise _in_the_way(what, path)
+
+
 def _refuse_own_input(folder: Path, source: Path, recipe: Recipe) -> None:
     """Raise if what the run reads lies where it writes, or the other way round."""
-    work = (folder / "work").resolve()
+    output = folder.resolve()
     written = {(folder / name).resolve() for name in RESULTS.values()}
-    template = recipe.settings.generator.template
-    for what, path in (("video", source), ("template", template)):
+    for what, path in (("video", source), ("template", recipe.settings.generator.template)):
         if path is None or not path.exists():
             continue
+        refuse_in_work(folder, what, path)
         place = path.resolve()
-        holds = place.is_dir() and (place == folder.resolve() or place in folder.resolve().parents)
-        if place == work or work in place.parents or place in written or written & set(place.parents) or holds:
-            raise V2M4Error(
-                f"The {what} {path} lies where this run would write, and might be overwritten or removed. "
-                "Choose another folder with -o."
-            )
+        holds = place.is_dir() and (place == output or place in output.parents)
+        if place == output or place in written or written & set(place.parents) or holds:
+            raise _in_the_way(what, path)
+
+
+def _in_the_way(what: str, path: Path) -> V2M4Error:
+    return V2M4Error(
+        f"The {what} {path} lies where this run would write, and might be overwritten or removed. "
+        "Choose another folder with -o."
+    )

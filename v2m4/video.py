@@ -23,8 +23,10 @@ from v2m4.settings import VideoSettings
 from v2m4.sources import Source, TimedFrame, open_source
 
 _MIN_SIDE = 16
-_TRANSPARENT = 250
-_TRANSPARENT_SHARE = 1e-3
+_OPAQUE = 250  # alpha from here on counts as opaque
+_ALPHA_NOISE = 12  # levels by which compression makes alpha differ that was the same everywhere
+_STRAY_SHARE = 1e-3
+_LEAST_ALPHA = 0.5  # of 255: what rounds to 0
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,23 @@ class VideoFacts:
 
 
 def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
-    """Look at the header and first frame of ``path``; raises V2M4Error for what `load_video` would refuse at once."""
+    """Look at the header and first frames of ``path``; raises V2M4Error for what `load_video` would refuse at once."""
     settings = settings or VideoSettings()
+    _refuse_settings(settings)
     with open_source(Path(path), settings.pictures_fps) as source:
-        _refuse_size(source, settings)
-        first = next(source.frames(0.0, settings.longest_side), None)
+        _refuse_shape(source, settings)
+        first, second = (next(frames, None) for frames in [source.frames(0.0, settings.longest_side)] * 2)
         if first is None:
-            raise V2M4Error(f"{source.name} holds no picture that can be decoded. Export it again, for example as MP4.")
-        fps = source.fps if source.fps > 0 else 24.0
-        frames = source.frame_count or max(1, round(source.seconds * fps))
-        seconds = source.seconds or frames / fps
-        if frames == 1:
+            raise _too_few(source, 0, settings)
+        if second is None:
             raise _single_frame(source)
-        return VideoFacts(frames, source.size, seconds, frames / seconds, _is_transparent(first.rgba))
+        expected = _expected_frames(source, settings)
+        if _is_too_many(expected, settings):
+            raise _too_long(source, expected, settings)
+        fps = source.fps if source.fps > 0 else 24.0
+        frames = source.frame_count or max(2, round(source.seconds * fps))
+        seconds = source.seconds or frames / fps
+        return VideoFacts(frames, source.size, seconds, frames / seconds, _is_cut_out(*_alpha_range(first.rgba)))
 
 
 def load_video(path: Path, folder: Path, settings: VideoSettings) -> Steps[Clip]:
@@ -67,9 +73,9 @@ def load_video(path: Path, folder: Path, settings: VideoSettings) -> Steps[Clip]
     """
     _refuse_settings(settings)
     with open_source(Path(path), settings.pictures_fps) as source:
-        _refuse_size(source, settings)
+        _refuse_shape(source, settings)
         expected = _expected_frames(source, settings)
-        if expected > settings.max_frames * 1.05 + 2:
+        if _is_too_many(expected, settings):
             raise _too_long(source, expected, settings)
         scale = min(1.0, settings.longest_side / max(source.size))
         fitted = _fitted(source.size, scale)
@@ -91,7 +97,7 @@ def _write_frames(
     side = max(fitted)
     left, top = (side - fitted[0]) // 2, (side - fitted[1]) // 2
     times: list[float] = []
-    end, transparent = 0.0, False
+    end, lowest, highest = 0.0, 255, 0
     for index, frame in enumerate(_trimmed(source, settings)):
         end = max(end, frame.time + frame.duration)
         if index % settings.frame_step:
@@ -99,7 +105,8 @@ def _write_frames(
         if len(times) == settings.max_frames:
             raise _too_long(source, max(expected, settings.max_frames + 1), settings)
         picture = fit(frame.rgba, fitted)
-        transparent = transparent or _is_transparent(picture)
+        low, high = _alpha_range(picture)
+        lowest, highest = min(lowest, low), max(highest, high)
         square = np.zeros((side, side, 4), np.uint8)
         square[top : top + fitted[1], left : left + fitted[0]] = picture
         write_png(folder / f"{len(times):05d}.png", square)
@@ -109,7 +116,8 @@ def _write_frames(
     if len(times) < 2:
         raise _too_few(source, len(times), settings)
     end = min(end, settings.end_s) if settings.end_s is not None else end
-    return Clip(
+    has_alpha = _is_cut_out(lowest, highest)
+    clip = Clip(
         folder=folder,
         name=source.name_stem,
         times=tuple(round(t - times[0], 6) for t in times),
@@ -118,8 +126,11 @@ def _write_frames(
         source_size=source.size,
         scale=scale,
         offset=(float(left), float(top)),
-        has_alpha=transparent,
+        has_alpha=has_alpha,
     )
+    if not has_alpha and lowest < 255:
+        _make_opaque(clip)
+    return clip
 
 
 def _trimmed(source: Source, settings: VideoSettings) -> Iterator[TimedFrame]:
@@ -137,7 +148,10 @@ def _trimmed(source: Source, settings: VideoSettings) -> Iterator[TimedFrame]:
 
 
 def fit(rgba: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Shrink (H,W,4) to ``size`` = (width, height) by area averaging, weighting colours by alpha."""
+    """Shrink (H,W,4) to ``size`` = (width, height) by area averaging, weighting colours by alpha.
+
+    Where nothing but alpha 0 is averaged, the colours below it are, since alpha may turn out to be no cut-out.
+    """
     if (rgba.shape[1], rgba.shape[0]) == size:
         return rgba
     shrinks = size[0] < rgba.shape[1] or size[1] < rgba.shape[0]
@@ -147,7 +161,9 @@ def fit(rgba: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     alpha = rgba[..., 3:].astype(np.float32) / 255
     premultiplied = np.concatenate([rgba[..., :3] * alpha, alpha], axis=-1)
     small_f = cv2.resize(premultiplied, size, interpolation=how)
-    colour = small_f[..., :3] / np.maximum(small_f[..., 3:], 1e-4)
+    below = cv2.resize(np.ascontiguousarray(rgba[..., :3]), size, interpolation=how)
+    weighted = small_f[..., :3] / np.maximum(small_f[..., 3:], 1e-4)
+    colour = np.where(small_f[..., 3:] > _LEAST_ALPHA / 255, weighted, below)
     return np.concatenate([colour, small_f[..., 3:] * 255], axis=-1).round().clip(0, 255).astype(np.uint8)
 
 
@@ -163,8 +179,30 @@ def _fitted(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _is_transparent(rgba: NDArray[np.uint8]) -> bool:
-    return bool((rgba[..., 3] < _TRANSPARENT).mean() > _TRANSPARENT_SHARE)
+def _alpha_range(rgba: NDArray[np.uint8]) -> tuple[int, int]:
+    """The lowest and highest alpha of a picture, but for a few stray pixels."""
+    ordered = np.sort(rgba[..., 3], axis=None)
+    stray = int(_STRAY_SHARE * len(ordered))
+    return int(ordered[stray]), int(ordered[-1 - stray])
+
+
+def _is_cut_out(lowest: int, highest: int) -> bool:
+    """Whether alpha from ``lowest`` to ``highest`` tells an object: one that is the same everywhere does not."""
+    return lowest < _OPAQUE and highest - lowest > _ALPHA_NOISE
+
+
+def _make_opaque(clip: Clip) -> None:
+    """Set alpha inside the picture to 255, in all frames; the padding stays transparent."""
+    left, top, right, bottom = clip.content_box()
+    for index in range(len(clip)):
+        frame = clip.frame(index).copy()
+        frame[top:bottom, left:right, 3] = 255
+        write_png(clip.path(index), frame)
+
+
+def _is_too_many(expected: int, settings: VideoSettings) -> bool:
+    """Whether so many frames are surely more than allowed; headers and rates are a little off at times."""
+    return expected > settings.max_frames * 1.05 + 2
 
 
 def _expected_frames(source: Source, settings: VideoSettings) -> int:
@@ -189,15 +227,15 @@ def _refuse_settings(settings: VideoSettings) -> None:
         raise V2M4Error(f"The frame step must be 1 or more, but is {settings.frame_step}. 1 reads every frame.")
     if settings.longest_side < _MIN_SIDE:
         raise V2M4Error(f"The longest side must be at least {_MIN_SIDE} pixels, but is {settings.longest_side}.")
-    if settings.start_s < 0:
+    if not settings.start_s >= 0:
         raise V2M4Error(f"The start must be 0 seconds or later, but is {settings.start_s:g}.")
-    if settings.end_s is not None and settings.end_s <= settings.start_s:
+    if settings.end_s is not None and not settings.end_s > settings.start_s:
         raise V2M4Error(
             f"The end ({settings.end_s:g} s) must come after the start ({settings.start_s:g} s). Change one of them."
         )
 
 
-def _refuse_size(source: Source, settings: VideoSettings) -> None:
+def _refuse_shape(source: Source, settings: VideoSettings) -> None:
     width, height = source.size
     if min(width, height) < _MIN_SIDE:
         raise V2M4Error(
@@ -207,6 +245,12 @@ def _refuse_size(source: Source, settings: VideoSettings) -> None:
         raise V2M4Error(
             f"{source.name} is {width} x {height} pixels, more than the {settings.max_source_side} a side that are "
             "read. Make it smaller first, for example with: ffmpeg -i IN -vf scale=1920:-2 OUT.mp4"
+        )
+    narrow = min(_fitted(source.size, min(1.0, settings.longest_side / max(source.size))))
+    if narrow < _MIN_SIDE:
+        raise V2M4Error(
+            f"{source.name} is {width} x {height} pixels, so that its shorter side would be shrunk to {narrow}; "
+            f"{_MIN_SIDE} are the least. Raise --video.longest-side, or crop the clip around the object."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, drain
 from v2m4.masks import mask_iou
-from v2m4.matting import MATTINGS
+from v2m4.matting import MATTINGS, Doubts
 from v2m4.matting.stage import _MaskFacts as MaskFacts
 from v2m4.matting.stage import cut_out, suitable, warnings
 from v2m4.settings import MattingSettings, Settings
@@ -168,6 +169,64 @@ def test_warnings_name_the_frames_and_the_reason():
     assert "abruptly at frame 1" in flicker
     (many,) = warnings([look(0) if i % 2 else good for i in range(40)], MattingSettings(min_area=0.001))
     assert "more places" in many
+
+
+def test_what_stays_wrong_for_a_good_part_of_the_clip_is_told():
+    def said(wrong: MaskFacts) -> tuple[str, ...]:
+        assert warnings([wrong] * 2 + [look()] * 8, MattingSettings()) == ()
+        return warnings([wrong] * 4 + [look()] * 6, MattingSettings())
+
+    (hollow,) = said(replace(look(), holes=0.3))
+    assert "hollow" in hollow and "12%" in hollow
+    (second,) = said(replace(look(), second=0.3))
+    assert "second object" in second and "rebuilt as one" in second
+    (dropped,) = said(replace(look(), doubts=Doubts(left_out=0.3)))
+    assert "It was left out" in dropped
+    (shadow,) = said(replace(look(), doubts=Doubts(hard_shadow=0.3)))
+    assert "shadow" in shadow
+    # An object that is darkened background all over is an object.
+    assert warnings([replace(look(), doubts=Doubts(hard_shadow=0.9))] * 4, MattingSettings()) == ()
+
+
+def _ellipse(picture, centre, axes, colour):
+    cv2.ellipse(picture, centre, axes, 0, 0, 360, colour, -1)
+
+
+def _second(picture):
+    cv2.circle(picture, (112, 110), 13, (40, 90, 200), -1)
+
+
+def _hole(picture):
+    _ellipse(picture, (50, 60), (18, 20), (200, 205, 190))
+
+
+def _hard_shadow(picture):
+    _ellipse(picture, (50, 100), (36, 10), (130, 133, 124))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(_second, "second object"), (_hole, "hollow"), (_hard_shadow, "shadow with a hard edge"), (None, None)],
+)
+def test_pictures_with_a_second_object_a_hole_or_a_hard_shadow_warn(tmp_path, change, words):
+    clip = film(tmp_path, plain((200, 205, 190)), frames=3)[0]
+    for index in range(3):
+        picture = np.full((128, 128, 3), (200, 205, 190), np.uint8)
+        if change is _hard_shadow:
+            change(picture)
+        _ellipse(picture, (50 + 2 * index, 60), (28, 34), (200, 60, 40))
+        if change not in (None, _hard_shadow):
+            change(picture)
+        write_png(clip.path(index), np.dstack([picture, np.full((128, 128), 255, np.uint8)]))
+    matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="flat")))
+    assert len(matte.warnings) == (words is not None)
+    assert words is None or words in matte.warnings[0]
+
+
+def test_frames_without_the_object_are_named(tmp_path):
+    clip = film(tmp_path, plain((200, 205, 190)), frames=4)[0]
+    write_png(clip.path(2), np.full((128, 128, 4), (200, 205, 190, 255), np.uint8))
+    assert drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="flat"))).empty == (2,)
 
 
 def test_a_soft_shadow_is_left_behind(tmp_path):

@@ -76,5 +76,7 @@ class VideoWriter:
                 assert packet.pts is not None
                 packet.duration = self._durations[packet.pts]
                 self._container.mux(packet)
+        except OSError:  # `replacing` says what the file system refused
+            raise
         except av.FFmpegError as error:
             raise V2M4Error(f"The video {self._path} could not be encoded: {error}.") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
@@ -25,6 +26,22 @@ class Matting(Protocol):
         """The object in frame ``index``: (S,S,4) uint8 RGBA, straight alpha, soft at the outline, its colours freed of
         the background's share there."""
         ...
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What a method itself doubts in a frame. left_out: area of the largest thing beside the object that was dropped;
+    hard_shadow: area of the object that may be a shadow with a hard edge; both as a share of the object's."""
+
+    left_out: float = 0.0
+    hard_shadow: float = 0.0
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """A method that knows what is doubtful about its last frame."""
+
+    doubts: Doubts
 
 
 MATTINGS: dict[str, Plug[Matting]] = by_name(

@@ -17,9 +17,10 @@ from v2m4.arrays import Bytes, Float32, Float64, Mask, Real
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
+from v2m4.matting import Doubts
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object, largest_piece
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import FlatSettings, MattingSettings, Settings
 
@@ -78,6 +79,8 @@ def fit_surface(rgb: Bytes, settings: FlatSettings) -> Surface:
 class Flat:
     """Matting before a plain background."""
 
+    doubts = Doubts()
+
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Flat:
         """The plug for a run's settings."""
@@ -124,13 +127,22 @@ class Flat:
         shadow = _shadow(rgb, surface, difference, distance < 1, tolerance, flat)
         evidence[shadow] = flat.shadow_evidence
         # 2. A graph cut around the candidates, and the pieces and holes of what it leaves.
+        self.doubts = Doubts()
         mask = np.zeros(evidence.shape, bool)
         view = around(evidence < 0)
         if view is None:
             return mask
         contrast = max(flat.contour_contrast, 4 * float(self._deviation[0]))
-        inside = keep_object(cut(evidence[view], contour_weight(rgb[view], flat.contour, contrast)) > 0.5, cleanup)
+        pieces = cut(evidence[view], contour_weight(rgb[view], flat.contour, contrast)) > 0.5
+        inside = keep_object(pieces, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) | shadow)[view].astype(np.float32))
+        # 3. What may be wrong: a thing of its own that was dropped, and a shadow whose edge looked like an outline.
+        area = max(1, int(mask.sum()))
+        kept, darkened = _darkened(surface, difference, tolerance, flat)
+        self.doubts = Doubts(
+            left_out=largest_piece(pieces & ~inside) / area,
+            hard_shadow=_even_piece(mask & darkened, kept, flat.even_shadow) / area,
+        )
         return mask
 
 
@@ -158,12 +170,8 @@ def _shadow(
     darkened pixels without crossing an edge, whereas an object of the same grey lies behind its outline. Edges rise by
     a third of their height per pixel, the rims of shadows more slowly.
     """
-    # 1. Darkened: luma is scaled by ``keep`` and chroma with it.
-    behind = cv2.transform(surface.colours(*plain.shape), _TO_LUMA_CHROMA)
-    luma = np.maximum(behind[..., 0], 1.0)
-    keep = 1 + difference[..., 0] / luma
-    tinted = np.abs(difference[..., 1:] - (keep - 1)[..., None] * behind[..., 1:])
-    darkened = (keep < 1) & (keep > settings.darkest_shadow) & (tinted < tolerance[1:]).all(-1)
+    # 1. Darkened, the hue unchanged.
+    _, darkened = _darkened(surface, difference, tolerance, settings)
     # 2. Without an edge: its slope is small, or small beside the depth of the shadow around.
     grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
@@ -172,6 +180,25 @@ def _shadow(
     # 3. Reached from plain background. Leaks through gaps of a pixel or two in a faint outline are no way in.
     soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
     return _connected_to_rim(soft, settings.rim) & ~plain
+
+
+def _darkened(
+    surface: Surface, difference: Float32, tolerance: Float32, settings: FlatSettings
+) -> tuple[Float32, Mask]:
+    """(H,W) the share of the background's luma that is left, and where chroma is scaled with it as in a shadow."""
+    behind = cv2.transform(surface.colours(*difference.shape[:2]), _TO_LUMA_CHROMA)
+    keep = 1 + difference[..., 0] / np.maximum(behind[..., 0], 1.0)
+    tinted = np.abs(difference[..., 1:] - (keep - 1)[..., None] * behind[..., 1:])
+    return np.asarray(keep, np.float32), (keep < 1) & (keep > settings.darkest_shadow) & (tinted < tolerance[1:]).all(
+        -1
+    )
+
+
+def _even_piece(darkened: Mask, keep: Float32, evenness: float) -> int:
+    """Area of the largest piece of ``darkened`` that keeps one share of the background's light, as a shadow does."""
+    if not darkened.any():
+        return 0
+    return largest_piece(darkened & (np.abs(keep - np.median(keep[darkened])) < evenness))
 
 
 def _difference(rgb: Bytes, surface: Surface) -> Float32:

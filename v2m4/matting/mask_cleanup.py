@@ -32,6 +32,24 @@ def keep_object(mask: Mask, settings: MaskCleanupSettings) -> Mask:
     return keep[labels]
 
 
+def pieces_of(mask: Mask) -> list[int]:
+    """Areas of the connected pieces of (H,W) ``mask`` in pixels, the largest first."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return sorted((int(area) for area in stats[1:, cv2.CC_STAT_AREA]), reverse=True)
+
+
+def largest_piece(mask: Mask) -> int:
+    """Area of the largest connected piece of (H,W) ``mask`` in pixels; 0 if there is none."""
+    return next(iter(pieces_of(mask)), 0)
+
+
+def holes_of(mask: Mask) -> int:
+    """Area in pixels of what (H,W) ``mask`` encloses without covering it."""
+    around = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, labels = cv2.connectedComponents(around, connectivity=4)
+    return int(((labels != labels[0, 0]) & (around > 0)).sum())
+
+
 def fill_speckles(mask: Mask, settings: MaskCleanupSettings, looks_like_background: Float32 | None = None) -> Mask:
     """Fill holes of (H,W) ``mask`` that are too small to be real, or do not look like background.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,8 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps, scaled
 from v2m4.masks import mask_iou
-from v2m4.matting import MATTINGS
+from v2m4.matting import MATTINGS, Doubting, Doubts
+from v2m4.matting.mask_cleanup import holes_of, pieces_of
 from v2m4.registry import choose
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
@@ -23,21 +24,27 @@ _PREPARED = 0.25
 
 @dataclass(frozen=True)
 class Matte:
-    """The clip with its object cut out, how that was done, and sentences about frames that look wrong."""
+    """The clip with its object cut out, how that was done, sentences about frames that look wrong, and those in which
+    no object was found."""
 
     clip: Clip
     method: str
     warnings: tuple[str, ...]
+    empty: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class _MaskFacts:
-    """What the warnings need to know of a frame. area: share of the picture; sides: borders touched."""
+    """What the warnings need to know of a frame. area: share of the picture; sides: borders touched; overlap, growth:
+    against the mask before; holes, second: area of holes and of the second largest piece, as shares of the object's."""
 
     area: float
     sides: frozenset[str]
-    overlap: float
-    growth: float
+    overlap: float = 1.0
+    growth: float = 1.0
+    holes: float = 0.0
+    second: float = 0.0
+    doubts: Doubts = field(default_factory=Doubts)
 
 
 def cut_out(
@@ -59,7 +66,8 @@ def cut_out(
     for index in range(len(clip)):
         rgba = matting.frame(clip, index)
         mask = rgba[..., 3] > 127
-        facts.append(_facts(clip, mask, before, settings.warnings.touching))
+        doubts = matting.doubts if isinstance(matting, Doubting) else Doubts()
+        facts.append(_facts(clip, mask, before, settings.warnings.touching, doubts))
         before = mask
         write_png(folder / f"{index:05d}.png", rgba)
         yield Progress("matting", _PREPARED + (1 - _PREPARED) * (index + 1) / len(clip))
@@ -71,7 +79,8 @@ def cut_out(
         )
     masked = replace(clip, folder=folder, has_alpha=True)
     masked.save()
-    return Matte(masked, method, warnings(facts, settings))
+    empty = tuple(i for i, frame in enumerate(facts) if frame.area < settings.min_area)
+    return Matte(masked, method, warnings(facts, settings), empty)
 
 
 def suitable(clip: Clip, settings: MattingSettings, ready: Collection[str]) -> str:
@@ -85,16 +94,26 @@ def suitable(clip: Clip, settings: MattingSettings, ready: Collection[str]) -> s
     return "rembg" if "rembg" in ready else "motion"
 
 
-def _facts(clip: Clip, mask: Mask, before: Mask | None, touching: float) -> _MaskFacts:
+def _facts(clip: Clip, mask: Mask, before: Mask | None, touching: float, doubts: Doubts) -> _MaskFacts:
     left, top, right, bottom = clip.content_box()
     inside = mask[top:bottom, left:right]
     area = float(inside.mean())
     edges = {"left": inside[:, 0], "right": inside[:, -1], "top": inside[0], "bottom": inside[-1]}
     sides = frozenset(name for name, edge in edges.items() if edge.mean() > touching)
-    if before is None or not before.any() or not mask.any():
-        return _MaskFacts(area, sides, 1.0, 1.0)
+    if not mask.any():
+        return _MaskFacts(area, sides)
+    pieces, holes = pieces_of(inside), holes_of(inside)
+    found = _MaskFacts(
+        area,
+        sides,
+        holes=holes / (holes + max(1, sum(pieces))),
+        second=pieces[1] / pieces[0] if len(pieces) > 1 else 0.0,
+        doubts=doubts,
+    )
+    if before is None or not before.any():
+        return found
     growth = float(mask.sum()) / float(before.sum())
-    return _MaskFacts(area, sides, mask_iou(mask, before), max(growth, 1 / growth))
+    return replace(found, overlap=mask_iou(mask, before), growth=max(growth, 1 / growth))
 
 
 def warnings(facts: list[_MaskFacts], settings: MattingSettings) -> tuple[str, ...]:
@@ -132,7 +151,37 @@ def warnings(facts: list[_MaskFacts], settings: MattingSettings) -> tuple[str, .
             f"The foreground changes abruptly at {_frames(flicker)}, so parts of the object come and go, and the mesh "
             "would jump. Look at the masks; choose another matting method or trim those frames."
         )
-    return tuple(found)
+    return (*found, *_doubtful(facts, settings))
+
+
+def _doubtful(facts: list[_MaskFacts], settings: MattingSettings) -> Iterator[str]:
+    """Sentences about holes, things beside the object and shadows that stay for a good part of the clip."""
+    limits = settings.warnings
+    shown = [frame for frame in facts if frame.area >= settings.min_area]
+
+    def often(share: Callable[[_MaskFacts], float], least: float) -> bool:
+        return sum(share(frame) > least for frame in shown) > limits.share * len(shown)
+
+    if often(lambda frame: frame.holes, limits.hollow):
+        mean = sum(frame.holes for frame in shown) / len(shown)
+        yield (
+            f"The mask is hollow: holes make up {mean:.0%} of it, probably where the object has the background's "
+            "colour, and the mesh will have them too. Choose another matting method, or give frames with transparency."
+        )
+    if often(lambda frame: max(frame.second, frame.doubts.left_out), limits.second):
+        left_out = often(lambda frame: frame.doubts.left_out, limits.second)
+        what = "It was left out" if left_out else "Both are rebuilt as one"
+        yield (
+            f"There seems to be a second object beside the first. {what}: crop the clip around the object that you "
+            "mean, or give frames with transparency."
+        )
+    shadows = [frame.doubts.hard_shadow for frame in shown]
+    if sum(shadows) <= limits.shadow_most * len(shown) and often(lambda frame: frame.doubts.hard_shadow, limits.shadow):
+        mean = sum(shadows) / len(shown)
+        yield (
+            f"About {mean:.0%} of the mask looks like a shadow with a hard edge, and would become part of the mesh. "
+            "Film in softer light, choose another matting method, or give frames with transparency."
+        )
 
 
 def _frames(indices: list[int]) -> str:

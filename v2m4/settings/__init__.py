@@ -24,7 +24,7 @@ from v2m4.settings.camera import (
     StereoStepSettings,
     SwarmSettings,
 )
-from v2m4.settings.export import ExportSettings
+from v2m4.settings.export import ExportSettings, VerdictSettings
 from v2m4.settings.generator import (
     CraftsMan3DSettings,
     GeneratorSettings,
@@ -114,6 +114,7 @@ __all__ = [
     "TrellisSettings",
     "TripoSRSettings",
     "TripoSgSettings",
+    "VerdictSettings",
     "VideoSettings",
     "WarningSettings",
     "changed",
@@ -162,10 +163,14 @@ class Settings:
     def checked(self) -> Settings:
         """These settings. Raises one V2M4Error that names every setting outside its range, and those that contradict
         each other."""
-        wrong = [*problems(self), *_contradictions(self)]
+        wrong = self.problems()
         if wrong:
             raise V2M4Error(" ".join(wrong))
         return self
+
+    def problems(self) -> list[str]:
+        """A sentence for every setting outside its range, and for those that contradict each other."""
+        return [*problems(self), *_contradictions(self)]
 
     def to_json(self) -> str:
         """A JSON text that `from_json` turns back into equal settings."""

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from v2m4.settings.schema import Range
+
+
+@dataclass(frozen=True)
+class VerdictSettings:
+    """When a result is called weak or good, by the mask overlap (intersection over union) with the video."""
+
+    weak_mean: Annotated[float, Range(0, 1)] = 0.7
+    """A result is weak if the mean overlap over the frames that show the object is less than this."""
+    weak_frame: Annotated[float, Range(0, 1)] = 0.5
+    """A frame is lost if its overlap is less than this."""
+    weak_share: Annotated[float, Range(0, 1)] = 0.15
+    """A result is weak if more than this share of the frames that show the object is lost."""
+    good_mean: Annotated[float, Range(0, 1)] = 0.85
+    """A result is good if the mean overlap is at least this, it has no lost frame, and nothing warned."""
 
 
 @dataclass(frozen=True)
@@ -24,3 +38,4 @@ class ExportSettings:
     """Write a video of the input and the re-render side by side."""
     preview_size: Annotated[int, Range(32, 2048)] = 512
     """Side of each of the preview's pictures, in pixels."""
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)

@@ -64,6 +64,8 @@ class FlatSettings:
     """What changes by less than so large a share of the shadow's depth per pixel may be its rim."""
     shadow_evidence: Annotated[float, Range(-3, 3)] = 0.6
     """How much a shadow speaks for background, where 1 is certain and -3 certainly object."""
+    even_shadow: Annotated[float, Range(0, 1)] = 0.05
+    """What is darkened by shares that differ by less than this from their median may be one shadow with a hard edge."""
     contour: Annotated[float, Range(0, 100)] = 1.5
     """Price of a pixel of contour, against 1 for a pixel labelled against its evidence."""
     contour_contrast: Annotated[float, Range(0.1, 255)] = 10.0
@@ -145,6 +147,16 @@ class WarningSettings:
     """A mask that overlaps the one before by less than this (intersection over union) may flicker."""
     flicker_growth: Annotated[float, Range(1, 100)] = 1.8
     """It does flicker if its area also grew or shrank by more than this factor."""
+    hollow: Annotated[float, Range(0, 1)] = 0.15
+    """A mask is hollow if its holes make up more than this share of it."""
+    second: Annotated[float, Range(0, 1)] = 0.1
+    """A piece apart from the object may be a second one if it has more than this share of the first one's area."""
+    shadow: Annotated[float, Range(0, 1)] = 0.08
+    """A part of the mask that looks like a shadow is told if it makes up more than this share."""
+    shadow_most: Annotated[float, Range(0, 1)] = 0.5
+    """If it makes up more than this share, it is an object of the background's hue."""
+    share: Annotated[float, Range(0, 1)] = 0.3
+    """Those three are told if they hold in more than this share of the frames that show the object."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,15 @@ class Field:
             return f"{self.name} must be from {self.range}, but is {value:g}."
         return None
 
+    def parsed(self, text: str) -> Any:
+        """The value that ``text`` on a command line means; the text itself where it means none of this kind."""
+        if self.optional and text == "None":
+            return None
+        try:
+            return self.kind(text) if self.kind in (int, float, Path) else text
+        except ValueError:
+            return text
+
 
 _NARROWER: dict[type, type] = {float: int, int: int, bool: bool, str: str, Path: Path}
 _NOUNS: dict[type, str] = {

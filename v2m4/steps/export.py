@@ -11,6 +11,7 @@ from v2m4.animation import Animation
 from v2m4.artefacts import animation_of, load_warnings, masked_clip, read_clip
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure
+from v2m4.evaluation.verdict import verdict
 from v2m4.events import Event, Finished, Progress, Steps, scaled
 from v2m4.export.frames import write_frames
 from v2m4.export.glb import write_glb
@@ -36,7 +37,7 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     if settings.export.preview:
         preview = write_preview(folder / RESULTS["preview"], animation, read_clip(run), settings.export)
         yield from scaled(preview, share, 1.0)
-    report = measured | facts(run, animation, clip)
+    report = facts(run, animation, clip, measured) | measured
     write_atomically(folder / RESULTS["report"], json.dumps(report, indent=1).encode())
     write_atomically(folder / RESULTS["settings"], settings.to_json().encode())
 
@@ -59,11 +60,15 @@ def provenance(run: Run, animation: Animation, clip: Clip, measured: dict[str, A
     }
 
 
-def facts(run: Run, animation: Animation, clip: Clip) -> dict[str, Any]:
-    """What the report says beside the measures."""
+def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) -> dict[str, Any]:
+    """What the report says beside the measures; the verdict stands first."""
     matting = json.loads((run.place(Step("matting")) / "matting.json").read_text())
+    judged = verdict(
+        measured["iou"]["per_frame"], matting["empty"], matting["warnings"], run.recipe.settings.export.verdict
+    )
     of_meshes = [w for index in animation.keyframes for w in load_warnings(run.place(Step("generation", index)))]
     return {
+        "verdict": judged,
         "version": v2m4.__version__,
         "clip": clip.name,
         "frames": len(clip),

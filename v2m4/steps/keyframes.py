@@ -18,7 +18,8 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     """Choose the keyframes, and among them the anchor."""
     clip = masked_clip(run)
     settings = run.recipe.settings.keyframes
-    indices = choose_keyframes(clip, settings)
+    facts = json.loads((run.place(Step("matting")) / "matting.json").read_text())
+    indices = choose_keyframes(clip, settings, facts["empty"])
     yield Progress("keyframes", 0.5)
     anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)
     data = {"indices": list(indices), "anchor": anchor}

@@ -18,7 +18,7 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     """Cut the object out of the clip, by the method asked for or the one that suits the clip."""
     place, settings = run.place(step), run.recipe.settings.matting
     matte = yield from cut_out(read_clip(run), place / "masked", settings, run.recipe.mattings)
-    facts = {"method": matte.method, "warnings": list(matte.warnings)}
+    facts = {"method": matte.method, "warnings": list(matte.warnings), "empty": list(matte.empty)}
     write_atomically(place / "matting.json", json.dumps(facts, indent=1).encode())
 
 

@@ -14,6 +14,7 @@ from tests.geometry.test_embedded_deformation import bent, tube
 from tests.stages.registration.test_correspondences import picture
 from v2m4.clip import Clip
 from v2m4.events import Progress, drain
+from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import Pose
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import FollowVideoSettings, RigidMotionSettings, changed
@@ -122,3 +123,17 @@ def test_a_motion_goes_on_at_the_share_that_is_asked() -> None:
     still = constant_velocity(start, last, 0.0)
     np.testing.assert_allclose(still.rotations, last.rotations, atol=1e-12)
     np.testing.assert_allclose(still.positions, last.positions)
+
+
+def test_an_object_that_left_the_picture_is_found_anew(tmp_path: Path) -> None:
+    shapes, faces = truth(3)
+    # Out to the right, and back from the left: shifts in widths of the picture at the object's depth.
+    shifts = [0, 0.3, 0.6, 5, 5, -0.6, -0.3, 0]
+    wide = float(shapes[0][:, 2].mean()) / Camera.identity().focal
+    path = np.stack([shapes[int(i > 4)] + [shift * wide, 0, 0] for i, shift in enumerate(shifts)])
+    clip = film(path, faces, tmp_path)
+    assert [bool(clip.frame(i)[..., 3].any()) for i in (2, 3, 4, 5)] == [True, False, False, True]
+    follow = tracker(path, faces, clip, 0)
+    gone = drain(follow.follow(follow.start(), 0, 2))
+    state = drain(follow.follow(gone, 2, 7))
+    assert error(state.vertices, path[7]) < 0.1 * wide

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from v2m4.clip import Clip
 from v2m4.events import Progress, Steps
+from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import (
     DeformationGraph,
     PointToPlane,
@@ -54,10 +55,12 @@ from v2m4.stages.registration.correspondences import (
     unexplained_region_constraints,
     visible_points,
 )
+from v2m4.stages.registration.sightings import Sightings, box_of
 from v2m4.stages.registration.surface_fit import SurfaceFit
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+LEAST_SIDE = 12  # of pictures whose optical flow can be computed (DIS), in pixels
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class VideoTracker:
                 background=self.background,
                 same_surface=self.settings.correspondences.same_surface,
             )
-            for size in (self.size // 2, self.size)
+            for size in (max(LEAST_SIDE, self.size // 2), max(LEAST_SIDE, self.size))
         )
         return first, second
 
@@ -201,13 +204,45 @@ class VideoTracker:
         direction = 1 if target > frame else -1
         if frame == self.anchor:  # what moved on the other side of it does not go on here
             state = replace(state, before_rotations=state.rotations, before_positions=state.positions)
-        before = [level.view(frame) for level in self.levels]
+        before, seen = [level.view(frame) for level in self.levels], frame
         count = abs(target - frame)
         for done, index in enumerate(range(frame + direction, target + direction, direction)):
             views = [level.view(index) for level in self.levels]
-            state = yield from self._advance(state, before, views, done / count, 1 / count, target)
-            before = views
+            if not views[-1].mask.any():  # nothing to follow: stand still until the object is back
+                state = replace(state, before_rotations=state.rotations, before_positions=state.positions)
+                continue
+            if self.sightings.comes_back(index, direction):
+                state = self._found_anew(state, index, index - direction == seen)
+            else:
+                state = yield from self._advance(state, before, views, done / count, 1 / count, target)
+            before, seen = views, index
+        if self.sightings.comes_back(target, direction) and self.sightings.of(target).cut_off:
+            return state
         return replace(state, vertices=self.surface.fit(state.vertices, target))
+
+    @cached_property
+    def sightings(self) -> Sightings:
+        """Where the frames show the object."""
+        level = self.levels[1]
+        return Sightings(self.clip, self.anchor, level.size, lambda index: level.view(index).mask)
+
+    def _found_anew(self, state: TrackerState, index: int, goes_on: bool) -> TrackerState:
+        """The anchor's pose, moved to where the object came back, since nothing tells how it got there.
+
+        goes_on: ``state`` is the frame before's, and the way from there tells the velocity. Of the object's box only
+        sides inside the picture are compared: at the others it may go on outside.
+        """
+        graph, level, found = self.graph, self.levels[1], self.sightings.of(index)
+        rest = rest_pose(graph)
+        drawn = box_of(np.isfinite(level.anchor_visible.depth))
+        wide = float(np.median(graph.nodes[:, 2])) / Camera.identity().focal  # of the picture, at the object's depth
+        shift = np.zeros(3)
+        for axis in (0, 1):
+            sides = [k for k in (axis, axis + 2) if found.inside[k]] or [axis, axis + 2]
+            shift[axis] = float(np.mean((found.box - drawn)[sides])) / level.size * wide
+        pose = Pose(rest.rotations, rest.positions + shift)
+        before = Pose(rest.rotations, state.positions) if goes_on else pose
+        return _state(deform(graph, pose), pose, before, rest_state(graph))
 
     def _advance(
         self,
@@ -220,8 +255,6 @@ class VideoTracker:
     ) -> Steps[TrackerState]:
         """One frame on; ``before`` and ``views`` show the last frame and this one at every level."""
         graph, settings = self.graph, self.settings
-        if not views[-1].mask.any():  # nothing to follow: stand still until the object is back
-            return replace(state, before_rotations=state.rotations, before_positions=state.positions)
         last = Pose(state.rotations, state.positions)
         rest = RestState(state.offsets, state.relative_rotations)
         last_vertices = deform(graph, last)

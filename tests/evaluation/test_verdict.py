@@ -1,0 +1,46 @@
+"""A result says what it is worth."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2m4.evaluation.verdict import verdict
+from v2m4.settings import VerdictSettings
+
+SETTINGS = VerdictSettings()
+
+
+@pytest.mark.parametrize(
+    ("overlaps", "warnings", "level"),
+    [
+        ([0.95] * 10, [], "good"),
+        ([0.95] * 10, ["The mask is hollow."], "fair"),
+        ([0.75] * 10, [], "fair"),
+        ([0.31] * 10, [], "weak"),
+        ([0.95] * 8 + [0.1] * 2, [], "weak"),
+    ],
+)
+def test_levels(overlaps, warnings, level):
+    assert verdict(overlaps, (), warnings, SETTINGS)["level"] == level
+
+
+def test_a_weak_result_says_so_first_with_the_numbers_and_what_to_do():
+    judged = verdict([0.5, 0.2, 0.4], (), [], SETTINGS)
+    assert judged["says"].startswith("weak result: mask overlap 0.37 on average, 0.20 at worst (frame 1)")
+    assert "--keyframes.stride" in judged["says"]
+    assert "begin there" in verdict([0.3], (), ["A sentence."], SETTINGS)["says"]
+
+
+def test_frames_without_the_object_do_not_count():
+    judged = verdict([0.9, 0.0, 0.9], (1,), [], SETTINGS)
+    assert (judged["level"], judged["frames"], judged["worst_frame"]) == ("good", 2, 0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_better_overlaps_are_never_judged_worse(overlaps):
+    order = ("weak", "fair", "good")
+    better = [min(1.0, overlap + 0.2) for overlap in overlaps]
+    first, second = (order.index(verdict(o, (), [], SETTINGS)["level"]) for o in (overlaps, better))
+    assert second >= first

@@ -1,0 +1,77 @@
+"""High dynamic range and wide primaries become the sRGB colours that were filmed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorPrimaries, ColorTrc
+from numpy.typing import NDArray
+
+from v2m4.color import linear_to_srgb, srgb_to_linear
+from v2m4.events import drain
+from v2m4.settings import VideoSettings
+from v2m4.video import load_video
+
+COLOURS = np.array([(200, 205, 190), (200, 60, 40), (40, 80, 200), (30, 120, 50)])
+# Linear Rec. 709 to Rec. 2020 (recommendation ITU-R BT.2087).
+TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+LUMA_2020 = np.array([0.2627, 0.6780, 0.0593])
+WHITE_NITS = 203.0  # report ITU-R BT.2408
+
+
+def pq(nits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse electro-optical transfer function of SMPTE ST 2084."""
+    y = (nits / 10000) ** (1305 / 8192)
+    return ((107 / 128 + 2413 / 128 * y) / (1 + 2392 / 128 * y)) ** (2523 / 32)
+
+
+def hlg(nits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ITU-R BT.2100's HLG for a display of 1000 cd/m2, whose system gamma is 1.2."""
+    display = nits / 1000
+    scene = display * np.maximum(display @ LUMA_2020, 1e-6)[..., None] ** (1 / 1.2 - 1)
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(np.maximum(12 * scene - b, 1e-6)) + c)
+
+
+def standard(nits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ordinary video: its code values are shown by sRGB's curve, as all players do."""
+    return linear_to_srgb(nits / WHITE_NITS)
+
+
+def write(path: Path, signal: NDArray[np.float64], transfer: ColorTrc) -> Path:
+    """Four colours side by side as HEVC of 10 bits, Rec. 2020; ``signal`` (4,3) are non-linear R'G'B'."""
+    luma = signal @ LUMA_2020
+    blue, red = (signal[:, 2] - luma) / 1.8814, (signal[:, 0] - luma) / 1.4746
+    rows = (64 + 876 * luma, 512 + 896 * blue, 512 + 896 * red)
+    y = np.tile(np.repeat(rows[0], 32), (64, 1))
+    u, v = (np.tile(np.repeat(row, 16), (32, 1)) for row in rows[1:])
+    planes = np.concatenate([y.ravel(), u.ravel(), v.ravel()]).round().astype(np.uint16).reshape(96, 128)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=12, options={"crf": "8", "x265-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = transfer, ColorPrimaries.BT2020, 9
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
+            frame.pts, frame.time_base = index, Fraction(1, 12)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("curve", "transfer"),
+    [(hlg, ColorTrc.ARIB_STD_B67), (pq, ColorTrc.SMPTE2084), (standard, ColorTrc.BT2020_10)],
+)
+@pytest.mark.parametrize("longest_side", [128, 64])
+def test_rec_2020_becomes_the_filmed_srgb(tmp_path, curve, transfer, longest_side):
+    light = srgb_to_linear(COLOURS / 255) @ TO_2020.T * WHITE_NITS
+    path = write(tmp_path / "phone.mov", curve(light), transfer)
+    clip = drain(load_video(path, tmp_path / "frames", VideoSettings(longest_side=longest_side)))
+    step = longest_side // 4
+    seen = clip.frame(1)[longest_side // 2, step // 2 :: step, :3].astype(int)
+    assert np.abs(seen - COLOURS).mean() < 10

@@ -1,0 +1,54 @@
+"""What a result is worth, in words with the numbers: for the report, the command and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from v2m4.settings import VerdictSettings
+
+
+def verdict(
+    overlaps: Sequence[float], empty: Collection[int], warnings: Sequence[str], settings: VerdictSettings
+) -> dict[str, Any]:
+    """Judge an animation by its mask overlap per frame; frames in ``empty`` show no object and are left out.
+
+    Returns ``level`` ("weak", "fair" or "good"), ``says`` (one line that begins with the level), ``mean_overlap``,
+    ``worst_overlap``, ``worst_frame``, ``lost_frames`` and ``frames`` (how many were judged).
+    """
+    shown = {index: overlap for index, overlap in enumerate(overlaps) if index not in empty}
+    mean = sum(shown.values()) / max(1, len(shown))
+    worst = min(shown, key=lambda index: shown[index], default=0)
+    lost = [index for index, overlap in shown.items() if overlap < settings.weak_frame]
+    if not shown or mean < settings.weak_mean or len(lost) > settings.weak_share * len(shown):
+        level = "weak"
+    elif mean >= settings.good_mean and not lost and not warnings:
+        level = "good"
+    else:
+        level = "fair"
+    numbers = f"mask overlap {mean:.2f} on average, {shown.get(worst, 0.0):.2f} at worst (frame {worst})"
+    if lost:
+        numbers += f", below {settings.weak_frame:g} in {len(lost)} of {len(shown)} frames"
+    return {
+        "level": level,
+        "says": f"{level} result: {numbers}.{_advice(level, worst, warnings)}",
+        "mean_overlap": round(mean, 4),
+        "worst_overlap": round(shown.get(worst, 0.0), 4),
+        "worst_frame": worst,
+        "lost_frames": lost,
+        "frames": len(shown),
+    }
+
+
+def _advice(level: str, worst: int, warnings: Sequence[str]) -> str:
+    if level == "good":
+        return ""
+    if warnings:
+        several = f"{len(warnings)} warnings say" if len(warnings) > 1 else "A warning says"
+        return f" {several} what looked wrong with the masks: begin there."
+    if level == "fair":
+        return ""
+    return (
+        f" The mesh does not follow the object. Look at the preview around frame {worst}; a slower or shorter part of "
+        "the clip, closer keyframes (--keyframes.stride 2) or a better generator (v2m4 doctor lists them) may help."
+    )

@@ -1,0 +1,170 @@
+"""Animated pictures, and folders and zips of pictures, decoded by Pillow."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from v2m4.errors import V2M4Error
+from v2m4.sources.depth import to_rgba
+from v2m4.sources.series import natural, series_of
+from v2m4.sources.source import Closing, TimedFrame, reason
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_KINDS = "PNG, JPG or WebP pictures (nor TIFF or BMP)"
+T = TypeVar("T")
+_MAX_PICTURE_BYTES = 256 * 2**20
+
+
+class AnimationSource(Closing):
+    """GIF, animated WebP or PNG, TIFF of many pages. Pillow composes partial frames and knows their delays."""
+
+    def __init__(self, path: Path) -> None:
+        self.name, self.name_stem, self.damaged = path.name, path.stem, 0
+        self._image = _guarded(path.name, lambda: Image.open(path))
+        self.size = self._image.size
+        self.frame_count = int(getattr(self._image, "n_frames", 1))
+        self.seconds = 0.0
+        self.fps = 1 / self._delay()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._image.close()
+
+    def _delay(self) -> float:
+        """Seconds the current frame is shown. Browsers show delays of 10 ms or less as 100 ms; so do we."""
+        milliseconds = float(self._image.info.get("duration", 0) or 0)
+        return milliseconds / 1000 if milliseconds > 10 else 0.1
+
+    def frames(self, start_s: float, longest_side: int) -> Iterator[TimedFrame]:
+        """See `Source.frames`."""
+        time = 0.0
+        for index in range(self.frame_count):
+            rgba = _guarded(self.name, partial(self._seek, index))
+            if (rgba.shape[1], rgba.shape[0]) != self.size:
+                raise V2M4Error(f"The pages of {self.name} differ in size. Give frames of one size.")
+            duration = self._delay()
+            yield TimedFrame(time, duration, rgba)
+            time += duration
+
+    def _seek(self, index: int) -> NDArray[np.uint8]:
+        self._image.seek(index)
+        return to_rgba(self._image)
+
+
+class PictureSource(Closing):
+    """Pictures of one size, in natural order of their names (frame2 before frame10)."""
+
+    def __init__(
+        self,
+        name: str,
+        stem: str,
+        pictures: list[str],
+        read: Callable[[str], bytes],
+        fps: float,
+        close: Callable[[], None],
+    ) -> None:
+        self.name, self.name_stem, self.damaged = name, stem, 0
+        self._read, self.close = read, close  # type: ignore[method-assign]
+        try:
+            if fps <= 0:
+                raise V2M4Error(f"Frames per second of pictures must be above 0, but is {fps:g}. 24 is usual.")
+            if not pictures:
+                raise V2M4Error(f"{name} holds no {_KINDS}. Put the frames into it, numbered in order.")
+            self._pictures = _one_series(name, pictures)
+            self.fps, self.frame_count = fps, len(self._pictures)
+            self.seconds = self.frame_count / fps
+            height, width = self._load(self._pictures[0]).shape[:2]
+        except BaseException:
+            close()
+            raise
+        self.size = (width, height)
+
+    @classmethod
+    def of_folder(cls, path: Path, fps: float) -> PictureSource:
+        """The pictures in a folder; where it holds none itself, those in the one folder inside it."""
+        name = path.resolve().name
+        try:
+            pictures = [p.name for p in path.iterdir() if p.is_file() and _is_picture(p.name)]
+            if not pictures:
+                pictures = [
+                    f"{p.parent.name}/{p.name}" for p in path.glob("*/*") if p.is_file() and _is_picture(p.name)
+                ]
+        except OSError as error:
+            raise V2M4Error(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
+        return cls(f"The folder {name}", name, pictures, lambda n: (path / n).read_bytes(), fps, lambda: None)
+
+    @classmethod
+    def of_zip(cls, path: Path, fps: float) -> PictureSource:
+        """The pictures in a zip, in whatever folder inside it they lie."""
+        try:
+            archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise V2M4Error(f"{path.name} is a damaged zip file. Make it again from the folder of frames.") from error
+        infos = [i for i in archive.infolist() if not i.is_dir() and _is_picture(i.filename)]
+        if any(i.flag_bits & 1 for i in infos):
+            archive.close()
+            raise V2M4Error(f"{path.name} is locked with a password. Make a zip of the frames without one.")
+        large = next((i for i in infos if i.file_size > _MAX_PICTURE_BYTES), None)
+        if large is not None:
+            archive.close()
+            raise V2M4Error(f"{large.filename} in {path.name} unpacks to more than 256 MB. Shrink the pictures first.")
+        return cls(path.name, path.stem, [i.filename for i in infos], archive.read, fps, archive.close)
+
+    def frames(self, start_s: float, longest_side: int) -> Iterator[TimedFrame]:
+        """See `Source.frames`."""
+        for index, name in enumerate(self._pictures):
+            if (index + 1) / self.fps < start_s:
+                continue
+            rgba = self._load(name)
+            if (rgba.shape[1], rgba.shape[0]) != self.size:
+                raise V2M4Error(
+                    f"The pictures in {self.name} differ in size: {self._pictures[0]} is "
+                    f"{self.size[0]} x {self.size[1]}, {name} is {rgba.shape[1]} x {rgba.shape[0]}. "
+                    "Give frames of one size."
+                )
+            yield TimedFrame(index / self.fps, 1 / self.fps, rgba)
+
+    def _load(self, name: str) -> NDArray[np.uint8]:
+        def decode() -> NDArray[np.uint8]:
+            with Image.open(io.BytesIO(self._read(name))) as image:
+                # Pillow turns what has an orientation, and returns a copy without the palette's details otherwise.
+                return to_rgba(ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image)
+
+        return _guarded(f"{name} in {self.name}", decode)
+
+
+def _one_series(name: str, pictures: list[str]) -> list[str]:
+    """The pictures in order. Raises V2M4Error where they are two or more series."""
+    found = series_of(pictures)
+    if len(found) == 1:
+        return sorted(next(iter(found.values())), key=natural)
+    shown = ", ".join(f"{pattern} ({len(names)})" for pattern, names in list(found.items())[:4])
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    raise V2M4Error(
+        f"{name} holds {len(found)} series of pictures: {shown}{more}. Which one is the video? Put it into a folder of "
+        "its own and give that."
+    )
+
+
+def _guarded(name: str, work: Callable[[], T]) -> T:
+    """Run Pillow's ``work``; its many kinds of complaint become one sentence."""
+    try:
+        return work()
+    except Image.DecompressionBombError as error:
+        raise V2M4Error(f"{name} is a picture of far too many pixels. Shrink it first.") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile) as error:
+        raise V2M4Error(f"{name} cannot be decoded ({reason(error)}). Replace it or export it again.") from error
+
+
+def _is_picture(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
