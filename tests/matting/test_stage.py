@@ -169,6 +169,8 @@ def test_warnings_name_the_frames_and_the_reason():
     assert "bottom, left" in cropped and "frames 0 and 2" in cropped
     (flicker,) = warnings([good, look(overlap=0.3, growth=2.5)], MattingSettings(min_area=0.001))
     assert "abruptly at frame 1" in flicker
+    (shaded,) = warnings([replace(good, shadow=0.3)] * 2 + [good], MattingSettings(min_area=0.001))
+    assert "30%" in shaded and "frames 0-1" in shaded and "shadow" in shaded
     (many,) = warnings([look(0) if i % 2 else good for i in range(40)], MattingSettings(min_area=0.001))
     assert "more places" in many
 
@@ -179,3 +181,13 @@ def test_a_soft_shadow_is_left_behind(tmp_path):
     clip, masks = film(tmp_path / "frames", plain((235, 235, 230)) * (1 - shade)[..., None], frames=4)
     matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="flat")))
     assert min(overlaps(matte.clip, masks)) > 0.93
+
+
+def test_a_shadow_with_a_hard_edge_is_warned_of(tmp_path):
+    lit = plain((190, 180, 160))
+    y, x = np.mgrid[0:128, 0:128]
+    shade = ((x - 70) / 46) ** 2 + ((y - 112) / 9) ** 2 < 1
+    for name, background in (("lit", lit), ("shaded", np.where(shade[..., None], 0.55 * lit, lit))):
+        clip, _ = film(tmp_path / name, background, frames=4)
+        matte = drain(cut_out(clip, tmp_path / f"{name} masked", MattingSettings(method="flat")))
+        assert any("shadow" in words for words in matte.warnings) == (name == "shaded")

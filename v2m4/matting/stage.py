@@ -14,8 +14,10 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps, scaled
 from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS
+from v2m4.matting.frames import picture
+from v2m4.matting.shadow import shadow_share
 from v2m4.registry import choose
-from v2m4.settings import MattingSettings, Settings
+from v2m4.settings import MattingSettings, Settings, WarningSettings
 from v2m4.video import write_png
 
 _PREPARED = 0.25
@@ -32,12 +34,16 @@ class Matte:
 
 @dataclass(frozen=True)
 class _MaskFacts:
-    """What the warnings need to know of a frame. area: share of the picture; sides: borders touched."""
+    """What the warnings need to know of a frame. area: share of the picture; sides: borders touched.
+
+    shadow: share of the mask that is nothing but darker background.
+    """
 
     area: float
     sides: frozenset[str]
     overlap: float
     growth: float
+    shadow: float = 0.0
 
 
 def cut_out(
@@ -59,7 +65,7 @@ def cut_out(
     for index in range(len(clip)):
         rgba = matting.frame(clip, index)
         mask = rgba[..., 3] > 127
-        facts.append(_facts(clip, mask, before, settings.warnings.touching))
+        facts.append(_facts(clip, index, mask, before, settings.warnings))
         before = mask
         write_png(folder / f"{index:05d}.png", rgba)
         yield Progress("matting", _PREPARED + (1 - _PREPARED) * (index + 1) / len(clip))
@@ -85,16 +91,18 @@ def suitable(clip: Clip, settings: MattingSettings, ready: Collection[str]) -> s
     return "rembg" if "rembg" in ready else "motion"
 
 
-def _facts(clip: Clip, mask: Mask, before: Mask | None, touching: float) -> _MaskFacts:
+def _facts(clip: Clip, index: int, mask: Mask, before: Mask | None, settings: WarningSettings) -> _MaskFacts:
     left, top, right, bottom = clip.content_box()
     inside = mask[top:bottom, left:right]
     area = float(inside.mean())
     edges = {"left": inside[:, 0], "right": inside[:, -1], "top": inside[0], "bottom": inside[-1]}
-    sides = frozenset(name for name, edge in edges.items() if edge.mean() > touching)
+    sides = frozenset(name for name, edge in edges.items() if edge.mean() > settings.touching)
+    # Where the file brings its own transparency nothing but the object was ever in the picture.
+    shadow = 0.0 if clip.has_alpha else shadow_share(picture(clip, index), inside, settings)
     if before is None or not before.any() or not mask.any():
-        return _MaskFacts(area, sides, 1.0, 1.0)
+        return _MaskFacts(area, sides, 1.0, 1.0, shadow)
     growth = float(mask.sum()) / float(before.sum())
-    return _MaskFacts(area, sides, mask_iou(mask, before), max(growth, 1 / growth))
+    return _MaskFacts(area, sides, mask_iou(mask, before), max(growth, 1 / growth), shadow)
 
 
 def warnings(facts: list[_MaskFacts], settings: MattingSettings) -> tuple[str, ...]:
@@ -131,6 +139,14 @@ def warnings(facts: list[_MaskFacts], settings: MattingSettings) -> tuple[str, .
         found.append(
             f"The foreground changes abruptly at {_frames(flicker)}, so parts of the object come and go, and the mesh "
             "would jump. Look at the masks; choose another matting method or trim those frames."
+        )
+    shaded = [i for i, frame in enumerate(facts) if frame.shadow > limits.shadow]
+    if len(shaded) > len(facts) / 2:
+        share = sorted(facts[i].shadow for i in shaded)[len(shaded) // 2]
+        found.append(
+            f"About {share:.0%} of the foreground has the background's colour, only darker, in {_frames(shaded)}: "
+            "probably a shadow with a hard edge, which would become part of the mesh. Light the scene more softly, "
+            "or give frames with transparency. If the object itself looks so, all is well."
         )
     return tuple(found)
 

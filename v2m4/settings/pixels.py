@@ -184,6 +184,16 @@ class WarningSettings:
     """A mask that overlaps the one before by less than this (intersection over union) may flicker."""
     flicker_growth: Annotated[float, Range(1, 100)] = 1.8
     """It does flicker if its area also grew or shrank by more than this factor."""
+    shadow: Annotated[float, Range(0, 1)] = 0.12
+    """A part of the mask that is nothing but darker background may be a shadow from this share of the mask on."""
+    shadow_piece: Annotated[float, Range(0, 1)] = 0.02
+    """Pieces of it that are smaller than this share of the mask do not count."""
+    shadow_tolerance: Annotated[float, Range(0, 100)] = 8.0
+    """Its colour is the background's, but for the brightness, within so many levels."""
+    shadow_depth: Annotated[float, Range(0, 0.5)] = 0.15
+    """It takes at least this share of the background's light and leaves at least as much."""
+    shadow_least_light: Annotated[float, Range(0, 255)] = 60.0
+    """Before a background darker than this, in levels, no shadow can be told."""
 
 
 @dataclass(frozen=True)
