@@ -12,9 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings as hypothesis_settings
 from PIL import Image, ImageDraw
 
 from v2m4.settings import Settings, changed
+
+# What a property takes says how busy the machine is, not whether it holds.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 CLIP_FRAMES = 5
 

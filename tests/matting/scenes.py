@@ -85,3 +85,46 @@ def film(
     clip = Clip(folder, "walker", times, frames / 24, SIDE, (SIDE, SIDE), 1.0, (0.0, 0.0), alpha)
     clip.save()
     return clip, masks
+
+
+def panorama(seed: int = 0) -> NDArray[np.float64]:
+    """(192,256,3): what a camera that turns sees of the far: the still life, and more of its kind around it."""
+    tiles = [clutter(seed + i) for i in range(4)]
+    wide = np.concatenate([np.concatenate(tiles[:2], axis=1), np.concatenate(tiles[2:], axis=1)])
+    return cv2.GaussianBlur(wide[:192], (0, 0), 0.7)
+
+
+def turned(yaw: float, pitch: float, roll: float, focal: float = 1.1) -> NDArray[np.float64]:
+    """(3,3) from the pixels of a camera so turned (radians) to the world, the picture of the camera not turned."""
+    lens = np.array([[focal * SIDE, 0, SIDE / 2], [0, focal * SIDE, SIDE / 2], [0, 0, 1]])
+    return lens @ cv2.Rodrigues(np.array([pitch, yaw, roll], np.float64))[0] @ np.linalg.inv(lens)
+
+
+def shaken(share: float, frames: int, seed: int = 2) -> list[NDArray[np.float64]]:
+    """Places of a camera in an unsteady hand: the picture shifts by up to ``share`` of its side."""
+    rng = np.random.default_rng(seed)
+    yaw, pitch, roll = rng.uniform(-1, 1, (3, frames)) * np.array([share / 1.1, share / 1.1, share / 2])[:, None]
+    return [turned(*angles) for angles in zip(yaw, pitch, roll, strict=True)]
+
+
+def pass_by(
+    folder: Path, places: list[NDArray[np.float64]], travel: float = 2.0
+) -> tuple[Clip, list[NDArray[np.bool_]]]:
+    """A clip of the walker before the `panorama`, filmed from ``places`` (3,3), and its true masks."""
+    world = panorama()
+    margin = np.array([[1, 0, (SIDE - world.shape[1]) / 2], [0, 1, (SIDE - world.shape[0]) / 2], [0, 0, 1]])
+    clip, _ = film(folder, clutter(), frames=len(places))
+    rng = np.random.default_rng(1)
+    masks = []
+    for index, place in enumerate(places):
+        colours, mask = walker(index, len(places), travel * (index - len(places) / 2))
+        coverage = cv2.GaussianBlur(mask.astype(np.float64), (0, 0), 0.6)[..., None]
+        coloured = cv2.GaussianBlur(np.where(mask[..., None], colours, 160).astype(np.float64), (0, 0), 0.4)
+        to_picture = np.linalg.inv(place)
+        seen = cv2.warpPerspective(np.dstack([coloured * coverage, coverage]), to_picture, (SIDE, SIDE))
+        behind = cv2.warpPerspective(world, to_picture @ margin, (SIDE, SIDE), flags=cv2.INTER_CUBIC)
+        picture = seen[..., :3] + (1 - seen[..., 3:]) * behind + rng.normal(0, 1.5, (SIDE, SIDE, 3))
+        rgb = picture.round().clip(0, 255).astype(np.uint8)
+        write_png(folder / f"{index:05d}.png", np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]))
+        masks.append(seen[..., 3] > 0.5)
+    return clip, masks

@@ -118,11 +118,13 @@ def test_a_still_before_clutter_is_refused_with_advice(tmp_path):
         drain(cut_out(still(tmp_path), tmp_path / "masked", MattingSettings()))
 
 
-def test_a_moving_camera_is_recognised(tmp_path):
+def test_a_clip_that_changes_everywhere_is_refused_with_advice(tmp_path):
     clip = still(tmp_path)
+    rng = np.random.default_rng(0)
     for i in range(len(clip)):
-        write_png(clip.path(i), np.roll(clip.frame(0), 9 * i, axis=1))
-    with pytest.raises(V2M4Error, match="camera probably moves"):
+        boiling = cv2.resize(rng.integers(0, 255, (16, 16, 3), np.uint8), (128, 128))
+        write_png(clip.path(i), np.dstack([boiling, np.full((128, 128), 255, np.uint8)]))
+    with pytest.raises(V2M4Error, match=r"in walker.*Film from one place.*rembg"):
         drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="motion")))
 
 
@@ -235,3 +237,13 @@ def test_a_soft_shadow_is_left_behind(tmp_path):
     clip, masks = film(tmp_path / "frames", plain((235, 235, 230)) * (1 - shade)[..., None], frames=4)
     matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="flat")))
     assert min(overlaps(matte.clip, masks)) > 0.93
+
+
+def test_a_shadow_with_a_hard_edge_is_warned_of(tmp_path):
+    lit = plain((190, 180, 160))
+    y, x = np.mgrid[0:128, 0:128]
+    shade = ((x - 70) / 46) ** 2 + ((y - 112) / 9) ** 2 < 1
+    for name, background in (("lit", lit), ("shaded", np.where(shade[..., None], 0.55 * lit, lit))):
+        clip, _ = film(tmp_path / name, background, frames=4)
+        matte = drain(cut_out(clip, tmp_path / f"{name} masked", MattingSettings(method="flat")))
+        assert any("shadow" in words for words in matte.warnings) == (name == "shaded")

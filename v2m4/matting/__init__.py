@@ -71,7 +71,7 @@ MATTINGS: dict[str, Plug[Matting]] = by_name(
         "matting",
         "motion",
         "v2m4.matting.motion:Motion",
-        "A moving object before a still background, by background model and graph cut.",
+        "A moving object before a still or far background, by background model and graph cut; the camera may turn.",
         "MIT",
         True,
         0,

@@ -1,4 +1,4 @@
-"""A moving object before a still background, however cluttered: difference to a learnt background, and a graph cut."""
+"""A moving object before a still or far background, however cluttered: difference to a learnt one, and a graph cut."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from v2m4.arrays import Bytes, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps, scaled
-from v2m4.matting.background import learn, noise_level
+from v2m4.matting.background import Background, learn, noise_level
+from v2m4.matting.camera_motion import CameraMotion, Mosaic, canvas_of, lay
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
 from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
-from v2m4.settings import MattingSettings, Settings
+from v2m4.settings import CameraMotionSettings, MattingSettings, Settings
+
+_WAYS_OUT = (
+    "Or give frames with transparency, film before a plain background, or install the network: "
+    "pip install 'v2m4[rembg]'."
+)
 
 
 class Motion:
-    """Matting by motion, for a camera that stands still."""
+    """Matting by motion, for a camera that stands still, shakes or turns."""
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Motion:
@@ -27,43 +33,64 @@ class Motion:
         return cls()
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
-        """Learn the background. Raises V2M4Error if nothing moves, or nearly everything does."""
+        """Learn the background. Raises V2M4Error if nothing moves, or if the background does not hold together."""
         self._settings, motion = settings, settings.motion
-        samples = []
         indices = sample_indices(clip, motion.samples)
+        samples = []
         for done, index in enumerate(indices):
             samples.append(picture(clip, index))
-            yield Progress("matting", 0.5 * (done + 1) / len(indices))
-        frames = np.stack(samples)
+            yield Progress("matting", 0.3 * (done + 1) / len(indices))
+        # 1. Where the camera moved, the frames are laid over each other first.
+        self._camera: CameraMotion | None = CameraMotion(motion.camera)
+        moved = yield from scaled(self._camera.follow(indices, samples), 0.3, 0.5)
+        if moved:
+            mosaic = _lay(clip, self._camera, indices, samples, motion.camera)
+            frames, seen, self._to_canvas = mosaic.frames, mosaic.seen, mosaic.to_canvas
+        else:
+            frames, seen, self._camera = np.stack(samples), None, None
+        side = max(samples[0].shape)
         samples.clear()
-        self._noise = min(noise_level(frames), motion.most_noise)
+        self._noise = min(noise_level(frames, seen), motion.most_noise)
         yield Progress("matting", 0.6)
+        # 2. What recurs behind the object, and whether that can be the background.
         tolerance = float(np.clip(6 * self._noise, motion.least_tolerance, motion.most_tolerance))
-        learning = learn(frames, tolerance, motion.background)
+        learning = learn(frames, tolerance, motion.background, seen, side)
         self._background, changes = yield from scaled(learning, 0.6, 1.0)
-        still = float(changes.still.mean())
-        if 1 - still < motion.least_motion:
+        if 1 - changes.share < motion.least_motion:
             raise V2M4Error(
-                f"Nothing moves in {clip.name}, so the object cannot be told from its background by motion. Give "
-                "frames with transparency, film before a plain background, or install the network: "
-                "pip install 'v2m4[rembg]'."
+                f"Nothing moves in {clip.name}{' but the camera' * moved}, so the object cannot be told from its "
+                f"background by motion. {_WAYS_OUT}"
             )
-        if still < motion.least_still or changes.still_rim < motion.least_still_rim:
+        if changes.share < motion.least_still or changes.still_rim < motion.least_still_rim:
             raise V2M4Error(
-                f"Nearly the whole picture changes in {clip.name}, so its camera probably moves, and the object cannot "
-                "be told from its background by motion. Use a fixed camera, give frames with transparency, or install "
-                "the network: pip install 'v2m4[rembg]'."
+                f"Nearly the whole picture changes in {clip.name}{', even with the camera held' * moved}: its camera "
+                "probably moves past things near and far, which shift against each other, so the object cannot be told "
+                f"from its background by motion. Film from one place (turning or shaking is fine). {_WAYS_OUT}"
             )
         yield Progress("matting", 1.0)
 
     def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         rgb = picture(clip, index)
-        mask, noise = self._mask(rgb), max(3.0, self._noise)
-        return padded(clip, soften(rgb, mask, self._background.colours, self._settings.soft_edge_px, noise))
+        background = self._behind(index, rgb)
+        mask, noise = self._mask(rgb, background), max(3.0, self._noise)
+        return padded(clip, soften(rgb, mask, background.colours, self._settings.soft_edge_px, noise))
 
-    def _mask(self, rgb: Bytes) -> Mask:
-        motion, cleanup, back = self._settings.motion, self._settings.cleanup, self._background
+    def _behind(self, index: int, rgb: Bytes) -> Background:
+        """The background as frame ``index`` sees it."""
+        if self._camera is None:
+            return self._background
+        place = self._camera.placed(index)
+        if place is None:
+            place = self._camera.place(index, rgb)
+        if place is None:  # a blurred frame: as its neighbour, and the warnings tell of a mask that jumps
+            place = self._camera.nearest(index)
+        to_picture = np.asarray(np.linalg.inv(self._to_canvas @ place), np.float64)
+        size = (rgb.shape[1], rgb.shape[0])
+        return self._background.through(to_picture, size, self._settings.motion.camera.misplacement_px)
+
+    def _mask(self, rgb: Bytes, back: Background) -> Mask:
+        motion, cleanup = self._settings.motion, self._settings.cleanup
         # 1. Evidence: the squared distance from the background in units of noise, leant on by the coarse mask.
         covered = back.covered(rgb)
         mask = np.zeros(covered.shape, bool)
@@ -86,3 +113,25 @@ class Motion:
         inside = keep_object(cut(evidence[view], weight) > 0.5, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) & ~unknown)[view].astype(np.float32))
         return mask
+
+
+def _lay(
+    clip: Clip, camera: CameraMotion, indices: list[int], samples: list[Bytes], settings: CameraMotionSettings
+) -> Mosaic:
+    """The frames ``samples`` laid over each other as far as the ``camera`` could be followed."""
+    found = [(f, place) for i, f in zip(indices, samples, strict=True) if (place := camera.placed(i)) is not None]
+    if len(found) < settings.least_placed * len(samples):
+        raise V2M4Error(
+            f"The camera moves in {clip.name}, but {len(samples) - len(found)} of {len(samples)} frames do not tell "
+            "how: the background is too near, too plain or too blurred. Film from one place (turning or shaking is "
+            f"fine). {_WAYS_OUT}"
+        )
+    places = [place for _, place in found]
+    _, (width, height) = canvas_of(places, samples[0].shape)
+    area = width * height / (samples[0].shape[0] * samples[0].shape[1])
+    if area > settings.most_canvas:
+        raise V2M4Error(
+            f"The camera turns too far in {clip.name}: together its frames cover {area:.1f} pictures, of at most "
+            f"{settings.most_canvas:g} (--matting.motion.camera.most-canvas). Trim the clip, or turn less. {_WAYS_OUT}"
+        )
+    return lay([f for f, _ in found], places)

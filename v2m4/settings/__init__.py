@@ -38,6 +38,7 @@ from v2m4.settings.generator import (
 )
 from v2m4.settings.pixels import (
     BackgroundSettings,
+    CameraMotionSettings,
     FlatSettings,
     KeyframeSettings,
     MaskCleanupSettings,
@@ -70,6 +71,7 @@ __all__ = [
     "Algorithm1Settings",
     "AlignmentLevelSettings",
     "BackgroundSettings",
+    "CameraMotionSettings",
     "CameraSettings",
     "CorrespondenceSettings",
     "CraftsMan3DSettings",

@@ -91,8 +91,46 @@ class BackgroundSettings:
 
 
 @dataclass(frozen=True)
+class CameraMotionSettings:
+    """How the camera's own motion is found from the background's."""
+
+    corners: Annotated[int, Range(20, 10000)] = 800
+    """At most so many corners of a frame are followed."""
+    corner_spacing: Annotated[float, Range(4, 200)] = 28.0
+    """Corners keep a distance of one part in so many of the longer side, so that they spread over the picture."""
+    corner_quality: Annotated[float, Range(1e-6, 0.5)] = 2e-4
+    """How strong a corner must be, as a share of the strongest."""
+    least_corners: Annotated[int, Range(4, 1000)] = 12
+    """A frame is placed by no fewer corners than this."""
+    levels: Annotated[int, Range(0, 8)] = 3
+    """Halvings of the picture in which corners are searched: each doubles how far they may move."""
+    match_ratio: Annotated[float, Range(0.1, 1)] = 0.8
+    """A matched feature counts if the second best match is farther by this factor."""
+    neighbours: Annotated[int, Range(1, 10)] = 2
+    """Placed frames nearest in time to which a frame is tied, besides the middle one."""
+    inlier_px: Annotated[float, Range(0.1, 20)] = 0.8
+    """Corners within so many pixels of a motion follow it."""
+    focal: Annotated[float, Range(0.2, 20)] = 1.1
+    """Focal length, in longer sides of the picture, that tells how turning bends it where it has little texture."""
+    least_agreement: Annotated[float, Range(0, 1)] = 0.4
+    """A motion is the camera's only if this share of the textured picture follows it."""
+    still_px: Annotated[float, Range(0, 10)] = 0.5
+    """What moves by less than so many pixels rests."""
+    still_share: Annotated[float, Range(0, 10)] = 0.8
+    """The camera stands still if what rests covers this share of what follows any other motion."""
+    still_frames: Annotated[float, Range(0, 1)] = 0.9
+    """It does so throughout if it does in this share of the frames."""
+    least_placed: Annotated[float, Range(0, 1)] = 0.75
+    """A clip is refused if less than this share of the frames can be placed."""
+    most_canvas: Annotated[float, Range(1, 20)] = 3.0
+    """A clip is refused if the camera sees more than so many times the area of one picture."""
+    misplacement_px: Annotated[float, Range(0, 5)] = 0.25
+    """How far off a frame may be placed, in pixels: edges of the background may differ by so much of their slope."""
+
+
+@dataclass(frozen=True)
 class MotionSettings:
-    """A moving object before a still background (motion)."""
+    """A moving object before a background that stands still or is far away (motion)."""
 
     samples: Annotated[int, Range(3, 200)] = 32
     """Frames from which the background is learnt."""
@@ -119,6 +157,7 @@ class MotionSettings:
     contour_contrast: Annotated[float, Range(0.1, 255)] = 16.0
     """A colour step that makes a contour cheap, in levels."""
     background: BackgroundSettings = field(default_factory=BackgroundSettings)
+    camera: CameraMotionSettings = field(default_factory=CameraMotionSettings)
 
 
 @dataclass(frozen=True)
