@@ -20,6 +20,14 @@ class InflateSettings:
 
 
 @dataclass(frozen=True)
+class SculptSettings:
+    """The surface of the network that comes with the package."""
+
+    faces: Annotated[int, Range(200, 200000)] = 8000
+    """Triangles of the mesh, at most."""
+
+
+@dataclass(frozen=True)
 class TrellisSettings:
     """TRELLIS's sampling (Xiang et al. 2024)."""
 
@@ -79,12 +87,13 @@ class GeneratorSettings:
     """The image-to-mesh model."""
 
     name: Annotated[str, PlugName("generator")] = "auto"
-    """inflate, template, trellis, triposg, hunyuan3d, craftsman3d, or auto: the best that can run here."""
+    """inflate, sculpt, template, trellis, triposg, hunyuan3d, craftsman3d, or auto: the best that can run here."""
     template: Path | None = None
     """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
     max_faces: Annotated[int, Range(100, 1000000)] = 10000
     """Meshes with more faces are simplified to this many."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
+    sculpt: SculptSettings = field(default_factory=SculptSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
     triposg: TripoSgSettings = field(default_factory=TripoSgSettings)
     hunyuan3d: Hunyuan3DSettings = field(default_factory=Hunyuan3DSettings)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from v2m4.generators.sculpt.network import LAYERS, Prediction, slice_depths
+
+THINNEST = 0.018  # no part is thinner than this, in widths of the crop: what is thinner falls between the slices
+
+
+def extended(found: Prediction, inside: NDArray[np.bool_]) -> Prediction:
+    """The prediction with the columns outside the object (GRID,GRID) replaced by the nearest inside: nothing was learnt
+    there, and at the outline one reads between the two."""
+    rows, columns = distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    at = torch.from_numpy(rows), torch.from_numpy(columns)
+    return Prediction(*(t.float().cpu()[:, :, at[0], at[1]] for t in found))
 
 
 def from_columns(found: Prediction) -> Tensor:
@@ -28,7 +41,9 @@ def from_layers(found: Prediction) -> Tensor:
     at = slice_depths(found.layers.device).view(1, -1, 1, 1)
     out = None
     for k in range(LAYERS):
-        entry, exit_ = found.layers[:, 2 * k : 2 * k + 1], found.layers[:, 2 * k + 1 : 2 * k + 2]
+        entry, exit_ = found.layers[:, 2 * k : 2 * k + 1], found.layers[:, 2 * k + 1 : 2 * k + 2]  # (B,1,GRID,GRID)
+        lack = (THINNEST - (exit_ - entry)).clamp_min(0) / 2
+        entry, exit_ = entry - lack, exit_ + lack
         inside = torch.minimum(at - entry, exit_ - at)
         if k:
             inside = torch.where(found.exist[:, k : k + 1] > 0, inside, torch.full_like(inside, -1))

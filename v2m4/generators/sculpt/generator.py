@@ -1,0 +1,90 @@
+"""One picture to a closed mesh by a small network that the package brings along.
+
+The front lies on the rays of the picture's pixels and ends at the picture's outline; the depths, the far side and what
+hides behind other parts are the network's. `training/` makes the network, docs/network.md says how good it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from v2m4.errors import V2M4Error
+from v2m4.generators import Generated
+from v2m4.generators.sculpt.colors import textured
+from v2m4.generators.sculpt.network import GRID, ColumnNetwork
+from v2m4.generators.sculpt.picture import MARGIN, input_of, square_around
+from v2m4.generators.sculpt.readout import extended, from_layers
+from v2m4.generators.sculpt.surface import FINE, surface
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
+from v2m4.settings import Settings
+
+INSIDE = 0.95  # opacity from which a column counts as learnt: at the very rim it is not
+WEIGHTS = Path(__file__).with_name("weights.safetensors")
+
+
+@dataclass(frozen=True)
+class Sculpt:
+    """The generator `sculpt`. faces: the most faces that the mesh gets."""
+
+    faces: int = 8000
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.faces <= 200_000:
+            raise V2M4Error(
+                f"A sculpted mesh can have 200 to 200000 faces, not {self.faces}. Change generator.sculpt.faces."
+            )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Sculpt:
+        """The plug for a run's settings."""
+        return cls(settings.generator.sculpt.faces)
+
+    @torch.no_grad()
+    def __call__(
+        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Generated:
+        """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
+        square = square_around(reference[..., 3])
+        with memory_guard("sculpt"):
+            found = network(torch.device(device))(input_of(reference, square).to(device))
+        opacity = reference[..., 3:].astype(np.float32) / 255
+        found = extended(found, square.cut(opacity, GRID) > INSIDE)
+        alpha = square.cut(opacity, FINE)
+        points, faces = surface(from_layers(found)[0], alpha, square, self.faces)
+        mesh = Mesh(torch.from_numpy(points).float(), torch.from_numpy(faces))
+        mesh = textured(mesh, reference, square, found)
+        camera = _canonical(square.slopes(np.array([0.5, 0.5])), 1 / square.ray_width)
+        world = (mesh.vertices * MARGIN - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
+        placed = mesh.with_vertices(world).to(device)
+        return Generated(placed, Camera(camera.world_to_camera.to(device), camera.fov_deg))
+
+
+@lru_cache(maxsize=2)
+def network(device: torch.device) -> ColumnNetwork:
+    """The trained network, in full precision on the CPU and in half on a GPU."""
+    model = ColumnNetwork()
+    load_strictly(model, {k: v.float() for k, v in read_state_dict(WEIGHTS, "sculpt").items()}, "sculpt")
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _canonical(axis: NDArray[np.float64], away: float) -> Camera:
+    """The camera of the canonical pose: z up, the front towards +y, the object's box about 1 wide around the origin."""
+    distance = away * MARGIN
+    world_to_camera = torch.tensor(
+        [
+            [-1, 0, 0, axis[0] * distance],
+            [0, 0, -1, axis[1] * distance],
+            [0, -1, 0, distance],
+            [0, 0, 0, 1],
+        ],
+        dtype=torch.float32,
+    )
+    return Camera(world_to_camera)
