@@ -86,7 +86,19 @@ def _field_kernel(points, parts, counts, distance, owner, n, rows, LANES: tl.con
 
 @triton.jit
 def _march_kernel(
-    origins, directions, starts, limits, parts, counts, out, n, rows, sign, close, STEPS: tl.constexpr, LANES: tl.constexpr
+    origins,
+    directions,
+    starts,
+    limits,
+    parts,
+    counts,
+    out,
+    n,
+    rows,
+    sign,
+    close,
+    STEPS: tl.constexpr,
+    LANES: tl.constexpr,
 ):
     batch = tl.program_id(1).to(tl.int64)
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
@@ -105,7 +117,7 @@ def _march_kernel(
     met = (t * 0).to(tl.int32)
     for step in range(STEPS):  # noqa: B007
         if going > 0:
-            d, owner = _scene(ox + t * dx, oy + t * dy, oz + t * dz, table, count)
+            d, _owner = _scene(ox + t * dx, oy + t * dy, oz + t * dz, table, count)
             d = d * sign
             met = met | ((d < close) & (t < limit)).to(tl.int32)
             active = (t < limit) & (met == 0)

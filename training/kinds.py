@@ -83,7 +83,13 @@ def chain(
 
 
 def spine(
-    s: Sculpture, rng: Random, points: list[Vector], radii: list[float], paint: int, flat: tuple[float, float], blend: float
+    s: Sculpture,
+    rng: Random,
+    points: list[Vector],
+    radii: list[float],
+    paint: int,
+    flat: tuple[float, float],
+    blend: float,
 ) -> None:
     for i in range(len(points) - 1):
         s.cone(points[i], points[i + 1], radii[i], radii[i + 1], paint, blend, flat, Y)
@@ -123,7 +129,17 @@ def ears(s: Sculpture, rng: Random, center: Vector, ahead: Vector, radius: float
             r = radius * rng.uniform(0.1, 0.22)
             horn = s.paint(near((0.8, 0.75, 0.6), rng))
             bends = [(side, 0.0), (ahead, -sign * rng.uniform(-0.6, 0.8)), (side, rng.uniform(-0.7, 0.7))]
-            chain(s, rng, base, out, [radius * rng.uniform(0.3, 0.7)] * 3, [r, 0.8 * r, 0.6 * r, 0.2 * r], bends, horn, 0.01)
+            chain(
+                s,
+                rng,
+                base,
+                out,
+                [radius * rng.uniform(0.3, 0.7)] * 3,
+                [r, 0.8 * r, 0.6 * r, 0.2 * r],
+                bends,
+                horn,
+                0.01,
+            )
         else:
             length = radius * (rng.uniform(0.5, 0.9) if style == "pointed" else rng.uniform(1.0, 2.0))
             r = radius * rng.uniform(0.22, 0.4)
@@ -131,7 +147,9 @@ def ears(s: Sculpture, rng: Random, center: Vector, ahead: Vector, radius: float
             s.cone(base, base + length * out, r, tip, paint, 0.01, (rng.uniform(0.25, 0.6), 1.0), ahead)
 
 
-def head(s: Sculpture, rng: Random, at: Vector, ahead: Vector, radius: float, paint: int, base: tuple[float, ...]) -> None:
+def head(
+    s: Sculpture, rng: Random, at: Vector, ahead: Vector, radius: float, paint: int, base: tuple[float, ...]
+) -> None:
     """A head with perhaps a snout or a beak, eyes and ears, at ``at`` and looking ``ahead``."""
     ahead = unit(turned(unit(ahead), Z, rng.normal(0, 0.35)) + vector(0, 0, rng.normal(-0.05, 0.2)))
     s.cone(at - 0.3 * radius * ahead, at + 0.2 * radius * ahead, radius, radius * rng.uniform(0.7, 1), paint, 0.03)
@@ -157,8 +175,13 @@ def tail(s: Sculpture, rng: Random, root: Vector, back: Vector, size: float, pai
     if style == "none":
         return
     parts = {"stub": 1, "thin": 4, "thick": 4}[style]
-    length = size * {"stub": rng.uniform(0.1, 0.25), "thin": rng.uniform(0.4, 1.1), "thick": rng.uniform(0.5, 1.3)}[style]
-    r = size * {"stub": rng.uniform(0.06, 0.15), "thin": rng.uniform(0.025, 0.06), "thick": rng.uniform(0.08, 0.24)}[style]
+    length = (
+        size * {"stub": rng.uniform(0.1, 0.25), "thin": rng.uniform(0.4, 1.1), "thick": rng.uniform(0.5, 1.3)}[style]
+    )
+    r = (
+        size
+        * {"stub": rng.uniform(0.06, 0.15), "thin": rng.uniform(0.025, 0.06), "thick": rng.uniform(0.08, 0.24)}[style]
+    )
     taper = rng.uniform(0.1, 1.3) if style != "thick" else rng.uniform(0.05, 0.5)
     radii = [r * (1 - i / parts) + r * taper * i / parts for i in range(parts + 1)]
     lift, sway = rng.normal(0, 0.35), rng.normal(0, 0.3)
@@ -168,7 +191,15 @@ def tail(s: Sculpture, rng: Random, root: Vector, back: Vector, size: float, pai
 
 
 def leg(
-    s: Sculpture, rng: Random, root: Vector, length: float, r: float, swing: float, fold: float, out: float, paints: list[int]
+    s: Sculpture,
+    rng: Random,
+    root: Vector,
+    length: float,
+    r: float,
+    swing: float,
+    fold: float,
+    out: float,
+    paints: list[int],
 ) -> None:
     """A leg of two or three joints, hanging from ``root``, swung about y, folded at the knee, turned out about x."""
     down = turned(turned(-Z, Y, swing), X, out)
@@ -204,7 +235,11 @@ def quadruped(s: Sculpture, rng: Random) -> None:
     legs = rng.uniform(0.12, 0.55) if rng.random() < 0.85 else rng.uniform(0.05, 0.12)
     front, hind = thick * rng.uniform(0.75, 1.2), thick * rng.uniform(0.7, 1.25)
     arch, bow = rng.normal(0, 0.05), rng.normal(0, 0.04)
-    points = [vector(-length / 2, 0, legs), vector(0, bow, legs + arch), vector(length / 2, 0, legs + rng.normal(0, 0.05))]
+    points = [
+        vector(-length / 2, 0, legs),
+        vector(0, bow, legs + arch),
+        vector(length / 2, 0, legs + rng.normal(0, 0.05)),
+    ]
     spine(s, rng, points, [hind, thick, front], body, (rng.uniform(0.65, 1.1), 1.0), rng.uniform(0.02, 0.08))
     neck_length, neck_r = rng.uniform(0.03, 0.4) * (1 if rng.random() < 0.8 else 1.8), thick * rng.uniform(0.35, 0.8)
     ahead = unit(X + rng.uniform(-0.4, 2.0) * Z + rng.normal(0, 0.15) * Y)
@@ -217,7 +252,16 @@ def quadruped(s: Sculpture, rng: Random) -> None:
         mane = plain(s, rng)
         for i in range(4):
             at = points[0] + (i + 1) / 4.5 * (points[2] - points[0]) + vector(0, 0, thick)
-            s.cone(at, at + vector(0, 0, thick * rng.uniform(0.3, 0.8)), 0.4 * thick, 0.05 * thick, mane, 0.01, (0.25, 1.0), Y)
+            s.cone(
+                at,
+                at + vector(0, 0, thick * rng.uniform(0.3, 0.8)),
+                0.4 * thick,
+                0.05 * thick,
+                mane,
+                0.01,
+                (0.25, 1.0),
+                Y,
+            )
     tail(s, rng, points[0] - 0.6 * hind * X + 0.3 * hind * Z, -X, length, body)
     r, paints = rng.uniform(0.2, 0.5) * thick, leg_paints(s, rng, body, base)
     reach = rng.uniform(0.1, 0.9)
@@ -248,28 +292,72 @@ def biped(s: Sculpture, rng: Random) -> None:
     shoulders = hips + torso * up
     flat = (rng.uniform(0.55, 1.0), 1.0)
     middle = hips + 0.45 * torso * up
-    s.cone(hips, middle, waist, waist * rng.uniform(0.85, 1.1), trousers if rng.random() < 0.3 else shirt, 0.03, flat, X)
+    s.cone(
+        hips, middle, waist, waist * rng.uniform(0.85, 1.1), trousers if rng.random() < 0.3 else shirt, 0.03, flat, X
+    )
     s.cone(middle, shoulders - 0.4 * chest * up, waist, chest, shirt, 0.03, flat, X)
     if rng.random() < 0.2:  # a skirt or a coat
-        s.drum(hips + 0.1 * up, hips - legs * rng.uniform(0.2, 0.8) * Z, waist, waist * rng.uniform(1.2, 2.2), 0.01, shirt, 0.02)
+        s.drum(
+            hips + 0.1 * up,
+            hips - legs * rng.uniform(0.2, 0.8) * Z,
+            waist,
+            waist * rng.uniform(1.2, 2.2),
+            0.01,
+            shirt,
+            0.02,
+        )
     neck = shoulders + rng.uniform(0.0, 0.05) * up
     s.cone(shoulders - 0.3 * chest * up, neck + 0.3 * head_r * up, 0.4 * head_r, 0.4 * head_r, skin_paint, 0.015)
     at = neck + 0.85 * head_r * up
     if rng.random() < 0.55:
         ahead = unit(turned(X, Z, rng.normal(0, 0.4)))
-        s.cone(at - 0.2 * head_r * Z, at + 0.2 * head_r * Z, 0.85 * head_r, head_r, skin_paint, 0.02, (1.0, rng.uniform(0.8, 1.0)), ahead)
+        s.cone(
+            at - 0.2 * head_r * Z,
+            at + 0.2 * head_r * Z,
+            0.85 * head_r,
+            head_r,
+            skin_paint,
+            0.02,
+            (1.0, rng.uniform(0.8, 1.0)),
+            ahead,
+        )
         eyes(s, rng, at, ahead, head_r)
         nose = at + 0.95 * head_r * ahead
         s.cone(nose, nose - 0.1 * head_r * Z, 0.12 * head_r, 0.15 * head_r, skin_paint, 0.01)
         hair = plain(s, rng)
         if rng.random() < 0.75:
-            s.cone(at + head_r * (0.2 * Z - 0.15 * ahead), at + head_r * (0.3 * Z - 0.2 * ahead), head_r, 1.02 * head_r, hair, 0.005)
+            s.cone(
+                at + head_r * (0.2 * Z - 0.15 * ahead),
+                at + head_r * (0.3 * Z - 0.2 * ahead),
+                head_r,
+                1.02 * head_r,
+                hair,
+                0.005,
+            )
             if rng.random() < 0.4:
-                s.cone(at - 0.5 * head_r * ahead, at - head_r * (0.6 * ahead + rng.uniform(0.8, 2.5) * Z), 0.8 * head_r, 0.4 * head_r, hair, 0.02, (1, 0.5), Y)
+                s.cone(
+                    at - 0.5 * head_r * ahead,
+                    at - head_r * (0.6 * ahead + rng.uniform(0.8, 2.5) * Z),
+                    0.8 * head_r,
+                    0.4 * head_r,
+                    hair,
+                    0.02,
+                    (1, 0.5),
+                    Y,
+                )
         if rng.random() < 0.25:
             hat = plain(s, rng)
-            s.drum(at + 0.55 * head_r * Z, at + 0.65 * head_r * Z, rng.uniform(1.1, 1.7) * head_r, 1.1 * head_r, 0.005, hat)
-            s.drum(at + 0.6 * head_r * Z, at + rng.uniform(1.1, 1.8) * head_r * Z, 0.9 * head_r, rng.uniform(0.3, 0.9) * head_r, 0.01, hat)
+            s.drum(
+                at + 0.55 * head_r * Z, at + 0.65 * head_r * Z, rng.uniform(1.1, 1.7) * head_r, 1.1 * head_r, 0.005, hat
+            )
+            s.drum(
+                at + 0.6 * head_r * Z,
+                at + rng.uniform(1.1, 1.8) * head_r * Z,
+                0.9 * head_r,
+                rng.uniform(0.3, 0.9) * head_r,
+                0.01,
+                hat,
+            )
     elif rng.random() < 0.5:
         head(s, rng, at, X, head_r, skin_paint, skin)
     else:  # a boxy head
@@ -282,9 +370,24 @@ def biped(s: Sculpture, rng: Random) -> None:
         root = shoulders - 0.5 * chest * up + sign * 0.95 * chest * Y
         raise_, swing = abs(rng.normal(0.25, 0.55)), rng.normal(0, 0.6)
         d = turned(turned(-Z, X, sign * min(raise_, 2.8)), Y, -swing)
-        elbow = (unit(np.cross(d, X) + 0.1 * Y), rng.normal(0, 0.7)) if rng.random() < 0.5 else (Y, -abs(rng.normal(0, 0.8)))
-        end, d = chain(s, rng, root, d, [arm_length / 2] * 2, [arm_r, 0.9 * arm_r, 0.75 * arm_r], [(Y, 0.0), elbow], sleeve, 0.02)
-        s.cone(end, end + rng.uniform(0.02, 0.05) * d, rng.uniform(0.8, 1.4) * arm_r, 0.9 * arm_r, skin_paint, 0.01, (0.7, 1.0), Y)
+        elbow = (
+            (unit(np.cross(d, X) + 0.1 * Y), rng.normal(0, 0.7))
+            if rng.random() < 0.5
+            else (Y, -abs(rng.normal(0, 0.8)))
+        )
+        end, d = chain(
+            s, rng, root, d, [arm_length / 2] * 2, [arm_r, 0.9 * arm_r, 0.75 * arm_r], [(Y, 0.0), elbow], sleeve, 0.02
+        )
+        s.cone(
+            end,
+            end + rng.uniform(0.02, 0.05) * d,
+            rng.uniform(0.8, 1.4) * arm_r,
+            0.9 * arm_r,
+            skin_paint,
+            0.01,
+            (0.7, 1.0),
+            Y,
+        )
     leg_r = rng.uniform(0.035, 0.075)
     stride = rng.uniform(0.05, 0.8)
     for sign in (-1, 1):
@@ -314,7 +417,17 @@ def strider(s: Sculpture, rng: Random) -> None:
     total = rng.uniform(0.3, 1.0)
     bends = [(Y, rng.normal(0, 0.2)) if i % 2 else (Z, rng.normal(0, 0.25)) for i in range(parts)]
     radii = [thick * (0.75 - 0.7 * i / parts) for i in range(parts + 1)]
-    chain(s, rng, hips - 0.3 * thick * X, unit(-X + rng.normal(0, 0.3) * Z), [total / parts] * parts, radii, bends, body, 0.05)
+    chain(
+        s,
+        rng,
+        hips - 0.3 * thick * X,
+        unit(-X + rng.normal(0, 0.3) * Z),
+        [total / parts] * parts,
+        radii,
+        bends,
+        body,
+        0.05,
+    )
     r, paints = thick * rng.uniform(0.3, 0.55), leg_paints(s, rng, body, base)
     for sign in (-1, 1):
         root = hips + sign * 0.65 * thick * Y
@@ -340,7 +453,14 @@ def bird(s: Sculpture, rng: Random) -> None:
     r = thick * rng.uniform(0.4, 0.75)
     s.cone(neck, neck + 0.2 * r * X, r, 0.9 * r, body, 0.03)
     beak = s.paint(color(rng))
-    s.cone(neck + 0.7 * r * X, neck + (0.8 + rng.uniform(0.3, 1.8)) * r * X - 0.2 * r * Z, rng.uniform(0.2, 0.4) * r, 0.05 * r, beak, 0.01)
+    s.cone(
+        neck + 0.7 * r * X,
+        neck + (0.8 + rng.uniform(0.3, 1.8)) * r * X - 0.2 * r * Z,
+        rng.uniform(0.2, 0.4) * r,
+        0.05 * r,
+        beak,
+        0.01,
+    )
     eyes(s, rng, neck, X, r)
     fan = unit(-up + rng.normal(0, 0.3) * Z)
     reach = thick * rng.uniform(0.8, 2.5)
@@ -383,14 +503,29 @@ def fish(s: Sculpture, rng: Random) -> None:
     flat = (rng.uniform(0.3, 0.75), 1.0) if rng.random() < 0.8 else (1.0, rng.uniform(0.4, 0.8))
     count = 4
     d, at = X, vector(0.5 * length, 0, 0)
-    profile = [high * rng.uniform(0.5, 0.8), high, high * rng.uniform(0.7, 1), high * rng.uniform(0.3, 0.6), high * rng.uniform(0.12, 0.3)]
+    profile = [
+        high * rng.uniform(0.5, 0.8),
+        high,
+        high * rng.uniform(0.7, 1),
+        high * rng.uniform(0.3, 0.6),
+        high * rng.uniform(0.12, 0.3),
+    ]
     points = [at]
     for _ in range(count):
         d = turned(d, Z, bend / 2 + rng.normal(0, 0.05))
         at = at - length / count * d
         points.append(at)
     for i in range(count):
-        s.cone(points[i], points[i + 1], profile[i], profile[i + 1], body, 0.05, flat, unit(np.cross(Z, points[i] - points[i + 1])))
+        s.cone(
+            points[i],
+            points[i + 1],
+            profile[i],
+            profile[i + 1],
+            body,
+            0.05,
+            flat,
+            unit(np.cross(Z, points[i] - points[i + 1])),
+        )
     eyes(s, rng, points[0], X, profile[0] * min(1.0, flat[0] + 0.15))
     side = unit(np.cross(Z, d))
     level = rng.random() < 0.15  # whales have theirs flat
@@ -401,7 +536,16 @@ def fish(s: Sculpture, rng: Random) -> None:
     if rng.random() < 0.8:
         i = int(rng.integers(1, 3))
         root = points[i] + 0.8 * profile[i] * Z
-        s.cone(root + 0.1 * X, root + rng.uniform(0.3, 1.0) * high * Z - rng.uniform(0, 0.2) * X, 0.4 * high, 0.15 * high, fin, 0.01, (0.12, 1.0), Y)
+        s.cone(
+            root + 0.1 * X,
+            root + rng.uniform(0.3, 1.0) * high * Z - rng.uniform(0, 0.2) * X,
+            0.4 * high,
+            0.15 * high,
+            fin,
+            0.01,
+            (0.12, 1.0),
+            Y,
+        )
     droop = rng.uniform(-0.4, 1.0)
     for sign in (-1, 1):
         root = points[1] + sign * 0.8 * profile[1] * flat[0] * Y - 0.2 * profile[1] * Z
@@ -480,7 +624,16 @@ def plant(s: Sculpture, rng: Random) -> None:
         for _ in range(int(rng.integers(1, 4))):
             angle = rng.uniform(0, 6.3)
             at = top * rng.uniform(0.2, 0.7)
-            s.cone(at, at + rng.uniform(0.15, 0.3) * vector(math.cos(angle), math.sin(angle), 0.6), 0.02, 0.05, leaf, 0.01, (1.0, 0.2), -Z)
+            s.cone(
+                at,
+                at + rng.uniform(0.15, 0.3) * vector(math.cos(angle), math.sin(angle), 0.6),
+                0.02,
+                0.05,
+                leaf,
+                0.01,
+                (1.0, 0.2),
+                -Z,
+            )
     if rng.random() < 0.3:
         pot = coat(s, rng)
         s.drum(vector(0, 0, -0.2), vector(0, 0, 0.02), rng.uniform(0.08, 0.14), rng.uniform(0.12, 0.2), 0.01, pot)
@@ -498,18 +651,42 @@ def vehicle(s: Sculpture, rng: Random) -> None:
         s.cone(0.55 * length * X + 0.6 * r * Z, 0.3 * length * X + 0.6 * r * Z, 0.5 * r, 0.5 * r, glass, 0.01)
         span, sweep = rng.uniform(0.3, 0.6), rng.uniform(0, 0.4)
         for sign in (-1, 1):
-            s.cone(0.1 * length * X, span * unit(sign * Y - sweep * X + rng.normal(0.05, 0.05) * Z), 0.12, 0.05, body, 0.01, (1.0, 0.15), X)
-            s.cone(-0.9 * length * X, -0.95 * length * X + 0.35 * span * sign * Y, 0.06, 0.04, body, 0.01, (1.0, 0.2), X)
+            s.cone(
+                0.1 * length * X,
+                span * unit(sign * Y - sweep * X + rng.normal(0.05, 0.05) * Z),
+                0.12,
+                0.05,
+                body,
+                0.01,
+                (1.0, 0.15),
+                X,
+            )
+            s.cone(
+                -0.9 * length * X, -0.95 * length * X + 0.35 * span * sign * Y, 0.06, 0.04, body, 0.01, (1.0, 0.2), X
+            )
         s.cone(-0.9 * length * X, -length * X + 0.35 * span * Z, 0.08, 0.04, body, 0.01, (0.2, 1.0), Y)
         return
     s.box(vector(0, 0, 0), [length, wide, high], axes, rng.uniform(0.01, 0.06), body)
     cabin = length * rng.uniform(0.25, 0.6)
     shift = rng.uniform(-0.4, 0.45) * length
-    s.box(vector(shift, 0, 1.6 * high), [cabin, 0.88 * wide, high * rng.uniform(0.7, 1.5)], axes, rng.uniform(0.01, 0.05), glass if rng.random() < 0.5 else body, 0.02)
+    s.box(
+        vector(shift, 0, 1.6 * high),
+        [cabin, 0.88 * wide, high * rng.uniform(0.7, 1.5)],
+        axes,
+        rng.uniform(0.01, 0.05),
+        glass if rng.random() < 0.5 else body,
+        0.02,
+    )
     if rng.random() < 0.3:
-        s.box(vector(-0.5 * length, 0, 1.8 * high), [0.45 * length, wide, high * rng.uniform(0.8, 2)], axes, 0.01, coat(s, rng))
+        s.box(
+            vector(-0.5 * length, 0, 1.8 * high),
+            [0.45 * length, wide, high * rng.uniform(0.8, 2)],
+            axes,
+            0.01,
+            coat(s, rng),
+        )
     r = rng.uniform(0.05, 0.12)
-    for x in ([-0.6, 0.6] if rng.random() < 0.8 else [-0.7, -0.35, 0.65]):
+    for x in [-0.6, 0.6] if rng.random() < 0.8 else [-0.7, -0.35, 0.65]:
         for sign in (-1, 1):
             at = vector(x * length, sign * 0.95 * wide, -high)
             s.drum(at - 0.25 * r * sign * Y, at + 0.3 * r * sign * Y, r, r, 0.01, tyre)
@@ -586,7 +763,16 @@ def vessel(s: Sculpture, rng: Random) -> None:
         inner = plain(s, rng)
         for i in range(count):
             top = z[i + 1] + (0.2 if i == count - 1 else 0.005)
-            s.drum(max(z[i], 0.03) * Z, top * Z, max(radii[i] - wall, 0.02), max(radii[i + 1] - wall, 0.02), 0.0, inner, 0.001, cuts=True)
+            s.drum(
+                max(z[i], 0.03) * Z,
+                top * Z,
+                max(radii[i] - wall, 0.02),
+                max(radii[i + 1] - wall, 0.02),
+                0.0,
+                inner,
+                0.001,
+                cuts=True,
+            )
     middle = 0.5 * z[-1]
     reach = float(np.interp(middle, z, radii))
     for sign in (1, -1)[: int(rng.integers(0, 3))]:
@@ -640,7 +826,9 @@ def tentacled(s: Sculpture, rng: Random) -> None:
         bends = [(side, rng.normal(0, 0.4)) if j % 2 else (Z, rng.normal(0, 0.4)) for j in range(4)]
         thick = r * rng.uniform(0.2, 0.35)
         radii = [thick * (1 - 0.2 * j) for j in range(5)]
-        chain(s, rng, 0.5 * r * vector(out[0], out[1], -0.6), out, [rng.uniform(0.06, 0.14)] * 4, radii, bends, body, 0.03)
+        chain(
+            s, rng, 0.5 * r * vector(out[0], out[1], -0.6), out, [rng.uniform(0.06, 0.14)] * 4, radii, bends, body, 0.03
+        )
 
 
 def composite(s: Sculpture, rng: Random) -> None:
@@ -651,15 +839,38 @@ def composite(s: Sculpture, rng: Random) -> None:
     for _ in range(int(rng.integers(3, 10))):
         shape, size, paint = rng.random(), rng.uniform(0.05, 0.2), int(rng.choice(paints))
         d = unit(rng.normal(0, 1, 3))
-        for sign in ((1, -1) if mirrored and abs(at[1]) > 0.04 else (1,)):
+        for sign in (1, -1) if mirrored and abs(at[1]) > 0.04 else (1,):
             flip = vector(1, sign, 1)
             place, way = at * flip, d * flip
             if shape < 0.5:
-                s.cone(place, place + rng.uniform(0.02, 0.3) * way, size, size * rng.uniform(0.3, 1), paint, rng.uniform(0.002, 0.06), (rng.uniform(0.3, 1), 1.0))
+                s.cone(
+                    place,
+                    place + rng.uniform(0.02, 0.3) * way,
+                    size,
+                    size * rng.uniform(0.3, 1),
+                    paint,
+                    rng.uniform(0.002, 0.06),
+                    (rng.uniform(0.3, 1), 1.0),
+                )
             elif shape < 0.75:
-                s.box(place, [size * rng.uniform(0.3, 1.6) for _ in range(3)], frame(way), size * rng.uniform(0.02, 0.3), paint, rng.uniform(0, 0.02))
+                s.box(
+                    place,
+                    [size * rng.uniform(0.3, 1.6) for _ in range(3)],
+                    frame(way),
+                    size * rng.uniform(0.02, 0.3),
+                    paint,
+                    rng.uniform(0, 0.02),
+                )
             elif shape < 0.9:
-                s.drum(place, place + rng.uniform(0.05, 0.3) * way, size, size * rng.uniform(0.2, 1.2), 0.01, paint, rng.uniform(0, 0.02))
+                s.drum(
+                    place,
+                    place + rng.uniform(0.05, 0.3) * way,
+                    size,
+                    size * rng.uniform(0.2, 1.2),
+                    0.01,
+                    paint,
+                    rng.uniform(0, 0.02),
+                )
             else:
                 s.ring(place, way, size, size * rng.uniform(0.15, 0.4), paint, 0.01)
         at = at * rng.uniform(0.3, 1) + rng.uniform(0.08, 0.3) * unit(rng.normal(0, 1, 3))

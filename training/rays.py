@@ -13,7 +13,13 @@ STEPS = 96
 
 @torch.no_grad()
 def march(
-    origins: Tensor, directions: Tensor, starts: Tensor, limits: Tensor, parts: Tensor, counts: Tensor, sign: float = 1.0
+    origins: Tensor,
+    directions: Tensor,
+    starts: Tensor,
+    limits: Tensor,
+    parts: Tensor,
+    counts: Tensor,
+    sign: float = 1.0,
 ) -> Tensor:
     """(B,N) length along the ray where it meets the surface; -1 where it does not before its limit.
 
@@ -29,7 +35,13 @@ def march(
 
 @torch.no_grad()
 def march_torch(
-    origins: Tensor, directions: Tensor, starts: Tensor, limits: Tensor, parts: Tensor, counts: Tensor, sign: float = 1.0
+    origins: Tensor,
+    directions: Tensor,
+    starts: Tensor,
+    limits: Tensor,
+    parts: Tensor,
+    counts: Tensor,
+    sign: float = 1.0,
 ) -> Tensor:
     """As `march`, in plain PyTorch: the kernel's oracle."""
     out = torch.full_like(starts, -1.0)

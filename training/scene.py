@@ -42,7 +42,9 @@ from v2m4.generators.sculpt.network import FARTHEST, GRID, NEAREST, PICTURE, SLI
 from v2m4.geometry.camera import FOV_DEG
 
 MARGIN = 1.2  # side of the crop over the longer side of the object's box
-SOFT = 0.4 * (FARTHEST - NEAREST) / SLICES  # width of the occupancy's edge: it lets a column tell where between two slices it is
+SOFT = (
+    0.4 * (FARTHEST - NEAREST) / SLICES
+)  # width of the occupancy's edge: it lets a column tell where between two slices it is
 COARSE = 96  # rays per side of the picture in which the object's box is found
 _WIDE = 2 * math.tan(math.radians(FOV_DEG) / 2)
 
@@ -118,7 +120,9 @@ def _columns(view: View, scale: Tensor, parts: Tensor, counts: Tensor, pixels: T
     batch, n = pixels.shape
     slopes = view.slopes(GRID).gather(1, pixels[..., None].expand(-1, -1, 2))
     directions = view.directions(slopes)  # (B,N,3)
-    depth = (1 / view.width[:, None] + slice_depths(pixels.device)) / scale[:, None]  # (B,SLICES) in the sculpture's units
+    depth = (1 / view.width[:, None] + slice_depths(pixels.device)) / scale[
+        :, None
+    ]  # (B,SLICES) in the sculpture's units
     points = view.eye[:, None, None] + directions[:, :, None] * depth[:, None, :, None]  # (B,N,SLICES,3)
     distance, _ = field(points.view(batch, n * SLICES, 3), parts, counts)
     return torch.sigmoid(-distance.view(batch, n, SLICES) * scale[:, None, None] / SOFT)
@@ -216,7 +220,14 @@ def _exits(view: View, slopes: Tensor, depths: Tensor, parts: Tensor, counts: Te
     inside = depths * length + 3 * CLOSE
     first = march(origins, unit, inside, ends, parts, counts, sign=-1.0)
     reach = ((view.far - view.near)[:, None] * length).expand_as(depths)
-    back = march(origins + unit * (view.far[:, None] * length)[..., None], -unit, torch.zeros_like(depths), torch.where(hit, reach, -1.0), parts, counts)
+    back = march(
+        origins + unit * (view.far[:, None] * length)[..., None],
+        -unit,
+        torch.zeros_like(depths),
+        torch.where(hit, reach, -1.0),
+        parts,
+        counts,
+    )
     last = torch.where(back >= 0, view.far[:, None] - back / length, -torch.ones_like(back))
     return torch.where(first > 0, first / length, first), last
 
@@ -269,9 +280,7 @@ def _far_sides(
     an object (B,GRID,GRID), and whether all is finite (B,)."""
     slopes = view.slopes(GRID)
     first, last = _exits(view, slopes, depths, parts, counts)
-    colors = [
-        _colors(view, slopes, d, parts, paints, counts, look, behind=True).transpose(1, 2) for d in (first, last)
-    ]
+    colors = [_colors(view, slopes, d, parts, paints, counts, look, behind=True).transpose(1, 2) for d in (first, last)]
     known = (depths > 0) & (first > 0) & (last > 0)
     out = torch.cat(colors, dim=1)
     return out.view(-1, 6, GRID, GRID), known.view(-1, GRID, GRID), out.flatten(1).isfinite().all(1)

@@ -74,7 +74,13 @@ class Sculpture:
         self._add(CONE, start, frame(axis, side), flat, (length, max(r0, 4e-3), max(r1, 4e-3), 0), paint, blend)
 
     def box(
-        self, center: Vector, half: Sequence[float], axes: NDArray[np.float64], round_: float, paint: int, blend: float = 0.0
+        self,
+        center: Vector,
+        half: Sequence[float],
+        axes: NDArray[np.float64],
+        round_: float,
+        paint: int,
+        blend: float = 0.0,
     ) -> None:
         """A box of half sizes ``half`` along the rows of ``axes``, its edges rounded by ``round_`` (within the box)."""
         round_ = min(round_, 0.95 * min(half))
@@ -124,8 +130,9 @@ class Sculpture:
         count = min(len(self.rows), MAX_PARTS)
         parts = np.zeros((MAX_PARTS, COLUMNS), np.float32)
         paints = np.zeros((MAX_PAINTS, PAINT_COLUMNS), np.float32)
-        parts[:count] = np.stack(self.rows[:count])
-        paints[: min(len(self.paints), MAX_PAINTS)] = np.stack(self.paints[:MAX_PAINTS])
+        for table, rows in ((parts, self.rows), (paints, self.paints)):
+            for i, row in enumerate(rows[: len(table)]):
+                table[i] = row
         return parts, paints, count
 
 

@@ -1,16 +1,15 @@
 """Train the network of the generator `sculpt`:  python -m training.train RUN --minutes 9
 
-Runs in slices. A slice goes on from RUN/state.pt if that exists, from RUN/weights_*.bin (what travels between
-machines: averaged weights in half precision, in parts of at most 16 MiB) if only those do, and else starts anew. It ends after
-``--minutes``, or when ``--steps`` are done, and leaves state.pt, the parts, the averaged weights as
-sculpt.safetensors, and a line of log.csv per hundred steps.
+Runs in slices. A slice goes on from RUN/state.pt if that exists, with a fresh optimiser from RUN/sculpt.safetensors if
+only that does, and else starts anew. It ends after ``--minutes``, or when ``--steps`` are done, and leaves state.pt
+(everything), sculpt.safetensors (the averaged weights in half precision: what is shipped) and a line of log.csv per
+hundred steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import io
 import math
 import os
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -28,8 +28,6 @@ from training.kinds import TRAINED
 from training.scene import Batch, make_batch
 from training.tables import stream
 from v2m4.generators.sculpt.network import ColumnNetwork, Prediction
-
-PART_BYTES = 16 * 2**20 - 4096
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,8 @@ class Trainer:
         self.step = self.since = self.skipped = 0
 
     def train(self, batch: Batch) -> tuple[float, float, float]:
-        """One step: the losses of occupancy and of depths, and the gradient's norm. A step whose gradient is not finite is skipped."""
+        """One step: the losses of occupancy and of depths, and the gradient's norm. A step whose gradient is not finite
+        is skipped."""
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.recipe, self.since)
@@ -134,40 +133,35 @@ class Trainer:
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - keep)
 
     def save(self, folder: Path) -> None:
-        """state.pt (everything), weights_*.bin (what travels) and sculpt.safetensors (what is shipped)."""
+        """Leave state.pt and sculpt.safetensors, never half a file."""
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        _write(folder / "state.pt", state)
+        torch.save(state, folder / "state.tmp")
+        (folder / "state.tmp").replace(folder / "state.pt")
         half = {n: t.half().contiguous().cpu() for n, t in self.averaged.state_dict().items()}
-        save_file(half, folder / "sculpt.safetensors")
-        buffer = io.BytesIO()
-        torch.save({"averaged": half, "step": self.step}, buffer)
-        data = buffer.getvalue()
-        for old in folder.glob("weights_*.bin"):
-            old.unlink()
-        for i in range(0, len(data), PART_BYTES):
-            (folder / f"weights_{i // PART_BYTES}.bin").write_bytes(data[i : i + PART_BYTES])
+        save_file(half, folder / "sculpt.tmp", metadata={"step": str(self.step)})
+        (folder / "sculpt.tmp").replace(folder / "sculpt.safetensors")
 
     def load(self, folder: Path) -> bool:
         """Go on where the slice before ended; False if there was none."""
-        parts = sorted(folder.glob("weights_*.bin"))
         if (folder / "state.pt").is_file():
             state = torch.load(folder / "state.pt", map_location=self.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.averaged.load_state_dict(state["averaged"])
             self.optimizer.load_state_dict(state["optimizer"])
-        elif parts:
-            data = b"".join(p.read_bytes() for p in parts)
-            state = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
-            state["network"] = state["averaged"]
-            self.since = state["step"]
+            self.step = state["step"]
+        elif (folder / "sculpt.safetensors").is_file():
+            with safe_open(folder / "sculpt.safetensors", "pt") as file:
+                weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                self.step = self.since = int(file.metadata()["step"])
+            self.network.load_state_dict(weights)
+            self.averaged.load_state_dict(weights)
         else:
             return False
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.step = state["step"]
         return True
 
 
@@ -199,12 +193,6 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
         text = report(evaluate(trainer.averaged, device))
         (folder / f"quality_{trainer.step}.txt").write_text(text + "\n")
         print(text, flush=True)
-
-
-def _write(path: Path, state: dict[str, object]) -> None:
-    """Never half a file."""
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
 
 
 def main() -> None:

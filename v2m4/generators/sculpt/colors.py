@@ -36,7 +36,7 @@ def textured(mesh: Mesh, picture: NDArray[np.uint8], square: Square, found: Pred
     points = _at(mesh.vertices.numpy(), corners, texels.weights)
     normals = _at(vertex_normals(mesh.vertices, mesh.faces).numpy(), corners, texels.weights)
     front = _picture_colors(picture, points)
-    weight = _seen(mesh, points, normals, square)[:, None]
+    weight = _seen(mesh, points, normals)[:, None]
     far = matched(found.colors[0].permute(1, 2, 0).numpy(), square.cut(picture.astype(np.float32) / 255, GRID))
     colors = weight * front + (1 - weight) * _far_colors(far, found, square, points)
     texture = torch.from_numpy(texels.picture(np.clip(colors, 0, 1).astype(np.float32)))
@@ -54,9 +54,9 @@ def _lookup(image: Floats, at: Floats) -> Floats:
     pixel = (at * size - 0.5).astype(np.float32)
     # cv2.remap takes at most 32767 rows or columns, so the points are laid out as a square.
     side = int(np.ceil(np.sqrt(len(at))))
-    grid = np.zeros((side * side, 2), np.float32)
-    grid[: len(at)] = pixel
-    grid = grid.reshape(side, side, 2)
+    flat = np.zeros((side * side, 2), np.float32)
+    flat[: len(at)] = pixel
+    grid = flat.reshape(side, side, 2)
     found = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return found.reshape(side * side, -1)[: len(at)]
 
@@ -72,7 +72,7 @@ def _picture_colors(picture: NDArray[np.uint8], points: Floats) -> Floats:
     return _lookup(clean, slopes * Camera.identity().focal + 0.5)
 
 
-def _seen(mesh: Mesh, points: Floats, normals: Floats, square: Square) -> Floats:
+def _seen(mesh: Mesh, points: Floats, normals: Floats) -> Floats:
     """(N,) how much the picture shows places: 1 what is in front and faces the camera, 0 what is hidden or steep."""
     depth = render_fast(mesh, Camera.identity(), DEPTH_SIDE, ("depth",)).depth
     assert depth is not None
@@ -87,8 +87,8 @@ def _seen(mesh: Mesh, points: Floats, normals: Floats, square: Square) -> Floats
 
 
 def matched(far: Floats, front: Floats) -> Floats:
-    """Colours (GRID,GRID,6) of the far sides, made as bright as the picture (GRID,GRID,4) at the outline, where near and
-    far side meet: the network tells the pattern better than the light."""
+    """Colours (GRID,GRID,6) of the far sides, made as bright as the picture (GRID,GRID,4) at the outline, where near
+    and far side meet: the network tells the pattern better than the light."""
     alpha = front[..., 3]
     solid = (alpha > 0.95).astype(np.uint8)
     depth = cv2.distanceTransform(solid, cv2.DIST_L2, 5)

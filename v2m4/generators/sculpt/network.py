@@ -67,7 +67,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, n, c = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # (B,h,N,c/h)
+        split = self.qkv(self.norm1(x)).view(b, n, 3, self.heads, c // self.heads)
+        q, k, v = split.permute(2, 0, 3, 1, 4)  # (B,heads,N,c/heads) each
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c)
         x = x + self.out(mixed)
         out: Tensor = x + self.mlp(self.norm2(x))

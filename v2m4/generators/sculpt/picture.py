@@ -51,7 +51,7 @@ class Square:
         # cv2's pixel centres are at integers, ours at halves.
         shift = -corner * scale + 0.5 * scale - 0.5
         matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-        source = picture.astype(np.float32)
+        source: Floats = picture.astype(np.float32)
         if scale < 1:  # several pixels fall on one: blurred first, or they would alias
             source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
         return cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR)
@@ -80,5 +80,7 @@ def input_of(picture: NDArray[np.uint8], square: Square) -> Tensor:
     color = cut[..., :3] / np.maximum(alpha, 1e-3)
     at = (np.arange(PICTURE) + 0.5) / PICTURE
     slopes = square.slopes(np.stack(np.meshgrid(at, at), axis=-1))
-    tensors = (torch.from_numpy(np.ascontiguousarray(a, np.float32)).permute(2, 0, 1)[None] for a in (color, alpha, slopes))
+    tensors = (
+        torch.from_numpy(np.ascontiguousarray(a, np.float32)).permute(2, 0, 1)[None] for a in (color, alpha, slopes)
+    )
     return network_input(*tensors).clamp(-3, 3)

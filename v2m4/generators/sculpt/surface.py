@@ -51,7 +51,9 @@ def surface(
     fine = F.interpolate(volume.clamp(-BAND, BAND)[None, None], size=(DEPTHS, FINE, FINE), mode="trilinear")[0, 0]
     inside = torch.from_numpy(outline_distance(alpha)).to(fine)
     # Where neighbouring columns lie so far apart that nothing is left between them, the nearer one alone counts.
-    nearest = F.interpolate(volume.clamp(-BAND, BAND)[None, None], size=(DEPTHS, FINE, FINE), mode="nearest-exact")[0, 0]
+    nearest = F.interpolate(volume.clamp(-BAND, BAND)[None, None], size=(DEPTHS, FINE, FINE), mode="nearest-exact")[
+        0, 0
+    ]
     fine = torch.where((fine.amax(0) <= 0) & (inside > 0), nearest, fine)
     cut = torch.minimum(fine, inside)
     vertices, faces = marching_cubes(F.pad(cut, (1, 1, 1, 1, 1, 1), value=-BAND))
