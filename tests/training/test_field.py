@@ -1,4 +1,4 @@
-"""The sculptures' formula: distances that can be written down, the union, what cuts, and the kernel against its twin."""
+"""The sculptures' formula: distances that can be written down, the union, what cuts, the kernel against its twin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.kinds import HELD_OUT, TRAINED, sculpt
 from training.rays import march_torch, normals
 from training.sculpture import MAX_PAINTS, MAX_PARTS, Sculpture, vector
 
-O, X, Z = vector(0, 0, 0), vector(1, 0, 0), vector(0, 0, 1)
+ORIGIN, X, Z = vector(0, 0, 0), vector(1, 0, 0), vector(0, 0, 1)
 
 
 def distances(s: Sculpture, points: Tensor) -> Tensor:
@@ -26,36 +26,36 @@ def somewhere(n: int = 400) -> Tensor:
 
 def test_a_capsule_is_as_far_as_its_axis_less_its_radius() -> None:
     s, p = Sculpture(), somewhere()
-    s.cone(O, X, 0.2, 0.2, s.paint((1, 1, 1)))
+    s.cone(ORIGIN, X, 0.2, 0.2, s.paint((1, 1, 1)))
     nearest = torch.stack([p[:, 0].clamp(0, 1), torch.zeros(len(p)), torch.zeros(len(p))], dim=1)
     torch.testing.assert_close(distances(s, p), (p - nearest).norm(dim=1) - 0.2, atol=1e-5, rtol=1e-5)
 
 
 def test_boxes_rings_and_drums_vanish_where_their_surfaces_are() -> None:
     s = Sculpture()
-    s.box(O, [0.3, 0.2, 0.1], np.eye(3), 0.0, 0)
+    s.box(ORIGIN, [0.3, 0.2, 0.1], np.eye(3), 0.0, 0)
     on = torch.tensor([[0.3, 0, 0], [0, -0.2, 0], [0.1, 0.1, 0.1], [0.3, 0.2, 0.1]])
     torch.testing.assert_close(distances(s, on), torch.zeros(4), atol=1e-5, rtol=0)
     s = Sculpture()
-    s.ring(O, Z, 0.5, 0.1, 0)
+    s.ring(ORIGIN, Z, 0.5, 0.1, 0)
     on = torch.tensor([[0.6, 0, 0], [0, 0.4, 0], [0.5, 0, 0.1]])
     torch.testing.assert_close(distances(s, on), torch.zeros(3), atol=1e-5, rtol=0)
     s = Sculpture()
-    s.drum(O, Z, 0.4, 0.2, 0.0, 0)
+    s.drum(ORIGIN, Z, 0.4, 0.2, 0.0, 0)
     on = torch.tensor([[0.4, 0, 0], [0, 0.3, 0.5], [0.1, 0, 1.0], [0, 0, 0]])
     torch.testing.assert_close(distances(s, on), torch.zeros(4), atol=1e-5, rtol=0)
 
 
 def test_what_cuts_takes_away_and_a_smooth_union_only_adds() -> None:
     s = Sculpture()
-    s.drum(O, Z, 0.5, 0.5, 0.0, 0)
+    s.drum(ORIGIN, Z, 0.5, 0.5, 0.0, 0)
     s.drum(0.1 * Z, 1.5 * Z, 0.4, 0.4, 0.0, 0, cuts=True)
     inside = distances(s, torch.tensor([[0, 0, 0.05], [0.45, 0, 0.5], [0, 0, 0.5]])) < 0
     assert inside.tolist() == [True, True, False]
     apart, joined, p = Sculpture(), Sculpture(), somewhere()
     for target, blend in ((apart, 0.0), (joined, 0.2)):
-        target.cone(O, X, 0.2, 0.2, 0)
-        target.cone(O, Z, 0.2, 0.1, 0, blend)
+        target.cone(ORIGIN, X, 0.2, 0.2, 0)
+        target.cone(ORIGIN, Z, 0.2, 0.1, 0, blend)
     assert (distances(joined, p) <= distances(apart, p) + 1e-6).all()
 
 
@@ -75,7 +75,7 @@ def test_every_kind_gives_finite_sculptures_that_hold_something(kind: str) -> No
 
 def test_rays_meet_a_ball_where_they_should_from_outside_and_inside() -> None:
     s = Sculpture()
-    s.cone(O, 1e-3 * X, 0.5, 0.5, 0)
+    s.cone(ORIGIN, 1e-3 * X, 0.5, 0.5, 0)
     parts, _, count = s.tables()
     table, number = torch.from_numpy(parts)[None], torch.tensor([count])
     origins = torch.tensor([[[-2.0, 0, 0], [-2.0, 0.3, 0], [-2.0, 0.7, 0]]])

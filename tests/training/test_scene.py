@@ -26,8 +26,8 @@ def test_shapes_and_ranges(batch: Batch) -> None:
     assert batch.image.shape == (1, 6, PICTURE, PICTURE) and batch.columns.shape == (1, 400, SLICES)
     assert batch.colors.shape == (1, 6, GRID, GRID) and batch.known.shape == (1, GRID, GRID)
     assert batch.valid.all() and batch.image.isfinite().all()
-    assert 0 <= batch.columns.min() and batch.columns.max() <= 1
-    assert 0 <= batch.colors.min() and batch.colors.max() <= 1
+    assert batch.columns.min() >= 0 and batch.columns.max() <= 1
+    assert batch.colors.min() >= 0 and batch.colors.max() <= 1
 
 
 def test_the_object_fills_the_picture_as_a_crop_does(batch: Batch) -> None:

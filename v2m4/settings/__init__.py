@@ -28,6 +28,7 @@ from v2m4.settings.generator import (
     GeneratorSettings,
     Hunyuan3DSettings,
     InflateSettings,
+    SculptSettings,
     TrellisSettings,
     TripoSgSettings,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "RegistrationSettings",
     "RigidSearchSettings",
     "ScoreSettings",
+    "SculptSettings",
     "Settings",
     "StereoStepSettings",
     "SurfaceFitSettings",
@@ -198,7 +200,12 @@ _DRAFT = Settings(
     preset="draft",
     video=VideoSettings(longest_side=256),
     keyframes=KeyframeSettings(motion_threshold=0.4, min_stride=4, stride=8),
-    generator=GeneratorSettings(max_faces=4000, inflate=InflateSettings(faces=2500), trellis=TrellisSettings(steps=12)),
+    generator=GeneratorSettings(
+        max_faces=4000,
+        inflate=InflateSettings(faces=2500),
+        sculpt=SculptSettings(faces=3000),
+        trellis=TrellisSettings(steps=12),
+    ),
     camera=CameraSettings(
         score=ScoreSettings(size=112), algorithm1=Algorithm1Settings(descent=DescentSettings(iterations=60, size=128))
     ),

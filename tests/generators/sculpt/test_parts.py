@@ -42,7 +42,7 @@ def test_the_network_answers_in_the_shapes_it_promises() -> None:
     assert found.columns.shape == (2, SLICES, GRID, GRID)
     assert found.layers.shape == (2, 2 * LAYERS, GRID, GRID) and found.exist.shape == (2, LAYERS, GRID, GRID)
     assert (found.layers.diff(dim=1) > 0).all()  # entries and exits come in order
-    assert 0 <= found.colors.min() and found.colors.max() <= 1
+    assert found.colors.min() >= 0 and found.colors.max() <= 1
 
 
 @given(seed=st.integers(0, 1000), spread=st.floats(0.5, 6))

@@ -6,6 +6,7 @@ hides behind other parts are the network's. `training/` makes the network, docs/
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
 from v2m4.settings import Settings
 
+DIGEST = "81907f5566d98579b21ed5b6b43798e2dd031d5130493a298cb4004e47331ff8"
+"""SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
 INSIDE = 0.95  # opacity from which a column counts as learnt: at the very rim it is not
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
@@ -69,7 +72,12 @@ class Sculpt:
 
 @lru_cache(maxsize=2)
 def network(device: torch.device) -> ColumnNetwork:
-    """The trained network, in full precision on the CPU and in half on a GPU."""
+    """The trained network, in single precision."""
+    if not WEIGHTS.is_file() or hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() != DIGEST:
+        raise V2M4Error(
+            f"sculpt: its weights {WEIGHTS} are missing or not those of this version. Install v2m4 again, "
+            f"or choose the generator inflate."
+        )
     model = ColumnNetwork()
     load_strictly(model, {k: v.float() for k, v in read_state_dict(WEIGHTS, "sculpt").items()}, "sculpt")
     return model.eval().requires_grad_(False).to(device)
