@@ -14,7 +14,7 @@ from training.kinds import HELD_OUT, TRAINED
 from training.scene import Batch, make_batch
 from training.tables import tables
 from v2m4.generators.sculpt.network import LAYERS, Prediction, slice_depths
-from v2m4.generators.sculpt.readout import from_columns, from_layers
+from v2m4.generators.sculpt.readout import from_both, from_columns, from_layers
 
 SEED = 990_001  # no training run uses this seed
 
@@ -36,6 +36,7 @@ READOUTS: dict[str, Callable[[Prediction], Tensor]] = {
     "half": lambda p: p.columns.float(),
     "columns": from_columns,
     "layers": from_layers,
+    "both": from_both,
 }
 
 

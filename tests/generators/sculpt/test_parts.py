@@ -21,7 +21,7 @@ from v2m4.generators.sculpt.network import (
     slice_depths,
 )
 from v2m4.generators.sculpt.picture import Square, square_around
-from v2m4.generators.sculpt.readout import THINNEST, extended, from_columns, from_layers
+from v2m4.generators.sculpt.readout import THINNEST, extended, from_both, from_columns, from_layers
 from v2m4.generators.sculpt.surface import FINE, smooth_along_rays, surface
 from v2m4.geometry.marching_cubes import marching_cubes
 
@@ -76,6 +76,11 @@ def test_no_layer_falls_between_the_slices() -> None:
     thin = thin._replace(exist=torch.tensor([1.0, -1.0, -1.0]).view(1, -1, 1, 1))
     assert THINNEST > STEP
     assert (from_layers(thin) > 0).any()
+
+
+def test_columns_and_layers_together_keep_what_both_say() -> None:
+    both = from_both(answer(1, torch.where(from_layers(answer(1)) > 0, 8.0, -8.0)))[0, :, 0, 0]
+    assert torch.equal(both > 0, from_layers(answer(1))[0, :, 0, 0] > 0)
 
 
 def test_columns_outside_are_those_of_the_nearest_inside() -> None:

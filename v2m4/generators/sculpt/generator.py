@@ -20,7 +20,7 @@ from v2m4.generators import Generated
 from v2m4.generators.sculpt.colors import textured
 from v2m4.generators.sculpt.network import GRID, ColumnNetwork
 from v2m4.generators.sculpt.picture import MARGIN, input_of, square_around
-from v2m4.generators.sculpt.readout import extended, from_layers
+from v2m4.generators.sculpt.readout import extended, from_both
 from v2m4.generators.sculpt.surface import FINE, surface
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
@@ -61,7 +61,7 @@ class Sculpt:
         opacity = reference[..., 3:].astype(np.float32) / 255
         found = extended(found, square.cut(opacity, GRID) > INSIDE)
         alpha = square.cut(opacity, FINE)
-        points, faces = surface(from_layers(found)[0], alpha, square, self.faces)
+        points, faces = surface(from_both(found)[0], alpha, square, self.faces)
         mesh = Mesh(torch.from_numpy(points).float(), torch.from_numpy(faces))
         mesh = textured(mesh, reference, square, found)
         camera = _canonical(square.slopes(np.array([0.5, 0.5])), 1 / square.ray_width)

@@ -10,6 +10,11 @@ from torch import Tensor
 
 from v2m4.generators.sculpt.network import LAYERS, Prediction, slice_depths
 
+PROBABILITY, DISTANCE, SHARE = (
+    0.3,
+    0.03,
+    0.1,
+)  # of `from_both`: how far each side is heard, and what one is in the other
 THINNEST = 0.018  # no part is thinner than this, in widths of the crop: what is thinner falls between the slices
 
 
@@ -50,3 +55,12 @@ def from_layers(found: Prediction) -> Tensor:
         out = inside if out is None else torch.maximum(out, inside)
     assert out is not None
     return out
+
+
+def from_both(found: Prediction) -> Tensor:
+    """(B,SLICES,GRID,GRID) volume in which columns and layers are heard about equally: what is shipped.
+
+    Layers are smooth and never lose a part, columns know better where one part ends before another.
+    """
+    columns = from_columns(found).clamp(-PROBABILITY, PROBABILITY)
+    return SHARE * columns + from_layers(found).clamp(-DISTANCE, DISTANCE)

@@ -15,7 +15,7 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.generators.sculpt.network import FARTHEST, NEAREST, SLICES
 from v2m4.generators.sculpt.picture import Square
-from v2m4.geometry.cleanup import remove_cavities, remove_floaters, simplify
+from v2m4.geometry.cleanup import part_pinched_edges, remove_cavities, remove_floaters, simplify
 from v2m4.geometry.marching_cubes import marching_cubes
 
 Floats = NDArray[Any]
@@ -25,6 +25,7 @@ DEPTHS = 2 * SLICES  # and along the depth
 BAND = 0.03  # distances are clipped here, so that between near and far parts the surface stays halfway
 ROUNDS = 40  # of smoothing
 SHRINK, GROW = 0.6, -0.62  # its two steps
+SPARE = 40  # faces
 SMALL = 0.01  # pieces with less than this share of the largest piece's area are dropped
 
 
@@ -67,7 +68,8 @@ def surface(
     nodes[:, 0] = smooth_along_rays(nodes[:, 0], triangles)
     points = _in_camera(nodes, square)
     triangles = remove_cavities(points, remove_floaters(points, triangles, SMALL))
-    points, triangles = simplify(points, triangles, max_faces)
+    # 3. Fewer faces; the few that are kept back are for edges that have to be parted.
+    points, triangles = part_pinched_edges(*simplify(points, triangles, max_faces - SPARE))
     used, packed = np.unique(triangles, return_inverse=True)
     return points[used], packed.reshape(-1, 3)
 
