@@ -27,12 +27,12 @@ import torch
 from v2m4.clip import Clip
 from v2m4.evaluation.actionbench import compare_motion
 from v2m4.evaluation.glb import MorphModel, read_glb
-from v2m4.evaluation.measures import mask_iou
 from v2m4.evaluation.report import evaluate, read_camera
 from v2m4.evaluation.truth import Truth, load_truth
 from v2m4.export.glb import write_still
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.masks import mask_iou
 from v2m4.render import render_fast
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"

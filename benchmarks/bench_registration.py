@@ -24,7 +24,7 @@ from v2m4.errors import V2M4Error
 from v2m4.evaluation.truth import load_truth
 from v2m4.events import drain
 from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.geometry.neighbours import sample_surface, surface_points
+from v2m4.geometry.sampling import sample_surface, surface_points
 from v2m4.settings import Settings
 from v2m4.stages.registration.meshes import register_meshes
 

@@ -18,11 +18,12 @@ from PIL import Image, ImageDraw
 from v2m4.clip import Clip
 from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.report import read_camera
-from v2m4.export.preview import PAPER, over_paper, render_rgba
+from v2m4.export.preview import PAPER, over_paper
 from v2m4.files import replacing
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.render import render_fast
+from v2m4.render.pictures import render_rgba
 
 COLUMNS, CELL = 6, 288
 SIDE_VIEWS = (75.0, 180.0)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from scripts.creatures.backdrop import reef
 from scripts.creatures.sculpt import Sculpture, paint_texture, pose, rgb, sculpt
+from v2m4.color import linear_to_srgb, srgb_to_linear
 from v2m4.evaluation.truth import Truth, save_truth
 from v2m4.export.video import VideoWriter
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics
@@ -49,15 +50,14 @@ def camera_of(creature: ModuleType) -> Camera:
 
 def shade(albedo: NDArray[np.float32], normal: NDArray[np.float32], eye: NDArray[np.float32]) -> NDArray[np.float32]:
     """sRGB albedo (…,3) and world normals (…,3) to lit sRGB: sky and ground, wrapped sun, a broad gloss, a thin rim."""
-    linear = np.where(albedo <= 0.04045, albedo / 12.92, ((albedo + 0.055) / 1.055) ** 2.4)
+    linear = srgb_to_linear(albedo)
     up = normal[..., 2:] * 0.5 + 0.5
     sun = np.clip((normal @ KEY + 0.35) / 1.35, 0, None)[..., None]
     half = (KEY + eye) / np.linalg.norm(KEY + eye)
     gloss = np.clip(normal @ half, 0, 1)[..., None] ** 24
     rim = (1 - np.clip(normal @ eye, 0, 1))[..., None] ** 4 * np.clip(normal[..., 2:], 0, 1)
     light = linear * (SKY * up + GROUND * (1 - up) + SUN * sun) + 0.05 * gloss + 0.1 * rim * SKY
-    light = np.clip(light, 0, 1)
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
+    return linear_to_srgb(np.clip(light, 0, 1)).astype(np.float32)
 
 
 def frames_of(

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from v2m4.artefacts import finished_run, read_clip
 from v2m4.clip import Clip
-from v2m4.export.orbit import finished_run, turned
-from v2m4.export.preview import over_paper, render_rgba
+from v2m4.export.orbit import turned
+from v2m4.export.preview import over_paper
 from v2m4.files import replacing
 from v2m4.geometry.camera import Camera
 from v2m4.render import render_fast
+from v2m4.render.pictures import render_rgba
+from v2m4.run import Run
 
 SIDE, RENDERED = 220, 480
 
@@ -26,7 +29,7 @@ SIDE, RENDERED = 220, 480
 def strip(folder: Path) -> list[NDArray[np.uint8]]:
     """One row of pictures per frame of the run's clip."""
     animation, masked = finished_run(folder)
-    raw = Clip.load(folder / "work" / "frames")
+    raw = read_clip(Run.read(folder))
     box = _object_box(masked)
     rows = []
     for index, time in enumerate(masked.times):

@@ -8,9 +8,10 @@ from PIL import Image
 
 from scripts.creatures.sculpt import rgb
 from scripts.make_examples import CREATURES, EXAMPLES, make
-from v2m4.evaluation.measures import flipped_share, mask_iou
+from v2m4.evaluation.measures import flipped_share
 from v2m4.evaluation.truth import load_truth
 from v2m4.export.glb import is_closed
+from v2m4.masks import mask_iou
 from v2m4.render import render_fast
 
 FLAT = {"bird": "bcaae6", "dinosaur": "b5d8ef"}

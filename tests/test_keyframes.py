@@ -64,9 +64,9 @@ def test_a_turning_texture_counts_as_motion():
     a = np.ones((32, 32, 4), np.float32)
     b = a.copy()
     b[::2, :, :3] = 0
-    assert change(a, a) == 0
-    assert change(a, b) > 0.3
-    assert change(np.zeros_like(a), np.zeros_like(a)) == 0
+    assert change(a, a, 1.0) == 0
+    assert change(a, b, 1.0) > 0.3
+    assert change(np.zeros_like(a), np.zeros_like(a), 1.0) == 0
 
 
 def test_two_frames_are_both_keyframes(tmp_path):
@@ -85,4 +85,4 @@ def test_the_anchor_shows_the_object_whole(tmp_path):
     cropped[:, 60:] = 0
     write_png(clip.path(0), cropped)
     write_png(clip.path(2), np.zeros_like(cropped))
-    assert choose_anchor(clip, (0, 1, 2)) == 1
+    assert choose_anchor(clip, (0, 1, 2), KeyframeSettings()) == 1

@@ -46,7 +46,7 @@ def test_paper_follows_the_appendix():
     assert (meshes.alignment.iterations, meshes.alignment.views) == (500, 20)
     assert (meshes.large_steps.iterations, meshes.large_steps.views, meshes.large_steps.smoothness) == (1000, 50, 99)
     assert (meshes.view_pool, meshes.view_size, meshes.view_radius) == (1000, 512, 2.0)
-    assert (paper.texture.views, paper.texture.iterations, paper.texture.size) == (100, 2500, 1024)
+    assert (paper.texture.optimise.views, paper.texture.optimise.iterations, paper.texture.size) == (100, 2500, 1024)
     assert paper.keyframes.mode == "fixed"
     assert paper.keyframes.stride == 5
 
@@ -103,3 +103,20 @@ def test_every_name_of_earlier_settings_leads_to_one_of_today():
     known = {field.name for field in fields_of(Settings)}
     assert all(now in known for now in RENAMED.values() if now)
     assert not known & set(RENAMED)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"texture.project.grazing_cosine": 0.4},
+        {"texture.project.edge_near_px": 3.0},
+    ],
+)
+def test_limits_between_which_trust_grows_must_differ(changes):
+    with pytest.raises(V2M4Error, match="must be less than texture.project"):
+        changed(Settings(), changes).checked()
+
+
+def test_settings_that_moved_say_where_they_are_now():
+    with pytest.raises(V2M4Error, match="“texture.lr” is called “texture.optimise.lr” now"):
+        Settings.from_json('{"texture": {"lr": 0.1}}')

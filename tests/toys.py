@@ -12,9 +12,9 @@ from torch import Tensor
 
 from v2m4.animation import Animation
 from v2m4.clip import Clip
-from v2m4.export.preview import render_rgba
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.render.pictures import render_rgba
 
 RINGS, SEGMENTS = 10, 16
 

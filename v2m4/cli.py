@@ -16,7 +16,11 @@ from v2m4.errors import RunStoppedError, V2M4Error
 from v2m4.settings import Settings
 
 EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
-_SHORTHANDS = {"--generator": "--generator.name", "--template": "--generator.template"}
+_SHORTHANDS = {
+    "--generator": "--generator.name",
+    "--generator.url": "--generator.http.url",
+    "--template": "--generator.template",
+}
 _SHORTHANDS |= {f"--{name}": f"--video.{name}-s" for name in ("start", "end")}
 
 
@@ -71,11 +75,20 @@ class Doctor:
     """Print as JSON."""
 
 
+@dataclass(frozen=True)
+class Download:
+    """Fetch the weights of learned plugs, with a progress bar, and check them. Without a name: list those plugs."""
+
+    plugs: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of plugs, for example triposr."""
+
+
 _COMMANDS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
     "render": Render,
     "evaluate": Evaluate,
     "doctor": Doctor,
+    "download": Download,
 }
 
 
@@ -123,6 +136,8 @@ def _dispatch(command: str, words: list[str]) -> int:
         _render(options)
     elif command == "evaluate":
         _evaluate(options)
+    elif command == "download":
+        _download(options)
     else:
         from v2m4.doctor import examine, report
 
@@ -219,6 +234,25 @@ def _evaluate(options: Evaluate) -> None:
         if isinstance(value, dict) and "mean" in value:
             worst = f", worst {value['worst']:.3f}" if "worst" in value else ""
             print(f"{name:12} mean {value['mean']:.3f}{worst}")
+
+
+def _download(options: Download) -> None:
+    from v2m4.download import download, learned
+    from v2m4.plugs import PORTS
+
+    offered = learned(PORTS)
+    if not options.plugs:
+        for plug in offered.values():
+            state = "to bring" if any(lack.startswith("weights") for lack in plug.missing()) else "here"
+            print(f"{plug.name:18} {state:9} {plug.summary} ({plug.licence})")
+        return
+    for name in options.plugs:
+        if name not in offered:
+            known = any(name in plugs for plugs in PORTS.values())
+            reason = f"“{name}” needs no weights." if known else f"There is no learned plug called “{name}”."
+            raise V2M4Error(f"{reason} Choose from: {', '.join(offered)}.")
+        print(f"{name}: {offered[name].licence}")
+        download(offered[name], print)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Phase = Literal["sampling", "stereo", "swarm", "descent"]
 T = TypeVar("T")
+In = TypeVar("In")
+Out = TypeVar("Out")
 Steps = Generator["Event", None, T]
 
 
@@ -159,24 +161,35 @@ def drain(steps: Steps[T]) -> T:
             return stop.value
 
 
-def tap(steps: Steps[T], look: Callable[[Event], None]) -> Steps[T]:
-    """The same stage; ``look`` sees each event before it is passed on."""
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as stop:
-            artefact: T = stop.value
-            return artefact
-        look(event)
-        yield event
+def mapped(steps: Generator[In, None, T], change: Callable[[In], Out]) -> Generator[Out, None, T]:
+    """The same steps and artefact, with ``change(event)`` in place of each event. Closing it closes ``steps``."""
+    try:
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            yield change(event)
+    finally:
+        steps.close()
+
+
+def tap(steps: Steps[T], see: Callable[[Event], None]) -> Steps[T]:
+    """The same steps; ``see`` is shown each event before it is passed on."""
+
+    def shown(event: Event) -> Event:
+        see(event)
+        return event
+
+    return mapped(steps, shown)
 
 
 def scaled(steps: Steps[T], low: float, high: float) -> Steps[T]:
-    """The same stage as a part of a larger one: its progress, 0 to 1, becomes ``low`` to ``high``."""
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as stop:
-            artefact: T = stop.value
-            return artefact
-        yield replace(event, fraction=low + (high - low) * event.fraction) if isinstance(event, Progress) else event
+    """The same steps, the fraction of their Progress mapped from [0,1] to [low,high]."""
+
+    def moved(event: Event) -> Event:
+        if not isinstance(event, Progress):
+            return event
+        return replace(event, fraction=low + (high - low) * event.fraction)
+
+    return mapped(steps, moved)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float32
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.settings import KeyframeSettings
-
-_COMPARE_SIDE = 128
-_STANDARD_SIZE = 0.33
-_COLOUR_WEIGHT = 1.0
 
 
 def choose_keyframes(clip: Clip, settings: KeyframeSettings) -> tuple[int, ...]:
@@ -29,18 +25,17 @@ def choose_keyframes(clip: Clip, settings: KeyframeSettings) -> tuple[int, ...]:
     if settings.mode == "fixed":
         return tuple(sorted({*range(0, len(clip), settings.stride), last}))
     least = min(max(1, settings.min_stride), settings.stride)
-    return _adaptive(clip, least, settings.stride, settings.motion_threshold)
+    return _adaptive(clip, least, settings)
 
 
-def _adaptive(clip: Clip, least: int, most: int, threshold: float) -> tuple[int, ...]:
-    chosen = [0]
-    reference = previous = _small(clip, 0)
-    step = 0.0
+def _adaptive(clip: Clip, least: int, settings: KeyframeSettings) -> tuple[int, ...]:
+    chosen, most, weight = [0], settings.stride, settings.color_weight
+    reference = previous = _small(clip, 0, settings)
     for index in range(1, len(clip)):
-        current = _small(clip, index)
-        step = change(previous, current)
+        current = _small(clip, index, settings)
+        step = change(previous, current, weight)
         # Half a step early rather than half a step late: the change at the keyframe stays near the threshold.
-        moved = change(reference, current) + 0.5 * step >= threshold
+        moved = change(reference, current, weight) + 0.5 * step >= settings.motion_threshold
         gap = index - chosen[-1]
         if (moved and gap >= least) or gap >= most or index == len(clip) - 1:
             chosen.append(index)
@@ -56,14 +51,14 @@ def _without_crowded_end(chosen: list[int], least: int, most: int) -> tuple[int,
     return tuple(chosen)
 
 
-def choose_anchor(clip: Clip, keyframes: tuple[int, ...]) -> int:
+def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSettings) -> int:
     """The keyframe that shows the object best, for the mesh that all others are registered to.
 
     It is seen whole and large, its limbs apart, in a pose between the others: the score is the product of the part of
     the outline inside the picture, area, share of the outline's convex hull left free by limbs, and likeness to the
     other keyframes. Ties go to the earlier one.
     """
-    pictures = [_small(clip, i) for i in keyframes]
+    pictures = [_small(clip, i, settings) for i in keyframes]
     masks = [(clip.frame(i)[..., 3] > 127).astype(np.uint8) for i in keyframes]
     largest = max(1, *(int(m.sum()) for m in masks))
     scores = []
@@ -75,12 +70,13 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...]) -> int:
         points = cv2.findNonZero(mask)
         hull = max(float(cv2.contourArea(cv2.convexHull(points))), float(area))
         apart = 1 - area / hull
-        distance = float(np.mean([min(1.0, change(picture, other)) for other in pictures]))
+        changes = [min(1.0, change(picture, other, settings.color_weight)) for other in pictures]
+        distance = float(np.mean(changes))
         scores.append(_inside(clip, mask) * (0.5 + 0.5 * area / largest) * (0.7 + 0.3 * apart) * (1.5 - distance))
     return keyframes[int(np.argmax(np.round(scores, 6)))]
 
 
-def _inside(clip: Clip, mask: NDArray[np.uint8]) -> float:
+def _inside(clip: Clip, mask: Bytes) -> float:
     """1 for an object that touches no border of the picture, down to 0 for one whose box is all border."""
     left, top, right, bottom = clip.content_box()
     mask = mask[top:bottom, left:right]
@@ -89,34 +85,34 @@ def _inside(clip: Clip, mask: NDArray[np.uint8]) -> float:
     return max(0.0, 1 - 2 * float(rim.sum()) / (len(rows) + len(columns)))
 
 
-def change(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def change(a: Float32, b: Float32, color_weight: float) -> float:
     """How much the object changed between two (H,W,4) pictures with values in [0,1]; 0 for the same picture.
 
-    1 minus the overlap (IoU) of the masks, plus the mean colour difference where both show the object, so that motion
-    inside a constant outline (a turning ball) counts too.
+    1 minus the overlap (IoU) of the masks, plus the weighted mean colour difference where both show the object, so that
+    motion inside a constant outline (a turning ball) counts too.
     """
     both, either = np.minimum(a[..., 3], b[..., 3]), np.maximum(a[..., 3], b[..., 3])
     union, overlap = float(either.sum()), float(both.sum())
     if union <= 0:
         return 0.0
     colour = float((np.abs(a[..., :3] - b[..., :3]).mean(-1) * both).sum()) / max(overlap, 1.0)
-    return 1 - overlap / union + _COLOUR_WEIGHT * max(0.0, colour - 0.01)
+    return 1 - overlap / union + color_weight * max(0.0, colour - 0.01)
 
 
-def _small(clip: Clip, index: int) -> NDArray[np.float32]:
-    """Frame ``index`` moved and scaled so that its object has a standard place and area: (128,128,4) in [0,1]."""
+def _small(clip: Clip, index: int, settings: KeyframeSettings) -> Float32:
+    """Frame ``index`` moved and scaled so that its object has a standard place and area: (S,S,4) in [0,1]."""
+    side = settings.compare_size
     frame = clip.frame(index)
     moments = cv2.moments(np.ascontiguousarray(frame[..., 3]))
     area = moments["m00"] / 255
     if area < 1:
-        return np.zeros((_COMPARE_SIDE, _COMPARE_SIDE, 4), np.float32)
-    scale = _COMPARE_SIDE * _STANDARD_SIZE / np.sqrt(area)
+        return np.zeros((side, side, 4), np.float32)
+    scale = side * settings.object_size / np.sqrt(area)
     centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
-    shift = _COMPARE_SIDE / 2 - scale * centre
+    shift = side / 2 - scale * centre
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     # Shrink by averaging first: the warp alone would skip pixels.
     shrink = max(1, int(1 / scale))
     if shrink > 1:
         frame = np.asarray(cv2.blur(frame, (shrink, shrink)), np.uint8)
-    size = (_COMPARE_SIDE, _COMPARE_SIDE)
-    return cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)
+    return cv2.warpAffine(frame, matrix, (side, side), flags=cv2.INTER_LINEAR).astype(np.float32) / np.float32(255)

@@ -10,10 +10,12 @@ from v2m4.matting import MATTINGS
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.registry import Plug
 from v2m4.stereo import STEREOS
+from v2m4.tracks import TRACKERS
 
 PORTS: Mapping[str, Mapping[str, Plug[Any]]] = {
     "generator": GENERATORS,
     "stereo": STEREOS,
     "perceptual": PERCEPTUALS,
     "matting": MATTINGS,
+    "tracks": TRACKERS,
 }

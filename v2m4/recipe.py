@@ -16,6 +16,7 @@ from v2m4.plugs import PORTS
 from v2m4.registry import Plug, choose
 from v2m4.settings import Settings, changed
 from v2m4.stereo import STEREOS
+from v2m4.tracks import TRACKERS
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Recipe:
         if settings.camera.stereo.enabled:
             names["stereo"] = choose(STEREOS, settings.stereo, commercial_use=settings.commercial_use).name
         names["perceptual"] = choose(PERCEPTUALS, settings.perceptual, commercial_use=settings.commercial_use).name
+        every_mesh = settings.registration.method == "meshes"
+        if every_mesh and settings.registration.meshes.tracks.enabled:
+            names["tracks"] = choose(TRACKERS, settings.tracks, commercial_use=settings.commercial_use).name
         resolved = changed(
             settings,
             {
@@ -53,9 +57,9 @@ class Recipe:
                 "generator.name": names["generator"],
                 "perceptual": names["perceptual"],
                 "stereo": names.get("stereo", settings.stereo),
+                "tracks": names.get("tracks", settings.tracks),
             },
         )
-        every_mesh = settings.registration.method == "meshes"
         return Recipe(
             settings=resolved,
             mattings=_mattings(settings),

@@ -7,7 +7,9 @@ class itself is imported when the plug is created.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -27,8 +29,10 @@ class Plug(Generic[T]):
     """One implementation of a port, whose Protocol is ``T``.
 
     ``target`` is ``"module:Class"``. ``weights`` are ``(repository, file, revision)`` triples on the Hugging Face
-    Hub, all of which are needed; ``torch_files`` are names of checkpoints in PyTorch's hub cache, for weights that
-    are published elsewhere. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
+    Hub, all of which are needed; ``torch_files`` are ``(name, URL, first digits of its SHA-256)`` of checkpoints in
+    PyTorch's hub cache, for weights that are published elsewhere; the digits may be empty. ``sha256`` are ``(file,
+    SHA-256)`` of weights for which these are known. ``preference`` orders what ``auto`` tries: the highest one that is
+    ready wins.
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
     ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
     what its licence forbids to some users.
@@ -43,7 +47,8 @@ class Plug(Generic[T]):
     preference: int = 0
     packages: tuple[str, ...] = ()
     weights: tuple[tuple[str, str, str], ...] = ()
-    torch_files: tuple[str, ...] = ()
+    torch_files: tuple[tuple[str, str, str], ...] = ()
+    sha256: tuple[tuple[str, str], ...] = ()
     check: str = ""
     needs_gpu: bool = False
     memory_gb: float = 0.0
@@ -77,12 +82,17 @@ class Plug(Generic[T]):
             return []
         from v2m4.nn.weights import torch_cache
 
-        return [name for name in self.torch_files if not torch_cache(name).is_file()]
+        return [name for name, *_ in self.torch_files if not torch_cache(name).is_file()]
+
+    def checksum(self, name: str) -> str:
+        """The known SHA-256 of one of the weights' files; empty if none is."""
+        return dict(self.sha256).get(name, "")
 
     @property
     def revisions(self) -> tuple[str, ...]:
         """The pinned weights, as ``repository/file@revision`` or the name of a PyTorch file."""
-        return (*(f"{repo}/{file}@{revision}" for repo, file, revision in self.weights), *self.torch_files)
+        named = (f"{repo}/{file}@{revision}" for repo, file, revision in self.weights)
+        return (*named, *(name for name, *_ in self.torch_files))
 
     def load(self) -> Any:
         """The plug's class, imported."""
@@ -108,6 +118,29 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def third_party_plugs(group: str, own: Mapping[str, P], kind: type[P]) -> dict[str, P]:
+    """The plugs of a ``kind`` that installed packages declare under the entry point ``group``, by name.
+
+    A declaration that cannot be used (its package fails to import, it is of another kind, or its name is taken by one
+    of our ``own``) is left out with a warning: somebody else's fault must not stop a run that does not ask for it.
+    """
+    plugs: dict[str, P] = {}
+    for entry in importlib.metadata.entry_points(group=group):
+        where = f"The plug “{entry.name}” of the package {entry.dist.name if entry.dist else entry.value}"
+        try:
+            plug = entry.load()
+        except Exception as error:
+            warnings.warn(f"{where} cannot be imported ({type(error).__name__}: {error}) and is left out.")
+            continue
+        if not isinstance(plug, kind):
+            warnings.warn(f"{where} is no {kind.__name__} but a {type(plug).__name__}, and is left out.")
+        elif plug.name in own or plug.name in plugs:
+            warnings.warn(f"{where} has a name that is taken, {plug.name}, and is left out.")
+        else:
+            plugs[plug.name] = plug
+    return plugs
 
 
 def choose(plugs: Mapping[str, P], name: str, *, commercial_use: bool = False) -> P:

@@ -14,8 +14,9 @@ from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.recipe import Recipe
 from v2m4.run import Run
 from v2m4.settings import Settings
-from v2m4.stages.registration.video import Follower
+from v2m4.stages.registration.video import VideoTracker
 from v2m4.stereo import STEREOS, Locator, Stereo
+from v2m4.tracks import TRACKERS, Tracker
 
 
 class Workbench:
@@ -23,7 +24,7 @@ class Workbench:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._follower: tuple[tuple[Path, str], Follower] | None = None
+        self._video_tracker: tuple[tuple[Path, str], VideoTracker] | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -46,17 +47,23 @@ class Workbench:
         """Image distance."""
         return PERCEPTUALS[self.recipe.names["perceptual"]].create(self.recipe.settings, self.device)
 
-    def follower(self, run: Run) -> Follower:
+    @cached_property
+    def tracker(self) -> Tracker | None:
+        """Clip to point tracks, or None when the registration does without."""
+        name = self.recipe.names.get("tracks")
+        return None if name is None else TRACKERS[name].create(self.recipe.settings, self.device)
+
+    def video_tracker(self, run: Run) -> VideoTracker:
         """What follows the run's video; made anew when anything it was made from is another."""
         key = (run.folder, run.fingerprint("registration"))
-        if self._follower is None or self._follower[0] != key:
+        if self._video_tracker is None or self._video_tracker[0] != key:
             _, anchor = keyframes_of(run)
             mesh, settings = posed_mesh(run, anchor), run.recipe.settings.registration.video
-            self._follower = (key, Follower(mesh, masked_clip(run), anchor, settings))
-        return self._follower[1]
+            self._video_tracker = (key, VideoTracker(mesh, masked_clip(run), anchor, settings))
+        return self._video_tracker[1]
 
 
 def plug_settings(settings: Settings) -> Settings:
     """Only what the plugs are made from, the rest as by default: runs that agree in it can share their plugs."""
-    names = ("device", "stereo", "perceptual", "low_vram", "generator", "camera", "commercial_use")
+    names = ("device", "stereo", "tracks", "perceptual", "low_vram", "generator", "camera", "commercial_use")
     return Settings(**{name: getattr(settings, name) for name in names})

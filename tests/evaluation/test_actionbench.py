@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.toys import ball, poses
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.actionbench import SurfacePoints, chamfer, compare_motion, motion_chamfer
-from v2m4.evaluation.alignment import align
+from v2m4.evaluation.alignment import iterative_closest_points
 
 POINTS = 1200
 
@@ -36,7 +36,9 @@ def lopsided(count: int) -> np.ndarray:
 def test_alignment_finds_any_similarity(seed, size):
     cloud = lopsided(800)
     turn, shift = rotation(seed), np.random.default_rng(seed).normal(size=3) * size
-    found = align(cloud, size * cloud @ turn.T + shift, per_axis=False, rng=np.random.default_rng(1), count=800)
+    found = iterative_closest_points(
+        cloud, size * cloud @ turn.T + shift, per_axis=False, rng=np.random.default_rng(1), count=800
+    )
     np.testing.assert_allclose(found.rotation, turn, atol=1e-3)
     assert found.scale == pytest.approx(size, rel=1e-3)
 
@@ -45,8 +47,8 @@ def test_alignment_with_a_scale_per_axis():
     cloud = lopsided(800)
     target = (cloud * [1.0, 1.3, 0.8]) @ rotation(3).T
     rng = np.random.default_rng(1)
-    loose = align(cloud, target, per_axis=True, rng=rng, count=800)
-    stiff = align(cloud, target, per_axis=False, rng=rng, count=800)
+    loose = iterative_closest_points(cloud, target, per_axis=True, rng=rng, count=800)
+    stiff = iterative_closest_points(cloud, target, per_axis=False, rng=rng, count=800)
     assert np.abs(loose(cloud) - target).max() < 0.02 < np.abs(stiff(cloud) - target).max()
 
 

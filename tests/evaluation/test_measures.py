@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.toys import ball, bobbing_ball
-from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, mask_iou, psnr, ssim
+from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, psnr, ssim
+from v2m4.masks import mask_iou
 
 RNG = np.random.default_rng(0)
 

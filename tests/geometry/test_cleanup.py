@@ -13,6 +13,7 @@ from v2m4.errors import V2M4Error
 from v2m4.geometry.cleanup import (
     boundary_loops,
     clean,
+    compact,
     fill_holes,
     part_pinched_edges,
     remove_bad_faces,
@@ -114,16 +115,17 @@ def test_welding_keeps_every_triangle_in_place(seed: int) -> None:
     assert np.array_equal(vertices[kept], welded)
 
 
-def test_a_texture_becomes_vertex_colours() -> None:
+def test_compacting_leaves_no_vertex_unused() -> None:
+    used, faces = compact(np.array([[7, 2, 9], [9, 2, 4]]))
+    assert used.tolist() == [2, 4, 7, 9]
+    assert faces.tolist() == [[2, 0, 3], [3, 0, 1]]
+
+
+def test_a_texture_is_not_carried_over() -> None:
     ball = _ball(2)
-    texture = torch.zeros(8, 8, 3)
-    texture[:, 4:] = 1.0
-    uv = torch.stack([ball.vertices[:, 0] + 0.5, torch.full((len(ball.vertices),), 0.5)], dim=1)
-    textured = Mesh(ball.vertices, ball.faces, uv=uv, uv_faces=ball.faces, texture=texture)
-    mesh = clean(textured, max_faces=10_000)
-    assert mesh.colors is not None
-    assert bool((mesh.colors[mesh.vertices[:, 0] > 0.05] > 0.9).all())
-    assert bool((mesh.colors[mesh.vertices[:, 0] < -0.05] < 0.1).all())
+    uv = ball.vertices[:, :2] + 0.5
+    mesh = clean(Mesh(ball.vertices, ball.faces, uv=uv, uv_faces=ball.faces, texture=torch.ones(8, 8, 3)), 10_000)
+    assert mesh.texture is None and mesh.uv is None and mesh.colors is None
 
 
 def test_hopeless_meshes_are_refused_with_a_sentence() -> None:

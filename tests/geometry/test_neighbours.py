@@ -13,6 +13,12 @@ def test_every_point_is_its_own_nearest() -> None:
     torch.testing.assert_close(Neighbours(points).nearest(points), torch.arange(300))
 
 
+def test_neighbours_agree_with_all_distances():
+    rng = torch.Generator().manual_seed(0)
+    points, queries = torch.rand(50, 3, generator=rng), torch.rand(30, 3, generator=rng)
+    assert torch.equal(Neighbours(points).nearest(queries), torch.cdist(queries, points).argmin(1))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(("queries", "points", "width"), [(1000, 777, 3), (5, 1, 3), (33, 5000, 3), (100, 90, 6)])

@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2m4.events import drain
+from v2m4.masks import mask_iou
 from v2m4.matting.background import _bridges, learn
 from v2m4.matting.colour_modes import MODES, ModeLabelling, find_modes
 from v2m4.matting.flat import fit_surface
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import fill_speckles, keep_object, overlap
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
+from v2m4.settings import BackgroundSettings, FlatSettings, MaskCleanupSettings
+
+BACKGROUND, CLEANUP = BackgroundSettings(), MaskCleanupSettings()
 
 
 def disc(side: int, radius: float) -> np.ndarray:
@@ -29,7 +33,7 @@ def test_the_cut_follows_the_evidence_and_ignores_specks():
     evidence = np.where(truth, -1.0, 1.0)
     evidence[rng.random(truth.shape) < 0.15] *= -1
     labels = cut(evidence.astype(np.float32), np.full(truth.shape, 1.5, np.float32)) > 0.5
-    assert overlap(labels, truth) > 0.97
+    assert mask_iou(labels, truth) > 0.97
 
 
 def test_the_cut_prefers_edges_of_the_picture():
@@ -64,8 +68,8 @@ def test_pieces_belong_by_size_and_nearness():
     far_speck, far_piece = mask.copy(), mask.copy()
     far_speck[190:195, 190:195] = True
     far_piece[0:20, 180:200] = True
-    assert (keep_object(far_speck) == mask).all()
-    assert (keep_object(far_piece) == mask).all()
+    assert (keep_object(far_speck, CLEANUP) == mask).all()
+    assert (keep_object(far_piece, CLEANUP) == mask).all()
 
 
 def test_small_holes_are_filled_and_gaps_between_limbs_stay():
@@ -75,9 +79,9 @@ def test_small_holes_are_filled_and_gaps_between_limbs_stay():
     mask &= ~gap
     background = np.zeros(mask.shape, np.float32)
     background[gap] = 1
-    filled = fill_speckles(mask, background)
+    filled = fill_speckles(mask, CLEANUP, background)
     assert filled[30, 60] and not filled[64, 64]
-    assert fill_speckles(mask, np.zeros_like(background))[64, 64]
+    assert fill_speckles(mask, CLEANUP, np.zeros_like(background))[64, 64]
 
 
 @given(value=st.integers(0, 255), shift=st.floats(0, 1))
@@ -107,8 +111,8 @@ def test_a_surface_follows_gradients_and_the_object_does_not_bend_it(colour, slo
     truth = np.array(colour) + (slope * y + bend * (x - 0.33) ** 2)[..., None]
     rgb = truth.round().clip(0, 255).astype(np.uint8)
     rgb[30:110, 40:120] = (250, 20, 20)
-    surface = fit_surface(rgb)
-    assert surface.rim_share > 0.95
+    surface = fit_surface(rgb, FlatSettings())
+    assert surface.plain_rim > 0.95
     assert np.abs(surface.colours(120, 160) - truth).max() < 4
 
 
@@ -159,7 +163,7 @@ def test_a_background_covered_most_of_the_time_is_still_found():
     for t in range(20):
         sway, bob = (round(5 * f(t / 20 * 2 * np.pi)) for f in (np.sin, np.cos))
         frames[t, 16 + bob : 48 + bob, 18 + sway : 46 + sway] = (230, 120, 30)
-    background, _ = drain(learn(frames, 18.0))
+    background, _ = drain(learn(frames, 18.0, BACKGROUND))
     # A median over time takes the swept strip, covered in most frames, for orange.
     strip = (slice(26, 38), slice(18, 20))
     assert np.nanmean(np.abs(background.colours[strip] - wall[strip])) < 6
@@ -176,7 +180,7 @@ def test_what_the_object_passes_is_background_although_it_has_its_colour():
     for t in range(20):
         frames[t, 36:60, 3 * t + 6 : 3 * t + 30] = (230, 60, 34)
         frames[t, 40:56, 3 * t + 12 : 3 * t + 24] = (230, 120, 30)
-    background, _ = drain(learn(frames, 18.0))
+    background, _ = drain(learn(frames, 18.0, BACKGROUND))
     assert np.isfinite(background.colours).all()
     assert np.abs(background.colours - wall).max(-1).mean() < 2
 
@@ -184,6 +188,6 @@ def test_what_the_object_passes_is_background_although_it_has_its_colour():
 def test_narrow_gaps_between_parts_are_bridged_and_wide_ones_stay():
     mask = np.zeros((40, 60), bool)
     mask[10:30, 5:20] = mask[10:30, 24:34] = mask[10:30, 50:58] = True
-    bridged = _bridges(mask)
+    bridged = _bridges(mask, 3)
     assert bridged[12:28, 20:24].all() and not bridged[:, 38:46].any()
     assert (bridged | ~mask).all() and not bridged[:8].any()

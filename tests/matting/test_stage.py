@@ -12,9 +12,9 @@ from tests.matting.scenes import clutter, film, plain
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, drain
+from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS
-from v2m4.matting.mask_cleanup import overlap
-from v2m4.matting.stage import _Look as Look
+from v2m4.matting.stage import _MaskFacts as MaskFacts
 from v2m4.matting.stage import cut_out, suitable, warnings
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
@@ -29,7 +29,7 @@ PLAIN = {
 
 
 def overlaps(clip: Clip, masks) -> list[float]:
-    return [overlap(clip.frame(i)[..., 3] > 127, mask) for i, mask in enumerate(masks)]
+    return [mask_iou(clip.frame(i)[..., 3] > 127, mask) for i, mask in enumerate(masks)]
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -138,10 +138,10 @@ def test_a_method_that_does_not_suit_says_so(tmp_path, monkeypatch, method, word
 
 def test_auto_goes_by_evidence(tmp_path):
     cluttered = film(tmp_path / "b", clutter(), frames=2)[0]
-    assert suitable(film(tmp_path / "a", plain((10, 60, 200)), frames=2)[0], ()) == "flat"
-    assert suitable(cluttered, ("alpha", "motion")) == "motion"
-    assert suitable(cluttered, ("motion", "rembg")) == "rembg"
-    assert suitable(film(tmp_path / "c", clutter(), frames=2, alpha=True)[0], ()) == "alpha"
+    assert suitable(film(tmp_path / "a", plain((10, 60, 200)), frames=2)[0], MattingSettings(), ()) == "flat"
+    assert suitable(cluttered, MattingSettings(), ("alpha", "motion")) == "motion"
+    assert suitable(cluttered, MattingSettings(), ("motion", "rembg")) == "rembg"
+    assert suitable(film(tmp_path / "c", clutter(), frames=2, alpha=True)[0], MattingSettings(), ()) == "alpha"
 
 
 def test_every_plug_names_a_class_that_exists():
@@ -151,22 +151,22 @@ def test_every_plug_names_a_class_that_exists():
         assert callable(matting.prepare) and callable(matting.frame)
 
 
-def look(area=0.2, sides=(), overlap=0.9, growth=1.0) -> Look:
-    return Look(area, frozenset(sides), overlap, growth)
+def look(area=0.2, sides=(), overlap=0.9, growth=1.0) -> MaskFacts:
+    return MaskFacts(area, frozenset(sides), overlap, growth)
 
 
 def test_warnings_name_the_frames_and_the_reason():
     good = look()
-    assert warnings([good, good], 0.001) == ()
-    (empty,) = warnings([good, look(0), look(0), good, look(0)], 0.001)
+    assert warnings([good, good], MattingSettings(min_area=0.001)) == ()
+    (empty,) = warnings([good, look(0), look(0), good, look(0)], MattingSettings(min_area=0.001))
     assert "frames 1-2 and 4" in empty and "trim" in empty
-    (full,) = warnings([good, look(sides=("left", "right", "top", "bottom"))], 0.001)
+    (full,) = warnings([good, look(sides=("left", "right", "top", "bottom"))], MattingSettings(min_area=0.001))
     assert "all four borders in frame 1" in full
-    (cropped,) = warnings([look(sides=("left",)), good, look(sides=("bottom",))], 0.001)
+    (cropped,) = warnings([look(sides=("left",)), good, look(sides=("bottom",))], MattingSettings(min_area=0.001))
     assert "bottom, left" in cropped and "frames 0 and 2" in cropped
-    (flicker,) = warnings([good, look(overlap=0.3, growth=2.5)], 0.001)
+    (flicker,) = warnings([good, look(overlap=0.3, growth=2.5)], MattingSettings(min_area=0.001))
     assert "abruptly at frame 1" in flicker
-    (many,) = warnings([look(0) if i % 2 else good for i in range(40)], 0.001)
+    (many,) = warnings([look(0) if i % 2 else good for i in range(40)], MattingSettings(min_area=0.001))
     assert "more places" in many
 
 

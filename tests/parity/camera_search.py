@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.parity.runner import Check, Measure, compare
 from v2m4.events import drain
-from v2m4.geometry.camera import Camera
+from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.settings import Algorithm1Settings
 from v2m4.stages.camera.algorithm1 import sample_cameras
 from v2m4.stages.camera.stereo_fit import (
@@ -76,11 +76,11 @@ def check_stereo_guess(path: Path, meta: Mapping[str, Any], tensors: Tensors) ->
         return float((2 * (camera.project(true)[0] - truth.project(true)[0])).norm(dim=1).mean())
 
     clouds = [cloud[subset(len(cloud), 0.05, len(cloud), rng)] for cloud in (predicted[own:], true)]
-    descended = drain(similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=2000))
+    descended = drain(similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=2000, lr=0.01))
     start = Camera(tensors["in.prior_extrinsics"][0])
-    posed = drain(camera_by_descent(descended.apply(predicted[:own]), pixels, start, iterations=500))
+    posed = drain(camera_by_descent(descended.apply(predicted[:own]), pixels, start, iterations=500, lr=0.01))
     matched = similarity_by_matches(predicted[own:], true, torch.ones(len(true)), rng, most=4000)
-    direct = camera_by_pnp(matched.apply(predicted[:own]), pixels)
+    direct = camera_by_pnp(matched.apply(predicted[:own]), pixels, FOV_DEG, tolerance=0.012)
     return [Measure("descents", distance(posed), 4e-2), Measure("closed forms", distance(direct), 1e-3)]
 
 

@@ -302,7 +302,7 @@ _RUNS: dict[str, tuple[Run, str]] = {
     "denoise_loop": (_denoise_loop, '"denoiser"'),
     "tiny_dora_vae": (_tiny_dora_vae, '"with_sharp_data"'),
     "tiny_dinov2_registers": (_tiny_dinov2_registers, '"num_register_tokens"'),
-    "image_prepare": (_image_prepare, '"foreground_ratio"'),
+    "image_prepare": (_image_prepare, '"image_size"'),
     "hierarchical_extract": (_hierarchical_extract, '"octree_resolution"'),
     "triposg_matte_prepare": (_triposg_matte_prepare, '"network_size"'),
     "craftsman_tiny": (_craftsman_tiny, '"shape_model"'),

@@ -20,6 +20,8 @@ from tests.parity.runner import (
     manifest_measures,
     weights_of,
 )
+from v2m4.geometry.rotations import umeyama
+from v2m4.nn.schedule import half_cosine
 from v2m4.nn.transformer import grid_positions, rotate, rotation_tables
 from v2m4.nn.weights import load_strictly
 from v2m4.stereo.dust3r import alignment as ga
@@ -148,14 +150,14 @@ def _manifest(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Mea
 def _helpers(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     given, want = group(tensors, "in"), group(tensors, "out")
     limits = json.loads(meta["tolerance"])
-    fit = registration.fit_similarity(given["rigid_src"], given["rigid_dst"], given["rigid_weight"])
+    fit = umeyama(given["rigid_src"], given["rigid_dst"], given["rigid_weight"])
     located = registration.camera_from_points(given["pnp_pts3d"], given["pnp_mask"], float(given["pnp_focal"]), 10)
     searched = registration.camera_from_points(given["pnp_pts3d"], given["pnp_mask"], None, 10)
     assert located is not None
     assert searched is not None
-    rates = [registration.cosine_learning_rate(t, 0.01, 1e-6) for t in given["cosine_t"].tolist()]
+    rates = [half_cosine(t, 0.01, 1e-6) for t in given["cosine_t"].tolist()]
     got = {
-        "rigid_scale": fit.scale,
+        "rigid_scale": torch.tensor(fit.scale),
         "rigid_R": fit.rotation,
         "rigid_T": fit.translation,
         "focal": registration.estimate_focal(given["focal_pts3d"]),
@@ -324,7 +326,7 @@ def _descent_measures(
     state = _state(descending, pairs, seen, settings)
     points_off = float((state["pts3d"] - want["final.pts3d"]).abs().mean())
     rates = [
-        registration.cosine_learning_rate(n / settings.iterations, settings.learning_rate, settings.last_learning_rate)
+        half_cosine(n / settings.iterations, settings.learning_rate, settings.last_learning_rate)
         for n in range(settings.iterations)
     ]
     return [

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from tests.parity.runner import (
@@ -43,7 +44,7 @@ from v2m4.generators.trellis.sparse import (
 )
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 
 Tensors = dict[str, Tensor]
 Run = Callable[[Path, Mapping[str, Any], Tensors], list[Measure]]
@@ -356,7 +357,7 @@ def _preprocess(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[M
     got = {
         "crop_box": torch.tensor(conditioning.crop_box(rgba[..., 3])),
         "image": torch.from_numpy(conditioning.object_image(rgba)),
-        "v2m4_uncropped": torch.from_numpy(conditioning.whole_image(rgba)),
+        "v2m4_uncropped": torch.from_numpy(conditioning.on_black(Image.fromarray(rgba, "RGBA"))),
     }
     return compare(got, group(tensors, "out"), 0.0)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from v2m4.generators.trellis.sampler import SamplerSettings
+from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
 from v2m4.settings import Settings, changed
 from v2m4.stages.refinement import Comparison, Iteration, optimise_negative
 
@@ -27,9 +27,8 @@ class StandIn:
         self.mean = torch.tensor(config["normalization"]["mean"])
         self.std = torch.tensor(config["normalization"]["std"])
         sampler = config["sampler"]
-        self.sampling = SamplerSettings(
-            steps=sampler["steps"], guidance=sampler["cfg_strength"], rescale_t=sampler["rescale_t"]
-        )
+        self.guidance = sampler["cfg_strength"]
+        self.times = time_points(sampler["steps"], sampler["rescale_t"]).tolist()
 
     def at_work(self) -> nullcontext[None]:
         return nullcontext()
@@ -37,6 +36,9 @@ class StandIn:
     def velocity(self, x: Tensor, t: float, cond: Tensor) -> Tensor:
         time = torch.tensor(t, dtype=torch.float32)
         return 0.8 * x * (0.5 + time / 1000) + torch.tanh(cond.mean(1))[0] * torch.cos(time / 300)
+
+    def clean_estimate(self, x: Tensor, v: Tensor, t: float) -> Tensor:
+        return clean_estimate(x, v, t, SamplerSettings().sigma_min)
 
     def denormalise(self, x: Tensor) -> Tensor:
         return x * self.std + self.mean

@@ -180,7 +180,9 @@ def test_the_published_archive_is_read_and_put_together(monkeypatch, tmp_path) -
     archive = write_archive(tmp_path, states, updates)
     torch.save(states[0], tmp_path / "dino.pth")
     monkeypatch.setattr(
-        dreamsim_module, "fetch_url", lambda url, name, plug: archive if url.endswith("zip") else tmp_path / "dino.pth"
+        dreamsim_module,
+        "fetch_url",
+        lambda url, name, plug, start: archive if url.endswith("zip") else tmp_path / "dino.pth",
     )
     monkeypatch.setattr(dreamsim_module, "DreamSimNetwork", lambda: DreamSimNetwork(CONFIGS))
     loaded = DreamSim().network

@@ -113,7 +113,8 @@ def test_weights_come_from_the_package_and_from_torchvisions_checkpoint(monkeypa
     asked = []
     monkeypatch.setattr(lpips_module, "fetch_url", lambda *a: (asked.append(a), tmp_path / "vgg16.pth")[1])
     network = Lpips().network
-    assert asked == [(lpips_module.VGG_URL, "vgg16-397923af.pth", "lpips", "397923af")]
+    url = "https://download.pytorch.org/models/vgg16-397923af.pth"
+    assert asked == [(url, "vgg16-397923af.pth", "lpips", "397923af")]
     assert torch.equal(network.trunk.features[28].weight, vgg["features.28.weight"])
     assert torch.equal(network.lin2, linear["lin2.model.1.weight"].flatten())
 

@@ -1,12 +1,15 @@
 """Silhouettes: coverage, its gradient against finite differences, and the compiled search against PyTorch's."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.render.scenes import ellipsoid, orbit, quad, soup
 from v2m4.geometry.camera import Camera
-from v2m4.render import antialias, rasterize, render
-from v2m4.render.antialias import opposite_edges, outlines_numba, outlines_torch
+from v2m4.render import Raster, antialias, rasterize, render
+from v2m4.render.outlines import opposite_edges, outlines_numba, outlines_torch
 
 
 def box(left: float, right: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,3 +127,38 @@ def test_nvdiffrast_blends_as_we_do():
     ours = render(mesh, camera, 128, ("mask",), backend="numba").mask
     theirs = render(mesh.to("cuda"), on_gpu, 128, ("mask",), backend="nvdiffrast").mask.cpu()
     assert (ours - theirs).abs().mean() < 1e-3
+
+
+def on_a_grid_of_sixteenths(clip: torch.Tensor, faces: torch.Tensor, size: int) -> Raster:
+    """What nvdiffrast's rasteriser finds, which snaps the corners to sixteenths of a pixel."""
+    pixels = ((clip[..., :2] / clip[..., 3:] / 2 + 0.5) * size * 16).round() / 16
+    snapped = torch.cat([(pixels / size - 0.5) * 2 * clip[..., 3:], clip[..., 2:]], dim=-1).detach()
+    return replace(rasterize(snapped, faces, size), backend="nvdiffrast")
+
+
+@pytest.mark.parametrize(("subdivisions", "size"), [(3, 40), (5, 40), (5, 256)])
+def test_slopes_are_true_after_either_rasteriser(subdivisions: int, size: int) -> None:
+    """Growing an object that is far away: the slope of its area is twice the area, whether its faces are larger than
+    pixels or smaller."""
+    mesh, camera = ellipsoid(subdivisions), replace(orbit(4, radius=40.0), fov_deg=2.0)
+    for find in (rasterize, on_a_grid_of_sixteenths):
+        scale = torch.ones((), requires_grad=True)
+        clip = camera.clip(mesh.vertices * scale)
+        raster = find(clip, mesh.faces, size)
+        area = antialias((raster.triangle >= 0).float()[..., None], raster, clip, mesh.faces).sum()
+        area.backward()
+        assert scale.grad is not None
+        assert scale.grad.item() / (2 * area.item()) == pytest.approx(1, abs=0.03)
+
+
+def test_a_forced_backend_searches_the_outlines_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh, camera = ellipsoid(2), orbit(1)
+    expected = render(mesh, camera, 32, ("mask",), backend="torch").mask
+
+    def refuse(*_):
+        raise AssertionError("another backend was asked for")
+
+    monkeypatch.setattr(sys.modules["v2m4.render.antialias"], "outlines_numba", refuse)
+    torch.testing.assert_close(render(mesh, camera, 32, ("mask",), backend="torch").mask, expected)
+    with pytest.raises(AssertionError, match="another backend"):
+        render(mesh, camera, 32, ("mask",), backend="numba")

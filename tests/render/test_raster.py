@@ -48,7 +48,7 @@ def test_gradients_inside_faces_match_finite_differences():
     attributes = torch.rand(18, 2, dtype=torch.float64)
 
     def picture(positions, values):
-        return interpolate(values, locate(positions, faces, triangle), faces)
+        return interpolate(values, locate(positions, faces, triangle, "torch"), faces)
 
     assert torch.autograd.gradcheck(picture, (clip.requires_grad_(), attributes.requires_grad_()), atol=1e-5)
 

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from tests.render.test_gaussians import some_gaussians
 from v2m4.geometry.camera import Camera, orbit_extrinsics
-from v2m4.render.antialias import outlines_torch
-from v2m4.render.gaussians import Gaussians, render_gaussians
+from v2m4.render.gaussians import render_gaussians
+from v2m4.render.outlines import outlines_torch
 from v2m4.render.raster import rasterize
+from v2m4.render.splats import Gaussians
 from v2m4.render.visibility import visible_triangles_torch
 
 pytestmark = [

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from v2m4.errors import V2M4Error
-from v2m4.evaluation.alignment import Alignment, Points, align
+from v2m4.arrays import Float64, Int64
+from v2m4.evaluation.alignment import Alignment, iterative_closest_points
+from v2m4.geometry.sampling import draw_surface
 
 _QUERIES = 10_000
 
@@ -32,23 +32,17 @@ class Distances:
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """Points that stick to the surface: the face and the barycentric weights (N,3) of each."""
+    """Float64 that stick to the surface: the face and the barycentric weights (N,3) of each."""
 
-    face: NDArray[np.int64]
-    weights: Points
+    face: Int64
+    weights: Float64
 
     @staticmethod
-    def draw(vertices: Points, faces: NDArray[np.int64], count: int, rng: np.random.Generator) -> SurfacePoints:
+    def draw(vertices: Float64, faces: Int64, count: int, rng: np.random.Generator) -> SurfacePoints:
         """``count`` points, evenly over the area of the mesh."""
-        a, b, c = (vertices[faces[:, i]] for i in range(3))
-        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-        if not np.isfinite(area).all() or area.sum() <= 0:
-            raise V2M4Error("The mesh has no measurable surface: it has no area, or vertices that are not finite.")
-        face = rng.choice(len(faces), count, p=area / area.sum())
-        root, second = np.sqrt(rng.random(count)), rng.random(count)
-        return SurfacePoints(face, np.stack([1 - root, root * (1 - second), root * second], axis=1))
+        return SurfacePoints(*draw_surface(vertices, faces, count, rng))
 
-    def on(self, vertices: Points, faces: NDArray[np.int64]) -> Points:
+    def on(self, vertices: Float64, faces: Int64) -> Float64:
         """Where the points are on vertices (V,3)."""
         return np.einsum("nk,nkc->nc", self.weights, vertices[faces[self.face]])
 
@@ -77,7 +71,7 @@ def compare_motion(
     on_truth = SurfacePoints.draw(theirs[0], their_faces, points, rng)
     tracked = SurfacePoints.draw(ours[0], our_faces, points, rng)
 
-    def fresh(k: int) -> Points:
+    def fresh(k: int) -> Float64:
         return SurfacePoints.draw(ours[k], our_faces, points, rng).on(ours[k], our_faces)
 
     first: Alignment | None = None
@@ -85,7 +79,7 @@ def compare_motion(
     for k in range(len(theirs)):
         cloud, target = fresh(k), on_truth.on(theirs[k], their_faces)
         if first is None or every_frame:
-            own = align(cloud, target, per_axis=per_axis, rng=rng)
+            own = iterative_closest_points(cloud, target, per_axis=per_axis, rng=rng)
             per_frame.append(chamfer(own(cloud), target, rng))
             first = first or own
         fixed.append(chamfer(first(cloud), target, rng))
@@ -95,13 +89,13 @@ def compare_motion(
     return Distances(float(np.mean(per_frame)) if every_frame else float("nan"), float(np.mean(fixed)), motion)
 
 
-def chamfer(a: Points, b: Points, rng: np.random.Generator) -> float:
+def chamfer(a: Float64, b: Float64, rng: np.random.Generator) -> float:
     """Mean distance from points of ``a`` to the nearest of ``b``, plus the other way round (10 000 queries each)."""
     some_a, some_b = (p[rng.permutation(len(p))[:_QUERIES]] for p in (a, b))
     return float(cKDTree(b).query(some_a)[0].mean() + cKDTree(a).query(some_b)[0].mean())
 
 
-def motion_chamfer(a: list[Points], b: list[Points]) -> float:
+def motion_chamfer(a: list[Float64], b: list[Float64]) -> float:
     """Mean distance over time of points paired as nearest in the first frame, summed over both directions."""
     of_b = cKDTree(a[0]).query(b[0])[1]
     of_a = cKDTree(b[0]).query(a[0])[1]
@@ -110,6 +104,6 @@ def motion_chamfer(a: list[Points], b: list[Points]) -> float:
     return float(forth + back)
 
 
-def _into_unit_box(vertices: Points) -> Points:
+def _into_unit_box(vertices: Float64) -> Float64:
     low, high = vertices.min(axis=(0, 1)), vertices.max(axis=(0, 1))
     return (vertices - (low + high) / 2) * (2 / (high - low).max())

@@ -11,10 +11,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from scipy.spatial import cKDTree
 
-Points = NDArray[np.float64]
+from v2m4.arrays import Float64
+from v2m4.geometry.rotations import closest_rotation
+
 _COARSE, _MIDDLE = 400, 2000
 _SURVIVORS = 5
 _SCALE_LIMIT = 5.0
@@ -24,17 +26,17 @@ _SCALE_LIMIT = 5.0
 class Alignment:
     """x -> rotation @ (scale * x) + shift, with one scale per axis of x."""
 
-    rotation: Points
-    scale: Points
-    shift: Points
+    rotation: Float64
+    scale: Float64
+    shift: Float64
 
-    def __call__(self, points: Points) -> Points:
+    def __call__(self, points: Float64) -> Float64:
         """Map (…,3) points."""
         return (points * self.scale) @ self.rotation.T + self.shift
 
 
-def align(
-    source: Points, target: Points, *, per_axis: bool, rng: np.random.Generator, count: int = 10_000
+def iterative_closest_points(
+    source: Float64, target: Float64, *, per_axis: bool, rng: np.random.Generator, count: int = 10_000
 ) -> Alignment:
     """The transform of ``source`` (N,3) that is closest to ``target`` (M,3) in the symmetric squared chamfer distance.
 
@@ -56,7 +58,7 @@ def align(
     return _refine_all([stretched[0][1], best[1]], x[:count], y[:count], True, 60)[0][1]
 
 
-def _start_rotations() -> list[Points]:
+def _start_rotations() -> list[Float64]:
     cube = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
@@ -70,14 +72,14 @@ def _start_rotations() -> list[Points]:
 
 
 def _refine_all(
-    starts: list[Alignment], x: Points, y: Points, per_axis: bool, steps: int
+    starts: list[Alignment], x: Float64, y: Float64, per_axis: bool, steps: int
 ) -> list[tuple[float, Alignment]]:
     tree = cKDTree(y)
     return sorted((_refine(start, x, y, tree, per_axis, steps) for start in starts), key=lambda pair: pair[0])
 
 
 def _refine(
-    start: Alignment, x: Points, y: Points, tree: cKDTree, per_axis: bool, steps: int
+    start: Alignment, x: Float64, y: Float64, tree: cKDTree, per_axis: bool, steps: int
 ) -> tuple[float, Alignment]:
     """(loss, transform) after at most ``steps`` iterations from ``start``."""
     now, best, least = start, start, math.inf
@@ -95,29 +97,29 @@ def _refine(
     return least, best
 
 
-def _rotation_fit(a: Points, b: Points, weights: Points) -> tuple[Points, float]:
+def _rotation_fit(a: Float64, b: Float64, weights: Float64) -> tuple[Float64, float]:
     """The rotation of centred points a towards b, and the best scale with it."""
-    u, values, vt = np.linalg.svd((b * weights[:, None]).T @ a)
-    proper = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    return (u * proper) @ vt, float((values * proper).sum() / max(weights @ (a**2).sum(axis=1), 1e-20))
+    covariance = (b * weights[:, None]).T @ a
+    rotation = closest_rotation(torch.from_numpy(covariance)).numpy()
+    return rotation, float((rotation * covariance).sum() / max(weights @ (a**2).sum(axis=1), 1e-20))
 
 
-def _similarity_fit(a: Points, b: Points, weights: Points) -> Alignment:
-    share = weights / weights.sum()
-    centre_a, centre_b = share @ a, share @ b
+def _similarity_fit(a: Float64, b: Float64, weights: Float64) -> Alignment:
+    normalised = weights / weights.sum()
+    centre_a, centre_b = normalised @ a, normalised @ b
     rotation, scale = _rotation_fit(a - centre_a, b - centre_b, weights)
     return Alignment(rotation, np.full(3, scale), centre_b - scale * rotation @ centre_a)
 
 
-def _stretched_fit(a: Points, b: Points, weights: Points, now: Alignment) -> Alignment:
+def _stretched_fit(a: Float64, b: Float64, weights: Float64, now: Alignment) -> Alignment:
     """Scales and rotation in turns: each has a closed form while the other is fixed."""
-    share = weights / weights.sum()
-    centre_a, centre_b = share @ a, share @ b
+    normalised = weights / weights.sum()
+    centre_a, centre_b = normalised @ a, normalised @ b
     a0, b0, rotation, scale = a - centre_a, b - centre_b, now.rotation, now.scale
     typical = scale.mean()
     for _ in range(3):
         turned_back = b0 @ rotation
-        scale = (share @ (a0 * turned_back)) / np.maximum(share @ a0**2, 1e-20)
+        scale = (normalised @ (a0 * turned_back)) / np.maximum(normalised @ a0**2, 1e-20)
         scale = scale.clip(typical / _SCALE_LIMIT, typical * _SCALE_LIMIT)
         rotation, _ = _rotation_fit(a0 * scale, b0, weights)
     return Alignment(rotation, scale, centre_b - rotation @ (scale * centre_a))

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from v2m4.color import linear_to_srgb
 from v2m4.errors import V2M4Error
 from v2m4.export.container import COMPONENT_TYPES, ELEMENT_TYPES, split_glb
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.rotations import rotation_from_quaternion
 
 _DTYPES = {number: np.dtype(name) for name, number in COMPONENT_TYPES.items()}
 _WIDTHS = {name: width for width, name in ELEMENT_TYPES.items()}
@@ -167,7 +169,7 @@ class _Reader:
             return uv, torch.from_numpy(pixels), None
         factor = np.asarray(surface.get("baseColorFactor", [1.0, 1.0, 1.0, 1.0]))[:3]
         linear = self.accessor(attributes["COLOR_0"])[:, :3] if "COLOR_0" in attributes else np.ones((count, 3))
-        return None, None, torch.from_numpy(linear_to_srgb(linear * factor)).float()
+        return None, None, torch.from_numpy(linear_to_srgb((linear * factor).clip(0, 1))).float()
 
     def _weights(self) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64], bool]]:
         """Times (K,), weights (K,M) and whether they step, for every node the first animation moves."""
@@ -190,20 +192,8 @@ def _local_transform(node: dict[str, Any]) -> NDArray[np.float64]:
     if "matrix" in node:
         return np.asarray(node["matrix"], np.float64).reshape(4, 4).T
     x, y, z, w = node.get("rotation", [0.0, 0.0, 0.0, 1.0])
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    rotation = rotation_from_quaternion(torch.tensor([w, x, y, z], dtype=torch.float64)).numpy()
     out = np.eye(4)
     out[:3, :3] = rotation * np.asarray(node.get("scale", [1.0, 1.0, 1.0]))
     out[:3, 3] = node.get("translation", [0.0, 0.0, 0.0])
     return out
-
-
-def linear_to_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IEC 61966-2-1, for values in [0,1]."""
-    v = np.clip(values, 0.0, 1.0)
-    return np.where(v <= 0.0031308, 12.92 * v, 1.055 * v ** (1 / 2.4) - 0.055)

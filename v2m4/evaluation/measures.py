@@ -14,12 +14,6 @@ Picture = NDArray[np.uint8]
 _SMALLEST_ERROR = 1e-3  # of 255 squared: caps the PSNR of equal pictures at 78 dB
 
 
-def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks of one shape; 1 if both are empty."""
-    union = int((a | b).sum())
-    return float((a & b).sum() / union) if union else 1.0
-
-
 def psnr(a: Picture, b: Picture, where: NDArray[np.bool_] | None = None) -> float:
     """Peak signal-to-noise ratio in dB of (H,W,3) uint8 pictures, within ``where`` (H,W); NaN if that is empty."""
     squared = (a.astype(np.float64) - b.astype(np.float64)) ** 2

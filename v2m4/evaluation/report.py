@@ -17,11 +17,12 @@ from v2m4.animation import Animation
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
-from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, mask_iou, psnr, ssim
+from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, psnr, ssim
 from v2m4.events import Progress, Steps, drain
-from v2m4.export.preview import render_rgba
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.masks import mask_iou
+from v2m4.render.pictures import render_rgba
 
 _TRACKED_VERTICES = 2000
 _CENTRE_TOLERANCE = 0.005

@@ -19,6 +19,7 @@ from torch import Tensor
 
 import v2m4
 from v2m4.animation import Animation
+from v2m4.color import srgb_to_linear
 from v2m4.errors import V2M4Error
 from v2m4.export.container import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfDocument
 from v2m4.export.placement import Placement
@@ -250,7 +251,9 @@ def _appearance(document: GltfDocument, mesh: Mesh, corners: _Corners, settings:
         else:
             attributes["TEXCOORD_0"] = _attribute(document, uv)
     elif mesh.colors is not None:
-        colours = _srgb_to_linear(mesh.colors.detach().cpu().numpy().clip(0, 1))[corners.source]
+        # glTF's vertex colours are linear, its textures are not.
+        srgb = mesh.colors.detach().cpu().numpy().clip(0, 1).astype(np.float64)
+        colours = srgb_to_linear(srgb)[corners.source]
         attributes["COLOR_0"] = _attribute(
             document, np.round(colours * np.float64(_UINT16_MAX)).astype(np.uint16), normalised=True
         )
@@ -281,9 +284,3 @@ def encode_texture(texture: Tensor, texture_format: str) -> tuple[bytes, str]:
         return stream.getvalue(), "image/jpeg"
     Image.fromarray(pixels).save(stream, "PNG", compress_level=6)
     return stream.getvalue(), "image/png"
-
-
-def _srgb_to_linear(colours: NDArray[np.float32]) -> NDArray[np.float64]:
-    """IEC 61966-2-1; glTF's vertex colours are linear, textures are not."""
-    c = colours.astype(np.float64)
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)

@@ -10,9 +10,10 @@ import torch
 from v2m4.animation import Animation
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.export.preview import over_paper, render_rgba
+from v2m4.export.preview import over_paper
 from v2m4.export.video import VideoWriter
 from v2m4.geometry.camera import Camera
+from v2m4.render.pictures import render_rgba
 
 
 def render_orbit(path: Path, animation: Animation, clip: Clip, orbit_deg: float, size: int) -> None:

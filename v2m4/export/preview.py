@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,8 +14,7 @@ from v2m4.clip import Clip
 from v2m4.events import Progress, Steps
 from v2m4.export.video import VideoWriter
 from v2m4.geometry.camera import Camera
-from v2m4.geometry.mesh import Mesh
-from v2m4.render import render_fast
+from v2m4.render.pictures import render_rgba
 from v2m4.settings import ExportSettings
 
 PAPER = (244, 243, 240)
@@ -50,15 +48,6 @@ def preview_frames(animation: Animation, clip: Clip, size: int) -> Iterator[NDAr
             with Image.fromarray(picture[top:bottom, left:right]) as image:
                 halves.append(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)))
         yield np.concatenate([halves[0], gap, halves[1]], axis=1)
-
-
-def render_rgba(mesh: Mesh, camera: Camera, size: int, supersample: int = 2) -> NDArray[np.uint8]:
-    """(size,size,4) uint8 picture of the mesh, straight alpha."""
-    images = render_fast(mesh, camera, size, ("mask", "color"), supersample=supersample)
-    assert images.mask is not None and images.color is not None
-    alpha = images.mask[0, ..., None]
-    straight = torch.cat([images.color[0] / alpha.clamp_min(1e-6), alpha], dim=-1)
-    return (straight.clamp(0, 1) * 255).round().byte().numpy()
 
 
 def over_paper(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

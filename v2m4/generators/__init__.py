@@ -14,9 +14,15 @@ from v2m4.generators.craftsman3d.checkpoints import WEIGHTS as CRAFTSMAN3D_WEIGH
 from v2m4.generators.hunyuan3d.checkpoints import WEIGHTS as HUNYUAN3D_WEIGHTS
 from v2m4.generators.trellis.checkpoints import WEIGHTS as TRELLIS_WEIGHTS
 from v2m4.generators.triposg.checkpoints import WEIGHTS as TRIPOSG_WEIGHTS
+from v2m4.generators.triposr.config import SHA256 as TRIPOSR_SHA256
+from v2m4.generators.triposr.config import WEIGHTS as TRIPOSR_WEIGHTS
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
-from v2m4.registry import Plug, by_name
+from v2m4.registry import Plug, by_name, third_party_plugs
+
+ENTRY_POINTS = "v2m4.generators"
+"""Group of the entry points by which other packages add generators: each names a `GeneratorPlug`
+(docs/own-generator.md)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         preference=-1,
         weights=HUNYUAN3D_WEIGHTS,
         needs_gpu=True,
-        memory_gb=9,
+        memory_gb=7,
         bring="weights are downloaded on first use (about 5 GB)",
         notice="not for the EU, the UK and South Korea",
     ),
@@ -96,7 +102,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         preference=15,
         weights=TRIPOSG_WEIGHTS,
         needs_gpu=True,
-        memory_gb=8,
+        memory_gb=7,
         bring="weights are downloaded on first use (about 8 GB)",
     ),
     GeneratorPlug(
@@ -109,9 +115,31 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         preference=11,
         weights=CRAFTSMAN3D_WEIGHTS,
         needs_gpu=True,
-        memory_gb=6,
+        memory_gb=4,
         bring="weights are downloaded on first use (about 3 GB) with an account that the Hub lets in; "
         "or put config.yaml and model.ckpt into a folder of your own",
+    ),
+    GeneratorPlug(
+        "generator",
+        "triposr",
+        "v2m4.generators.triposr.predictor:TripoSR",
+        "TripoSR: a coloured mesh from one picture in one pass; real 3D without a GPU.",
+        "MIT",
+        True,
+        preference=10,
+        weights=TRIPOSR_WEIGHTS,
+        sha256=TRIPOSR_SHA256,
+        memory_gb=3,
+        bring="v2m4 download triposr (1.7 GB)",
+    ),
+    GeneratorPlug(
+        "generator",
+        "http",
+        "v2m4.generators.http.generator:HttpGenerator",
+        "A mesh server of yours (trellis.cpp, or anything that answers a picture with a GLB, OBJ or PLY).",
+        "that of the server's model",
+        True,
+        preference=-1,
     ),
     GeneratorPlug(
         "generator",
@@ -142,3 +170,4 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         keeps_look=True,
     ),
 )
+GENERATORS.update(third_party_plugs(ENTRY_POINTS, GENERATORS, GeneratorPlug))

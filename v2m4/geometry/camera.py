@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from v2m4.geometry.sampling import hammersley_directions
+
 FOV_DEG = 40.0
 NEAR, FAR = 0.05, 100.0
 
@@ -79,7 +81,7 @@ def look_at(eye: Tensor, target: Tensor) -> Tensor:
 
 
 def orbit_position(yaw: Tensor, pitch: Tensor, radius: Tensor) -> Tensor:
-    """Camera centres (…,3) about the world's origin; angles in radians (METHOD section 2)."""
+    """Camera centres (…,3) about the world's origin; angles in radians (section 4.1 and algorithm 1)."""
     return radius[..., None] * torch.stack([yaw.sin() * pitch.cos(), yaw.cos() * pitch.cos(), pitch.sin()], dim=-1)
 
 
@@ -99,24 +101,6 @@ def orbit_parameters(world_to_camera: Tensor) -> tuple[Tensor, Tensor, Tensor, T
     lookat = eye + radius[..., None] * rotation[..., 2, :]
     pitch = torch.asin((eye[..., 2] / radius.clamp_min(1e-12)).clamp(-1, 1))
     return torch.atan2(eye[..., 0], eye[..., 1]), pitch, radius, lookat
-
-
-def hammersley_directions(
-    count: int, offset: tuple[float, float] = (0.0, 0.0), remap: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Yaw and pitch (N,), in radians, float64, of evenly spread viewing directions (Hammersley's point set).
-
-    offset: shifts of the two sequences, the first in units of 1 / count. remap: fewer directions from below.
-    The first direction without an offset is straight from below.
-    """
-    n = torch.arange(count, dtype=torch.float64)
-    u = (n + offset[0]) / count
-    v, digit, rest = torch.zeros_like(n), 0.5, torch.arange(count)
-    while bool((rest > 0).any()):
-        v, rest, digit = v + digit * (rest % 2), rest // 2, digit / 2
-    if remap:
-        u = torch.where(u < 0.25, 2 * u, 2 * u / 3 + 1 / 3)
-    return 2 * math.pi * (v + offset[1]), torch.acos(1 - 2 * u) - math.pi / 2
 
 
 def surrounding_cameras(count: int, radius: float, frame: Tensor | None = None) -> Camera:

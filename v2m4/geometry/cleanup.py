@@ -6,16 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import V2M4Error
 from v2m4.geometry.mesh import Mesh
-
-Points = NDArray[np.float64]
-Faces = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,8 @@ class CleanupLimits:
 def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Mesh:
     """The same object with at most ``max_faces`` faces: welded, without floaters, cavities and small holes, simplified.
 
-    Vertex colours are carried over; a texture becomes vertex colours. Raises V2M4Error if nothing is left.
+    Vertex colours are carried over; a texture is not: see `v2m4.render.vertex_colors`. Raises V2M4Error if nothing is
+    left.
     """
     limits = limits or CleanupLimits()
     if max_faces < 4:
@@ -44,7 +42,7 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     faces = mesh.faces.detach().cpu().long().numpy()
     if not np.isfinite(vertices).all():
         raise V2M4Error("The mesh has vertices that are not finite numbers. Generate it again with another seed.")
-    colors = _vertex_colors(mesh)
+    colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()
     vertices, faces, kept = weld(vertices, faces)
     colors = None if colors is None else colors[kept]
     faces = remove_small_pieces(remove_bad_faces(faces), limits.floater_faces)
@@ -54,7 +52,8 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     original, original_colors = vertices, colors
     vertices, faces, _ = fill_holes(vertices, faces, limits.hole_edges, limits.hole_size)
     vertices, faces = simplify(vertices, faces, max_faces)
-    vertices, faces = _used(vertices, faces)
+    used, faces = compact(faces)
+    vertices = vertices[used]
     if colors is not None and original_colors is not None:
         colors = transfer(original, original_colors, vertices)
     device = mesh.vertices.device
@@ -65,19 +64,27 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     )
 
 
-def weld(vertices: Points, faces: Faces) -> tuple[Points, Faces, NDArray[np.int64]]:
-    """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
-    order = np.lexsort(vertices.T[::-1])
-    ordered = vertices[order]
+def same_place(points: Real) -> tuple[Int64, Int64]:
+    """Which of (N,D) points is the first at each place, (M,), and the number of the place where each is, (N,).
+
+    Places are in lexicographic order. Float64 that should count as equal are rounded before.
+    """
+    order = np.lexsort(points.T[::-1])
+    ordered = points[order]
     is_new = np.ones(len(order), dtype=bool)
     is_new[1:] = (ordered[1:] != ordered[:-1]).any(1)
-    inverse = np.empty(len(order), np.int64)
-    inverse[order] = np.cumsum(is_new) - 1
-    kept = order[is_new]
-    return vertices[kept], inverse[faces], kept
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(is_new) - 1
+    return order[is_new], place
 
 
-def remove_bad_faces(faces: Faces) -> Faces:
+def weld(vertices: Float64, faces: Int64) -> tuple[Float64, Int64, Int64]:
+    """Unite vertices at exactly the same place; also which of the old vertices the new ones are."""
+    kept, place = same_place(vertices)
+    return vertices[kept], place[faces], kept
+
+
+def remove_bad_faces(faces: Int64) -> Int64:
     """Without faces that use a vertex twice, without repetitions, and without pairs of opposite faces."""
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
     if len(faces) == 0:
@@ -91,26 +98,26 @@ def remove_bad_faces(faces: Faces) -> Faces:
     return faces[wanted[np.sort(np.unique(same[wanted], return_index=True)[1])]]
 
 
-def remove_small_pieces(faces: Faces, share: float) -> Faces:
-    """Without connected pieces that have fewer faces than ``share`` of those of the piece that has most."""
-    if share <= 0 or len(faces) == 0:
+def remove_small_pieces(faces: Int64, least: float) -> Int64:
+    """Without connected pieces that have fewer faces than ``least`` times those of the piece that has most."""
+    if least <= 0 or len(faces) == 0:
         return faces
     piece = _pieces(int(faces.max()) + 1, faces)
     count = np.bincount(piece)
-    return faces[(count >= share * count.max())[piece]]
+    return faces[(count >= least * count.max())[piece]]
 
 
-def remove_floaters(vertices: Points, faces: Faces, share: float) -> Faces:
-    """Without connected pieces whose area is below ``share`` of the largest piece's."""
+def remove_floaters(vertices: Float64, faces: Int64, least: float) -> Int64:
+    """Without connected pieces whose area is below ``least`` times the largest piece's."""
     if len(faces) == 0:
         return faces
     piece = _pieces(len(vertices), faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
-    return faces[(area >= share * area.max())[piece]]
+    return faces[(area >= least * area.max())[piece]]
 
 
-def remove_cavities(vertices: Points, faces: Faces) -> Faces:
+def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
     """Without closed inner walls: pieces that face inwards and lie within the box of a piece that faces outwards."""
     if len(faces) == 0:
         return faces
@@ -132,14 +139,14 @@ def remove_cavities(vertices: Points, faces: Faces) -> Faces:
     return faces[~drop[piece]]
 
 
-def fill_holes(vertices: Points, faces: Faces, max_edges: int, max_size: float) -> tuple[Points, Faces, int]:
+def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float) -> tuple[Float64, Int64, int]:
     """Close boundary loops of at most ``max_edges`` edges and ``max_size`` of the diagonal; also how many were closed.
 
     A triangle is closed by a face, a longer loop by a fan about its centre.
     """
     diagonal = float(np.linalg.norm(np.ptp(vertices[np.unique(faces)], axis=0)))
-    centres: list[Points] = []
-    patches: list[Faces] = []
+    centres: list[Float64] = []
+    patches: list[Int64] = []
     filled = 0
     for loop in boundary_loops(faces):
         corners = vertices[loop]
@@ -160,7 +167,7 @@ def fill_holes(vertices: Points, faces: Faces, max_edges: int, max_size: float) 
     return np.concatenate([vertices, *(c[None] for c in centres)]), np.concatenate([faces, *patches]), filled
 
 
-def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
+def boundary_loops(faces: Int64) -> list[Int64]:
     """Closed chains of edges that only one face has, in that face's direction; where chains touch, none is returned."""
     edges, is_open = _directed_edges(faces)
     open_edges = edges[is_open]
@@ -179,11 +186,13 @@ def boundary_loops(faces: Faces) -> list[NDArray[np.int64]]:
     return loops
 
 
-def simplify(vertices: Points, faces: Faces, max_faces: int) -> tuple[Points, Faces]:
-    """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997)."""
+def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float = 5.0) -> tuple[Float64, Int64]:
+    """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997).
+
+    aggressiveness: how soon costly collapses are tried, 1 to 10; lower is slower and better.
+    """
     import fast_simplification
 
-    aggressiveness = 5.0
     while len(faces) > max_faces:
         before = len(faces)
         points, triangles = fast_simplification.simplify(
@@ -194,10 +203,10 @@ def simplify(vertices: Points, faces: Faces, max_faces: int) -> tuple[Points, Fa
             if aggressiveness >= 10:
                 break
             aggressiveness = 10.0
-    return vertices, faces
+    return np.asarray(vertices, np.float64), faces
 
 
-def part_pinched_edges(vertices: Points, faces: Faces) -> tuple[Points, Faces]:
+def part_pinched_edges(vertices: Float64, faces: Int64) -> tuple[Float64, Int64]:
     """The same surface without edges of four faces, which an edge collapse leaves where two walls meet.
 
     Each such edge becomes two, with middles of their own a little apart, so that either wall of the solid closes by
@@ -232,35 +241,35 @@ def part_pinched_edges(vertices: Points, faces: Faces) -> tuple[Points, Faces]:
     return vertices, faces
 
 
-def _angles(arms: Points, axis: Points) -> NDArray[np.float64]:
+def _angles(arms: Float64, axis: Float64) -> Float64:
     """(N,) angles of arms (N,3) about an axis (3,), counter-clockwise against its direction, from the first."""
     axis = axis / np.linalg.norm(axis)
     flat = arms - (arms @ axis)[:, None] * axis
     side = np.cross(axis, flat[0])
     y = flat @ side / np.maximum(np.linalg.norm(side), 1e-30)
     x = flat @ flat[0] / np.maximum(np.linalg.norm(flat[0]), 1e-30)
-    turn: NDArray[np.float64] = np.arctan2(y, x)
+    turn: Float64 = np.arctan2(y, x)
     return turn
 
 
-def transfer(source: Points, values: NDArray[np.float64], target: Points, neighbours: int = 4) -> NDArray[np.float64]:
+def transfer(source: Float64, values: Float64, target: Float64, neighbours: int = 4) -> Float64:
     """``values`` (N,C) at ``source`` (N,3), at ``target`` (M,3): mean of the nearest by inverse squared distance."""
     distance, index = cKDTree(source).query(target, k=min(neighbours, len(source)))
     distance, index = distance.reshape(len(target), -1), index.reshape(len(target), -1)
     weight = 1 / np.maximum(distance, 1e-12) ** 2
     weight /= weight.sum(1, keepdims=True)
-    mean: NDArray[np.float64] = (weight[..., None] * values[index]).sum(1)
+    mean: Float64 = (weight[..., None] * values[index]).sum(1)
     return mean
 
 
-def _directed_edges(faces: Faces) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _directed_edges(faces: Int64) -> tuple[Int64, Mask]:
     """(3F,2) first, second and third edges of all faces, and whether no other face has the edge."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     same = _numbered(np.sort(edges, axis=1))
     return edges, np.bincount(same)[same] == 1
 
 
-def _numbered(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _numbered(rows: Int64) -> Int64:
     """(N,) a number for each of (N,K) rows of vertices, the same for equal rows."""
     count = int(rows.max()) + 1 if rows.size else 1
     if count ** rows.shape[1] < 2**63:  # one sort of integers instead of one of rows
@@ -271,7 +280,7 @@ def _numbered(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:
+def _pieces(vertices: int, faces: Int64) -> Int64:
     """(F,) connected piece of each face; faces that share a vertex are connected."""
     a = np.concatenate([faces[:, 0], faces[:, 1]])
     b = np.concatenate([faces[:, 1], faces[:, 2]])
@@ -280,20 +289,7 @@ def _pieces(vertices: int, faces: Faces) -> NDArray[np.int64]:
     return np.unique(label[faces[:, 0]], return_inverse=True)[1].reshape(-1)
 
 
-def _used(vertices: Points, faces: Faces) -> tuple[Points, Faces]:
-    used, inverse = np.unique(faces, return_inverse=True)
-    return vertices[used], inverse.reshape(faces.shape).astype(np.int64)
-
-
-def _vertex_colors(mesh: Mesh) -> NDArray[np.float64] | None:
-    """(V,3) colours; of a textured mesh, its texels nearest to the vertices."""
-    if mesh.colors is not None:
-        return mesh.colors.detach().cpu().double().numpy()
-    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
-        return None
-    rows, columns = mesh.texture.shape[:2]
-    uv = torch.zeros(len(mesh.vertices), 2, device=mesh.uv.device)
-    uv[mesh.faces.flatten()] = mesh.uv[mesh.uv_faces.flatten()]
-    x = (uv[:, 0] * columns).long().clamp(0, columns - 1)
-    y = (uv[:, 1] * rows).long().clamp(0, rows - 1)
-    return mesh.texture[y, x].detach().cpu().double().numpy()
+def compact(faces: Int64) -> tuple[Int64, Int64]:
+    """The vertices that ``faces`` (F,3) use, ascending, and the faces renumbered to those."""
+    used, renumbered = np.unique(faces, return_inverse=True)
+    return used, renumbered.reshape(faces.shape).astype(np.int64)

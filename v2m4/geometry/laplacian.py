@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from v2m4.geometry.mesh import unique_edges
 
@@ -15,22 +16,6 @@ def uniform_laplacian(vertices: int, faces: Tensor) -> Tensor:
     """(V,V) sparse combinatorial Laplacian: the vertices' degrees minus the adjacency matrix."""
     edges = unique_edges(faces)
     return _from_edges(vertices, edges, torch.ones(len(edges), device=faces.device))
-
-
-def cotangent_laplacian(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(V,V) sparse positive semi-definite cotangent Laplacian of a surface (Pinkall and Polthier 1993).
-
-    An edge's weight is half the sum of the cotangents of the angles opposite to it; slivers count as one degree.
-    """
-    total: list[Tensor] = []
-    for i in range(3):
-        apex, p, q = (vertices[faces[:, (i + k) % 3]] for k in range(3))
-        u, v = p - apex, q - apex
-        sine = torch.linalg.cross(u, v).norm(dim=1)
-        cosine = (u * v).sum(1)
-        total.append(0.5 * (cosine / sine.clamp_min(1e-30)).clamp(-57.3, 57.3))
-    edges = torch.cat([faces[:, [(i + 1) % 3, (i + 2) % 3]] for i in range(3)])
-    return _from_edges(len(vertices), edges, torch.cat(total))
 
 
 def _from_edges(vertices: int, edges: Tensor, weights: Tensor) -> Tensor:
@@ -43,37 +28,50 @@ def _from_edges(vertices: int, edges: Tensor, weights: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(index, values, (vertices, vertices), check_invariants=False).coalesce()
 
 
-class LargeSteps:
-    """Vertices through u = (I + smoothness L) v: steps in u are smooth in v, so large ones do not tangle the mesh."""
+class CholeskySolver(Protocol):
+    """What cholespy's factorisation offers."""
 
-    def __init__(self, vertices: int, faces: Tensor, smoothness: float) -> None:
-        """faces: (F,3); L is the uniform Laplacian; smoothness is the method's lambda."""
-        laplacian = uniform_laplacian(vertices, faces)
-        rows, columns = laplacian.indices()
-        values = smoothness * laplacian.values() + (rows == columns)
-        self.matrix = torch.sparse_coo_tensor(
-            laplacian.indices(), values, laplacian.shape, check_invariants=False
-        ).coalesce()
+    def solve(self, right: Tensor, out: Tensor, /) -> None:
+        """Write x of A x = right, (N,K) float32, into ``out``."""
+
+
+def compute_matrix(vertices: int, faces: Tensor, lambda_: float) -> Tensor:
+    """(V,V) sparse I + lambda_ L for faces (F,3); L is the uniform Laplacian."""
+    laplacian = uniform_laplacian(vertices, faces)
+    rows, columns = laplacian.indices()
+    values = lambda_ * laplacian.values() + (rows == columns)
+    return torch.sparse_coo_tensor(laplacian.indices(), values, laplacian.shape, check_invariants=False).coalesce()
+
+
+class LargeSteps:
+    """Vertices through u = (I + lambda_ L) v: steps in u are smooth in v, so large ones do not tangle the mesh."""
+
+    def __init__(self, vertices: int, faces: Tensor, lambda_: float) -> None:
+        self.matrix = compute_matrix(vertices, faces, lambda_)
         self._solver = cholesky(self.matrix)
 
-    def encode(self, vertices: Tensor) -> Tensor:
+    def to_differential(self, vertices: Tensor) -> Tensor:
         """u (V,3) of v (V,3)."""
         return self.matrix @ vertices
 
-    def decode(self, u: Tensor) -> Tensor:
+    def from_differential(self, u: Tensor) -> Tensor:
         """v (V,3) of u (V,3), differentiable."""
-        return _Solve.apply(self._solver, u)
+        result: Tensor = _Solve.apply(self._solver, u)
+        return result
 
 
-def cholesky(matrix: Tensor) -> Any:
+def cholesky(matrix: Tensor) -> CholeskySolver:
     """cholespy's factorisation of a symmetric positive definite sparse float32 matrix (N,N)."""
     from cholespy import CholeskySolverF, MatrixType
 
     index = matrix.indices()
-    return CholeskySolverF(len(matrix), index[0].contiguous(), index[1].contiguous(), matrix.values(), MatrixType.COO)
+    solver: CholeskySolver = CholeskySolverF(
+        len(matrix), index[0].contiguous(), index[1].contiguous(), matrix.values(), MatrixType.COO
+    )
+    return solver
 
 
-def solve(solver: Any, right: Tensor) -> Tensor:
+def solve(solver: CholeskySolver, right: Tensor) -> Tensor:
     """x of A x = right (N,K) float32, for the factorised A; no gradients."""
     right = right.detach().contiguous()
     out = torch.zeros_like(right)
@@ -81,14 +79,18 @@ def solve(solver: Any, right: Tensor) -> Tensor:
     return out
 
 
+class _Context(FunctionCtx):
+    solver: CholeskySolver
+
+
 class _Solve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, solver: Any, right: Tensor) -> Tensor:
+    def forward(ctx: _Context, solver: CholeskySolver, right: Tensor) -> Tensor:
         ctx.solver = solver
         return solve(solver, right)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: _Context, *grads: Tensor) -> tuple[None, Tensor]:
         return None, solve(ctx.solver, grads[0])  # the matrix is its own transpose
 
 
@@ -102,7 +104,7 @@ class AdamUniform(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             beta1, beta2 = group["betas"]

@@ -83,16 +83,6 @@ def edge_change(vertices: Tensor, rest: RestShape) -> Tensor:
     return (face_edge_lengths(vertices, rest.faces) - rest.face_edge_length).square().mean()
 
 
-def normal_change(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Mean over inner edges of 1 - cosine of the angle between the two faces' normals."""
-    ends = torch.stack([faces, faces[:, [1, 2, 0]]], dim=-1).reshape(-1, 2).sort(1).values
-    key, order = torch.sort(ends[:, 0] * (int(faces.max()) + 1) + ends[:, 1])
-    at = (key[1:] == key[:-1]).nonzero()[:, 0]
-    normals = face_normals(vertices, faces)
-    a, b = normals[order[at] // 3], normals[order[at + 1] // 3]
-    return (1 - (a * b).sum(1)).mean()
-
-
 def face_areas(vertices: Tensor, faces: Tensor) -> Tensor:
     """(F,) areas of faces (F,3)."""
     normals = face_normals(vertices, faces, normalise=False)
@@ -103,14 +93,3 @@ def face_edge_lengths(vertices: Tensor, faces: Tensor) -> Tensor:
     """(F,3) lengths of the edges from corner e to e + 1."""
     corners = vertices[faces]
     return ((corners.roll(-1, 1) - corners).square().sum(-1) + 1e-30).sqrt()
-
-
-def flipped_share(vertices: Tensor, faces: Tensor, rest: Tensor) -> float:
-    """Share of faces, in [0,1], whose normal is turned by more than 90 degrees against their neighbourhood's rotation.
-
-    vertices, rest: (V,3). Each face's rest normal is first turned as its corners' one-rings turned.
-    """
-    shape = RestShape.of(rest, faces)
-    rotation = best_rotations(vertices[shape.end] - vertices[shape.start], shape, len(vertices))
-    turned = (rotation[faces].mean(1) @ face_normals(rest, faces)[..., None])[..., 0]
-    return float(((face_normals(vertices, faces) * turned).sum(1) < 0).float().mean())

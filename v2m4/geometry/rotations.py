@@ -22,11 +22,6 @@ def rotation_from_6d(d6: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-2)
 
 
-def rotation_to_6d(rotation: Tensor) -> Tensor:
-    """The six numbers (…,6) of rotation matrices (…,3,3): their first two rows."""
-    return rotation[..., :2, :].flatten(-2)
-
-
 def rotation_from_quaternion(q: Tensor) -> Tensor:
     """Rotation matrices (…,3,3) of quaternions (…,4), real part first, of any length but zero."""
     w, x, y, z = functional.normalize(q, dim=-1).unbind(-1)
@@ -74,14 +69,6 @@ def rotation_from_axis_angle(vector: Tensor) -> Tensor:
     return torch.eye(3, dtype=vector.dtype, device=vector.device) + sine * cross + cosine * (cross @ cross)
 
 
-def axis_angle_from_rotation(rotation: Tensor) -> Tensor:
-    """Vectors (…,3) along the axis, as long as the angle in [0, pi], of rotation matrices (…,3,3)."""
-    q = quaternion_from_rotation(rotation)
-    half = q[..., 1:].norm(dim=-1, keepdim=True)
-    angle = 2 * torch.atan2(half, q[..., :1])
-    return q[..., 1:] * torch.where(half < 1e-7, 2.0, angle / half.clamp_min(1e-30))
-
-
 def closest_rotation(matrix: Tensor) -> Tensor:
     """The rotation (…,3,3) R that maximises trace(R^T M); never a reflection (Kabsch 1976, Umeyama 1991)."""
     u, _, vt = torch.linalg.svd(matrix)
@@ -124,10 +111,11 @@ def umeyama(source: Tensor, target: Tensor, weights: Tensor | None = None, with_
     a, b = source - mean_source, target - mean_target
     covariance = (w[:, None] * b).T @ a
     variance = (w[:, None] * a * a).sum()
-    spread = torch.linalg.svdvals((w[:, None] * a).T @ a)
-    if float(spread[1]) <= 1e-10 * max(float(spread[0]), 1e-30):
+    extent = torch.linalg.svdvals((w[:, None] * a).T @ a)
+    if float(extent[1]) <= 1e-10 * max(float(extent[0]), 1e-30):
         raise V2M4Error("The matched points lie on one line, so no single rotation fits them.")
-    rotation = closest_rotation(covariance)
+    # A 3x3 matrix is decomposed sooner on the CPU than a GPU is asked.
+    rotation = closest_rotation(covariance.cpu().double()).to(source)
     scale = float((rotation * covariance).sum() / variance) if with_scale else 1.0
     return Similarity(rotation, mean_target - scale * rotation @ mean_source, scale)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.events import Steps
 from v2m4.registry import Plug, by_name
@@ -23,7 +21,7 @@ class Matting(Protocol):
         """
         ...
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """The object in frame ``index``: (S,S,4) uint8 RGBA, straight alpha, soft at the outline, its colours freed of
         the background's share there."""
         ...

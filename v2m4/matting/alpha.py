@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
@@ -29,7 +28,7 @@ class Alpha:
             )
         yield Progress("matting", 1.0)
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """Frame ``index`` as it is; colours under full transparency are cleared, since they mean nothing."""
         rgba = clip.frame(index).copy()
         rgba[rgba[..., 3] == 0] = 0

@@ -15,34 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from v2m4.arrays import Bytes, Float32, Float64, Int32, Mask, Real
 from v2m4.events import Progress, Steps
-from v2m4.matting.colour_modes import MODES, NEVER, ModeLabelling, find_modes
-from v2m4.matting.mask_cleanup import Mask
+from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES, ModeLabelling, find_modes
+from v2m4.settings import BackgroundSettings
 
-Field = NDArray[np.float32]
-
-LEARNING_SIDE = 224
-_BINS = 16
-_STATIC = 0.93
-_ROUNDS = 12
-_COLOUR_ROUNDS = 3
-_DOUBT = 0.7
-_GAP = 3
+_BINS = 16  # cells of the colour models along each of R, G, B
 
 
 @dataclass(frozen=True)
 class Background:
-    """colours: (H,W,3) levels, NaN where the object never gave sight of it. spread: (H,W) standard deviation there.
+    """colours: (H,W,3) levels, NaN where the object never gave sight of it. deviation: (H,W) standard, over time.
 
     small: (h,w,3) the same at learning resolution, NaN likewise. tolerance: levels within which two colours are one.
     """
 
-    colours: Field
-    spread: Field
-    small: Field
+    colours: Float32
+    deviation: Float32
+    small: Float32
     tolerance: float
 
-    def covered(self, rgb: NDArray[np.uint8]) -> Field:
+    def covered(self, rgb: Bytes) -> Float32:
         """(H,W) in [0,1]: a coarse mask of the object in (H,W,3) ``rgb``, from the labelling alone."""
         height, width = self.small.shape[:2]
         little = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -55,7 +48,7 @@ class Background:
 class Changes:
     """What of the picture changes over time, at learning resolution.
 
-    still: (h,w) pixels of one colour throughout. still_rim: their share of the picture's rim. outside: still pixels
+    still: (h,w) pixels of one colour throughout. still_rim: part of the picture's rim that is. outside: still pixels
     that are connected to the rim by still ones. distance: (h,w) from the nearest changing pixel, in diagonals of
     the box of all changes, at most 10.
     """
@@ -63,18 +56,18 @@ class Changes:
     still: Mask
     still_rim: float
     outside: Mask
-    distance: Field
+    distance: Float32
 
 
-def noise_level(frames: NDArray[np.uint8]) -> float:
+def noise_level(frames: Bytes) -> float:
     """Standard deviation over time of the quieter half of the pixels of (T,H,W,3) ``frames``, in levels."""
     step = np.abs(np.diff(frames.astype(np.int16), axis=0)).max(-1)
     return float(np.median(step) / 0.95)
 
 
-def find_changes(shares: Field) -> Changes:
-    """From (h,w,3) shares of frames in which each mode is shown."""
-    still = cv2.medianBlur((shares[..., 0] >= _STATIC).astype(np.uint8), 3) > 0
+def find_changes(frequency: Float32, least_still: float) -> Changes:
+    """From (h,w,3) how often each mode is shown, in [0,1]; a pixel is still if its first is so from ``least_still``."""
+    still = cv2.medianBlur((frequency[..., 0] >= least_still).astype(np.uint8), 3) > 0
     rim = _rim(still)
     _, pieces = cv2.connectedComponents(still.astype(np.uint8), connectivity=4)
     outside = still & np.isin(pieces, np.unique(pieces[rim & still]))
@@ -85,56 +78,64 @@ def find_changes(shares: Field) -> Changes:
     return Changes(still, float(still[rim].mean()), outside, distance)
 
 
-def label_background(frames: NDArray[np.uint8], tolerance: float) -> Steps[tuple[NDArray[np.uint8], Field, Changes]]:
+def label_background(
+    frames: Bytes, tolerance: float, settings: BackgroundSettings
+) -> Steps[tuple[Bytes, Float32, Changes]]:
     """Labels (h,w) of (T,h,w,3) ``frames`` (see `ModeLabelling`), the modes' colours (h,w,3,3), and what changes."""
-    shown, sizes, colours = find_modes(frames, tolerance)
+    # 1. The recurring colours of each pixel, and what they say before any contour is looked at.
+    shown, sizes, colours = find_modes(frames, tolerance)  # (T,h,w), (h,w,3), (h,w,3,3)
     yield Progress("matting", 0.1)
-    shares = (sizes / np.float32(len(frames))).astype(np.float32)
-    changes = find_changes(shares)
+    frequency = (sizes / np.float32(len(frames))).astype(np.float32)  # (h,w,3)
+    changes = find_changes(frequency, settings.still)
     labelling = ModeLabelling(frames, shown, max(14.0, 0.75 * tolerance))
-    prior = _prior_costs(shares, sizes, changes, len(frames))
+    prior = _prior_costs(frequency, sizes, changes, len(frames))  # (h,w,4)
     yield Progress("matting", 0.2)
-    labels = labelling.solve(prior, _ROUNDS)
+    # 2. A first labelling by the shortest contours; where the object moves relative to a pixel, it is background.
+    labels = labelling.solve(prior, settings.rounds)  # (h,w)
     yield Progress("matting", 0.3)
-    prior[..., NEVER] += _left_behind(shown, labels)
+    prior[..., ALWAYS_COVERED] += _left_behind(shown, labels)
+    # 3. Colour models of object and background from that labelling, and the labelling again with their likelihoods.
     totals: tuple[float, float] | None = None
     rest = (changes.still & changes.outside)[..., None]
-    for done in range(_COLOUR_ROUNDS):
-        is_background = np.arange(MODES) == labels[..., None]
+    for done in range(settings.color_rounds):
+        is_background = np.arange(MODES) == labels[..., None]  # (h,w,3)
         # What never moves is taken for object by its colour only; were it to teach the colour models, one wrong guess
         # would bring on the next.
-        front = _histogram(colours, shares * (~is_background & ~rest))
-        behind = _histogram(colours, shares * (is_background | rest) * np.exp(-5 * changes.distance)[..., None])
+        front = _histogram(colours, frequency * (~is_background & ~rest))
+        behind = _histogram(colours, frequency * (is_background | rest) * np.exp(-5 * changes.distance)[..., None])
         # The first totals stay: growing by one colour must not make the object's other colours less likely.
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
         ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).astype(np.float32)
         # A colour that both have is evidence for neither.
-        clear = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - _DOUBT), 0, 1.5)
-        labels = labelling.solve(prior + _colour_costs(shares, clear[_bins(colours)], changes), _ROUNDS)
-        yield Progress("matting", 0.3 + 0.2 * (done + 1) / _COLOUR_ROUNDS)
-    bridges = _bridges(labels == NEVER) & changes.still & (ratio[_bins(colours[:, :, 0])] > -_DOUBT)
-    return np.where(bridges, NEVER, labels).astype(np.uint8), colours, changes
+        clear = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - settings.doubt), 0, 1.5)
+        costs = prior + _colour_costs(frequency, clear[_bins(colours)], changes)
+        labels = labelling.solve(costs, settings.rounds)
+        yield Progress("matting", 0.3 + 0.2 * (done + 1) / settings.color_rounds)
+    # 4. Still gaps between parts of the object, unless their colour is the background's.
+    bridges = _bridges(labels == ALWAYS_COVERED, settings.gap) & changes.still
+    bridges &= ratio[_bins(colours[:, :, 0])] > -settings.doubt
+    return np.where(bridges, ALWAYS_COVERED, labels).astype(np.uint8), colours, changes
 
 
-def learn(frames: NDArray[np.uint8], tolerance: float) -> Steps[tuple[Background, Changes]]:
+def learn(frames: Bytes, tolerance: float, settings: BackgroundSettings) -> Steps[tuple[Background, Changes]]:
     """The background of (T,H,W,3) ``frames``, which are spread over the clip. Yields after every part of the work."""
     height, width = frames.shape[1:3]
-    scale = min(1.0, LEARNING_SIDE / max(height, width))
+    scale = min(1.0, settings.size / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
-    labels, modes, changes = yield from label_background(small, tolerance)
+    labels, modes, changes = yield from label_background(small, tolerance, settings)
     chosen = np.take_along_axis(modes, np.minimum(labels, MODES - 1)[..., None, None].astype(np.intp), axis=2)[:, :, 0]
-    chosen[labels == NEVER] = np.nan
+    chosen[labels == ALWAYS_COVERED] = np.nan
     coarse = Background(np.zeros(0, np.float32), np.zeros(0, np.float32), chosen, tolerance)
-    colours, spread = yield from _visible_mean(frames, coarse, tolerance)
-    return Background(colours, spread, chosen, tolerance), changes
+    colours, deviation = yield from _visible_mean(frames, coarse, tolerance)
+    return Background(colours, deviation, chosen, tolerance), changes
 
 
-def _visible_mean(frames: NDArray[np.uint8], coarse: Background, tolerance: float) -> Steps[tuple[Field, Field]]:
+def _visible_mean(frames: Bytes, coarse: Background, tolerance: float) -> Steps[tuple[Float32, Float32]]:
     """Mean and deviation of each pixel over the frames that show it, without the outliers of a first mean."""
     shape = frames.shape[1:]
     mean = np.zeros(shape, np.float64)
-    spread = np.zeros(shape[:2], np.float32)
+    deviation = np.zeros(shape[:2], np.float32)
     count = np.zeros(shape[:2], np.int32)
     for part in range(2):
         total, square = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
@@ -152,26 +153,26 @@ def _visible_mean(frames: NDArray[np.uint8], coarse: Background, tolerance: floa
                 yield Progress("matting", 0.5 + 0.25 * part + 0.25 * (index + 1) / len(frames))
         weight = np.maximum(count, 1)[..., None]
         mean = total / weight
-        spread = np.sqrt(np.maximum(square / weight - np.square(mean), 0).mean(-1)).astype(np.float32)
+        deviation = np.sqrt(np.maximum(square / weight - np.square(mean), 0).mean(-1)).astype(np.float32)
     mean[count == 0] = np.nan
-    return mean.astype(np.float32), spread
+    return mean.astype(np.float32), deviation
 
 
-def _prior_costs(shares: Field, sizes: NDArray[np.int32], changes: Changes, count: int) -> Field:
+def _prior_costs(frequency: Float32, sizes: Int32, changes: Changes, count: int) -> Float32:
     """(h,w,4) costs of the labels before any colour is known."""
     costs = np.zeros((*changes.still.shape, MODES + 1), np.float32)
     rare = sizes < max(2.0, 0.04 * count)
-    costs[..., :MODES] = np.where(rare, 4.0, 0.02 * (1 - shares))
+    costs[..., :MODES] = np.where(rare, 4.0, 0.02 * (1 - frequency))
     # The more a pixel rests on one colour, the likelier that is the background; what is enclosed by changes is not.
     enclosed = changes.still & ~changes.outside
-    never = np.where(changes.still, 0.0, 0.15 * shares[..., 0])
+    never = np.where(changes.still, 0.0, 0.15 * frequency[..., 0])
     never = np.where(changes.outside, 0.15 + np.minimum(5 * changes.distance, 3), never)
-    costs[..., NEVER] = never + 5 * (_rim(changes.still) & changes.still)
+    costs[..., ALWAYS_COVERED] = never + 5 * (_rim(changes.still) & changes.still)
     costs[..., 0] = np.where(enclosed, 0.4, costs[..., 0])
     return costs
 
 
-def _left_behind(shown: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Field:
+def _left_behind(shown: Bytes, labels: Bytes) -> Float32:
     """(h,w) cost of taking a pixel for the object's in all frames although the object moves relative to it.
 
     What belongs to the object keeps its distance from the object's moving parts: its distance from the masks that
@@ -193,28 +194,29 @@ def _left_behind(shown: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Field:
     return (4 * np.clip(varies - 0.2, 0, 1)).astype(np.float32)
 
 
-def _bridges(mask: Mask) -> Mask:
-    """Narrow gaps in (h,w) ``mask`` and between its pieces: an object is one thing, with belts and joints."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _GAP + 1, 2 * _GAP + 1))
-    padded = np.pad(mask.astype(np.uint8), 2 * _GAP)
-    return cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[2 * _GAP : -2 * _GAP, 2 * _GAP : -2 * _GAP] > 0
+def _bridges(mask: Mask, gap: int) -> Mask:
+    """(h,w) ``mask`` with gaps up to 2 ``gap`` wide, in it and between its pieces, closed: belts and joints."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
+    padded = np.pad(mask.astype(np.uint8), 2 * gap)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)
+    return closed[2 * gap : 2 * gap + mask.shape[0], 2 * gap : 2 * gap + mask.shape[1]] > 0
 
 
-def _colour_costs(shares: Field, ratio: Field, changes: Changes) -> Field:
+def _colour_costs(frequency: Float32, ratio: Float32, changes: Changes) -> Float32:
     """(h,w,4) what colour models add: ``ratio`` (h,w,3) is each mode's log-likelihood ratio, object to background."""
     strength = np.where(changes.still, 0.3, 0.2).astype(np.float32)[..., None]
-    covered = -(shares * ratio).sum(-1, keepdims=True)
-    costs = np.concatenate([covered + 2 * shares * ratio, covered], axis=-1) * strength
-    costs[..., NEVER] -= np.where(changes.outside, 0.05, 0)
+    covered = -(frequency * ratio).sum(-1, keepdims=True)
+    costs = np.concatenate([covered + 2 * frequency * ratio, covered], axis=-1) * strength
+    costs[..., ALWAYS_COVERED] -= np.where(changes.outside, 0.05, 0)
     return costs
 
 
-def _bins(colours: Field) -> NDArray[np.intp]:
+def _bins(colours: Float32) -> NDArray[np.intp]:
     cell = np.clip(colours * (_BINS / 256), 0, _BINS - 1).astype(np.intp)
     return (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
 
 
-def _histogram(colours: Field, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+def _histogram(colours: Float32, weights: Real) -> Float64:
     """(4096,) weighted counts of 16³ RGB cells, slightly blurred."""
     counts = np.bincount(_bins(colours).ravel(), weights.ravel(), minlength=_BINS**3)
     return gaussian_filter(counts.reshape(_BINS, _BINS, _BINS), 0.7).ravel()

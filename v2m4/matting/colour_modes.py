@@ -12,22 +12,19 @@ from __future__ import annotations
 
 import itertools
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
+
+from v2m4.arrays import Bytes, Float32, Int32
+from v2m4.matting.colour_modes_numba import pass_messages
 
 MODES = 3
-NEVER = MODES
+ALWAYS_COVERED = MODES
 _LABELS = MODES + 1
 
 _CANDIDATES = 8
 
-Field = NDArray[np.float32]
 
-
-def find_modes(
-    frames: NDArray[np.uint8], tolerance: float
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
+def find_modes(frames: Bytes, tolerance: float) -> tuple[Bytes, Int32, Float32]:
     """The modes of each pixel of (T,H,W,3) ``frames``: colours within ``tolerance`` levels of each other.
 
     Returns (T,H,W) uint8, which mode (0 to 2, most frequent first) a pixel shows in a frame, 3 for none of them;
@@ -35,17 +32,20 @@ def find_modes(
     """
     count, height, width, _ = frames.shape
     pixels = np.arange(height * width)
-    colours = frames.reshape(count, -1, 3).transpose(0, 2, 1).astype(np.float32)
-    centres = np.full((_CANDIDATES, 3, len(pixels)), 1e4, np.float32)
-    sizes = np.zeros((_CANDIDATES, len(pixels)), np.int32)
-    member = np.full((count, len(pixels)), _CANDIDATES, np.uint8)
+    # P = H W pixels, K candidates each, of which the modes are chosen at the end.
+    colours = frames.reshape(count, -1, 3).transpose(0, 2, 1).astype(np.float32)  # (T,3,P)
+    centres = np.full((_CANDIDATES, 3, len(pixels)), 1e4, np.float32)  # (K,3,P) running mean colours
+    sizes = np.zeros((_CANDIDATES, len(pixels)), np.int32)  # (K,P) frames in each
+    member = np.full((count, len(pixels)), _CANDIDATES, np.uint8)  # (T,P) candidate of each pixel, K for none
     used = 1
     for t in range(count):
+        # 1. The nearest candidate takes the colour if it is within the tolerance.
         apart = np.square(centres[:used] - colours[t]).sum(1)
         best = apart.argmin(0)
         new = apart[best, pixels] >= tolerance**2
         if new.any():
-            # The least seen of them makes room, so that what recurs is found however many came before it.
+            # 2. Otherwise a new one starts. The least seen of them makes room, so that what recurs is found however
+            # many came before it.
             evicted = sizes[:, new].argmin(0)
             where = pixels[new]
             earlier = member[:t, where]
@@ -54,13 +54,15 @@ def find_modes(
             best[where] = evicted
             sizes[evicted, where] = 0
             used = max(used, int(evicted.max()) + 1)
+        # 3. The candidate's mean moves towards the colour.
         sizes[best, pixels] += 1
         member[t] = best
         for c in range(3):
             centre = centres[best, c, pixels]
             centre += (colours[t, c] - centre) / np.where(new, 1, sizes[best, pixels])
             centres[best, c, pixels] = np.where(new, colours[t, c], centre)
-    order = np.argsort(-sizes, axis=0, kind="stable")[:MODES]
+    # 4. The most frequent candidates are the modes.
+    order = np.argsort(-sizes, axis=0, kind="stable")[:MODES]  # (3,P)
     rank = np.full((_CANDIDATES + 1, len(pixels)), MODES, np.uint8)
     np.put_along_axis(rank, order, np.arange(MODES, dtype=np.uint8)[:, None], axis=0)
     shown = np.take_along_axis(rank, member.astype(np.intp), axis=0)
@@ -73,7 +75,7 @@ def find_modes(
     )
 
 
-def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float) -> Field:
+def _contour_costs(frames: Bytes, shown: Bytes, contrast: float) -> Float32:
     """(H,W-1,4,4) mean over frames of the contour between a pixel and its right neighbour, for each pair of labels."""
     count, height, width = shown.shape
     costs = np.zeros((_LABELS, _LABELS, height, width - 1), np.float32)
@@ -85,42 +87,20 @@ def _contour_costs(frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast
         for i, j in itertools.product(range(MODES), repeat=2):
             costs[i, j] += price * (here[i] != there[j])
         for i in range(MODES):
-            costs[i, NEVER] += price * here[i]
-            costs[NEVER, i] += price * there[i]
+            costs[i, ALWAYS_COVERED] += price * here[i]
+            costs[ALWAYS_COVERED, i] += price * there[i]
     return np.ascontiguousarray(costs.transpose(2, 3, 0, 1))
-
-
-@numba.njit(cache=True)
-def _sweep(own: Field, pair: Field) -> Field:
-    """Min-sum messages (N,L,4) that run along each of N rows; a message's least entry is 0.
-
-    own: (N,L,4) costs of each pixel's labels with what it hears from elsewhere. pair: (N,L-1,4,4).
-    """
-    rows, length, labels = own.shape
-    heard = np.zeros_like(own)
-    for y in range(rows):
-        for x in range(length - 1):
-            low = 1e9
-            for j in range(labels):
-                best = 1e9
-                for i in range(labels):
-                    best = min(best, own[y, x, i] + heard[y, x, i] + pair[y, x, i, j])
-                heard[y, x + 1, j] = best
-                low = min(low, best)
-            for j in range(labels):
-                heard[y, x + 1, j] -= low
-    return heard
 
 
 class ModeLabelling:
     """The pairwise costs of a clip, computed once, to be solved for several unary costs."""
 
-    def __init__(self, frames: NDArray[np.uint8], shown: NDArray[np.uint8], contrast: float) -> None:
+    def __init__(self, frames: Bytes, shown: Bytes, contrast: float) -> None:
         right = _contour_costs(frames, shown, contrast)
         down = _contour_costs(frames.transpose(0, 2, 1, 3), shown.transpose(0, 2, 1), contrast)
         self._along = [(pair, np.ascontiguousarray(pair[:, ::-1].transpose(0, 1, 3, 2))) for pair in (right, down)]
 
-    def solve(self, unary: Field, rounds: int = 8) -> NDArray[np.uint8]:
+    def solve(self, unary: Float32, rounds: int = 8) -> Bytes:
         """(H,W) labels: the background's mode (0 to 2), or 3 where the background is never seen.
 
         unary: (H,W,4) cost of each label, in units of one pixel of contour in every frame.
@@ -132,8 +112,8 @@ class ModeLabelling:
             down = self._exchange((unary + across).transpose(1, 0, 2), 1).transpose(1, 0, 2)
         return (unary + across + down).argmin(-1).astype(np.uint8)
 
-    def _exchange(self, own: Field, axis: int) -> Field:
+    def _exchange(self, own: Float32, axis: int) -> Float32:
         """What each pixel of (N,L,4) ``own`` hears from both sides of its row."""
         forth, back = self._along[axis]
-        heard = _sweep(np.ascontiguousarray(own), forth)
-        return np.asarray(heard + _sweep(np.ascontiguousarray(own[:, ::-1]), back)[:, ::-1], np.float32)
+        heard = pass_messages(np.ascontiguousarray(own), forth)
+        return np.asarray(heard + pass_messages(np.ascontiguousarray(own[:, ::-1]), back)[:, ::-1], np.float32)

@@ -12,32 +12,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float32, Float64, Mask, Real
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import Mask, fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
-from v2m4.settings import MattingSettings, Settings
+from v2m4.settings import FlatSettings, MattingSettings, Settings
 
-Field = NDArray[np.float32]
-
-_MODEL_SIDE = 96
-_RIM = 0.04
-_SAMPLES = 12
-_RIM_SHARE = 0.75
-_LEAST_RIM_SHARE = 0.6
-_MOST_NOISE = 7.0
-_RIM_TOLERANCE = 10.0
-_RINGING_REACH = 13
-_RINGING = (0.06, 0.2, 0.2)
-_DARKEST_SHADOW = 0.4
-_SHADOW_SLOPE = 3.5
-_SHADOW_STEEPNESS = 0.12
-_SHADOW_EVIDENCE = 0.6
 # Rows: luma, and two chroma differences (ITU-R BT.601), which compression treats differently.
 _TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], dtype=np.float32)
 
@@ -46,44 +31,48 @@ _TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, 
 class Surface:
     """A background colour for every pixel: (6,3) coefficients of a quadratic in x, y in [-1,1], in levels.
 
-    noise: standard deviation of the background around it, in levels. rim_share: share of the rim that it explains.
+    noise: standard deviation of the background around it, in levels. plain_rim: share of the rim that it explains.
+    size: side of the small picture that it was fitted to.
     """
 
-    coefficients: NDArray[np.floating]
+    coefficients: Real
     noise: float
-    rim_share: float
+    plain_rim: float
+    size: int
 
-    def colours(self, height: int, width: int) -> Field:
+    def colours(self, height: int, width: int) -> Float32:
         """(H,W,3) levels."""
-        small = (_basis(_MODEL_SIDE, _MODEL_SIDE) @ self.coefficients).reshape(_MODEL_SIDE, _MODEL_SIDE, 3)
+        small = (_basis(self.size, self.size) @ self.coefficients).reshape(self.size, self.size, 3)
         return np.asarray(cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def is_flat(clip: Clip) -> bool:
+def is_flat(clip: Clip, settings: FlatSettings) -> bool:
     """Whether the rims of most frames are one plain surface."""
-    surfaces = [fit_surface(picture(clip, i)) for i in sample_indices(clip, 5)]
-    good = [s.rim_share >= _RIM_SHARE and s.noise <= _MOST_NOISE for s in surfaces]
+    surfaces = [fit_surface(picture(clip, i), settings) for i in sample_indices(clip, 5)]
+    good = [s.plain_rim >= settings.auto_plain_rim and s.noise <= settings.auto_most_noise for s in surfaces]
     return 2 * sum(good) > len(good)
 
 
-def fit_surface(rgb: NDArray[np.uint8]) -> Surface:
-    """The plain background of (H,W,3) ``rgb``, whether or not there is one: `Surface.rim_share` tells."""
-    size = (_MODEL_SIDE, _MODEL_SIDE)
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3)
-    basis = _basis(*size)
-    rim = _rim(*size).ravel()
-    coefficients: NDArray[np.floating] = _robust_fit(basis[rim], small[rim])
+def fit_surface(rgb: Bytes, settings: FlatSettings) -> Surface:
+    """The plain background of (H,W,3) ``rgb``, whether or not there is one: `Surface.plain_rim` tells."""
+    size = (settings.model_size, settings.model_size)
+    # 1. A first surface through the rim, robust against what of the object reaches it. N = size^2 pixels.
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3)  # (N,3)
+    basis = _basis(*size)  # (N,6)
+    rim = _rim(size, settings.rim).ravel()
+    coefficients: Real = _robust_fit(basis[rim], small[rim])
     residual = np.abs(small - basis @ coefficients).max(-1)
-    rim_share = float((residual[rim] < _RIM_TOLERANCE).mean())
+    plain_rim = float((residual[rim] < settings.rim_tolerance).mean())
+    # 2. Refined through all that fits it and is connected to the rim.
     for _ in range(3):
-        tolerance = min(max(4 * 1.48 * float(np.median(residual[rim])) + 2, 4.0), _RIM_TOLERANCE)
-        fits = _connected_to_rim((residual < tolerance).reshape(size)).ravel()
+        tolerance = min(max(4 * 1.48 * float(np.median(residual[rim])) + 2, 4.0), settings.rim_tolerance)
+        fits = _connected_to_rim((residual < tolerance).reshape(size), settings.rim).ravel()
         if fits.sum() < 0.05 * fits.size:
             break
         coefficients = np.linalg.lstsq(basis[fits], small[fits], rcond=None)[0]
         residual = np.abs(small - basis @ coefficients).max(-1)
     noise = 1.48 * float(np.median(residual[rim]))
-    return Surface(coefficients, noise, rim_share)
+    return Surface(coefficients, noise, plain_rim, settings.model_size)
 
 
 class Flat:
@@ -96,90 +85,102 @@ class Flat:
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Measure the noise of the background at full resolution. Raises V2M4Error if no frame has a plain rim."""
-        self._soft = settings.soft_edge_px
-        spreads, shares = [], []
-        indices = sample_indices(clip, _SAMPLES)
+        self._settings, flat = settings, settings.flat
+        deviations, plain_rims = [], []
+        indices = sample_indices(clip, flat.samples)
         for done, index in enumerate(indices):
             rgb = picture(clip, index)
-            surface = fit_surface(rgb)
+            surface = fit_surface(rgb, flat)
             difference = _difference(rgb, surface)
-            quiet = np.abs(difference).max(-1) < max(_RIM_TOLERANCE, 4 * surface.noise)
-            quiet &= _rim(*quiet.shape)
+            quiet = np.abs(difference).max(-1) < max(flat.rim_tolerance, 4 * surface.noise)
+            quiet &= _rim(quiet.shape, flat.rim)
             if quiet.any():
-                spreads.append(1.48 * np.median(np.abs(difference[quiet]), axis=0))
-            shares.append(surface.rim_share)
+                deviations.append(1.48 * np.median(np.abs(difference[quiet]), axis=0))
+            plain_rims.append(surface.plain_rim)
             yield Progress("matting", (done + 1) / len(indices))
-        if not spreads or max(shares) < _LEAST_RIM_SHARE:
+        if not deviations or max(plain_rims) < flat.least_plain_rim:
             raise V2M4Error(
                 f"The background of {clip.name} is not plain, so the method “flat” cannot tell the object from it. "
                 "Choose --matting.method auto or motion, or film before a plain background."
             )
-        self._spread = np.maximum(np.median(spreads, axis=0), 0.3).astype(np.float32)
+        self._deviation = np.maximum(np.median(deviations, axis=0), 0.3).astype(np.float32)  # (3,) luma and chroma
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         rgb = picture(clip, index)
-        surface = fit_surface(rgb)
+        surface = fit_surface(rgb, self._settings.flat)
         mask = self._mask(rgb, surface)
-        noise = float(self._spread[0])
-        return padded(clip, soften(rgb, mask, surface.colours(*rgb.shape[:2]), self._soft, noise))
+        background = surface.colours(*rgb.shape[:2])
+        return padded(clip, soften(rgb, mask, background, self._settings.soft_edge_px, float(self._deviation[0])))
 
-    def _mask(self, rgb: NDArray[np.uint8], surface: Surface) -> Mask:
+    def _mask(self, rgb: Bytes, surface: Surface) -> Mask:
+        flat, cleanup = self._settings.flat, self._settings.cleanup
+        # 1. Evidence: the squared distance from the surface in units of what noise and compression explain.
         difference = np.asarray(cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7), np.float32)
-        tolerance = 3.0 + 3.0 * self._spread
-        scaled = np.square(difference / np.maximum(tolerance, _ringing(difference)))
+        tolerance = flat.tolerance + flat.noise_tolerance * self._deviation
+        scaled = np.square(difference / np.maximum(tolerance, _ringing(difference, flat)))
         distance = scaled[..., 0] + scaled[..., 1] + scaled[..., 2]
         evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
-        shadow = _shadow(rgb, surface, difference, distance < 1, tolerance)
-        evidence[shadow] = _SHADOW_EVIDENCE
+        shadow = _shadow(rgb, surface, difference, distance < 1, tolerance, flat)
+        evidence[shadow] = flat.shadow_evidence
+        # 2. A graph cut around the candidates, and the pieces and holes of what it leaves.
         mask = np.zeros(evidence.shape, bool)
         view = around(evidence < 0)
         if view is None:
             return mask
-        weight = contour_weight(rgb[view], 1.5, max(10.0, 4 * float(self._spread[0])))
-        inside = keep_object(cut(evidence[view], weight) > 0.5)
-        mask[view] = fill_speckles(inside, ((distance < 1) | shadow)[view].astype(np.float32))
+        contrast = max(flat.contour_contrast, 4 * float(self._deviation[0]))
+        inside = keep_object(cut(evidence[view], contour_weight(rgb[view], flat.contour, contrast)) > 0.5, cleanup)
+        mask[view] = fill_speckles(inside, cleanup, ((distance < 1) | shadow)[view].astype(np.float32))
         return mask
 
 
-def _ringing(difference: Field) -> Field:
+def _ringing(difference: Float32, settings: FlatSettings) -> Float32:
     """(H,W,3) levels of noise that compression leaves around strong differences, in the blocks that they lie in.
 
     It grows with the difference and is worst in the chroma channels, which are stored at half the resolution.
     """
-    reach = np.ones((_RINGING_REACH, _RINGING_REACH), np.uint8)
-    strongest = cv2.dilate(np.abs(difference), reach)
-    return (strongest * np.array(_RINGING, np.float32)).astype(np.float32)
+    strongest = cv2.dilate(np.abs(difference), np.ones((settings.ringing_reach, settings.ringing_reach), np.uint8))
+    parts = (settings.ringing_luma, settings.ringing_chroma, settings.ringing_chroma)
+    return (strongest * np.array(parts, np.float32)).astype(np.float32)
 
 
-def _shadow(rgb: NDArray[np.uint8], surface: Surface, difference: Field, plain: Mask, tolerance: Field) -> Mask:
+def _shadow(
+    rgb: Bytes,
+    surface: Surface,
+    difference: Float32,
+    plain: Mask,
+    tolerance: Float32,
+    settings: FlatSettings,
+) -> Mask:
     """(H,W) where a shadow of the object falls on the background.
 
     A shadow darkens without changing the hue, and fades out softly: from plain background it is reached through
     darkened pixels without crossing an edge, whereas an object of the same grey lies behind its outline. Edges rise by
     a third of their height per pixel, the rims of shadows more slowly.
     """
+    # 1. Darkened: luma is scaled by ``keep`` and chroma with it.
     behind = cv2.transform(surface.colours(*plain.shape), _TO_LUMA_CHROMA)
     luma = np.maximum(behind[..., 0], 1.0)
     keep = 1 + difference[..., 0] / luma
     tinted = np.abs(difference[..., 1:] - (keep - 1)[..., None] * behind[..., 1:])
-    darkened = (keep < 1) & (keep > _DARKEST_SHADOW) & (tinted < tolerance[1:]).all(-1)
+    darkened = (keep < 1) & (keep > settings.darkest_shadow) & (tinted < tolerance[1:]).all(-1)
+    # 2. Without an edge: its slope is small, or small beside the depth of the shadow around.
     grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
     depth = cv2.dilate(np.maximum(-difference[..., 0], 0), np.ones((9, 9), np.uint8))
-    soft = (plain | darkened) & (slope < np.maximum(_SHADOW_SLOPE, _SHADOW_STEEPNESS * depth))
-    # Leaks through gaps of a pixel or two in a faint outline are no way in.
+    soft = (plain | darkened) & (slope < np.maximum(settings.shadow_slope, settings.shadow_steepness * depth))
+    # 3. Reached from plain background. Leaks through gaps of a pixel or two in a faint outline are no way in.
     soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
-    return _connected_to_rim(soft) & ~plain
+    return _connected_to_rim(soft, settings.rim) & ~plain
 
 
-def _difference(rgb: NDArray[np.uint8], surface: Surface) -> Field:
+def _difference(rgb: Bytes, surface: Surface) -> Float32:
     """(H,W,3) luma and chroma differences from the background, in levels."""
     away = rgb.astype(np.float32) - surface.colours(*rgb.shape[:2])
     return np.asarray(cv2.transform(away, _TO_LUMA_CHROMA), np.float32)
 
 
-def _basis(height: int, width: int) -> NDArray[np.float64]:
+def _basis(height: int, width: int) -> Float64:
     """(H W, 6) monomials 1, x, y, x², xy, y² at pixel centres, x and y in [-1,1]."""
     y, x = np.mgrid[0:height, 0:width]
     x = ((x + 0.5) / width * 2 - 1).ravel()
@@ -187,14 +188,14 @@ def _basis(height: int, width: int) -> NDArray[np.float64]:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
-def _rim(height: int, width: int) -> Mask:
-    border = max(2, round(_RIM * min(height, width)))
-    rim = np.ones((height, width), bool)
+def _rim(shape: tuple[int, ...], breadth: float) -> Mask:
+    border = max(2, round(breadth * min(shape)))
+    rim = np.ones(shape, bool)
     rim[border:-border, border:-border] = False
     return rim
 
 
-def _robust_fit(basis: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.float64]:
+def _robust_fit(basis: Float64, colours: Float64) -> Float64:
     """Least absolute deviations by iteratively reweighted least squares, started from the median colour."""
     residual = np.abs(colours - np.median(colours, axis=0)).max(-1)
     coefficients = np.zeros((basis.shape[1], 3))
@@ -205,7 +206,7 @@ def _robust_fit(basis: NDArray[np.float64], colours: NDArray[np.float64]) -> NDA
     return coefficients
 
 
-def _connected_to_rim(mask: Mask) -> Mask:
+def _connected_to_rim(mask: Mask, breadth: float) -> Mask:
     _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    reached = np.unique(labels[_rim(*mask.shape) & mask])
+    reached = np.unique(labels[_rim(mask.shape, breadth) & mask])
     return np.isin(labels, reached[reached > 0])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Mask
 from v2m4.clip import Clip
-from v2m4.matting.mask_cleanup import Mask
 
 
-def picture(clip: Clip, index: int) -> NDArray[np.uint8]:
+def picture(clip: Clip, index: int) -> Bytes:
     """The true picture of frame ``index``, without padding: (H,W,3) uint8."""
     left, top, right, bottom = clip.content_box()
     return clip.frame(index)[top:bottom, left:right, :3]
@@ -22,7 +21,7 @@ def sample_indices(clip: Clip, most: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, len(clip) - 1, count)})
 
 
-def padded(clip: Clip, rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def padded(clip: Clip, rgba: Bytes) -> Bytes:
     """(H,W,4) put back into the clip's square."""
     left, top, right, bottom = clip.content_box()
     square = np.zeros((clip.side, clip.side, 4), np.uint8)

@@ -9,45 +9,13 @@ solver it starts from the last frame's answer and runs in constant memory.
 from __future__ import annotations
 
 import cv2
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
-
-
-@numba.njit(cache=True, fastmath=True)
-def _primal_dual(u: Field, w: Field, x: Field, iterations: int) -> Field:
-    height, width = u.shape
-    step = np.float32(0.35)
-    px, py = np.zeros_like(u), np.zeros_like(u)
-    ahead = x.copy()
-    for _ in range(iterations):
-        for i in range(height):
-            for j in range(width):
-                gx = ahead[i, j + 1] - ahead[i, j] if j + 1 < width else np.float32(0)
-                gy = ahead[i + 1, j] - ahead[i, j] if i + 1 < height else np.float32(0)
-                a, b = px[i, j] + step * gx, py[i, j] + step * gy
-                length = np.sqrt(a * a + b * b)
-                if length > w[i, j]:
-                    shrink = w[i, j] / length
-                    a, b = a * shrink, b * shrink
-                px[i, j], py[i, j] = a, b
-        for i in range(height):
-            for j in range(width):
-                divergence = px[i, j] + py[i, j]
-                if j > 0:
-                    divergence -= px[i, j - 1]
-                if i > 0:
-                    divergence -= py[i - 1, j]
-                new = x[i, j] + step * (divergence - u[i, j])
-                new = min(max(new, np.float32(0)), np.float32(1))
-                ahead[i, j] = 2 * new - x[i, j]
-                x[i, j] = new
-    return x
+from v2m4.arrays import Bytes, Float32
+from v2m4.matting.graph_cut_numba import primal_dual
 
 
-def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: int = 80) -> Field:
+def cut(evidence: Float32, weight: Float32, start: Float32 | None = None, iterations: int = 80) -> Float32:
     """Soft labels (H,W) in [0,1]; above 0.5 is foreground.
 
     evidence: (H,W), negative where the pixel looks like foreground, positive where like background (a log-likelihood
@@ -69,16 +37,16 @@ def cut(evidence: Field, weight: Field, start: Field | None = None, iterations: 
         iterations = max(20, iterations // 3)
     if start is None:
         start = (evidence < 0).astype(np.float32)
-    return _primal_dual(
+    return primal_dual(
         np.ascontiguousarray(evidence, np.float32), np.ascontiguousarray(weight, np.float32), start.copy(), iterations
     )
 
 
-def _resized(field: Field, size: tuple[int, int], how: int) -> Field:
+def _resized(field: Float32, size: tuple[int, int], how: int) -> Float32:
     return np.asarray(cv2.resize(field, size, interpolation=how), np.float32)
 
 
-def contour_weight(rgb: NDArray[np.uint8], strength: float, contrast: float | None = None) -> Field:
+def contour_weight(rgb: Bytes, strength: float, contrast: float | None = None) -> Float32:
     """(H,W) price of a contour: ``strength`` in flat areas, a tenth of it across strong edges of (H,W,3) ``rgb``.
 
     contrast: colour step that counts as an edge, in levels; by default twice the picture's mean step.

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
-
-_PIECE_SHARE = 0.002
-_PIECE_SHARE_FAR = 0.05
-_NEAR = 0.04
-_FAR = 0.35
-_SPECKLE_SHARE = 0.0015
+from v2m4.arrays import Float32, Mask
+from v2m4.settings import MaskCleanupSettings
 
 
-def keep_object(mask: Mask) -> Mask:
+def keep_object(mask: Mask, settings: MaskCleanupSettings) -> Mask:
     """The largest piece of (H,W) ``mask`` and the pieces that belong to it.
 
     A piece belongs if it is not tiny and near the largest one (a boot below a dark shin), or if it is of some size
-    and no further away than a third of the object (a part that floats). Distances are shares of the largest piece's
-    diagonal, areas of its area.
+    and no further away than a third of the object (a part that floats).
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count <= 2:
@@ -32,14 +25,14 @@ def keep_object(mask: Mask) -> Mask:
     distance = cv2.distanceTransform((labels != main).astype(np.uint8), cv2.DIST_L2, 3)
     nearest = np.full(count, np.inf)
     np.minimum.at(nearest, np.asarray(labels, np.intp).ravel(), np.asarray(distance, np.float64).ravel())
-    share = areas / areas[main]
-    keep = (share >= _PIECE_SHARE) & (nearest <= _NEAR * diagonal)
-    keep |= (share >= _PIECE_SHARE_FAR) & (nearest <= _FAR * diagonal)
+    relative = areas / areas[main]
+    keep = (relative >= settings.near_area) & (nearest <= settings.near * diagonal)
+    keep |= (relative >= settings.far_area) & (nearest <= settings.far * diagonal)
     keep[main], keep[0] = True, False
     return keep[labels]
 
 
-def fill_speckles(mask: Mask, looks_like_background: NDArray[np.float32] | None = None) -> Mask:
+def fill_speckles(mask: Mask, settings: MaskCleanupSettings, looks_like_background: Float32 | None = None) -> Mask:
     """Fill holes of (H,W) ``mask`` that are too small to be real, or do not look like background.
 
     looks_like_background: (H,W) in [0,1]; a hole of some size stays when it looks so on average (seen between the
@@ -53,7 +46,7 @@ def fill_speckles(mask: Mask, looks_like_background: NDArray[np.float32] | None 
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
     areas = stats[:, cv2.CC_STAT_AREA]
-    fill = areas <= max(6.0, _SPECKLE_SHARE * float(mask.sum()))
+    fill = areas <= max(6.0, settings.hole_area * float(mask.sum()))
     if looks_like_background is not None:
         likeness = np.bincount(labels.ravel(), looks_like_background.ravel(), minlength=count) / np.maximum(areas, 1)
         # A small hole that is background through and through is a gap between limbs.
@@ -62,9 +55,3 @@ def fill_speckles(mask: Mask, looks_like_background: NDArray[np.float32] | None 
     fill &= enclosed
     fill[0] = False
     return mask | fill[labels]
-
-
-def overlap(a: Mask, b: Mask) -> float:
-    """Intersection over union; 1 for two empty masks."""
-    union = int((a | b).sum())
-    return float((a & b).sum()) / union if union else 1.0

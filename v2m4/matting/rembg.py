@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
@@ -46,12 +46,12 @@ class Rembg:
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
         """Load the network. Raises V2M4Error if the package or its weights cannot be had."""
-        self._soft = settings.soft_edge_px
+        self._settings = settings
         yield Progress("matting", 0.0, note=f"loading {MODEL}")
         self._session = _load()
         yield Progress("matting", 1.0)
 
-    def frame(self, clip: Clip, index: int) -> NDArray[np.uint8]:
+    def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         import rembg
 
@@ -59,8 +59,9 @@ class Rembg:
         mask = np.asarray(rembg.remove(rgb, session=self._session, only_mask=True))
         if mask.ndim == 3:
             mask = mask[..., 0]
-        inside = fill_speckles(keep_object(mask > 127))
-        return padded(clip, soften(rgb, inside, None, self._soft))
+        cleanup = self._settings.cleanup
+        inside = fill_speckles(keep_object(mask > 127, cleanup), cleanup)
+        return padded(clip, soften(rgb, inside, None, self._settings.soft_edge_px))
 
 
 def _load() -> Any:

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from v2m4.matting.mask_cleanup import Mask
-
-Field = NDArray[np.float32]
+from v2m4.arrays import Bytes, Float32, Mask
 
 
-def spread(colour: Field, weight: Field, sigma: float) -> tuple[Field, Field]:
+def weighted_blur(colour: Float32, weight: Float32, sigma: float) -> tuple[Float32, Float32]:
     """Average of (H,W,3) ``colour`` around each pixel, weighted by (H,W) ``weight`` and a Gaussian; and its total."""
     total = np.asarray(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32)
     mean = cv2.GaussianBlur(colour * weight[..., None], (0, 0), sigma) / np.maximum(total, 1e-6)[..., None]
     return mean.astype(np.float32), total
 
 
-def soften(
-    rgb: NDArray[np.uint8], mask: Mask, background: NDArray[np.float32] | None, soft_edge_px: float, noise: float = 3.0
-) -> NDArray[np.uint8]:
+def soften(rgb: Bytes, mask: Mask, background: Float32 | None, soft_edge_px: float, noise: float = 3.0) -> Bytes:
     """(H,W,4) RGBA, straight alpha, of the object in (H,W,3) ``rgb``.
 
     mask: (H,W) which pixels are mostly object. background: (H,W,3) levels behind the object, NaN where unknown (the
@@ -43,16 +38,19 @@ def soften(
     behind = None if background is None else background[view]
     solid = inside.astype(np.float32)
     alpha = cv2.GaussianBlur(solid, (0, 0), max(0.3, 0.5 * soft_edge_px)) if soft_edge_px > 0 else solid
+    # 1. Three zones: the core, which is object; the band around the outline, which may be mixed; and the outside.
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     core = np.asarray(cv2.erode(inside.astype(np.uint8), kernel), np.float32)
     outer = np.asarray(cv2.dilate(inside.astype(np.uint8), kernel), np.float32)
     band: Mask = (outer > 0) & (core == 0)
+    # 2. F and B of every pixel of the band, from the core and the outside around it (or the background that is known).
     # Thin parts have no core: their own pixels stand in for it, with little weight.
-    front, _ = spread(colour, core + 0.02 * solid, 1.5 * reach)
-    back, _ = spread(colour, 1.0 - outer + 1e-4 * (1 - solid), 2.0 * reach)
+    front, _ = weighted_blur(colour, core + 0.02 * solid, 1.5 * reach)
+    back, _ = weighted_blur(colour, 1.0 - outer + 1e-4 * (1 - solid), 2.0 * reach)
     if behind is not None:
         known: Mask = np.isfinite(behind)
         back = np.where(known, behind, back).astype(np.float32)
+    # 3. Alpha by projection of I onto the line from B to F, trusted as far as F and B differ by more than noise.
     if soft_edge_px > 0:
         gap = front - back
         contrast = (gap**2).sum(-1)
@@ -60,6 +58,7 @@ def soften(
         trust = contrast / (contrast + (8 * noise) ** 2)
         alpha = np.where(band, trust * mixed + (1 - trust) * alpha, solid).astype(np.float32)
         alpha[alpha < 0.02] = 0
+    # 4. The object's own colour: unmixed where alpha is large enough to divide by, else F.
     safe = np.maximum(alpha, 0.2)[..., None]
     unmixed = (colour - (1 - alpha[..., None]) * back) / safe
     partial = np.clip((alpha - 0.4) / 0.6, 0, 1)[..., None]

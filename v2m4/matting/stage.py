@@ -8,19 +8,17 @@ from pathlib import Path
 
 import torch
 
+from v2m4.arrays import Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, Steps, scaled
+from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS
-from v2m4.matting.mask_cleanup import Mask, overlap
 from v2m4.registry import choose
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
 
-_PREPARE_SHARE = 0.25
-_FLICKER_OVERLAP = 0.5
-_FLICKER_AREA = 1.8
-_TOUCH_SHARE = 0.02
+_PREPARED = 0.25
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Matte:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _MaskFacts:
     """What the warnings need to know of a frame. area: share of the picture; sides: borders touched."""
 
     area: float
@@ -52,24 +50,20 @@ def cut_out(
     The clip's own frames stay as they are. Frames are written one by one, clip.json last. Raises V2M4Error if no frame
     holds a foreground, or if the method does not suit the clip.
     """
-    method = settings.method if settings.method != "auto" else suitable(clip, ready)
+    method = settings.method if settings.method != "auto" else suitable(clip, settings, ready)
     matting = choose(MATTINGS, method).create(Settings(matting=settings), torch.device("cpu"))
     (folder / "clip.json").unlink(missing_ok=True)
-    for event in (steps := matting.prepare(clip, settings)):
-        if isinstance(event, Progress):
-            event = replace(event, fraction=_PREPARE_SHARE * event.fraction)
-        yield event
-    steps.close()
-    looks: list[_Look] = []
+    yield from scaled(matting.prepare(clip, settings), 0.0, _PREPARED)
+    facts: list[_MaskFacts] = []
     before: Mask | None = None
     for index in range(len(clip)):
         rgba = matting.frame(clip, index)
         mask = rgba[..., 3] > 127
-        looks.append(_look(clip, mask, before))
+        facts.append(_facts(clip, mask, before, settings.warnings.touching))
         before = mask
         write_png(folder / f"{index:05d}.png", rgba)
-        yield Progress("matting", _PREPARE_SHARE + (1 - _PREPARE_SHARE) * (index + 1) / len(clip))
-    if all(look.area < settings.min_area for look in looks):
+        yield Progress("matting", _PREPARED + (1 - _PREPARED) * (index + 1) / len(clip))
+    if all(frame.area < settings.min_area for frame in facts):
         raise V2M4Error(
             f"No object was found in {clip.name}: all {len(clip)} frames look like background ({method}). "
             "Choose another --matting.method, lower --matting.min-area if the object is tiny, or give frames with "
@@ -77,57 +71,62 @@ def cut_out(
         )
     masked = replace(clip, folder=folder, has_alpha=True)
     masked.save()
-    return Matte(masked, method, warnings(looks, settings.min_area))
+    return Matte(masked, method, warnings(facts, settings))
 
 
-def suitable(clip: Clip, ready: Collection[str]) -> str:
+def suitable(clip: Clip, settings: MattingSettings, ready: Collection[str]) -> str:
     """The name of the method that the clip's own pictures speak for, of those that are ``ready``."""
     if clip.has_alpha:
         return "alpha"
     from v2m4.matting.flat import is_flat
 
-    if is_flat(clip):
+    if is_flat(clip, settings.flat):
         return "flat"
     return "rembg" if "rembg" in ready else "motion"
 
 
-def _look(clip: Clip, mask: Mask, before: Mask | None) -> _Look:
+def _facts(clip: Clip, mask: Mask, before: Mask | None, touching: float) -> _MaskFacts:
     left, top, right, bottom = clip.content_box()
     inside = mask[top:bottom, left:right]
     area = float(inside.mean())
     edges = {"left": inside[:, 0], "right": inside[:, -1], "top": inside[0], "bottom": inside[-1]}
-    sides = frozenset(name for name, edge in edges.items() if edge.mean() > _TOUCH_SHARE)
+    sides = frozenset(name for name, edge in edges.items() if edge.mean() > touching)
     if before is None or not before.any() or not mask.any():
-        return _Look(area, sides, 1.0, 1.0)
+        return _MaskFacts(area, sides, 1.0, 1.0)
     growth = float(mask.sum()) / float(before.sum())
-    return _Look(area, sides, overlap(mask, before), max(growth, 1 / growth))
+    return _MaskFacts(area, sides, mask_iou(mask, before), max(growth, 1 / growth))
 
 
-def warnings(looks: list[_Look], min_area: float) -> tuple[str, ...]:
+def warnings(facts: list[_MaskFacts], settings: MattingSettings) -> tuple[str, ...]:
     """Sentences about empty, cropped and flickering frames: which, why it matters, and what to do."""
     found = []
-    empty = [i for i, look in enumerate(looks) if look.area < min_area]
+    empty = [i for i, frame in enumerate(facts) if frame.area < settings.min_area]
     if empty:
         found.append(
             f"No object was found in {_frames(empty)}. Nothing can be rebuilt from a frame without it: "
             "trim the clip, or choose another matting method if the object is there."
         )
-    full = [i for i, look in enumerate(looks) if len(look.sides) == 4]
+    full = [i for i, frame in enumerate(facts) if len(frame.sides) == 4]
     if full:
         found.append(
             f"The foreground touches all four borders in {_frames(full)}, so that part of the background was probably "
             "taken for the object, and the mesh would include it. Choose another matting method, or give frames with "
             "transparency."
         )
-    cropped = [i for i, look in enumerate(looks) if 0 < len(look.sides) < 4]
+    cropped = [i for i, frame in enumerate(facts) if 0 < len(frame.sides) < 4]
     if cropped:
-        sides = sorted(set().union(*(looks[i].sides for i in cropped)))
+        sides = sorted(set().union(*(facts[i].sides for i in cropped)))
         found.append(
             f"The object is cut off by the picture's border ({', '.join(sides)}) in {_frames(cropped)}. "
             "What lies outside is not rebuilt, and the mesh ends flat there. A clip that shows the whole object gives "
             "a better one."
         )
-    flicker = [i for i, look in enumerate(looks) if look.overlap < _FLICKER_OVERLAP and look.growth > _FLICKER_AREA]
+    limits = settings.warnings
+    flicker = [
+        i
+        for i, frame in enumerate(facts)
+        if frame.overlap < limits.flicker_overlap and frame.growth > limits.flicker_growth
+    ]
     if flicker:
         found.append(
             f"The foreground changes abruptly at {_frames(flicker)}, so parts of the object come and go, and the mesh "

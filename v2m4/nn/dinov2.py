@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.nn.transformer import Block
+from v2m4.nn.transformer import Block, PatchProjection
 from v2m4.nn.weights import Renaming, renamed
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -82,14 +82,6 @@ class Dinov2Config:
     def grid(self) -> int:
         """Cells per side of the position table."""
         return self.image_size // self.patch_size
-
-
-class PatchProjection(nn.Module):
-    """Name space of the checkpoint: the patch convolution under `proj`."""
-
-    def __init__(self, patch_size: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
 
 
 class SwiGlu(nn.Module):

@@ -16,6 +16,14 @@ from torch import Tensor, nn
 Rotation = tuple[Tensor, Tensor]
 
 
+class PatchProjection(nn.Module):
+    """Name space of the checkpoints: the convolution that makes tokens of patches, under `proj`."""
+
+    def __init__(self, patch_size: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
+
+
 def grid_positions(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """(height * width, 2) integer (row, column) of every cell of a grid, row by row."""
     return torch.cartesian_prod(torch.arange(height, device=device), torch.arange(width, device=device))

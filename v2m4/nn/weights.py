@@ -89,18 +89,19 @@ def torch_cache(filename: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / filename
 
 
-def fetch_url(url: str, filename: str, plug: str, sha256_start: str | None = None) -> Path:
+def fetch_url(url: str, filename: str, plug: str, sha256_start: str = "", progress: bool = False) -> Path:
     """Path of the file at `url`, downloaded once to PyTorch's hub cache under `filename`; never half a file.
 
-    For weights that are published outside the Hub. `sha256_start` are the first digits of the file's checksum.
-    Raises V2M4Error when the address cannot be reached, the checksum differs, or the disk is full.
+    For weights that are published outside the Hub. `sha256_start` are the first digits of the file's checksum, or
+    empty; `progress` shows a bar. Raises V2M4Error when the address cannot be reached, the checksum differs, or the
+    disk is full.
     """
     path = torch_cache(filename)
     if path.is_file():
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start, progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start or None, progress=progress)
     except RuntimeError as error:
         raise V2M4Error(
             f"{plug}: what {url} sent is damaged or not the expected file ({_first_line(error)}). Run again."

@@ -30,7 +30,19 @@ PERCEPTUALS: dict[str, Plug[Perceptual]] = by_name(
         "MIT; DINO's weights Apache-2.0",
         True,
         preference=20,
-        torch_files=("dreamsim_ensemble_checkpoint_v0.2.0.zip", "dino_vitbase16_pretrain.pth"),
+        torch_files=(
+            (
+                "dreamsim_ensemble_checkpoint_v0.2.0.zip",
+                "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/"
+                "dreamsim_ensemble_checkpoint.zip",
+                "",
+            ),
+            (
+                "dino_vitbase16_pretrain.pth",
+                "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+                "",
+            ),
+        ),
         needs_gpu=True,
         memory_gb=4,
         bring="downloaded on first use (1.6 GB)",
@@ -53,7 +65,7 @@ PERCEPTUALS: dict[str, Plug[Perceptual]] = by_name(
         True,
         preference=-1,
         packages=("lpips",),
-        torch_files=("vgg16-397923af.pth",),
+        torch_files=(("vgg16-397923af.pth", "https://download.pytorch.org/models/vgg16-397923af.pth", "397923af"),),
         memory_gb=3,
         bring="pip install lpips; VGG-16 is downloaded on first use (0.5 GB)",
     ),

@@ -26,15 +26,11 @@ from torch import Tensor, nn
 from v2m4.errors import V2M4Error
 from v2m4.nn.cuda_graphs import side_by_side
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
-from v2m4.nn.transformer import Block, quick_gelu
+from v2m4.nn.transformer import Block, PatchProjection, quick_gelu
 from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.settings import Settings
 
-ENSEMBLE_URL = (
-    "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip"
-)
-DINO_URL = "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth"
 CLIP_MEMBER = "clip_vitb16_pretrain.pth.tar"
 OPEN_CLIP_MEMBER = "open_clip_vitb16_pretrain.pth.tar"
 UPDATES_FOLDER = "ensemble_lora"
@@ -62,14 +58,6 @@ class VitConfig:
 DINO_VIT = VitConfig(IMAGENET, 1e-6, None)
 CLIP_VIT = VitConfig(CLIP, 1e-5, 512, quick_gelu)
 OPEN_CLIP_VIT = VitConfig(CLIP, 1e-5, 512)
-
-
-class PatchProjection(nn.Module):
-    """Name space of the checkpoints: the patch convolution under `proj`."""
-
-    def __init__(self, patch_size: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
 
 
 class Vit(nn.Module):
@@ -187,9 +175,8 @@ class DreamSim:
 def load_dreamsim() -> DreamSimNetwork:
     """The ensemble with the published weights, low-rank updates added in; V2M4Error says what failed."""
     plug = DreamSim.name
-    ensemble_file, dino_file = PERCEPTUALS[plug].torch_files
-    archive = fetch_url(ENSEMBLE_URL, ensemble_file, plug)
-    dino = read_state_dict(fetch_url(DINO_URL, dino_file, plug), plug)
+    archive, dino_file = (fetch_url(url, name, plug, start) for name, url, start in PERCEPTUALS[plug].torch_files)
+    dino = read_state_dict(dino_file, plug)
     clip, open_clip, updates, scale = read_archive(archive)
     states = merge_updates([dino, clip, open_clip], updates, scale)
     network = DreamSimNetwork()

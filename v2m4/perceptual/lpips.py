@@ -21,8 +21,6 @@ from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_d
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.settings import Settings
 
-VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-VGG_SHA256_START = "397923af"
 CHANNELS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 # Version 0.1 standardises images in [-1, 1] by these.
@@ -165,8 +163,8 @@ def load_lpips() -> LpipsNetwork:
     """The network with the published weights; V2M4Error says what is missing."""
     network = LpipsNetwork()
     linear = read_state_dict(_package_weights(), Lpips.name)
-    (filename,) = PERCEPTUALS[Lpips.name].torch_files
-    vgg = read_state_dict(fetch_url(VGG_URL, filename, Lpips.name, VGG_SHA256_START), Lpips.name)
+    ((filename, url, sha256_start),) = PERCEPTUALS[Lpips.name].torch_files
+    vgg = read_state_dict(fetch_url(url, filename, Lpips.name, sha256_start), Lpips.name)
     load_strictly(network, network_state(vgg, linear), Lpips.name)
     return network
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.device import triton_works
 from v2m4.render.gather import gather_rows
+from v2m4.render.outlines import cross, from_centre, outlines_numba, outlines_torch
 from v2m4.render.raster import Raster, pixel_centres
-from v2m4.render.threads import spread
-from v2m4.render.visibility import choose_backend
-
-HOPS = 64  # faces the search for an outline may cross between two pixel centres
 
 
 def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Tensor:
@@ -21,140 +17,33 @@ def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Ten
     Between two neighbouring pixels with different faces, the nearer face's outline is a line; where it crosses the
     segment between the pixel centres tells how far each side reaches into the other's pixel, and the two colours mix
     accordingly. The crossing carries gradients to ``clip`` (B,V,4). Interior edges and intersections stay as they are.
-    Unlike the original, ours also finds outlines some faces away from the pixel's own.
-    """
-    if raster.native is not None:
-        from v2m4.render.cuda import antialias_cuda
 
-        return antialias_cuda(image, raster.native, clip, faces)
+    Unlike the original, ours also finds outlines some faces away from the pixel's own. So it follows nvdiffrast's
+    rasteriser too: nvdiffrast's own blending sees the edges of a pixel's own face only, and the slopes of meshes whose
+    faces are as small as pixels come out several times too small, which optimisers tuned on the true ones would feel.
+    """
     height, width = raster.triangle.shape[1:]
-    if choose_backend("auto", clip.device) == "triton":
-        from v2m4.render.outlines_triton import outlines_triton as find
-    else:
-        find = outlines_numba if clip.device.type == "cpu" else outlines_torch
-    inner, outer, ends = find(raster, clip.detach(), faces)
+    inner, outer, ends = find_outlines(raster, clip.detach(), faces)  # (N,) pixel, (N,) its neighbour, (N,2) vertices
     view, fx, fy = pixel_centres(inner, height, width, clip.dtype)
     step = outer - inner
-    p, q = (_local(clip, view, ends[:, i], fx, fy) for i in (0, 1))
-    line_x, line_y, line_1 = _cross(p, q)
+    p, q = (from_centre(clip, view, ends[:, i], fx, fy) for i in (0, 1))
+    line_x, line_y, line_1 = cross(p, q)
     slope = torch.where(step.abs() == 1, line_x * (2.0 / width), line_y * (2.0 / height)) * step.sign()
     reach = -line_1 / slope - 0.5  # how far the inner pixel's surface passes the border of the two pixels
     target, source = torch.where(reach > 0, outer, inner), torch.where(reach > 0, inner, outer)
-    flat = image.reshape(-1, image.shape[-1])
+    flat = image.reshape(-1, image.shape[-1])  # (B*H*W,C)
     blend = reach.abs()[:, None] * (gather_rows(flat, source) - gather_rows(flat, target))
     return flat.scatter_add(0, target[:, None].expand_as(blend), blend).view_as(image)
 
 
-def outlines_numba(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where silhouettes cross between pixel centres.
+def find_outlines(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The silhouettes of what ``raster`` shows, see `outlines_numba`, by the backend that made it; nvdiffrast, which
+    has no such search, is helped by Triton where that works, else by PyTorch."""
+    backend = raster.backend
+    if backend == "nvdiffrast":
+        backend = "triton" if triton_works(clip.device) else "torch"
+    if backend == "triton":
+        from v2m4.render.outlines_triton import outlines_triton
 
-    From the nearer pixel the search walks over the surface towards the other one, face by face, to the first edge
-    beyond which the surface ends or folds back: so meshes whose faces are smaller than pixels keep their outlines.
-    (N,) flattened pixels of the nearer face, (N,) their neighbours, (N,2) the vertices of the edge between them.
-    """
-    from v2m4.render.raster_numba import find_outlines
-
-    views, height, width = raster.triangle.shape
-    positions = clip.to(torch.float32).contiguous().numpy()
-    corners, across = (t.to(torch.int32).contiguous().numpy() for t in (faces, opposite_edges(faces)))
-    owner = raster.triangle.to(torch.int32).contiguous().numpy()
-    depth = raster.depth.detach().to(torch.float32).contiguous().numpy()
-    found: list[NDArray[np.int64]] = [np.empty((0, 4), np.int64)] * views
-
-    def search(view0: int, view1: int, _row0: int, _row1: int) -> None:
-        for b in range(view0, view1):
-            table = np.empty((8 * (height + width), 4), np.int64)
-            n = find_outlines(positions[b], corners, across, owner[b], depth[b], HOPS, table)
-            if n > len(table):
-                table = np.empty((n, 4), np.int64)
-                find_outlines(positions[b], corners, across, owner[b], depth[b], HOPS, table)
-            table = table[:n]
-            table[:, :2] += b * height * width
-            found[b] = table
-
-    spread(search, views, 1)
-    rows = torch.from_numpy(np.concatenate(found))
-    return rows[:, 0], rows[:, 1], rows[:, 2:]
-
-
-@torch.no_grad()
-def outlines_torch(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same on any device."""
-    height, width = raster.triangle.shape[1:]
-    inner, outer, horizontal = neighbouring_pixels(raster)
-    face, goal = raster.triangle.reshape(-1)[inner], raster.triangle.reshape(-1)[outer]
-    entered = torch.full_like(face, -1)
-    across, clip = opposite_edges(faces), clip.double()
-    found = []
-    for _ in range(HOPS):
-        view, fx, fy = pixel_centres(inner, height, width, clip.dtype)
-        step = (outer - inner).sign()[:, None]
-        p, q, r = (_local(clip, view, faces[face, i], fx, fy) for i in range(3))
-        x, y, at_centre = (torch.stack(t, dim=1) for t in zip(_cross(p, q), _cross(q, r), _cross(r, p), strict=True))
-        side = torch.where(x[:, 0] * r[0] + y[:, 0] * r[1] + at_centre[:, 0] * r[2] > 0, 1.0, -1.0)[:, None]
-        change = torch.where(horizontal[:, None], x * (2.0 / width), y * (2.0 / height)) * step * side
-        here = at_centre * side
-        leaves = (here >= 0) & (change < 0) & (torch.arange(3, device=face.device) != entered[:, None])
-        crossing, edge = torch.where(leaves, here / -change, torch.inf).min(1)
-        x, y, at_centre = (t.gather(1, edge[:, None])[:, 0] for t in (x, y, at_centre))
-        beyond = across[face, edge]
-        u, v, w = _local(clip, view, faces[beyond // 3, (beyond % 3 + 2) % 3], fx, fy)
-        ends = (beyond < 0) | ((x * u + y * v + at_centre * w) * side[:, 0] >= 0)
-        # Each outline pixel is blended along one axis only: the one its edge crosses more squarely.
-        steep = (x / width).abs() >= (y / height).abs()
-        hit = (crossing < 1) & ends & (steep == horizontal)
-        edges = torch.stack([faces[face, edge], faces[face, (edge + 1) % 3]], dim=1)
-        found.append((inner[hit], outer[hit], edges[hit]))
-        on = (crossing < 1) & ~ends & (beyond // 3 != goal)
-        inner, outer, horizontal, goal = inner[on], outer[on], horizontal[on], goal[on]
-        face, entered = beyond[on] // 3, beyond[on] % 3
-        if len(face) == 0:
-            break
-    pixels, neighbours, edges = (torch.cat(t) for t in zip(*found, strict=True))
-    return pixels, neighbours, edges
-
-
-def opposite_edges(faces: Tensor) -> Tensor:
-    """(F,3) where each edge, from corner e to e+1, continues: 3 x face + edge of the face across it, -1 at borders and
-    where more than two faces meet."""
-    count = int(faces.max()) + 1 if len(faces) else 1
-    second = faces[:, [1, 2, 0]]
-    key, order = torch.sort((torch.minimum(faces, second) * count + torch.maximum(faces, second)).reshape(-1))
-    same = torch.zeros(len(key) + 1, dtype=torch.bool, device=faces.device)
-    same[1:-1] = key[1:] == key[:-1]
-    lone_pair = same[1:-1] & ~same[:-2] & ~same[2:]
-    first = lone_pair.nonzero()[:, 0]
-    a, b = order[first], order[first + 1]
-    out = torch.full_like(order, -1)
-    out[a], out[b] = b, a
-    return out.view(-1, 3)
-
-
-def neighbouring_pixels(raster: Raster) -> tuple[Tensor, Tensor, Tensor]:
-    """Neighbouring pixels of different faces: (N,) flattened pixels of the nearer face, (N,) their neighbours, (N,)
-    whether the two lie in a row."""
-    owner = raster.triangle
-    depth = torch.where(owner >= 0, raster.depth.detach(), torch.inf).reshape(-1)
-    parts = []
-    for axis, step in ((2, 1), (1, owner.shape[2])):
-        n = owner.shape[axis] - 1
-        view, y, x = (owner.narrow(axis, 0, n) != owner.narrow(axis, 1, n)).nonzero(as_tuple=True)
-        a = (view * owner.shape[1] + y) * owner.shape[2] + x
-        b = a + step
-        nearer = depth[a] <= depth[b]
-        parts.append((torch.where(nearer, a, b), torch.where(nearer, b, a), torch.full_like(nearer, axis == 2)))
-    inner, outer, rows = (torch.cat(t) for t in zip(*parts, strict=True))
-    return inner, outer, rows
-
-
-Point = tuple[Tensor, Tensor, Tensor]
-
-
-def _local(clip: Tensor, view: Tensor, vertices: Tensor, fx: Tensor, fy: Tensor) -> Point:
-    """Homogeneous x, y, w (N,) of vertices (N,), with the pixel centre as the image's origin."""
-    x, y, _, w = gather_rows(clip.reshape(-1, 4), view * clip.shape[1] + vertices).unbind(1)
-    return x - fx * w, y - fy * w, w
-
-
-def _cross(p: Point, q: Point) -> Point:
-    return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
+        return outlines_triton(raster, clip, faces)
+    return (outlines_numba if backend == "numba" else outlines_torch)(raster, clip, faces)

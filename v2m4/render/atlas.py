@@ -8,13 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.arrays import Float32, Int64, Mask, Real
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.render.raster import rasterize
-
-Floats = NDArray[Any]
 
 PADDING = 4  # texels between charts
 FAINTEST = 1 / 16  # least share of the mean texel density that counts as textured
@@ -26,18 +24,18 @@ class Texels:
     triangle shown at the texel's centre. weights: (N,3) float32 barycentrics of its corners."""
 
     side: int
-    index: NDArray[np.int64]
-    face: NDArray[np.int64]
-    weights: NDArray[np.float32]
+    index: Int64
+    face: Int64
+    weights: Float32
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
+    def mask(self) -> Mask:
         """(side,side), True where a texel shows the surface."""
         out = np.zeros(self.side * self.side, bool)
         out[self.index] = True
         return out.reshape(self.side, self.side)
 
-    def picture(self, values: Floats) -> NDArray[np.float32]:
+    def picture(self, values: Real) -> Float32:
         """(side,side,C) picture with ``values`` (N,C) at the texels and the rest filled from the nearest ones."""
         flat = np.zeros((self.side * self.side, values.shape[1]), np.float32)
         flat[self.index] = values
@@ -95,21 +93,21 @@ def _rasterize(uv: Tensor, uv_faces: Tensor, side: int) -> Any:
     return rasterize(clip[None].contiguous(), uv_faces, side)
 
 
-def fill_gutters(picture: Floats, known: NDArray[np.bool_]) -> NDArray[np.float32]:
+def fill_gutters(picture: Real, known: Mask) -> Float32:
     """(h,w,C) with unknown pixels filled: the nearest few from their known neighbours, so that bilinear and mip-mapped
     lookups at a chart's edge see the chart's colours, the rest from ever coarser averages."""
     picture = np.where(known[..., None], picture, 0).astype(np.float32)
     weight = known.astype(np.float32)
     for _ in range(PADDING // 2 + 1):
         total = cv2.boxFilter(weight, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        spread = cv2.boxFilter(picture, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        summed = cv2.boxFilter(picture, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
         grown = (weight == 0) & (total > 0)
-        picture[grown] = spread.reshape(picture.shape)[grown] / total[grown][:, None]
+        picture[grown] = summed.reshape(picture.shape)[grown] / total[grown][:, None]
         weight[grown] = 1
     return push_pull(picture, weight)
 
 
-def push_pull(colors: Floats, weight: Floats) -> NDArray[np.float32]:
+def push_pull(colors: Real, weight: Real) -> Float32:
     """Fill the pixels of (h,w,C) whose (h,w) weight is below 1 from ever coarser averages of the known ones
     (Gortler et al. 1996)."""
     if min(weight.shape) <= 2 or weight.min() >= 1:
@@ -126,7 +124,7 @@ def push_pull(colors: Floats, weight: Floats) -> NDArray[np.float32]:
     return (weight[..., None] * colors + (1 - weight[..., None]) * up).astype(np.float32)
 
 
-def dominant_colors(colors: Floats, count: int) -> tuple[NDArray[np.int64], int]:
+def dominant_colors(colors: Real, count: int) -> tuple[Int64, int]:
     """(N,) label of the cluster of each of (N,3) colours, and how many of at most ``count`` clusters there are."""
     count = min(count, len(colors))
     cv2.setRNGSeed(0)

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from v2m4.arrays import Float32, Int32
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, face_normals, vertex_normals
 from v2m4.render.images import PLAIN_GREY, Images, _background, _pick, _shrink, render
 from v2m4.render.raster import locate_numba
-from v2m4.render.threads import spread
+from v2m4.render.threads import parallel_for
 from v2m4.render.visibility import visible_triangles_numba
 
 
@@ -49,6 +49,7 @@ def render_fast(
         )
     from v2m4.render.raster_numba import interpolate_pixels, sample_pixels
 
+    # 1. Which face owns each sample: (B,side,side), and where in the face it lies: (B,side,side,3), if anybody asks.
     camera = (
         camera if camera.world_to_camera.dim() == 3 else replace(camera, world_to_camera=camera.world_to_camera[None])
     )
@@ -62,16 +63,18 @@ def render_fast(
     within_faces = bool({"normal", "depth", "position"} & set(want)) or ("color" in want and textured)
     located = locate_numba(clip, mesh.faces, owner) if within_faces else torch.zeros(*shape, 3)
 
+    # 2. What the kernels share: views go to threads; attributes (V,C) or (B,V,C) come to samples, (B,side,side,C).
     def rows(work: Callable[[int, int], None]) -> None:
-        spread(lambda view0, view1, _row0, _row1: work(view0, view1), len(clip), 1)
+        parallel_for(lambda view0, view1, _row0, _row1: work(view0, view1), len(clip), 1)
 
-    def at_pixels(attributes: Tensor, faces: NDArray[np.int32], out: NDArray[np.float32] | None = None) -> Tensor:
+    def at_pixels(attributes: Tensor, faces: Int32, out: Float32 | None = None) -> Tensor:
         table = attributes.detach().float().reshape(-1, *attributes.shape[-2:]).contiguous().numpy()
         if out is None:
             out = np.zeros((*shape, table.shape[-1]), np.float32)
         rows(lambda v0, v1: interpolate_pixels(located.numpy(), owned, table, faces, v0, v1, out))
         return torch.from_numpy(out)
 
+    # 3. The layers. Those that are blended are averaged over a pixel's samples, the others take the one at its centre.
     color = normal = depth = position = mask = None
     if "mask" in want:
         mask = _shrink((owner >= 0).float()[..., None], supersample)[..., 0]
@@ -91,6 +94,7 @@ def render_fast(
         if smooth_normals:
             normal = functional.normalize(at_pixels(vertex_normals(mesh.vertices, mesh.faces), corners), dim=-1)
         else:
+            # A face's three corners all carry its normal.
             own = np.repeat(np.arange(len(corners), dtype=np.int32)[:, None], 3, axis=1)
             normal = at_pixels(face_normals(mesh.vertices, mesh.faces), own)
         normal = _shrink(normal, supersample)
@@ -102,5 +106,5 @@ def render_fast(
     return Images(mask, color, depth, normal, position, triangle, _pick(located[..., :2], supersample))
 
 
-def _int32(faces: Tensor) -> NDArray[np.int32]:
+def _int32(faces: Tensor) -> Int32:
     return faces.to(torch.int32).contiguous().numpy()

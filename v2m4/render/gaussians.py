@@ -7,70 +7,32 @@ blending of whole tiles at once. All three follow the same rules, so they can be
 
 from __future__ import annotations
 
-import importlib.util
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from v2m4.device import triton_works, works
 from v2m4.errors import V2M4Error
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.rotations import rotation_from_quaternion
+from v2m4.render.splats import (
+    ALPHA_MAX,
+    ALPHA_MIN,
+    KERNEL_SIZE,
+    NEAR,
+    TILE,
+    TRANSMITTANCE_MIN,
+    Gaussians,
+    Splats,
+    TileLists,
+)
 
 Backend = Literal["auto", "gsplat", "triton", "torch"]
-KERNEL_SIZE = 0.1
-"""Variance of the screen-space filter, in square pixels."""
-NEAR = 0.2
-ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999
-TRANSMITTANCE_MIN = 1e-4
-TILE = 8
 _ROUND = 128
 _LANES = 1 << 24
-
-
-@dataclass(frozen=True)
-class Gaussians:
-    """G anisotropic Gaussians.
-
-    means (G,3); scales (G,3), standard deviations along their axes; rotations (G,4), unit quaternions w, x, y, z;
-    opacities (G,) in (0,1); colors (G,3), clamped below at 0 when rendered; all float32.
-    """
-
-    means: Tensor
-    scales: Tensor
-    rotations: Tensor
-    opacities: Tensor
-    colors: Tensor
-
-    def to(self, device: torch.device | str) -> Gaussians:
-        """A copy whose tensors live on ``device``."""
-        return Gaussians(*(t.to(device) for t in vars(self).values()))
-
-    def detach(self) -> Gaussians:
-        """The same Gaussians without their history."""
-        return Gaussians(*(t.detach() for t in vars(self).values()))
-
-
-class Splats(NamedTuple):
-    """G projected Gaussians. center (G,2), in pixels, x right and y down; conic (G,3): xx, xy, yy of the inverse
-    covariance; opacity (G,), after the filter; color (G,3); depth (G,); reach (G,2): half the box, in pixels, outside
-    of which nothing is drawn; it is negative for a Gaussian that is not visible at all."""
-
-    center: Tensor
-    conic: Tensor
-    opacity: Tensor
-    color: Tensor
-    depth: Tensor
-    reach: Tensor
-
-
-class TileLists(NamedTuple):
-    """gaussian (P,): the Gaussians of every tile from front to back, tile after tile; start (T,), length (T,)."""
-
-    gaussian: Tensor
-    start: Tensor
-    length: Tensor
 
 
 def render_gaussians(
@@ -104,18 +66,37 @@ def render_gaussians(
 
 
 def choose_backend(backend: Backend, device: torch.device) -> Backend:
-    """What draws on ``device``: on CUDA gsplat where installed, else Triton; elsewhere PyTorch."""
-    if backend in ("gsplat", "triton") and device.type != "cuda":
+    """What draws on ``device``: on CUDA gsplat or Triton where they work, else PyTorch.
+
+    Raises V2M4Error where ``backend`` is a certain one that cannot run there.
+    """
+    on_gpu = device.type == "cuda"
+    if backend == "auto":
+        if on_gpu and gsplat_works(device):
+            return "gsplat"
+        return "triton" if on_gpu and triton_works(device) else "torch"
+    if backend in ("gsplat", "triton") and not on_gpu:
         raise V2M4Error(
             f"The {backend} splatter works on CUDA only, but the Gaussians are on {device.type}. Choose auto."
         )
-    if backend != "auto":
-        return backend
-    if device.type != "cuda":
-        return "torch"
-    if importlib.util.find_spec("gsplat") is not None:
-        return "gsplat"
-    return "triton" if importlib.util.find_spec("triton") is not None else "torch"
+    if (backend == "gsplat" and not gsplat_works(device)) or (backend == "triton" and not triton_works(device)):
+        raise V2M4Error(f"The {backend} splatter is not installed, or does not work on {device}. Choose auto.")
+    return backend
+
+
+@cache
+def gsplat_works(device: torch.device) -> bool:
+    """Whether gsplat is installed and draws a Gaussian on ``device``; tried once per process."""
+
+    def trial() -> None:
+        one = torch.ones(1, 3, device=device)
+        ahead, turn = torch.tensor([[0.0, 0.0, 2.0]], device=device), torch.tensor([[1.0, 0, 0, 0]], device=device)
+        gaussian = Gaussians(ahead, 0.1 * one, turn, 0.5 * one[0, :1], one)
+        _, alpha = _render_gsplat(gaussian, Camera.identity(device=device), 8, KERNEL_SIZE, torch.zeros_like(one[0]))
+        if not 0.1 < float(alpha.max()) < 1:
+            raise RuntimeError("a Gaussian in front of the camera is not drawn")
+
+    return device.type == "cuda" and works("gsplat", trial)
 
 
 def _render_gsplat(
@@ -139,6 +120,7 @@ def _render_gsplat(
         eps2d=kernel_size,
         backgrounds=background[None],
         rasterize_mode="antialiased",
+        packed=False,  # gsplat 1.5 takes a background in this mode only
     )
     return color[0], alpha[0, ..., 0]
 
@@ -150,14 +132,14 @@ def project(gaussians: Gaussians, camera: Camera, size: int, kernel_size: float 
     """
     w2c = camera.world_to_camera.to(gaussians.means)
     focal = camera.focal * size
-    x, y, z = camera_points(gaussians.means, w2c).unbind(1)
+    x, y, z = Camera(w2c).to_camera(gaussians.means).unbind(1)
     visible = z > NEAR
     z = torch.where(visible, z, 1)
     limit = 1.3 * 0.5 / camera.focal
     tx, ty = (x / z).clamp(-limit, limit) * z, (y / z).clamp(-limit, limit) * z
     zero = torch.zeros_like(z)
     jacobian = torch.stack([focal / z, zero, -focal * tx / z**2, zero, focal / z, -focal * ty / z**2], dim=1)
-    axes = rotation_matrices(gaussians.rotations) * gaussians.scales[:, None, :]
+    axes = rotation_from_quaternion(gaussians.rotations) * gaussians.scales[:, None, :]
     half = jacobian.view(-1, 2, 3) @ w2c[:3, :3] @ axes
     xx = (half[:, 0] ** 2).sum(1)
     yy = (half[:, 1] ** 2).sum(1)
@@ -175,22 +157,6 @@ def project(gaussians: Gaussians, camera: Camera, size: int, kernel_size: float 
     visible = visible & (level > 0) & center.detach().isfinite().all(1)
     reach = torch.where(visible[:, None], reach, -1)
     return Splats(center, conic, opacity, gaussians.colors.clamp_min(0), z.detach(), reach)
-
-
-def camera_points(points: Tensor, world_to_camera: Tensor) -> Tensor:
-    """(G,3) world points in camera coordinates."""
-    return points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
-
-
-def rotation_matrices(quaternions: Tensor) -> Tensor:
-    """(G,3,3) rotations of (G,4) quaternions w, x, y, z of any length."""
-    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=1).view(-1, 3, 3)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from v2m4.render.gaussians import ALPHA_MAX, ALPHA_MIN, TILE, TRANSMITTANCE_MIN, Splats, TileLists
+from v2m4.render.splats import ALPHA_MAX, ALPHA_MIN, TILE, TRANSMITTANCE_MIN, Splats, TileLists
 
 _SIDE = tl.constexpr(TILE)
 _ALPHA_MIN = tl.constexpr(ALPHA_MIN)

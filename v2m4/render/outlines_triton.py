@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from v2m4.render.antialias import HOPS, neighbouring_pixels, opposite_edges
+from v2m4.render.outlines import HOPS, SLACK, neighbouring_pixels, opposite_edges
 from v2m4.render.raster import Raster
 
 _GROUP = 128
@@ -15,7 +15,7 @@ _GROUP = 128
 
 @torch.no_grad()
 def outlines_triton(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `antialias.outlines_torch`, which is its oracle, in another order."""
+    """As `outlines.outlines_torch`, which is its oracle, in another order."""
     height, width = raster.triangle.shape[1:]
     inner, outer, _ = neighbouring_pixels(raster)
     triangle, faces = raster.triangle.reshape(-1).contiguous(), faces.contiguous()
@@ -23,7 +23,7 @@ def outlines_triton(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor
     if len(inner):
         grid = (triton.cdiv(len(inner), _GROUP),)
         tables = clip.float().contiguous(), faces, opposite_edges(faces), triangle
-        _walk[grid](inner, outer, *tables, ends, len(inner), clip.shape[1], width, height, HOPS, _GROUP)
+        _walk[grid](inner, outer, *tables, ends, len(inner), clip.shape[1], width, height, HOPS, SLACK, _GROUP)
     hit = (ends[:, 0] >= 0).nonzero()[:, 0]
     return inner[hit], outer[hit], ends[hit]
 
@@ -52,6 +52,7 @@ def _walk(  # type: ignore[no-untyped-def]
     width,
     height,
     hops: tl.constexpr,
+    slack: tl.constexpr,
     group: tl.constexpr,
 ):
     """Write into ``ends`` (N,2) the vertices of the outline edge between pixel centres, where there is one."""
@@ -88,9 +89,9 @@ def _walk(  # type: ignore[no-untyped-def]
         g1 = tl.where(horizontal, x1 * (2.0 / wide), y1 * (2.0 / high)) * turn
         g2 = tl.where(horizontal, x2 * (2.0 / wide), y2 * (2.0 / high)) * turn
         far = float("inf")
-        leaves0 = (c0 * side >= 0.0) & (g0 < 0.0) & (entered != 0)
-        leaves1 = (c1 * side >= 0.0) & (g1 < 0.0) & (entered != 1)
-        leaves2 = (c2 * side >= 0.0) & (g2 < 0.0) & (entered != 2)
+        leaves0 = (c0 * side >= slack * g0) & (g0 < 0.0) & (entered != 0)
+        leaves1 = (c1 * side >= slack * g1) & (g1 < 0.0) & (entered != 1)
+        leaves2 = (c2 * side >= slack * g2) & (g2 < 0.0) & (entered != 2)
         t0 = tl.where(leaves0, c0 * side / -tl.where(leaves0, g0, 1.0), far)
         t1 = tl.where(leaves1, c1 * side / -tl.where(leaves1, g1, 1.0), far)
         t2 = tl.where(leaves2, c2 * side / -tl.where(leaves2, g2, 1.0), far)

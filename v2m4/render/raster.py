@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from v2m4.render.gather import gather_rows
-from v2m4.render.threads import spread
+from v2m4.render.raster_nvdiffrast import interpolate_nvdiffrast, rasterize_nvdiffrast
+from v2m4.render.threads import parallel_for
 from v2m4.render.visibility import Backend, choose_backend, visible_triangles_numba, visible_triangles_torch
 
 
@@ -19,12 +20,13 @@ class Raster:
 
     barycentrics: (B,H,W,2) perspective-correct weights of the face's corners 0 and 1 (corner 2 has the rest), zero
     where there is no face. triangle: (B,H,W) int64 face index, -1 where there is none. depth: (B,H,W) z/w in [-1,1],
-    zero where there is no face. native: nvdiffrast's own (B,H,W,4) output, if it made this.
+    zero where there is no face. backend: what found it. native: nvdiffrast's own (B,H,W,4) output, if that did.
     """
 
     barycentrics: Tensor
     triangle: Tensor
     depth: Tensor
+    backend: Backend
     native: Tensor | None = None
 
     @property
@@ -43,22 +45,20 @@ def rasterize(clip: Tensor, faces: Tensor, size: int | tuple[int, int], backend:
     height, width = (size, size) if isinstance(size, int) else size
     chosen = choose_backend(backend, clip.device)
     if chosen == "nvdiffrast":
-        from v2m4.render.cuda import rasterize_cuda
-
-        native = rasterize_cuda(clip, faces, height, width)
-        return Raster(native[..., :2], native[..., 3].long() - 1, native[..., 2], native)
+        native = rasterize_nvdiffrast(clip, faces, height, width)
+        return Raster(native[..., :2], native[..., 3].long() - 1, native[..., 2], chosen, native)
     if chosen == "triton":
         from v2m4.render.visibility_triton import visible_triangles_triton as visible
     else:
         visible = visible_triangles_numba if chosen == "numba" else visible_triangles_torch
-    return locate(clip, faces, visible(clip, faces, height, width).long())
+    return locate(clip, faces, visible(clip, faces, height, width).long(), chosen)
 
 
-def locate(clip: Tensor, faces: Tensor, triangle: Tensor) -> Raster:
-    """Barycentrics (differentiable in ``clip`` (B,V,4)) and depth of pixels whose owners (B,H,W) are known."""
+def locate(clip: Tensor, faces: Tensor, triangle: Tensor, backend: Backend) -> Raster:
+    """Barycentrics (differentiable in ``clip`` (B,V,4)) and depth of pixels whose owners (B,H,W) ``backend`` found."""
     if clip.device.type == "cpu" and not (clip.requires_grad and torch.is_grad_enabled()):
         out = locate_numba(clip, faces, triangle)
-        return Raster(out[..., :2], triangle, out[..., 2])
+        return Raster(out[..., :2], triangle, out[..., 2], backend)
     views, height, width = triangle.shape
     owned = (triangle.reshape(-1) >= 0).nonzero()[:, 0]
     view, fx, fy = pixel_centres(owned, height, width, clip.dtype)
@@ -74,7 +74,7 @@ def locate(clip: Tensor, faces: Tensor, triangle: Tensor) -> Raster:
         z, w = (u * a[:, i] + v * b[:, i] + (1 - u - v) * c[:, i] for i in (2, 3))
         depth = torch.zeros(views * height * width, dtype=clip.dtype, device=clip.device)
         depth[owned] = z / _away_from_zero(w)
-    return Raster(barycentrics.view(views, height, width, 2), triangle, depth.view(views, height, width))
+    return Raster(barycentrics.view(views, height, width, 2), triangle, depth.view(views, height, width), backend)
 
 
 def locate_numba(clip: Tensor, faces: Tensor, triangle: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def locate_numba(clip: Tensor, faces: Tensor, triangle: Tensor) -> Tensor:
     positions = clip.detach().to(torch.float32).contiguous().numpy()
     corners, owner = (t.to(torch.int32).contiguous().numpy() for t in (faces, triangle))
     out = np.zeros((*owner.shape, 3), np.float32)
-    spread(lambda v0, v1, _r0, _r1: locate_pixels(positions, corners, owner, v0, v1, out), len(owner), 1)
+    parallel_for(lambda v0, v1, _r0, _r1: locate_pixels(positions, corners, owner, v0, v1, out), len(owner), 1)
     return torch.from_numpy(out)
 
 
@@ -101,9 +101,7 @@ def interpolate(attributes: Tensor, raster: Raster, faces: Tensor) -> Tensor:
     coordinates). Differentiable in the attributes and, through the barycentrics, in the positions.
     """
     if raster.native is not None:
-        from v2m4.render.cuda import interpolate_cuda
-
-        return interpolate_cuda(attributes, raster.native, faces)
+        return interpolate_nvdiffrast(attributes, raster.native, faces)
     views, height, width = raster.triangle.shape
     owned = raster.covered
     index = faces[raster.triangle.reshape(-1)[owned]]

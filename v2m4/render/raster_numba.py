@@ -8,25 +8,14 @@ Each has a plain PyTorch twin which the tests compare it with (`visibility.visib
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
-os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would break hosts that fork GPU workers
-
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Indices = NDArray[np.int32]
-
-
-def _compiled(signature: str) -> Any:
-    return numba.njit(signature, nogil=True, cache=True)
+from v2m4.arrays import Float32, Int32, Int64
+from v2m4.compiled import njit
 
 
-@_compiled("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])")
-def own_pixels(clip: Floats, faces: Indices, view0: int, view1: int, row0: int, row1: int, owner: Indices) -> None:
+@njit("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])", nogil=True)
+def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, row1: int, owner: Int32) -> None:
     """Write into ``owner`` (B,H,W) the nearest face at each pixel centre, -1 where there is none.
 
     Homogeneous edge functions (Olano and Greer 1997): faces that cross the camera plane need no clipping, because a
@@ -88,8 +77,8 @@ def own_pixels(clip: Floats, faces: Indices, view0: int, view1: int, row0: int, 
                             owner[b, y, x] = f
 
 
-@_compiled("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
-def locate_pixels(clip: Floats, faces: Indices, owner: Indices, view0: int, view1: int, out: Floats) -> None:
+@njit("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
+def locate_pixels(clip: Float32, faces: Int32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Write u, v (perspective-correct weights of corners 0 and 1) and z/w to owned pixels of ``out`` (B,H,W,3)."""
     height, width = owner.shape[1], owner.shape[2]
     for b in range(view0, view1):
@@ -116,9 +105,9 @@ def locate_pixels(clip: Floats, faces: Indices, owner: Indices, view0: int, view
                     out[b, y, x, 2] = (u * clip[b, i, 2] + v * clip[b, j, 2] + t * clip[b, k, 2]) / w
 
 
-@_compiled("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])")
+@njit("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def interpolate_pixels(
-    located: Floats, owner: Indices, attributes: Floats, faces: Indices, view0: int, view1: int, out: Floats
+    located: Float32, owner: Int32, attributes: Float32, faces: Int32, view0: int, view1: int, out: Float32
 ) -> None:
     """Write attributes (1|B,N,C), indexed by ``faces``, to owned pixels of ``out`` (B,H,W,C); located: (B,H,W,3)."""
     channels = attributes.shape[2]
@@ -135,8 +124,8 @@ def interpolate_pixels(
                         out[b, y, x, c] = r + u * (p - r) + v * (q - r)
 
 
-@_compiled("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])")
-def sample_pixels(texture: Floats, uv: Floats, owner: Indices, view0: int, view1: int, out: Floats) -> None:
+@njit("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
+def sample_pixels(texture: Float32, uv: Float32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Bilinear colour of ``texture`` (h,w,C) at ``uv`` (B,H,W,2) for owned pixels; repeats beyond [0,1]."""
     rows, columns, channels = texture.shape
     for b in range(view0, view1):
@@ -155,11 +144,18 @@ def sample_pixels(texture: Floats, uv: Floats, owner: Indices, view0: int, view1
                     out[b, y, x, c] = upper + q * (lower - upper)
 
 
-@_compiled("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,i8[:,::1])")
+@njit("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,f8,i8[:,::1])", nogil=True)
 def find_outlines(
-    clip: Floats, faces: Indices, across: Indices, owner: Indices, depth: Floats, hops: int, out: NDArray[np.int64]
+    clip: Float32,
+    faces: Int32,
+    across: Int32,
+    owner: Int32,
+    depth: Float32,
+    hops: int,
+    slack: float,
+    out: Int64,
 ) -> int:
-    """List the places of one view where `antialias` blends; `antialias.outlines_torch` says the same in PyTorch.
+    """List the places of one view where `antialias` blends; `outlines.outlines_torch` says the same in PyTorch.
 
     clip (V,4), faces and across (F,3), owner and depth (H,W). Writes rows of ``out`` (N,4): the nearer face's pixel,
     its neighbour, and the two vertices of the outline's edge. Returns how many there are, which may be more than fit.
@@ -191,7 +187,7 @@ def find_outlines(
                             side = 1.0 if a * rx + b * ry + c * rw > 0.0 else -1.0
                         here = c * side
                         change = (a * (2.0 / width) if axis == 0 else b * (2.0 / height)) * step * side
-                        if e != entered and here >= 0.0 and change < 0.0 and here / -change < best:
+                        if e != entered and here >= slack * change and change < 0.0 and here / -change < best:
                             best, edge, la, lb, lc = here / -change, e, a, b, c
                         px, py, pw, qx, qy, qw, rx, ry, rw = qx, qy, qw, rx, ry, rw, px, py, pw
                     if edge < 0:

@@ -1,4 +1,4 @@
-"""Spreading a compiled kernel over the processor's cores."""
+"""A compiled kernel on all of the processor's cores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 _ROWS_WORTH_SHARING = 256  # one smaller picture is done before a second thread has started
 
 
-def spread(work: Callable[[int, int, int, int], None], views: int, rows: int) -> None:
+def parallel_for(work: Callable[[int, int, int, int], None], views: int, rows: int) -> None:
     """Call ``work(view0, view1, row0, row1)`` for ranges that together cover all views and rows, on all threads.
 
     Whole views go to a thread where there are enough of them, bands of rows otherwise. The number of threads is

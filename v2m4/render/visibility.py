@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from v2m4.device import triton_works
 from v2m4.errors import V2M4Error
-from v2m4.render.threads import spread
+from v2m4.render.raster_nvdiffrast import nvdiffrast_works
+from v2m4.render.threads import parallel_for
 
 Backend = Literal["auto", "numba", "torch", "triton", "nvdiffrast"]
 _CANDIDATES = 1 << 22  # pairs of face and pixel tested at once by the PyTorch version: bounds its memory
 
 
 def choose_backend(backend: Backend, device: torch.device) -> Backend:
-    """The kernel that runs on ``device``: numba on the CPU; on CUDA nvdiffrast or Triton if installed, else PyTorch."""
-    if backend != "auto":
-        needs = {"numba": "cpu", "nvdiffrast": "cuda", "triton": "cuda"}.get(backend, device.type)
-        if needs != device.type:
-            raise V2M4Error(
-                f"The {backend} rasteriser works on {needs}, but the mesh is on {device.type}. Move it, or choose auto."
-            )
-        return backend
-    if device.type == "cpu":
-        return "numba"
-    if device.type == "cuda" and importlib.util.find_spec("nvdiffrast") is not None:
-        return "nvdiffrast"
-    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
-        return "triton"
-    return "torch"
+    """The kernel that runs on ``device``: numba on the CPU; on CUDA nvdiffrast or Triton where they work, else PyTorch.
+
+    Raises V2M4Error where ``backend`` is a certain one that cannot run there.
+    """
+    on_gpu = device.type == "cuda"
+    if backend == "auto":
+        if device.type == "cpu":
+            return "numba"
+        if on_gpu and nvdiffrast_works(device):
+            return "nvdiffrast"
+        return "triton" if on_gpu and triton_works(device) else "torch"
+    needs = {"numba": "cpu", "nvdiffrast": "cuda", "triton": "cuda"}.get(backend, device.type)
+    if needs != device.type:
+        raise V2M4Error(
+            f"The {backend} rasteriser works on {needs}, but the mesh is on {device.type}. Move it, or choose auto."
+        )
+    if (backend == "nvdiffrast" and not nvdiffrast_works(device)) or (backend == "triton" and not triton_works(device)):
+        raise V2M4Error(f"The {backend} rasteriser is not installed, or does not work on {device}. Choose auto.")
+    return backend
 
 
 def visible_triangles_numba(clip: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
@@ -41,7 +46,7 @@ def visible_triangles_numba(clip: Tensor, faces: Tensor, height: int, width: int
     positions = clip.detach().to(torch.float32).contiguous().numpy()
     corners = faces.to(torch.int32).contiguous().numpy()
     owner = np.empty((len(positions), height, width), np.int32)
-    spread(
+    parallel_for(
         lambda view0, view1, row0, row1: own_pixels(positions, corners, view0, view1, row0, row1, owner),
         len(positions),
         height,

@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, get_args
 from v2m4.errors import V2M4Error
 from v2m4.settings.camera import (
     Algorithm1Settings,
+    AlignmentLevelSettings,
     CameraSettings,
     DescentSettings,
+    RigidAlignmentSettings,
     RigidSearchSettings,
     ScoreSettings,
     StereoStepSettings,
@@ -26,50 +28,80 @@ from v2m4.settings.export import ExportSettings
 from v2m4.settings.generator import (
     CraftsMan3DSettings,
     GeneratorSettings,
+    HttpSettings,
     Hunyuan3DSettings,
     InflateSettings,
     SculptSettings,
+    TemplateSettings,
     TrellisSettings,
     TripoSgSettings,
+    TripoSRSettings,
 )
-from v2m4.settings.pixels import KeyframeSettings, MattingSettings, VideoSettings
+from v2m4.settings.pixels import (
+    BackgroundSettings,
+    FlatSettings,
+    KeyframeSettings,
+    MaskCleanupSettings,
+    MattingSettings,
+    MotionSettings,
+    VideoSettings,
+    WarningSettings,
+)
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
+    CorrespondenceSettings,
+    DeformationGraphSettings,
     FollowVideoSettings,
     GlobalAlignmentSettings,
     LargeStepsSettings,
     LimbSettings,
     MeshToMeshSettings,
     RegistrationSettings,
+    RigidMotionSettings,
     SurfaceFitSettings,
+    SymmetrySettings,
+    TrackSettings,
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
-from v2m4.settings.texture import TextureSettings
+from v2m4.settings.texture import FillSettings, OptimiseSettings, ProjectSettings, TextureSettings
 
 __all__ = [
     "RENAMED",
     "Algorithm1Settings",
+    "AlignmentLevelSettings",
+    "BackgroundSettings",
     "CameraSettings",
+    "CorrespondenceSettings",
     "CraftsMan3DSettings",
+    "DeformationGraphSettings",
     "DescentSettings",
     "ExportSettings",
     "Field",
+    "FillSettings",
+    "FlatSettings",
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
+    "HttpSettings",
     "Hunyuan3DSettings",
     "InflateSettings",
     "KeyframeSettings",
     "LargeStepsSettings",
     "LimbSettings",
+    "MaskCleanupSettings",
     "MattingSettings",
     "MeshToMeshSettings",
+    "MotionSettings",
+    "OptimiseSettings",
     "PlugName",
     "Preset",
+    "ProjectSettings",
     "Range",
     "RefinementSettings",
     "RegistrationSettings",
+    "RigidAlignmentSettings",
+    "RigidMotionSettings",
     "RigidSearchSettings",
     "ScoreSettings",
     "SculptSettings",
@@ -77,10 +109,15 @@ __all__ = [
     "StereoStepSettings",
     "SurfaceFitSettings",
     "SwarmSettings",
+    "SymmetrySettings",
+    "TemplateSettings",
     "TextureSettings",
+    "TrackSettings",
     "TrellisSettings",
+    "TripoSRSettings",
     "TripoSgSettings",
     "VideoSettings",
+    "WarningSettings",
     "changed",
     "fields_of",
 ]
@@ -99,6 +136,8 @@ class Settings:
     """Where the numbers are crunched: cpu, cuda, or auto."""
     stereo: Annotated[str, PlugName("stereo")] = "auto"
     """dust3r, vggt, features, or auto: the best that can run here."""
+    tracks: Annotated[str, PlugName("tracks")] = "auto"
+    """cotracker3, cotracker3-online, or auto: the best that can run here; only where points are tracked."""
     perceptual: Annotated[str, PlugName("perceptual")] = "auto"
     """dreamsim, structure, or auto: the best that can run here."""
     commercial_use: bool = False
@@ -158,6 +197,15 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if drawn.radius_min > drawn.radius_max:
         wrong.append("camera.algorithm1.radius_min must not be more than camera.algorithm1.radius_max.")
+    project = settings.texture.project
+    if project.grazing_cosine >= project.facing_cosine:
+        wrong.append("texture.project.grazing_cosine must be less than texture.project.facing_cosine.")
+    if project.edge_near_px >= project.edge_far_px:
+        wrong.append("texture.project.edge_near_px must be less than texture.project.edge_far_px.")
+    symmetry = settings.registration.video.symmetry
+    for low, high in (("side_on_from", "side_on_full"), ("error_full", "error_most")):
+        if getattr(symmetry, low) >= getattr(symmetry, high):
+            wrong.append(f"registration.video.symmetry.{low} must be less than registration.video.symmetry.{high}.")
     return wrong
 
 

@@ -18,6 +18,36 @@ class ScoreSettings:
     """Weight of the image distance (DreamSim or structure)."""
     mask_weight: Annotated[float, Range(0, 1000)] = 0.1
     """Weight of the mask difference."""
+    overlap_size: Annotated[int, Range(16, 2048)] = 256
+    """Side of the renderings whose overlap with the frame's mask is measured, in pixels."""
+
+
+@dataclass(frozen=True)
+class AlignmentLevelSettings:
+    """One pass of direct alignment."""
+
+    keep: Annotated[int, Range(1, 10000)] | None = None
+    """Most poses that enter it; none: all that are left."""
+    size: Annotated[int, Range(16, 2048)] = 64
+    """Side of the pictures that are compared, in pixels."""
+    blur_px: Annotated[float, Range(0, 100)] = 2.5
+    """Standard deviation of the blur of both pictures, in pixels."""
+    iterations: Annotated[int, Range(0, 1000)] = 5
+    """Gauss-Newton steps of every pose."""
+
+
+@dataclass(frozen=True)
+class RigidAlignmentSettings:
+    """Direct alignment of poses to the frame, coarse to fine, fewer and fewer of them."""
+
+    color_weight: Annotated[float, Range(0, 1000)] = 0.6
+    """Weight of a squared colour difference, against 1 for the mask's."""
+    huber: Annotated[float, Range(0.001, 1000)] = 0.35
+    """Differences beyond this count linearly: highlights, cast shadows, parts that the mesh does not have."""
+    first: AlignmentLevelSettings = field(default_factory=AlignmentLevelSettings)
+    second: AlignmentLevelSettings = field(default_factory=lambda: AlignmentLevelSettings(16, 64, 1.2, 5))
+    third: AlignmentLevelSettings = field(default_factory=lambda: AlignmentLevelSettings(5, 128, 1.2, 4))
+    last: AlignmentLevelSettings = field(default_factory=lambda: AlignmentLevelSettings(2, 224, 1.0, 3))
 
 
 @dataclass(frozen=True)
@@ -32,6 +62,15 @@ class RigidSearchSettings:
     """How far the camera may be tilted sideways; 180 allows any. algorithm1 knows upright cameras only."""
     stereo_below: Annotated[float, Range(0, 1)] = 0.9
     """The stereo step is taken only where the mask overlap without it stays below this."""
+    coarse_size: Annotated[int, Range(16, 512)] = 64
+    """Side of the renderings of all directions, in pixels."""
+    angles: Annotated[int, Range(4, 720)] = 72
+    """Turns about the optical axis at which every direction is scored."""
+    radii: Annotated[int, Range(2, 256)] = 16
+    """Rings about the object's centroid on which a direction is compared with the frame."""
+    apart_deg: Annotated[float, Range(0, 180)] = 9.0
+    """Candidates differ by at least this rotation."""
+    alignment: RigidAlignmentSettings = field(default_factory=RigidAlignmentSettings)
 
 
 @dataclass(frozen=True)
@@ -100,6 +139,16 @@ class StereoStepSettings:
     """chamfer: steps of the similarity's descent."""
     pose_iterations: Annotated[int, Range(1, 100000)] = 500
     """chamfer: steps of the camera's descent on image coordinates."""
+    lr: Annotated[float, Range(1e-8, 10)] = 0.01
+    """chamfer: Adam's step in both descents."""
+    leave_out: Annotated[float, Range(0, 0.99)] = 0.1
+    """Share of each picture's points, those the model is least sure of, that is left out."""
+    fewest: Annotated[int, Range(6, 10000)] = 50
+    """Points, of the frame and of the renderings, without which no fit is tried."""
+    map_tolerance: Annotated[float, Range(1e-5, 1)] = 0.02
+    """matched: how far off PnP may see a right point of a point map, as a share of the picture's side."""
+    match_tolerance: Annotated[float, Range(1e-5, 1)] = 0.012
+    """The same for the matches of a plug that finds them itself (features)."""
     dust3r_precision: Literal["auto", "tf32"] = "auto"
     """tf32: the precision of the published numbers; auto: what suits the GPU."""
 

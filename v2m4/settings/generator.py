@@ -17,6 +17,34 @@ class InflateSettings:
     """Triangles of the mesh."""
     thickness: Annotated[float, Range(0.05, 5)] = 1.0
     """1 gives limbs as deep as wide; less is flatter, more is rounder."""
+    trunk: Annotated[float, Range(0.01, 10)] = 0.28
+    """Half thickness beyond which the trunk is flattened, as a share of the object's mean side."""
+    working_size: Annotated[int, Range(50, 1600)] = 400
+    """Longer side of the object in the picture that is traced, in working pixels: thinner limbs want more."""
+    shortest_edge: Annotated[float, Range(0.5, 50)] = 2.0
+    """No edge of the outline is made shorter than this, in working pixels."""
+    least_area: Annotated[float, Range(0, 0.5)] = 0.0015
+    """Pieces and holes smaller than this share of the object are noise."""
+    grid: Annotated[float, Range(1, 20)] = 2.5
+    """Working pixels per cell of the grid on which the Poisson equation of the thickness is solved."""
+    palette: Annotated[int, Range(1, 64)] = 6
+    """Colours told apart when the far side is filled."""
+
+
+@dataclass(frozen=True)
+class TemplateSettings:
+    """How your own mesh is read."""
+
+    largest_texture: Annotated[int, Range(256, 8192)] = 4096
+    """Side of the largest texture into which several materials are merged, in texels."""
+    most_repeats: Annotated[int, Range(1, 64)] = 4
+    """A picture that repeats across the mesh is repeated in the texture at most so often each way."""
+    grey: Annotated[float, Range(0, 1)] = 0.7
+    """Brightness of parts that have no colour of their own."""
+    atlas_size: Annotated[int, Range(64, 8192)] = 1024
+    """Side of the texture that a simplified mesh gets, in texels."""
+    surface_points: Annotated[int, Range(1000, 10000000)] = 600000
+    """Points on the mesh among which the nearest to each texel of that texture is sought."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +53,12 @@ class SculptSettings:
 
     faces: Annotated[int, Range(200, 200000)] = 8000
     """Triangles of the mesh, at most."""
+    resolution: Annotated[int, Range(64, 512)] = 256
+    """Nodes per side of the grid on which the surface is found: the finer, the sharper its outline."""
+    smoothing: Annotated[int, Range(0, 500)] = 40
+    """Rounds in which the network's grain is smoothed away along the picture's rays."""
+    texture_size: Annotated[int, Range(64, 8192)] = 1024
+    """Side of the texture."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +69,34 @@ class TrellisSettings:
     """Sampling steps of each of the two flows."""
     guidance: Annotated[float, Range(0, 50)] = 5.0
     """Guidance strength w of (1 + w) v(image) - w v(nothing)."""
+
+
+@dataclass(frozen=True)
+class TripoSRSettings:
+    """TripoSR's surface (Tochilkin et al. 2024)."""
+
+    grid: Annotated[int, Range(16, 1024)] = 256
+    """Samples of the density along each axis."""
+    stride: Annotated[int, Range(1, 64)] = 4
+    """Samples between those of the coarse grid that finds the surface; 1 takes every sample."""
+    threshold: Annotated[float, Range(1e-6, 1e6)] = 25.0
+    """Density at which the surface lies."""
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """A mesh server that is asked over HTTP; docs/http-generator.md describes both forms."""
+
+    url: str | None = None
+    """Address of the server, for example “http://127.0.0.1:8080”."""
+    form: Literal["trellis.cpp", "plain"] = "trellis.cpp"
+    """trellis.cpp: a form with the picture goes to /generate; plain: the picture itself goes to the address given."""
+    timeout_s: Annotated[float, Range(0.1, 86400)] = 600.0
+    """How long one mesh may take, in seconds."""
+    megabytes: Annotated[float, Range(0.001, 4096)] = 200.0
+    """Larger answers are refused."""
+    retries: Annotated[int, Range(0, 20)] = 2
+    """Further attempts where the server cannot be reached or says that it is busy."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +156,10 @@ class GeneratorSettings:
     """Meshes with more faces are simplified to this many."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
     sculpt: SculptSettings = field(default_factory=SculptSettings)
+    own_mesh: TemplateSettings = field(default_factory=TemplateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
+    triposr: TripoSRSettings = field(default_factory=TripoSRSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     triposg: TripoSgSettings = field(default_factory=TripoSgSettings)
     hunyuan3d: Hunyuan3DSettings = field(default_factory=Hunyuan3DSettings)
     craftsman3d: CraftsMan3DSettings = field(default_factory=CraftsMan3DSettings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from v2m4.settings.schema import PlugName, Range
@@ -29,6 +29,125 @@ class VideoSettings:
 
 
 @dataclass(frozen=True)
+class FlatSettings:
+    """An object before a plain background (flat)."""
+
+    samples: Annotated[int, Range(1, 1000)] = 12
+    """Frames on which the background's noise is measured."""
+    model_size: Annotated[int, Range(16, 512)] = 96
+    """Side of the shrunken picture to which the background's colour surface is fitted, in pixels."""
+    rim: Annotated[float, Range(0.005, 0.3)] = 0.04
+    """Width of the picture's rim, which is taken for background at first, as a share of the shorter side."""
+    rim_tolerance: Annotated[float, Range(1, 100)] = 10.0
+    """A pixel of the rim is plain background if it differs from the surface by less than this, in levels of 255."""
+    least_plain_rim: Annotated[float, Range(0, 1)] = 0.6
+    """A clip is refused if in no frame so much of the rim is plain."""
+    auto_plain_rim: Annotated[float, Range(0, 1)] = 0.75
+    """auto takes flat only if in most frames at least so much of the rim is plain."""
+    auto_most_noise: Annotated[float, Range(0, 100)] = 7.0
+    """auto takes flat only if the background's noise (standard deviation, in levels) is at most this."""
+    tolerance: Annotated[float, Range(0, 100)] = 3.0
+    """A difference from the background that speaks neither for it nor for the object, in levels, without noise."""
+    noise_tolerance: Annotated[float, Range(0, 100)] = 3.0
+    """What noise adds to that difference, in its standard deviations."""
+    ringing_reach: Annotated[int, Range(1, 101)] = 13
+    """Side of the square around a strong difference in which compression leaves noise, in pixels."""
+    ringing_luma: Annotated[float, Range(0, 1)] = 0.06
+    """That noise in the brightness, as a share of the strong difference."""
+    ringing_chroma: Annotated[float, Range(0, 1)] = 0.2
+    """That noise in the colour, which is stored more coarsely, as a share of the strong difference."""
+    darkest_shadow: Annotated[float, Range(0, 1)] = 0.4
+    """A shadow leaves the background at least so much of its brightness; what is darker is object."""
+    shadow_slope: Annotated[float, Range(0, 100)] = 3.5
+    """What changes by less than so many levels per pixel may be a shadow's rim, however faint the shadow."""
+    shadow_steepness: Annotated[float, Range(0, 1)] = 0.12
+    """What changes by less than so large a share of the shadow's depth per pixel may be its rim."""
+    shadow_evidence: Annotated[float, Range(-3, 3)] = 0.6
+    """How much a shadow speaks for background, where 1 is certain and -3 certainly object."""
+    contour: Annotated[float, Range(0, 100)] = 1.5
+    """Price of a pixel of contour, against 1 for a pixel labelled against its evidence."""
+    contour_contrast: Annotated[float, Range(0.1, 255)] = 10.0
+    """A colour step that makes a contour cheap, in levels; four deviations of the noise if those are more."""
+
+
+@dataclass(frozen=True)
+class BackgroundSettings:
+    """What a still background looks like, learnt from a clip in which the object may never leave its place."""
+
+    size: Annotated[int, Range(32, 1024)] = 224
+    """Longer side of the shrunken frames on which the background is told from the object, in pixels."""
+    still: Annotated[float, Range(0.5, 1)] = 0.93
+    """A pixel is still if it shows one colour in so large a share of the frames."""
+    rounds: Annotated[int, Range(1, 1000)] = 12
+    """Rounds of belief propagation per labelling."""
+    color_rounds: Annotated[int, Range(1, 100)] = 3
+    """Labellings with colour models, each of which refines the models of the next."""
+    doubt: Annotated[float, Range(0, 10)] = 0.7
+    """A colour's log-likelihood ratio below which it speaks for nothing."""
+    gap: Annotated[int, Range(0, 50)] = 3
+    """Gaps between parts of the object of up to twice so many (shrunken) pixels are bridged."""
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """A moving object before a still background (motion)."""
+
+    samples: Annotated[int, Range(3, 200)] = 32
+    """Frames from which the background is learnt."""
+    least_motion: Annotated[float, Range(0, 1)] = 5e-4
+    """A clip is refused if less than this share of the picture changes."""
+    least_still: Annotated[float, Range(0, 1)] = 0.35
+    """A clip is refused (its camera moves) if less than this share of the picture is still."""
+    least_still_rim: Annotated[float, Range(0, 1)] = 0.6
+    """A clip is refused (its camera moves) if less than this share of the picture's rim is still."""
+    most_noise: Annotated[float, Range(0, 100)] = 8.0
+    """The video's noise is taken to be at most this (standard deviation, in levels)."""
+    least_tolerance: Annotated[float, Range(0, 255)] = 18.0
+    """Colours that differ by less than this are one, in levels, however little noise there is."""
+    most_tolerance: Annotated[float, Range(0, 255)] = 36.0
+    """Colours that differ by more than this are two, in levels; in between, six deviations of the noise decide."""
+    tolerance: Annotated[float, Range(0, 255)] = 8.0
+    """A difference from the background that speaks neither for it nor for the object, in levels, without noise."""
+    deviation_tolerance: Annotated[float, Range(0, 100)] = 3.0
+    """What the pixel's own noise adds to that difference, in its standard deviations over time."""
+    noise_tolerance: Annotated[float, Range(0, 100)] = 2.0
+    """What the whole video's noise adds to that difference, in its standard deviations."""
+    contour: Annotated[float, Range(0, 100)] = 1.5
+    """Price of a pixel of contour, against 1 for a pixel labelled against its evidence."""
+    contour_contrast: Annotated[float, Range(0.1, 255)] = 16.0
+    """A colour step that makes a contour cheap, in levels."""
+    background: BackgroundSettings = field(default_factory=BackgroundSettings)
+
+
+@dataclass(frozen=True)
+class MaskCleanupSettings:
+    """Which pieces of a mask belong to the object, and which holes are real."""
+
+    near: Annotated[float, Range(0, 10)] = 0.04
+    """How far a small piece may be from the largest one to belong to it, in diagonals of the largest."""
+    near_area: Annotated[float, Range(0, 1)] = 0.002
+    """Area of the smallest piece so near that belongs, as a share of the largest's."""
+    far: Annotated[float, Range(0, 10)] = 0.35
+    """How far a piece of some size may be from the largest one to belong to it, in diagonals of the largest."""
+    far_area: Annotated[float, Range(0, 1)] = 0.05
+    """Area of the smallest piece so far away that belongs, as a share of the largest's."""
+    hole_area: Annotated[float, Range(0, 1)] = 0.0015
+    """Holes smaller than this share of the object are filled, unless they show background all over."""
+
+
+@dataclass(frozen=True)
+class WarningSettings:
+    """When a sentence warns of a frame's mask."""
+
+    touching: Annotated[float, Range(0, 1)] = 0.02
+    """The object counts as cut off where it covers more than this share of a side of the picture."""
+    flicker_overlap: Annotated[float, Range(0, 1)] = 0.5
+    """A mask that overlaps the one before by less than this (intersection over union) may flicker."""
+    flicker_growth: Annotated[float, Range(1, 100)] = 1.8
+    """It does flicker if its area also grew or shrank by more than this factor."""
+
+
+@dataclass(frozen=True)
 class MattingSettings:
     """How the moving object is cut out of the frames."""
 
@@ -38,6 +157,10 @@ class MattingSettings:
     """Width of the soft edge of the mask, in pixels of the processed frame."""
     min_area: Annotated[float, Range(0, 0.5)] = 0.001
     """A frame whose foreground covers less than this share of the picture counts as empty."""
+    flat: FlatSettings = field(default_factory=FlatSettings)
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    cleanup: MaskCleanupSettings = field(default_factory=MaskCleanupSettings)
+    warnings: WarningSettings = field(default_factory=WarningSettings)
 
 
 @dataclass(frozen=True)
@@ -52,3 +175,9 @@ class KeyframeSettings:
     """adaptive: the fewest frames there may be between keyframes."""
     motion_threshold: Annotated[float, Range(0, 1)] = 0.08
     """adaptive: a new keyframe once the pose changed by this much (1 - overlap of the masks) since the last one."""
+    compare_size: Annotated[int, Range(16, 1024)] = 128
+    """Side of the pictures in which poses are compared, in pixels."""
+    object_size: Annotated[float, Range(0.05, 1)] = 0.33
+    """Side of a square of the object's area in those pictures, as a share of theirs."""
+    color_weight: Annotated[float, Range(0, 100)] = 1.0
+    """Weight of the mean colour difference against that of the masks, so that turning in place counts as motion."""

@@ -30,6 +30,21 @@ class GlobalAlignmentSettings:
 
 
 @dataclass(frozen=True)
+class DeformationGraphSettings:
+    """The nodes of an embedded deformation (Sumner et al. 2007), and what they carry and hold on to."""
+
+    influences: Annotated[int, Range(1, 32)] = 4
+    """Nodes that carry each vertex."""
+    falloff: Annotated[float, Range(0.01, 100)] = 0.6
+    """Distance at which a node's influence on a vertex has fallen to 1/e, in distances to the furthest node that
+    carries it."""
+    neighbours: Annotated[int, Range(1, 100)] = 6
+    """Nodes that each node is tied to."""
+    bridges: Annotated[int, Range(1, 1000)] = 12
+    """Links from each separate part of the mesh to the nearest vertices of other parts."""
+
+
+@dataclass(frozen=True)
 class LimbSettings:
     """A coarse alignment of limbs by embedded deformation, between the two descents; the paper has none."""
 
@@ -37,6 +52,37 @@ class LimbSettings:
     """Rounds of closest points and one solve; 0 leaves the step out."""
     nodes: Annotated[int, Range(4, 5000)] = 150
     """Nodes that carry the mesh."""
+    graph: DeformationGraphSettings = field(default_factory=lambda: DeformationGraphSettings(neighbours=9))
+    samples: Annotated[int, Range(1, 1000000)] = 3000
+    """Points of each surface that are matched to the nearest of the other."""
+    transport_share: Annotated[float, Range(0, 1)] = 0.4
+    """Share of the rounds, at first, that match points one to one (optimal transport); one of the attempts does
+    without."""
+    transport_samples: Annotated[int, Range(1, 10000)] = 800
+    """Points of each surface that are matched one to one; the time grows with their cube."""
+    importance_low: Weight = 0.2
+    """What a difference in mean geodesic distance counts in a one-to-one match, in diagonals: the first guess."""
+    importance_high: Weight = 0.5
+    """The second guess of it; the attempt that ends nearest to the target stays."""
+    geodesic_sources: Annotated[int, Range(1, 100000)] = 60
+    """Points of a surface whose geodesic distances are averaged."""
+    reach_first: Annotated[float, Range(1e-6, 100)] = 0.15
+    """Distance beyond which matches are distrusted, in diagonals of the target: in the first round."""
+    reach_last: Annotated[float, Range(1e-6, 100)] = 0.03
+    """The same in the last round, and beside one-to-one matches."""
+    sliding: Weight = 0.03
+    """Weight of a point's distance within the target's tangent plane, against that to the plane; 1 where matches are
+    one to one."""
+    stiffness_first: Annotated[float, Range(1e-9, 1e9)] = 10.0
+    """How strongly neighbouring nodes keep their distance, against the distance to the target: in the first round."""
+    stiffness_last: Annotated[float, Range(1e-9, 1e9)] = 0.01
+    """The same in the last round."""
+    bending: Weight = 0.0
+    """How strongly neighbouring nodes turn together, in shares of that stiffness."""
+    damping: Weight = 1e-4
+    """Damping of the nodes' turns in each solve."""
+    strain_weight: Weight = 0.003
+    """What the squared strain counts against the squared distance, in diagonals, where attempts are compared."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +112,24 @@ class LargeStepsSettings:
 
 
 @dataclass(frozen=True)
+class TrackSettings:
+    """Point tracks over renderings of the meshes, which pull the local registration (the release of the paper)."""
+
+    enabled: bool = False
+    """Whether points are tracked; needs meshes with colours and a point tracker."""
+    views: Annotated[int, Range(1, 1000)] = 20
+    """Cameras around the first mesh."""
+    view_radius: Annotated[float, Range(0.1, 100)] = 8.0
+    """Their distance, in sizes of the object."""
+    view_size: Annotated[int, Range(32, 4096)] = 512
+    """Side of the renderings, in pixels."""
+    points: Annotated[int, Range(1, 100000)] = 10000
+    """Points that are tracked in each view, at most."""
+    history: Annotated[int, Range(1, 1000)] = 8
+    """Keyframes before each one through which its points are tracked."""
+
+
+@dataclass(frozen=True)
 class MeshToMeshSettings:
     """The paper's chain: the mesh, as deformed so far, is registered to the next keyframe's mesh."""
 
@@ -80,10 +144,14 @@ class MeshToMeshSettings:
     normal_match: Annotated[float, Range(0, 10)] = 0.1
     """How much neighbouring points must face alike, as a length; 0 takes the nearest, as the paper does."""
     early_stop: Annotated[float, Range(0, 1)] = 0.0
-    """Stop once the loss improves by less than this share over 50 iterations; 0 never stops early."""
+    """Stop once the loss improves by less than this share from one window of iterations to the next; 0 never stops
+    early."""
+    early_stop_window: Annotated[int, Range(1, 100000)] = 50
+    """Iterations in such a window."""
     alignment: GlobalAlignmentSettings = field(default_factory=GlobalAlignmentSettings)
     limbs: LimbSettings = field(default_factory=LimbSettings)
     large_steps: LargeStepsSettings = field(default_factory=LargeStepsSettings)
+    tracks: TrackSettings = field(default_factory=TrackSettings)
 
 
 @dataclass(frozen=True)
@@ -96,6 +164,74 @@ class SurfaceFitSettings:
     """Rounds of the fit; 0 leaves it out."""
     smoothness: Annotated[float, Range(0, 1000)] = 0.1
     """How smooth its shifts are."""
+    hold: Annotated[float, Range(1e-9, 1000)] = 0.01
+    """How strongly vertices that nothing is known about stay where they are."""
+    longest_shift: Annotated[float, Range(0, 10)] = 0.02
+    """No vertex is shifted further than this in one round, in sizes of the object."""
+
+
+@dataclass(frozen=True)
+class CorrespondenceSettings:
+    """How the frames' flow, outlines and unexplained pixels become constraints on the surface."""
+
+    flow_step: Annotated[int, Range(1, 64)] = 2
+    """The n of: every n-th row and column gives a flow vector."""
+    flow_return_px: Annotated[float, Range(0.01, 1000)] = 1.5
+    """Pixels by which the flow there and back may miss before it is distrusted."""
+    flow_least_weight: Annotated[float, Range(0, 1)] = 0.05
+    """Flow vectors that weigh less are left out."""
+    grey_step: Annotated[float, Range(0.01, 1000)] = 40.0
+    """Difference of grey values, of 255, beyond which two pixels are distrusted to show the same point."""
+    grey_window: Annotated[int, Range(1, 99)] = 5
+    """Side of the window over which grey values are averaged before they are compared, in pixels."""
+    same_surface: Annotated[float, Range(0, 10)] = 0.02
+    """Relative difference of depth within which a pixel shows the same point of the surface."""
+    outline_reach: Annotated[float, Range(1e-4, 10)] = 0.08
+    """Distance beyond which outlines are distrusted to belong together, in picture sides."""
+    outline_hidden: Annotated[float, Range(0, 1)] = 0.1
+    """Weight of outlines around unexplained pixels: they may belong to a limb that the mesh hides."""
+    outside_weight: Weight = 3.0
+    """Weight of a vertex outside the mask, against a pixel of the outline."""
+    unexplained_above: Annotated[float, Range(0, 255)] = 50.0
+    """Grey values that differ by more do not show the same thing."""
+    explained_share: Annotated[float, Range(1e-6, 1)] = 0.25
+    """Share of a node's surface that must be seen and explained for it to keep its place."""
+    free_above: Annotated[float, Range(0, 1)] = 0.3
+    """Lack of that share, from 0 to 1, above which a node may go to unexplained pixels."""
+    claims: Annotated[int, Range(1, 1000000)] = 800
+    """Unexplained pixels that are used at most."""
+    claim_least_weight: Annotated[float, Range(0, 1)] = 0.02
+    """Pairs of an unexplained pixel and a surface point that weigh less are left out."""
+    surface_samples: Annotated[int, Range(1, 1000000)] = 3000
+    """Points spread over the surface that unexplained pixels are paired with."""
+
+
+@dataclass(frozen=True)
+class SymmetrySettings:
+    """The mesh's plane of symmetry, which tells the depths of swinging limbs where it is seen from the side."""
+
+    samples: Annotated[int, Range(10, 100000)] = 800
+    """Points spread over the surface, from which the plane is found."""
+    side_on_from: Annotated[float, Range(0, 1)] = 0.5
+    """Share of the plane's normal along the view from which the plane is heeded."""
+    side_on_full: Annotated[float, Range(0, 1)] = 0.75
+    """The same, from which it is fully heeded."""
+    error_full: Annotated[float, Range(0, 10)] = 0.06
+    """Error of the symmetry, in sizes of the object, up to which it is fully heeded."""
+    error_most: Annotated[float, Range(0, 10)] = 0.12
+    """The same, from which it is ignored."""
+
+
+@dataclass(frozen=True)
+class RigidMotionSettings:
+    """The motion of the object as a whole, from that of its nodes (iteratively reweighted least squares)."""
+
+    rounds: Annotated[int, Range(1, 1000)] = 8
+    """Rounds of reweighting."""
+    reach: Annotated[float, Range(1e-6, 100)] = 0.05
+    """Distance beyond which a node is taken to move by itself, in sizes of the object."""
+    small_turn: Annotated[float, Range(0, 3.15)] = 0.2
+    """Turns of the whole by less than this are not believed, in radians."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +244,28 @@ class FollowVideoSettings:
     """Nodes that carry the mesh."""
     rounds: Annotated[int, Range(1, 1000)] = 4
     """Renderings compared per frame."""
+    coarse_rounds: Annotated[int, Range(0, 1000)] = 2
+    """Rounds at half the size, before those at the full one."""
+    solver_steps: Annotated[int, Range(1, 1000)] = 3
+    """Gauss-Newton steps per round."""
     stiffness: Weight = 0.15
     """How strongly neighbouring nodes keep their distance."""
     bending: Weight = 0.15
     """How strongly neighbouring nodes turn together."""
+    first_stiffness: Annotated[float, Range(1, 1e6)] = 10.0
+    """How many times stiffer the first round is than the last."""
+    damping: Weight = 0.02
+    """Damping of the nodes' turns in each Gauss-Newton step."""
+    robust: Annotated[float, Range(1e-6, 1000)] = 0.3
+    """Distance beyond which constraints are distrusted, in sizes of the object."""
+    plasticity: Annotated[float, Range(1e-6, 1000)] = 0.1
+    """Change of an edge, as a share of its length, beyond which the rest state follows."""
+    momentum: Annotated[float, Range(0, 10)] = 1.0
+    """Share of the last frame's motion that is expected to go on."""
+    equalisation: Annotated[float, Range(0, 1)] = 0.3
+    """0: every pixel counts alike; 1: every node gets the same weight of pixels."""
+    equalisation_floor: Annotated[float, Range(1e-6, 100)] = 0.1
+    """Nodes with less than this share of a typical node's weight are not raised further."""
     inertia: Weight = 0.02
     """How strongly nodes keep to their expected place across the view."""
     depth_inertia: Weight = 0.1
@@ -124,6 +278,10 @@ class FollowVideoSettings:
     """Weight of the outline against the flow."""
     claims: Weight = 0.3
     """Weight of pixels that nothing explains yet, which hidden limbs are drawn to."""
+    graph: DeformationGraphSettings = field(default_factory=DeformationGraphSettings)
+    correspondences: CorrespondenceSettings = field(default_factory=CorrespondenceSettings)
+    symmetry: SymmetrySettings = field(default_factory=SymmetrySettings)
+    rigid_motion: RigidMotionSettings = field(default_factory=RigidMotionSettings)
     fit: SurfaceFitSettings = field(default_factory=SurfaceFitSettings)
 
 

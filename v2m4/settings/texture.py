@@ -2,10 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from v2m4.settings.schema import Range
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """The frames blended into the atlas: each part of the surface from the frame that sees it best."""
+
+    anchor_bonus: Annotated[float, Range(1, 1000)] = 2.5
+    """How many times better another frame must see a place to be taken instead of the anchor."""
+    label_smoothing: Annotated[int, Range(0, 1000)] = 4
+    """Rounds in which the frames' scores, and the borders between them, are averaged over the surface."""
+    grazing_cosine: Annotated[float, Range(0, 1)] = 0.12
+    """Cosine between normal and line of sight up to which a frame is not trusted with a place at all."""
+    facing_cosine: Annotated[float, Range(0, 1)] = 0.4
+    """Cosine between normal and line of sight from which a frame is trusted fully."""
+    edge_near_px: Annotated[float, Range(0, 100)] = 0.5
+    """Distance to the nearest silhouette, in pixels of the frame, up to which a pixel is not trusted at all."""
+    edge_far_px: Annotated[float, Range(0, 100)] = 2.0
+    """Distance to the nearest silhouette, in pixels of the frame, from which a pixel is trusted fully."""
+
+
+@dataclass(frozen=True)
+class OptimiseSettings:
+    """The paper's gradient descent over views."""
+
+    views: Annotated[int, Range(1, 10000)] = 100
+    """Renderings of the first mesh's own look that are fitted beside the frames."""
+    orbit_radius: Annotated[float, Range(0.1, 100)] = 2.0
+    """Distance of those renderings' cameras, in units of the mesh's longest side."""
+    orbit_size: Annotated[int, Range(16, 4096)] = 512
+    """Side of those renderings, in pixels."""
+    iterations: Annotated[int, Range(1, 1000000)] = 2500
+    """Steps of Adam, one view each."""
+    lr: Annotated[float, Range(1e-8, 10)] = 1e-2
+    """Adam's rate at the start; it falls to lr_end along half a cosine."""
+    lr_end: Annotated[float, Range(0, 10)] = 1e-5
+    """Adam's rate at the end."""
+    beta1: Annotated[float, Range(0, 0.9999)] = 0.5
+    """Adam's memory of the gradient, as a share kept per step."""
+    beta2: Annotated[float, Range(0, 0.99999)] = 0.9
+    """Adam's memory of the squared gradient, as a share kept per step."""
+    tv_weight: Annotated[float, Range(0, 1000)] = 0.01
+    """Weight of the texture's total variation."""
+    reference_weight: Annotated[float, Range(0, 1000)] = 2.0
+    """Weight of the frames against the renderings."""
+    seen: Annotated[float, Range(0, 1000)] = 0.25
+    """Texels that all views together touched with less than so many of their pixels are filled."""
+
+
+@dataclass(frozen=True)
+class FillSettings:
+    """What the parts look like that no view shows."""
+
+    samples: Annotated[int, Range(1, 10000000)] = 8000
+    """Faces are subdivided until the surface has about so many pieces, each with its own colour."""
+    palette: Annotated[int, Range(0, 256)] = 8
+    """Colours that are told apart when a mesh without a look of its own is filled; 0: they are mixed smoothly."""
+    mirror: bool = True
+    """Parts of a mesh without a look of its own first take the colours of their mirror images, if it has a left and a
+    right."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +77,6 @@ class TextureSettings:
     """Side of the texture, in texels."""
     keep_template: bool = True
     """Your own mesh keeps the texture or colours it came with; False paints it anew from the video."""
-    views: Annotated[int, Range(1, 10000)] = 100
-    """optimise: renderings of the first mesh's own look that are fitted beside the frames."""
-    iterations: Annotated[int, Range(1, 1000000)] = 2500
-    """optimise: steps of Adam, one view each."""
-    lr: Annotated[float, Range(1e-8, 10)] = 1e-2
-    """optimise: Adam's rate at the start; it falls to lr_end along half a cosine."""
-    lr_end: Annotated[float, Range(0, 10)] = 1e-5
-    """optimise: Adam's rate at the end."""
-    tv_weight: Annotated[float, Range(0, 1000)] = 0.01
-    """optimise: weight of the texture's total variation."""
-    reference_weight: Annotated[float, Range(0, 1000)] = 2.0
-    """optimise: weight of the frames against the renderings."""
+    project: ProjectSettings = field(default_factory=ProjectSettings)
+    optimise: OptimiseSettings = field(default_factory=OptimiseSettings)
+    fill: FillSettings = field(default_factory=FillSettings)

@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, Steps, mapped
 
 T = TypeVar("T")
 
 
 def between(steps: Generator[float, None, T], low: float, high: float) -> Generator[float, None, T]:
     """The same steps, their share done mapped from [0,1] to [low,high]."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield low + (high - low) * share
+    return mapped(steps, lambda done: low + (high - low) * done)
 
 
 def reported(steps: Generator[float, None, T], keyframe: int, low: float, high: float) -> Steps[T]:
     """The same steps as Progress events of the camera stage, the share done mapped to [low,high]."""
-    scaled = between(steps, low, high)
-    while True:
-        try:
-            share = next(scaled)
-        except StopIteration as stop:
-            return stop.value
-        yield Progress("camera", share, keyframe)
+    return mapped(between(steps, low, high), lambda done: Progress("camera", done, keyframe))

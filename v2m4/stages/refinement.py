@@ -11,7 +11,7 @@ the two representations per iteration, renders smaller pictures, and returns the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,30 +26,45 @@ from torch.nn import functional
 
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
-from v2m4.generators.trellis.flexicubes import MeshResult
-from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
 from v2m4.nn.weights import memory_guard
-from v2m4.perceptual import Perceptual
-from v2m4.render.gaussians import Gaussians, render_gaussians
+from v2m4.perceptual import PERCEPTUALS, Perceptual
+from v2m4.render.gaussians import render_gaussians
 from v2m4.render.images import render
+from v2m4.render.splats import Gaussians
 from v2m4.settings import RefinementSettings
 
 
+class Surface(Protocol):
+    """A decoded mesh: vertices (V,3), faces (F,3) int64, attributes (V,3 or more), the first three its colours in
+    [0,1]. success: False where there is no surface, and all are empty."""
+
+    @property
+    def vertices(self) -> Tensor: ...
+    @property
+    def faces(self) -> Tensor: ...
+    @property
+    def attributes(self) -> Tensor: ...
+    @property
+    def success(self) -> bool: ...
+
+
 class LatentObject(Protocol):
-    """An object whose latent can be sampled again.
+    """An object whose latent can be sampled again, from noise at time 1 to data at time 0.
 
     cond (K,T,C): tokens of its pictures. negative (1,T,C): where the embedding starts. noise (N,L): where the latent
-    starts. first (N,L): the first pass's de-normalised latent, if it is known. sampling: as in the first pass.
+    starts. first (N,L): the first pass's de-normalised latent, if it is known. times: where the sampler's steps begin,
+    and 0. guidance: weight of the difference between the two velocities, counted from the conditional one.
     """
 
     cond: Tensor
     negative: Tensor
     noise: Tensor
     first: Tensor | None
-    sampling: SamplerSettings
+    times: Sequence[float]
+    guidance: float
 
     def at_work(self) -> AbstractContextManager[None]:
         """Inside, the networks are on their device and ready for gradients."""
@@ -59,11 +74,15 @@ class LatentObject(Protocol):
         """Velocity (N,L) of the state ``x`` (N,L) at ``t`` in thousandths under tokens ``cond`` (1,T,C)."""
         ...
 
+    def clean_estimate(self, x: Tensor, v: Tensor, t: float) -> Tensor:
+        """The data (N,L) that velocity ``v`` (N,L) at state ``x`` (N,L) and time ``t`` in [0,1] points to."""
+        ...
+
     def denormalise(self, x: Tensor) -> Tensor:
         """State -> latent that the decoders take."""
         ...
 
-    def decode_mesh(self, slat: Tensor) -> MeshResult:
+    def decode_mesh(self, slat: Tensor) -> Surface:
         """Latent -> mesh in the generator's pose, differentiable."""
         ...
 
@@ -129,7 +148,6 @@ def refine_appearance(
     camera: Camera,
     settings: RefinementSettings,
     *,
-    rng: torch.Generator | None = None,
     keyframe: int | None = None,
     device: torch.device | str = "cpu",
     perceptuals: Mapping[str, Perceptual] | None = None,
@@ -137,8 +155,8 @@ def refine_appearance(
     """The keyframe's mesh, in the generator's pose, looking more like ``picture`` (S,S,4) uint8 RGBA.
 
     ``camera``: the one that shows the generator's mesh as the picture does. ``perceptuals``: the image distances by
-    name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn from ``rng``: the noise is that of
-    the first pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
+    name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn: the noise is that of the first
+    pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
     """
     if perceptuals is None:
         perceptuals = load_perceptuals(settings, device)
@@ -149,7 +167,7 @@ def refine_appearance(
         with source.at_work():
             score = scorer(source, camera, comparison, settings)
             steps = optimise_negative(source, score, settings)
-            count = source.sampling.steps
+            count = len(source.times) - 1
             slat = source.noise
             for event in steps:
                 done = event.step + (1 if isinstance(event, Sampled) else 1 - 0.7 ** (event.index + 1))
@@ -167,16 +185,8 @@ def refine_appearance(
 
 def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Any]:
     """The image distances that the settings give a weight to, with their published weights."""
-    found: dict[str, Any] = {}
-    if settings.dreamsim_weight:
-        from v2m4.perceptual.dreamsim import DreamSim
-
-        found["dreamsim"] = DreamSim(device)
-    if settings.lpips_weight:
-        from v2m4.perceptual.lpips import Lpips
-
-        found["lpips"] = Lpips(device)
-    return found
+    weights = {"dreamsim": settings.dreamsim_weight, "lpips": settings.lpips_weight}
+    return {name: PERCEPTUALS[name].load()(device) for name, weight in weights.items() if weight}
 
 
 def reference_picture(picture: NDArray[np.uint8], size: int, device: torch.device | str) -> Tensor:
@@ -240,7 +250,7 @@ def scorer(source: LatentObject, camera: Camera, comparison: Comparison, setting
     return score
 
 
-def mesh_picture(mesh: MeshResult, camera: Camera, settings: RefinementSettings) -> Tensor:
+def mesh_picture(mesh: Surface, camera: Camera, settings: RefinementSettings) -> Tensor:
     """(size,size,3) the decoded colours on black; all black where there is no surface."""
     if not mesh.success:
         return mesh.vertices.new_zeros(settings.image_size, settings.image_size, 3)
@@ -274,38 +284,34 @@ def optimise_negative(
     embedding, so each sampling step evaluates it once. Losses are scaled by a power of two, which changes nothing but
     keeps gradients through half-precision networks from vanishing.
     """
-    sampling = replace(source.sampling, interval=(0.0, 1.0))
     negative = source.negative.detach().float().clone().requires_grad_()
     start = negative.detach().clone()
     optimiser = torch.optim.Adam([negative], lr=settings.lr)
     scale = 1024.0
     x = source.noise
-    times = time_points(sampling.steps, sampling.rescale_t).tolist()
-    for step, (t, t_next) in enumerate(pairwise(times)):
+    for step, (t, t_next) in enumerate(pairwise(source.times)):
         chosen = step % len(source.cond)
         with torch.no_grad():
             towards = source.velocity(x, 1000 * t, source.cond[chosen : chosen + 1])
-        planned = iterations_at(step, settings) if t <= settings.start_t and sampling.is_guided(t) else 0
+        planned = iterations_at(step, settings) if t <= settings.start_t and source.guidance else 0
         for index in range(planned):
-            v = _guided(source, x, t, towards, negative, sampling)
-            slat = source.denormalise(clean_estimate(x, v, t, sampling.sigma_min))
+            v = _guided(source, x, t, towards, negative)
+            slat = source.denormalise(source.clean_estimate(x, v, t))
             anchor = settings.anchor_weight * functional.mse_loss(negative, start)
             loss, scale = descend(optimiser, negative, slat, anchor, partial(score, index=index), scale)
             yield Iteration(step, index, loss)
         with torch.no_grad():
-            v = _guided(source, x, t, towards, negative, sampling)
-            x0 = clean_estimate(x, v, t, sampling.sigma_min)
+            v = _guided(source, x, t, towards, negative)
+            x0 = source.clean_estimate(x, v, t)
             x = x - (t - t_next) * v
         yield Sampled(step, planned, x, x0, negative.detach().clone())
 
 
-def _guided(
-    source: LatentObject, x: Tensor, t: float, towards: Tensor, negative: Tensor, sampling: SamplerSettings
-) -> Tensor:
-    if not sampling.is_guided(t):
+def _guided(source: LatentObject, x: Tensor, t: float, towards: Tensor, negative: Tensor) -> Tensor:
+    if not source.guidance:
         return towards
     away = source.velocity(x, 1000 * t, negative)
-    return (1 + sampling.guidance) * towards - sampling.guidance * away
+    return (1 + source.guidance) * towards - source.guidance * away
 
 
 def descend(

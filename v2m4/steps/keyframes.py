@@ -17,9 +17,10 @@ from v2m4.workbench import Workbench
 def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     """Choose the keyframes, and among them the anchor."""
     clip = masked_clip(run)
-    indices = choose_keyframes(clip, run.recipe.settings.keyframes)
+    settings = run.recipe.settings.keyframes
+    indices = choose_keyframes(clip, settings)
     yield Progress("keyframes", 0.5)
-    anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices)
+    anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)
     data = {"indices": list(indices), "anchor": anchor}
     write_atomically(run.place(step) / "keyframes.json", json.dumps(data).encode())
 

@@ -21,17 +21,19 @@ from v2m4.artefacts import (
     save_picture,
 )
 from v2m4.clip import Clip
-from v2m4.evaluation.measures import mask_iou
 from v2m4.events import Event, MeshRegistered, Steps
-from v2m4.export.preview import render_rgba
 from v2m4.files import write_atomically
 from v2m4.geometry.camera import Camera
+from v2m4.masks import mask_iou
+from v2m4.render.pictures import render_rgba
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
-from v2m4.stages.registration.meshes import register_meshes
-from v2m4.stages.registration.video import FollowState
+from v2m4.stages.registration.meshes import PointTracks, register_meshes
+from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
+from v2m4.stages.registration.video import TrackerState
 from v2m4.workbench import Workbench
 
+TRACKS = "tracks.npz"
 VIEW_SIZE = 384  # side of the picture that shows a registered pose, at most
 
 
@@ -43,7 +45,9 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
         vertices = yield from _follow(run, step, bench)
     elif step.after is None:
         vertices = topology.vertices
+        yield from _track(run, step, bench)
     else:
+        tracks = yield from _track(run, step, bench)
         vertices = yield from register_meshes(
             registered_vertices(run, step.after),
             topology,
@@ -52,6 +56,7 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
             rng=run.rng(step),
             keyframe=index,
             device=bench.device,
+            tracks=tracks,
         )
     vertices = vertices.cpu()
     save_arrays(place / "registered.npz", vertices=vertices.numpy())
@@ -62,6 +67,26 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     write_atomically(place / "registered.json", json.dumps(facts).encode())
 
 
+def _track(run: Run, step: Step, bench: Workbench) -> Steps[list[PointTracks]]:
+    """Follow points of the anchor's mesh over renderings of the meshes up to this keyframe's, if there is a tracker."""
+    if bench.tracker is None:
+        return []
+    settings = run.recipe.settings.registration.meshes.tracks
+    if step.after is None:
+        here = begin_tracks(posed_mesh(run, step.frame), settings, rng=run.rng(step), device=bench.device)
+    else:
+        indices, _ = keyframes_of(run)
+        at = indices.index(step.frame)
+        window = indices[max(0, at - settings.history) : at + 1]
+        before = load_arrays(run.place(Step("registration", window[0])) / TRACKS)
+        tensors = {name: torch.from_numpy(array) for name, array in before.items() if name != "size"}
+        start = SurfaceTracks(**tensors, size=int(before["size"]))
+        meshes = [posed_mesh(run, index) for index in window]
+        here = yield from follow_tracks(start, meshes, bench.tracker, device=bench.device)
+    save_arrays(run.place(step) / TRACKS, **{name: np.asarray(value) for name, value in vars(here).items()})
+    return here.for_registration(bench.device)
+
+
 def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
     """(size,size) the object's mask in a frame."""
     with Image.fromarray(clip.frame(index)[..., 3]) as alpha:
@@ -69,13 +94,13 @@ def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
 
 
 def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
-    """Follow the video from the keyframe before; the follower's state travels through the folder."""
-    follower = bench.follower(run)
+    """Follow the video from the keyframe before; the tracker's state travels through the folder."""
+    tracker = bench.video_tracker(run)
     if step.after is None:
-        state = follower.start()
+        state = tracker.start()
     else:
-        before = FollowState(**load_arrays(run.place(Step("registration", step.after)) / "follow.npz"))
-        state = yield from follower.follow(before, step.after, step.frame)
+        before = TrackerState(**load_arrays(run.place(Step("registration", step.after)) / "follow.npz"))
+        state = yield from tracker.follow(before, step.after, step.frame)
     save_arrays(run.place(step) / "follow.npz", **vars(state))
     return torch.from_numpy(state.vertices).float()
 
@@ -91,8 +116,8 @@ SPEC = StageSpec(
     name="registration",
     title="following the motion",
     per="keyframe",
-    reads=("settings.registration",),
-    rooms=("stages/registration",),
+    reads=("settings.registration", "settings.tracks"),
+    rooms=("stages/registration", "tracks"),
     work=work,
     recall=recall,
     prior_s=1.5,

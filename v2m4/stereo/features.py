@@ -11,14 +11,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.settings import Settings
 from v2m4.stereo import Matches
 
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Bytes = Bytes
 _RATIO = 0.85
 _DENSE_STEP = 4  # pixels between dense matches
 _ROUND_TRIP_PX = 1.5  # flow there and back must end this near its start
@@ -58,11 +57,11 @@ def _bytes(image: Tensor) -> Bytes:
     return (image.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
-def _foreground(image: Bytes) -> NDArray[np.bool_]:
+def _foreground(image: Bytes) -> Mask:
     return image.max(2) > 4
 
 
-def _keypoints(image: Bytes, mask: NDArray[np.bool_]) -> tuple[Floats, Floats | None]:
+def _keypoints(image: Bytes, mask: Mask) -> tuple[Float32, Float32 | None]:
     """Places (K,2), in pixels with centres at halves, and descriptors (K,128) of the SIFT keypoints on the object."""
     detector = cv2.SIFT.create(nfeatures=1500, contrastThreshold=0.01)
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
@@ -71,9 +70,7 @@ def _keypoints(image: Bytes, mask: NDArray[np.bool_]) -> tuple[Floats, Floats | 
     return places, None if descriptors is None else np.asarray(descriptors, np.float32)
 
 
-def _sift_matches(
-    drawn: Bytes, covered: NDArray[np.bool_], reference: tuple[Floats, Floats | None]
-) -> tuple[Floats, Floats]:
+def _sift_matches(drawn: Bytes, covered: Mask, reference: tuple[Float32, Float32 | None]) -> tuple[Float32, Float32]:
     """Matched places (M,2) in the rendering and in the frame: each other's nearest, clearly before the second."""
     places, descriptors = _keypoints(drawn, covered)
     none = np.zeros((0, 2), np.float32)
@@ -87,14 +84,12 @@ def _sift_matches(
     return places[chosen].clip(0, edge), reference[0][ahead[chosen]]
 
 
-def _unit(descriptors: Floats) -> Floats:
+def _unit(descriptors: Float32) -> Float32:
     rooted = np.sqrt(np.maximum(descriptors, 0))  # RootSIFT (Arandjelovic and Zisserman 2012)
     return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), 1e-9)
 
 
-def _flow_matches(
-    drawn: Bytes, covered: NDArray[np.bool_], frame: Bytes, seen: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
+def _flow_matches(drawn: Bytes, covered: Mask, frame: Bytes, seen: Mask) -> tuple[Float32, Float32]:
     """Places (M,2) of the rendering followed into the frame by flow, checked by following them back."""
     none = np.zeros((0, 2), np.float32)
     if not covered.any() or not seen.any():
@@ -122,7 +117,7 @@ def _flow_matches(
     return original.clip(0, side - 1e-3), end[right] + 0.5
 
 
-def _laid_over(mask: NDArray[np.bool_], goal: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
+def _laid_over(mask: Mask, goal: Mask) -> tuple[float, Float64]:
     """The scale and shift (2,), in pixels, that give the mask the goal's area and centroid."""
     centres = [np.argwhere(m).mean(0)[::-1] + 0.5 for m in (mask, goal)]
     scale = float(np.sqrt(goal.sum() / mask.sum()))

@@ -10,7 +10,9 @@ from typing import Any
 
 import gradio as gr
 
+from v2m4.doctor import real_3d_hint
 from v2m4.errors import V2M4Error
+from v2m4.host import on_public_host
 from v2m4.settings import Settings
 from v2m4.ui import panels
 from v2m4.ui.api import add_endpoints
@@ -74,6 +76,9 @@ def source_region(limits: Limits, preset: str) -> dict[str, Any]:
         generator = gr.Dropdown(plug_choices("generator"), value="auto", label="Generator", min_width=140)
         stereo = gr.Dropdown(plug_choices("stereo"), value="auto", label="Stereo", min_width=140)
         seed = gr.Number(42, label="Seed", precision=0, min_width=80)
+    hint = real_3d_hint()
+    if hint and not on_public_host():  # visitors cannot install anything
+        gr.Markdown(hint, elem_classes="limit")
     with gr.Accordion("Animate a mesh of your own", open=False):
         template = gr.File(label="Mesh (GLB, OBJ, PLY), optional", file_types=[".glb", ".obj", ".ply"], height=110)
     changes, fine = advanced(Settings.of("fast" if preset == "fast" else "draft"))

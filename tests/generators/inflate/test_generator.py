@@ -17,11 +17,11 @@ from v2m4.generators.inflate.generator import Inflate
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import face_normals
 from v2m4.render import render_fast
-from v2m4.settings import Settings
+from v2m4.settings import InflateSettings, Settings
 
 
 def inflate(image: NDArray[np.uint8], faces: int = 2000, thickness: float = 1.0) -> Generated:
-    return Inflate(faces, thickness)(image, torch.Generator().manual_seed(0))
+    return Inflate(InflateSettings(faces=faces, thickness=thickness))(image, torch.Generator().manual_seed(0))
 
 
 def extent(vertices: torch.Tensor, axis: int) -> float:
@@ -254,4 +254,4 @@ def test_an_empty_picture_is_refused_with_advice() -> None:
 @pytest.mark.parametrize("options", [{"faces": 10}, {"faces": 10**7}, {"thickness": 0.0}, {"thickness": float("nan")}])
 def test_senseless_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(V2M4Error):
-        Inflate(**options)  # type: ignore[arg-type]
+        Inflate(InflateSettings(**options))  # type: ignore[arg-type]

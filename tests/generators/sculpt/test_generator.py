@@ -18,11 +18,11 @@ from v2m4.generators.sculpt import generator
 from v2m4.generators.sculpt.generator import WEIGHTS, Sculpt
 from v2m4.geometry.camera import look_at
 from v2m4.render import render_fast
-from v2m4.settings import Settings
+from v2m4.settings import SculptSettings, Settings
 
 
 def sculpt(image: NDArray[np.uint8], faces: int = 8000) -> Generated:
-    return Sculpt(faces)(image, torch.Generator().manual_seed(0))
+    return Sculpt(SculptSettings(faces=faces))(image, torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
@@ -128,5 +128,5 @@ def test_a_damaged_weights_file_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_too_few_faces_are_refused() -> None:
-    with pytest.raises(V2M4Error, match="200 to 200000"):
-        Sculpt(10)
+    with pytest.raises(V2M4Error, match="generator.sculpt.faces"):
+        Sculpt(SculptSettings(faces=10))

@@ -22,9 +22,12 @@ from v2m4.generators.sculpt.network import (
 )
 from v2m4.generators.sculpt.picture import Square, square_around
 from v2m4.generators.sculpt.readout import THINNEST, extended, from_both, from_columns, from_layers
-from v2m4.generators.sculpt.surface import FINE, smooth_along_rays, surface
+from v2m4.generators.sculpt.surface import smooth_along_rays, surface
 from v2m4.geometry.marching_cubes import marching_cubes
+from v2m4.settings import SculptSettings
 
+SETTINGS = SculptSettings(faces=4000)
+FINE = SETTINGS.resolution
 STEP = float(slice_depths()[1] - slice_depths()[0])
 
 
@@ -121,7 +124,7 @@ def ball(radius: float = 0.3) -> tuple[torch.Tensor, np.ndarray, Square]:
 
 def test_the_surface_of_a_ball_is_one_on_the_cameras_rays() -> None:
     volume, alpha, square = ball()
-    points, faces = surface(volume, alpha, square, 4000)
+    points, faces = surface(volume, alpha, square, SETTINGS)
     assert len(faces) <= 4000 and faces.max() < len(points)
     away = 1 / square.ray_width
     across = (square.place(points[:, :2] / points[:, 2:]) - 0.5)[:, :2]
@@ -136,14 +139,14 @@ def test_the_outline_cuts_the_surface() -> None:
     volume, _, square = ball()
     fine = (np.arange(FINE) + 0.5) / FINE - 0.5
     half = np.tile((fine < 0.05).astype(np.float32), (FINE, 1))
-    points, _ = surface(volume, half, square, 4000)
+    points, _ = surface(volume, half, square, SETTINGS)
     assert (square.place(points[:, :2] / points[:, 2:])[:, 0]).max() == pytest.approx(0.55, abs=0.01)
 
 
 def test_nothing_inside_is_said() -> None:
     volume, alpha, square = ball()
     with pytest.raises(V2M4Error, match="no surface"):
-        surface(volume, 0 * alpha, square, 4000)
+        surface(volume, 0 * alpha, square, SETTINGS)
 
 
 def test_smoothing_keeps_slopes_and_takes_the_grain() -> None:
@@ -153,10 +156,10 @@ def test_smoothing_keeps_slopes_and_takes_the_grain() -> None:
     vertices, faces = marching_cubes(sheet, 0.5)
     plane = vertices[:, 1:].double().numpy() @ [0.3, -0.2]
     inner = ((vertices[:, 1:] > 12) & (vertices[:, 1:] < 27)).all(1).numpy()
-    smooth = smooth_along_rays(plane, faces.numpy())
+    smooth = smooth_along_rays(plane, faces.numpy(), 40)
     np.testing.assert_allclose(smooth[inner], plane[inner], atol=0.02)
     noise = rng.normal(0, 1, len(plane))
-    assert smooth_along_rays(noise, faces.numpy())[inner].std() < 0.4 * noise.std()
+    assert smooth_along_rays(noise, faces.numpy(), 40)[inner].std() < 0.4 * noise.std()
 
 
 def test_far_sides_meet_the_picture_at_the_rim() -> None:

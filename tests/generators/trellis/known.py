@@ -25,7 +25,7 @@ class KnownTrellis(Trellis):
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> KnownTrellis:
         options = GeneratorSettings(trellis=TrellisSettings(steps=settings.generator.trellis.steps), max_faces=500)
-        return cls(options, device, model=tiny.model())
+        return cls(options, device, model=tiny.model(device=device))
 
     def __call__(
         self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tests.generators.trellis import tiny
@@ -15,7 +16,7 @@ from v2m4.generators.trellis.conditioning import (
     crop_box,
     encoder_input,
     object_image,
-    whole_image,
+    on_black,
 )
 
 
@@ -47,7 +48,7 @@ def test_an_object_at_the_border_is_padded_with_black() -> None:
 def test_transparent_colours_do_not_shine_through() -> None:
     rgba = np.full((40, 40, 4), 255, np.uint8)
     rgba[:, :20] = (255, 0, 0, 0)
-    image = whole_image(rgba)
+    image = on_black(Image.fromarray(rgba, "RGBA"))
     assert not image[:, :200].any()
     assert (image[:, 300:] == 255).all()
 

@@ -9,7 +9,8 @@ import torch
 from tests.generators.trellis import tiny
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis import predictor
-from v2m4.generators.trellis.predictor import Trellis, TrellisSample
+from v2m4.generators.trellis.model import TrellisSample
+from v2m4.generators.trellis.predictor import Trellis
 from v2m4.settings import GeneratorSettings, TrellisSettings
 
 SETTINGS = GeneratorSettings(trellis=TrellisSettings(steps=3))

@@ -25,7 +25,7 @@ NAMES = list(tiny.MODELS)
 
 def plug(name: str, **options: Any) -> Any:
     kind, make = tiny.MODELS[name]
-    return kind(tiny.SETTINGS, model=make(**options))
+    return kind(tiny.SETTINGS, options.get("device", "cpu"), model=make(**options))
 
 
 def rng(seed: int = 7) -> torch.Generator:

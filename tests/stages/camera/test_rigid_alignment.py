@@ -9,9 +9,8 @@ import torch
 
 from tests.stages.camera.known_cameras import orbit, painted_creature
 from v2m4.geometry.rotations import rotation_from_axis_angle
+from v2m4.settings import RigidAlignmentSettings
 from v2m4.stages.camera.rigid_alignment import (
-    COLOR_WEIGHT,
-    HUBER,
     Picture,
     Poses,
     Renderings,
@@ -20,6 +19,7 @@ from v2m4.stages.camera.rigid_alignment import (
     render_poses,
 )
 
+SETTINGS = RigidAlignmentSettings()
 MIDDLE = np.array([0.0, 0.1, 0.05])
 FOV = 40.0
 
@@ -62,16 +62,16 @@ def plain_normal_equations(views: Renderings, pose: Poses, target: Picture):
     g = np.concatenate([turn, per_point * pose.centre[0, 2]], axis=-2)
     r = goal - image
     seen = ((image[..., 3] >= 1e-4) | (goal[..., 3] >= 1e-4))[..., None]
-    w = np.array([COLOR_WEIGHT] * 3 + [1.0]) * seen
-    energy = (w * np.where(np.abs(r) > HUBER, HUBER * (2 * np.abs(r) - HUBER), r * r)).sum()
-    w = w * np.where(np.abs(r) > HUBER, HUBER / np.maximum(np.abs(r), 1e-12), 1)
+    w = np.array([SETTINGS.color_weight] * 3 + [1.0]) * seen
+    energy = (w * np.where(np.abs(r) > SETTINGS.huber, SETTINGS.huber * (2 * np.abs(r) - SETTINGS.huber), r * r)).sum()
+    w = w * np.where(np.abs(r) > SETTINGS.huber, SETTINGS.huber / np.maximum(np.abs(r), 1e-12), 1)
     return energy, np.einsum("yxic,yxjc,yxc->ij", g, g, w), -np.einsum("yxic,yxc,yxc->i", g, r, w)
 
 
 def test_compiled_and_plain_normal_equations_agree() -> None:
     target, pose = picture(), moved((0.05, -0.1, 0.04), (0.02, -0.01, 0.1))
     views = render_poses(painted_creature(), MIDDLE, pose, target.size, FOV)
-    energy, a, b = normal_equations(views, pose, target.image, target, 0.0)
+    energy, a, b = normal_equations(views, pose, target.image, target, 0.0, SETTINGS)
     plain_energy, plain_a, plain_b = plain_normal_equations(views, pose, target)
     assert energy[0] == pytest.approx(plain_energy, rel=1e-4)
     assert np.abs(a[0] - plain_a).max() < 1e-3 * np.abs(plain_a).max()
@@ -82,7 +82,7 @@ def test_compiled_and_plain_normal_equations_agree() -> None:
 def test_poses_move_to_the_truth(turn: tuple[float, float, float]) -> None:
     target = picture(64)
     pose, energy = align(
-        painted_creature(), MIDDLE, moved(turn, (0.05, -0.04, 0.15)), target, blur_px=1.5, iterations=12
+        painted_creature(), MIDDLE, moved(turn, (0.05, -0.04, 0.15)), target, SETTINGS, blur_px=1.5, iterations=12
     )
     angle = np.degrees(np.arccos(((pose.rotation[0] * truth().rotation[0]).sum() - 1) / 2))
     assert angle < 2.0  # from up to 14; the object is 30 pixels large

@@ -1,4 +1,4 @@
-"""The parts of the fast search: the zoomed camera, distance from the mask, and all angles at once."""
+"""The parts of the fast search: the crop, distance from the mask, and all angles at once."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from tests.stages.camera.known_cameras import angle_deg, frame_of, orbit, painte
 from v2m4.events import drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.settings import RigidSearchSettings
 from v2m4.stages.camera.rigid_alignment import Poses, render_poses
 from v2m4.stages.camera.rigid_search import (
     angle_scores,
+    bounding_sphere,
     coarse_poses,
+    crop_around,
     cut_sides,
-    fibonacci_directions,
     fit_distance,
-    light_mesh,
-    middle_and_reach,
+    low_poly,
     polar,
     upright,
-    zoom_on,
 )
 from v2m4.stages.camera.scoring import premultiplied
 
 OFF_CENTRE = orbit(40, 25, 3.0, (0.4, -0.3, 0.3))
 
 
-def test_the_zoomed_picture_is_what_the_zoomed_camera_renders() -> None:
+def test_a_crop_is_what_its_camera_renders() -> None:
     mesh = painted_creature()
-    middle, _ = middle_and_reach(mesh)
-    zoom = zoom_on(premultiplied(frame_of(mesh, OFF_CENTRE, 512)), 40.0)
-    poses = zoom.poses(OFF_CENTRE, middle)
-    drawn = render_poses(mesh, middle, poses, 96, zoom.fov_deg, supersample=4).image[0]
-    seen = zoom.picture(96).image
+    middle, _ = bounding_sphere(mesh)
+    crop = crop_around(premultiplied(frame_of(mesh, OFF_CENTRE, 512)), 40.0)
+    poses = crop.poses(OFF_CENTRE, middle)
+    drawn = render_poses(mesh, middle, poses, 96, crop.fov_deg, supersample=4).image[0]
+    seen = crop.picture(96).image
     assert np.abs(drawn - seen).mean() < 0.01
-    back = zoom.camera(poses.extrinsics(middle)).world_to_camera[0]
+    back = crop.camera(poses.extrinsics(middle)).world_to_camera[0]
     assert torch.allclose(back, OFF_CENTRE.world_to_camera, atol=1e-5)
 
 
 def test_distance_and_shift_follow_from_the_mask() -> None:
     mesh = painted_creature()
-    middle, reach = middle_and_reach(mesh)
-    zoom = zoom_on(premultiplied(frame_of(mesh, OFF_CENTRE, 512)), 40.0)
-    picture, truth = zoom.picture(64), zoom.poses(OFF_CENTRE, middle)
+    middle, reach = bounding_sphere(mesh)
+    crop = crop_around(premultiplied(frame_of(mesh, OFF_CENTRE, 512)), 40.0)
+    picture, truth = crop.picture(64), crop.poses(OFF_CENTRE, middle)
     poses = Poses(truth.rotation, np.array([[0.3, -0.2, 5 * reach]]))
     for _ in range(3):
-        mask = render_poses(mesh, middle, poses, 64, zoom.fov_deg).image[..., 3]
+        mask = render_poses(mesh, middle, poses, 64, crop.fov_deg).image[..., 3]
         poses = fit_distance(poses, mask, picture)
     assert np.abs(poses.centre - truth.centre).max() < 0.03 * truth.centre[0, 2]
 
@@ -55,7 +55,7 @@ def test_distance_and_shift_follow_from_the_mask() -> None:
 def test_all_angles_are_scored_at_once() -> None:
     """A view turned by 100 degrees scores best at 100 degrees, with the score of equal pictures."""
     mesh = painted_creature()
-    middle, reach = middle_and_reach(mesh)
+    middle, reach = bounding_sphere(mesh)
     pose = Poses.of(orbit(35, 15, 2.5).world_to_camera[None].double().numpy(), middle)
     pose = Poses(pose.rotation, np.array([[0.0, 0.0, 4 * reach]]))
     a = np.radians(100)
@@ -71,20 +71,12 @@ def test_all_angles_are_scored_at_once() -> None:
 
 def test_the_coarse_search_comes_within_a_dozen_degrees() -> None:
     mesh = painted_creature()
-    middle, _ = middle_and_reach(mesh)
-    zoom = zoom_on(premultiplied(frame_of(mesh, OFF_CENTRE)), 40.0)
-    poses, scores = drain(coarse_poses(mesh, zoom, directions=400, keep=8, roll_limit_deg=30))
-    errors = [angle_deg(Camera(w), OFF_CENTRE) for w in zoom.camera(poses.extrinsics(middle)).world_to_camera]
+    middle, _ = bounding_sphere(mesh)
+    crop = crop_around(premultiplied(frame_of(mesh, OFF_CENTRE)), 40.0)
+    poses, scores = drain(coarse_poses(mesh, crop, RigidSearchSettings(directions=400, roll_limit_deg=30), keep=8))
+    errors = [angle_deg(Camera(w), OFF_CENTRE) for w in crop.camera(poses.extrinsics(middle)).world_to_camera]
     assert min(errors) < 12
     assert list(scores) == sorted(scores, reverse=True)
-
-
-def test_directions_cover_the_sphere_evenly() -> None:
-    directions = fibonacci_directions(600)
-    assert np.allclose(np.linalg.norm(directions, axis=1), 1)
-    cosines = directions @ directions.T - 2 * np.eye(600)
-    nearest = np.degrees(np.arccos(cosines.max(1)))
-    assert nearest.min() > 5 and nearest.max() < 10
 
 
 def test_upright_means_level_and_not_upside_down() -> None:
@@ -107,7 +99,7 @@ def test_a_frame_that_cuts_the_object_is_noticed() -> None:
     assert cut_sides(frame) == [(1, 0)]
 
 
-def test_the_light_mesh_looks_the_same_from_afar() -> None:
+def test_the_low_poly_mesh_looks_the_same_from_afar() -> None:
     """A texture becomes vertex colours, and a mesh of very many faces is simplified, keeping its colours."""
     import trimesh
 
@@ -115,13 +107,13 @@ def test_the_light_mesh_looks_the_same_from_afar() -> None:
     vertices = torch.tensor(sphere.vertices, dtype=torch.float32)
     faces = torch.tensor(sphere.faces, dtype=torch.int64)
     colored = Mesh(vertices, faces, colors=(vertices + 1) / 2)
-    light = light_mesh(colored)
+    light = low_poly(colored)
     assert len(light.faces) < len(faces) / 2
     assert float((light.colors - (light.vertices + 1) / 2).abs().max()) < 0.08
 
     uv = torch.stack([(vertices[:, 0] + 1) / 2, (vertices[:, 2] + 1) / 2], dim=1) * 0.9 + 0.05
     ramp = torch.linspace(0, 1, 64)
     texture = torch.stack([ramp[None].expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64)], dim=-1)
-    textured = light_mesh(Mesh(vertices, faces, uv=uv, uv_faces=faces, texture=texture))
+    textured = low_poly(Mesh(vertices, faces, uv=uv, uv_faces=faces, texture=texture))
     assert textured.texture is None
     assert float((textured.colors[:, 0] - ((textured.vertices[:, 0] + 1) * 0.45 + 0.05)).abs().max()) < 0.08

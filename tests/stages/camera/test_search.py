@@ -13,7 +13,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.rotations import rotation_from_axis_angle
 from v2m4.perceptual.structure import Structure
 from v2m4.settings import CameraSettings, Settings, changed
-from v2m4.stages.camera.search import FoundCamera, repose, search_camera
+from v2m4.stages.camera.search import FoundCamera, search_camera
 from v2m4.stereo.features import Features
 
 CPU = torch.device("cpu")
@@ -149,7 +149,7 @@ def test_progress_never_goes_back_and_the_same_seed_gives_the_same_camera() -> N
 
 def test_reposing_puts_the_mesh_before_the_identity_camera() -> None:
     mesh, camera = painted_creature(), orbit(35, 15, 2.2)
-    moved = repose(mesh, camera)
+    moved = mesh.transformed(camera.world_to_camera)
     assert torch.allclose(moved.vertices, camera.to_camera(mesh.vertices), atol=1e-6)
     seen, _ = Camera.identity().project(moved.vertices)
     assert torch.allclose(seen, camera.project(mesh.vertices)[0], atol=1e-5)

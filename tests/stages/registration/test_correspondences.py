@@ -5,24 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from v2m4.geometry.deformation import Planes
+from v2m4.geometry.embedded_deformation import PointToPlane
+from v2m4.settings import CorrespondenceSettings
 from v2m4.stages.registration.correspondences import (
-    Skin,
-    View,
-    claim_planes,
+    FrameView,
+    SurfaceSamples,
+    concatenate,
     contrasting_background,
-    flow_planes,
-    join,
-    look_up,
+    flow_matches,
     make_view,
     match_outlines,
-    outline_planes,
-    see,
+    outline_constraints,
+    pixel_constraints,
+    residual_mask,
+    sample_frame_at,
+    surface_at,
     to_pixels,
-    unexplained,
-    weigh,
+    unexplained_region_constraints,
+    visible_points,
 )
 
+NUMBERS = CorrespondenceSettings()
 Array = np.ndarray
 SIZE = 96
 
@@ -50,7 +53,7 @@ def pattern(points: Array) -> Array:
 
 def picture(vertices: Array, faces: Array, painted: Array, size: int = SIZE) -> Array:
     """(S,S,4) uint8 frame of the mesh, painted by grey values (V,)."""
-    seen = see(vertices, faces, size)
+    seen = visible_points(vertices, faces, size)
     frame = np.zeros((size, size, 4), np.uint8)
     value = (seen.barycentrics * painted[seen.corners]).sum(1)
     frame[seen.rows, seen.columns, :3] = value.clip(0, 255)[:, None]
@@ -58,7 +61,7 @@ def picture(vertices: Array, faces: Array, painted: Array, size: int = SIZE) -> 
     return frame
 
 
-def residuals(planes: Planes, vertices: Array) -> Array:
+def residuals(planes: PointToPlane, vertices: Array) -> Array:
     points = (planes.barycentrics[..., None] * vertices[planes.corners]).sum(1)
     return np.asarray((points * planes.normals).sum(1))
 
@@ -66,7 +69,7 @@ def residuals(planes: Planes, vertices: Array) -> Array:
 def test_seen_points_project_onto_their_pixels() -> None:
     vertices, faces = plate(0.1, 0.0, 2.0, 0.8, 0.6)
     vertices[:, 2] += vertices[:, 0]
-    seen = see(vertices, faces, SIZE)
+    seen = visible_points(vertices, faces, SIZE)
     assert len(seen.rows) > 500
     np.testing.assert_allclose(seen.barycentrics.sum(1), 1)
     points = (seen.barycentrics[..., None] * vertices[seen.corners]).sum(1)
@@ -81,7 +84,7 @@ def test_a_view_knows_how_far_its_outline_is() -> None:
     assert view.mask.sum() == 48**2
     assert view.outside[48, 14] == pytest.approx(9.5, abs=0.6)
     assert view.outside[48, 48] == pytest.approx(-23.5, abs=0.6)
-    np.testing.assert_allclose(view.slope[48, 14], [-1, 0], atol=1e-3)
+    np.testing.assert_allclose(view.gradient[48, 14], [-1, 0], atol=1e-3)
 
 
 def test_the_background_contrasts() -> None:
@@ -100,8 +103,9 @@ def test_looking_up_finds_the_colour_and_what_was_hidden() -> None:
     view = make_view(picture(before, faces, painted), SIZE, 0.0)
     after = before.copy()
     after[len(near[0]) :, 0] += 0.4  # the far plate comes out from behind
-    seen = see(after, faces, SIZE)
-    grey, known = look_up(seen, before, see(before, faces, SIZE), view)
+    seen = visible_points(after, faces, SIZE)
+    points = surface_at(before, seen.corners, seen.barycentrics)
+    grey, known = sample_frame_at(points, visible_points(before, faces, SIZE), view, NUMBERS.same_surface)
     on_near = (seen.corners < len(near[0])).all(1)
     assert known[on_near].mean() > 0.9
     assert known[~on_near].mean() < 0.1
@@ -113,10 +117,10 @@ def test_flow_tells_where_the_surface_went() -> None:
     vertices, faces = plate(0, 0, 2.0, 0.9, 0.9)
     painted = pattern(vertices)
     moved = vertices + np.array([0.03, -0.02, 0])
-    seen = see(vertices, faces, SIZE)
+    seen = visible_points(vertices, faces, SIZE)
     rendering = make_view(picture(vertices, faces, painted), SIZE, 0.0)
     view = make_view(picture(moved, faces, painted), SIZE, 0.0)
-    planes = flow_planes(seen, rendering.image, rendering.mask, view)
+    planes = pixel_constraints(flow_matches(seen, rendering.image, rendering.mask, view, NUMBERS), SIZE)
     assert len(planes.weights) > 100
     before, after = np.abs(residuals(planes, vertices)), np.abs(residuals(planes, moved))
     assert np.average(after, weights=planes.weights) < 0.3 * np.average(before, weights=planes.weights)
@@ -126,10 +130,10 @@ def test_outlines_that_agree_ask_for_nothing_and_others_for_the_shift() -> None:
     vertices, faces = plate(0, 0, 2.0, 0.6, 0.6)
     moved = vertices + np.array([0.05, 0, 0])
     view = make_view(picture(moved, faces, pattern(moved)), SIZE, 0.0)
-    agreed = outline_planes(match_outlines(see(moved, faces, SIZE), moved, view), view)
+    agreed = outline_constraints(match_outlines(visible_points(moved, faces, SIZE), moved, view, NUMBERS), view)
     pixel = 2.0 / 1.37 / SIZE
     assert np.abs(residuals(agreed, moved)).max() < 1.1 * pixel
-    asked = outline_planes(match_outlines(see(vertices, faces, SIZE), vertices, view), view)
+    asked = outline_constraints(match_outlines(visible_points(vertices, faces, SIZE), vertices, view, NUMBERS), view)
     assert np.abs(residuals(asked, vertices)).max() > 0.7 * 0.05
     assert np.average(np.abs(residuals(asked, moved)), weights=asked.weights) < 1.1 * pixel
 
@@ -137,10 +141,10 @@ def test_outlines_that_agree_ask_for_nothing_and_others_for_the_shift() -> None:
 def test_an_empty_mask_matches_nothing() -> None:
     vertices, faces = plate(0, 0, 2.0, 0.6, 0.6)
     view = make_view(np.zeros((SIZE, SIZE, 4), np.uint8), SIZE, 0.0)
-    assert len(match_outlines(see(vertices, faces, SIZE), vertices, view).weights) == 0
+    assert len(match_outlines(visible_points(vertices, faces, SIZE), vertices, view, NUMBERS).weights) == 0
 
 
-def hidden_limb(shift: float) -> tuple[Array, Array, Array, View, Array]:
+def hidden_limb(shift: float) -> tuple[Array, Array, Array, FrameView, Array]:
     """A dark limb behind a dark one; in the frame it has moved out by ``shift``. Also the rendering before."""
     near, far = plate(-0.2, 0, 2.0, 0.15, 0.6), plate(-0.2, 0, 2.3, 0.15, 0.6)
     vertices, faces = together(near, far)
@@ -153,33 +157,34 @@ def hidden_limb(shift: float) -> tuple[Array, Array, Array, View, Array]:
 
 def test_only_what_is_not_drawn_is_unexplained() -> None:
     vertices, faces, _, frame, rendering = hidden_limb(0.3)
-    seen = see(vertices, faces, SIZE)
-    missing = unexplained(rendering, np.isfinite(seen.depth), frame)
+    seen = visible_points(vertices, faces, SIZE)
+    missing = residual_mask(rendering, np.isfinite(seen.depth), frame, NUMBERS)
     assert missing.any() and not (missing & np.isfinite(seen.depth)).any()
     _, _, _, same, rendering = hidden_limb(0.0)
-    assert not unexplained(rendering, np.isfinite(seen.depth), same).any()
+    assert not residual_mask(rendering, np.isfinite(seen.depth), same, NUMBERS).any()
 
 
 def test_a_hidden_limb_claims_what_appears_and_the_one_in_sight_does_not() -> None:
     vertices, faces, painted, frame, rendering = hidden_limb(0.12)
-    seen = see(vertices, faces, SIZE)
+    seen = visible_points(vertices, faces, SIZE)
     half = len(vertices) // 2
     corners = np.repeat(np.arange(len(vertices))[:, None], 3, axis=1)
-    skin = Skin(corners, np.tile([1.0, 0.0, 0.0], (len(vertices), 1)), painted)
-    carriers = (np.arange(len(vertices)) >= half).astype(np.int64)
-    missing = unexplained(rendering, np.isfinite(seen.depth), frame)
-    planes = claim_planes(seen, vertices, skin, carriers, missing, frame)
+    nodes = (np.arange(len(vertices)) >= half).astype(np.int64)
+    samples = SurfaceSamples(corners, np.tile([1.0, 0.0, 0.0], (len(vertices), 1)), painted, nodes)
+    missing = residual_mask(rendering, np.isfinite(seen.depth), frame, NUMBERS)
+    planes = unexplained_region_constraints(seen, vertices, samples, missing, frame, NUMBERS)
     assert len(planes.weights) > 10
     assert (planes.corners >= half).all()
-    nothing = claim_planes(seen, vertices, skin, carriers, np.zeros_like(missing), frame)
+    nothing = unexplained_region_constraints(seen, vertices, samples, np.zeros_like(missing), frame, NUMBERS)
     assert len(nothing.weights) == 0
 
 
-def test_joined_planes_weigh_their_share() -> None:
-    def planes(count: int, weight: float) -> Planes:
-        return Planes(np.zeros((count, 3), np.int64), np.ones((count, 3)), np.ones((count, 3)), np.full(count, weight))
+def test_concatenated_constraints_weigh_what_is_asked() -> None:
+    def planes(count: int, weight: float) -> PointToPlane:
+        ones = np.ones((count, 3))
+        return PointToPlane.through_camera(np.zeros((count, 3), np.int64), ones, ones, np.full(count, weight))
 
-    both = join(planes(10, 1.0), planes(3, 7.0), 0.5)
+    both = concatenate(planes(10, 1.0), planes(3, 7.0), relative=0.5)
     assert both.weights[10:].sum() == pytest.approx(0.5 * both.weights[:10].sum())
-    assert join(planes(0, 1.0), planes(3, 7.0), 0.5).weights.sum() == 21
-    assert weigh(planes(1, 1.0), planes(1, 3.0), 2.0).weights.tolist() == [1.0, 6.0]
+    assert concatenate(planes(0, 1.0), planes(3, 7.0), relative=0.5).weights.sum() == 21
+    assert concatenate(planes(1, 1.0), planes(1, 3.0), scale=2.0).weights.tolist() == [1.0, 6.0]

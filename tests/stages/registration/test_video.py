@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
-from tests.geometry.test_deformation import bent, tube
+from tests.geometry.test_embedded_deformation import bent, tube
 from tests.stages.registration.test_correspondences import picture
 from v2m4.clip import Clip
 from v2m4.events import Progress, drain
+from v2m4.geometry.embedded_deformation import Pose
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import FollowVideoSettings, changed
-from v2m4.stages.registration.video import Follower, FollowState
+from v2m4.settings import FollowVideoSettings, RigidMotionSettings, changed
+from v2m4.stages.registration.video import TrackerState, VideoTracker, constant_velocity, robust_rigid_motion
 
 Array = np.ndarray
 SIDE = 128
@@ -39,8 +41,8 @@ def film(shapes: Array, faces: Array, folder: Path) -> Clip:
     return clip
 
 
-def follower(shapes: Array, faces: Array, clip: Clip, anchor: int) -> Follower:
-    return Follower(Mesh(torch.tensor(shapes[anchor]).float(), torch.tensor(faces)), clip, anchor, SETTINGS)
+def tracker(shapes: Array, faces: Array, clip: Clip, anchor: int) -> VideoTracker:
+    return VideoTracker(Mesh(torch.tensor(shapes[anchor]).float(), torch.tensor(faces)), clip, anchor, SETTINGS)
 
 
 def error(found: Array, wanted: Array) -> float:
@@ -50,29 +52,29 @@ def error(found: Array, wanted: Array) -> float:
 @pytest.mark.parametrize("anchor", [0, 5])
 def test_a_bend_is_followed_forwards_and_backwards(tmp_path: Path, anchor: int) -> None:
     shapes, faces = truth(6)
-    follow = follower(shapes, faces, film(shapes, faces, tmp_path), anchor)
+    track = tracker(shapes, faces, film(shapes, faces, tmp_path), anchor)
     target = 5 - anchor
-    state = drain(follow.follow(follow.start(), anchor, target))
+    state = drain(track.follow(track.start(), anchor, target))
     assert state.vertices.shape == shapes[0].shape
     assert error(state.vertices, shapes[target]) < 0.2 * error(shapes[anchor], shapes[target])
 
 
 def test_at_the_anchor_the_mesh_stays(tmp_path: Path) -> None:
     shapes, faces = truth(1)
-    state = follower(shapes, faces, film(shapes, faces, tmp_path), 0).start()
+    state = tracker(shapes, faces, film(shapes, faces, tmp_path), 0).start()
     assert error(state.vertices, shapes[0]) < 0.01
 
 
-def test_the_state_survives_the_disk_and_another_follower_goes_on(tmp_path: Path) -> None:
+def test_the_state_survives_the_disk_and_another_tracker_goes_on(tmp_path: Path) -> None:
     shapes, faces = truth(3)
     clip = film(shapes, faces, tmp_path)
-    first = follower(shapes, faces, clip, 0)
+    first = tracker(shapes, faces, clip, 0)
     half = drain(first.follow(first.start(), 0, 1))
     np.savez(tmp_path / "state.npz", **vars(half))
     with np.load(tmp_path / "state.npz") as data:
-        again = FollowState(**dict(data))
+        again = TrackerState(**dict(data))
     straight = drain(first.follow(half, 1, 2))
-    resumed = drain(follower(shapes, faces, clip, 0).follow(again, 1, 2))
+    resumed = drain(tracker(shapes, faces, clip, 0).follow(again, 1, 2))
     np.testing.assert_allclose(resumed.vertices, straight.vertices, atol=1e-9)
 
 
@@ -80,16 +82,43 @@ def test_an_empty_frame_does_not_ruin_the_rest(tmp_path: Path) -> None:
     shapes, faces = truth(5)
     clip = film(shapes, faces, tmp_path)
     Image.fromarray(np.zeros((SIDE, SIDE, 4), np.uint8)).save(clip.path(2))
-    follow = follower(shapes, faces, clip, 0)
-    state = drain(follow.follow(follow.start(), 0, 4))
+    track = tracker(shapes, faces, clip, 0)
+    state = drain(track.follow(track.start(), 0, 4))
     assert np.isfinite(state.vertices).all()
     assert error(state.vertices, shapes[4]) < 0.3 * error(shapes[0], shapes[4])
 
 
 def test_following_tells_how_far_it_is(tmp_path: Path) -> None:
     shapes, faces = truth(3)
-    follow = follower(shapes, faces, film(shapes, faces, tmp_path), 0)
-    events = list(follow.follow(follow.start(), 0, 2))
+    track = tracker(shapes, faces, film(shapes, faces, tmp_path), 0)
+    events = list(track.follow(track.start(), 0, 2))
     fractions = [e.fraction for e in events if isinstance(e, Progress)]
     assert len(fractions) == 2 * SETTINGS.rounds
     assert fractions == sorted(fractions) and fractions[0] > 0 and fractions[-1] < 1
+
+
+def test_the_motion_of_the_whole_is_found_although_a_limb_swings() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.standard_normal((60, 3))
+    turn, shift = Rotation.from_rotvec([0.0, 0.6, 0.0]), np.array([0.3, -0.2, 0.5])
+    now = turn.apply(before) + shift
+    now[:12] += [0.0, 0.8, 0.0]  # the limb
+    believed = RigidMotionSettings(small_turn=0.0)
+    rotation, moved = robust_rigid_motion(before, now, 4.0, believed, 0.0)
+    np.testing.assert_allclose(rotation, turn.as_matrix(), atol=0.01)
+    np.testing.assert_allclose(moved, shift, atol=0.02)
+    rotation, moved = robust_rigid_motion(before, now, 4.0, RigidMotionSettings(small_turn=1.0), 1.0)
+    np.testing.assert_allclose(rotation, np.eye(3), atol=1e-12)  # a turn this small is not believed
+    assert moved[2] == 0  # nor is any shift in depth
+
+
+def test_a_motion_goes_on_at_the_share_that_is_asked() -> None:
+    first, second = Rotation.from_rotvec([[0.1, 0.0, 0.2]]), Rotation.from_rotvec([[0.3, 0.1, 0.0]])
+    start = Pose(first.as_matrix(), np.array([[1.0, 2.0, 3.0]]))
+    last = Pose((second * first).as_matrix(), np.array([[1.5, 2.0, 2.0]]))
+    onward = constant_velocity(start, last, 1.0)
+    np.testing.assert_allclose(onward.rotations, (second * second * first).as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(onward.positions, [[2.0, 2.0, 1.0]])
+    still = constant_velocity(start, last, 0.0)
+    np.testing.assert_allclose(still.rotations, last.rotations, atol=1e-12)
+    np.testing.assert_allclose(still.positions, last.positions)

@@ -19,9 +19,9 @@ from v2m4.events import Progress, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.render import render, sample_texture
-from v2m4.settings import TextureSettings
+from v2m4.settings import OptimiseSettings, TextureSettings, changed
 from v2m4.stages.texture.optimise import optimise_texture
-from v2m4.stages.texture.project import place_samples, spread_colors
+from v2m4.stages.texture.samples import diffuse_colors, place_samples
 from v2m4.stages.texture.stage import texture_mesh
 
 SIDE = 160
@@ -210,11 +210,11 @@ def test_colours_spread_along_the_surface_and_stay_clean() -> None:
     from v2m4.render.atlas import texels_of, unwrap
 
     uv, uv_faces = unwrap(mesh.vertices, mesh.faces, 64)
-    samples = place_samples(mesh.faces.numpy(), texels_of(uv, uv_faces, 64))
-    points = samples.on(mesh.faces.numpy(), mesh.vertices.numpy())
+    samples = place_samples(mesh.faces.numpy(), texels_of(uv, uv_faces, 64), SETTINGS.fill.samples)
+    points = samples.interpolate(mesh.faces.numpy(), mesh.vertices.numpy())
     red_above = np.where(points[:, 1:2] > 0, [[1.0, 0, 0]], [[0, 0, 1.0]])
     seen = (points[:, 2] < 0).astype(np.float64)
-    smooth, clean = (spread_colors(red_above, seen, samples, n) for n in (0, 2))
+    smooth, clean = (diffuse_colors(red_above, seen, samples, n) for n in (0, 2))
     for filled in (smooth, clean):
         assert np.abs(filled - red_above)[seen > 0].mean() < 0.05
         assert np.abs(filled - red_above)[points[:, 1] > 0.3].max() < 0.55
@@ -231,14 +231,14 @@ def test_samples_and_texels_interpolate_linear_functions_exactly() -> None:
         uv, uv_faces = unwrap(mesh.vertices, mesh.faces, 128)
         texels = texels_of(uv, uv_faces, 128)
         faces, vertices = mesh.faces.numpy(), mesh.vertices.numpy()
-        samples = place_samples(faces, texels)
-        through = samples.at_texels(samples.on(faces, vertices))
+        samples = place_samples(faces, texels, SETTINGS.fill.samples)
+        through = samples.at_texels(samples.interpolate(faces, vertices))
         direct = (vertices[faces[texels.face]] * texels.weights[..., None]).sum(1)
         np.testing.assert_allclose(through, direct, atol=2e-4)
         np.testing.assert_allclose(np.asarray(samples.adjacency.sum(1)).ravel(), 1)
 
 
-DESCENT = TextureSettings(method="optimise", size=64, iterations=200, views=4, lr=3e-2)
+DESCENT = TextureSettings(method="optimise", size=64, optimise=OptimiseSettings(iterations=200, views=4, lr=3e-2))
 
 
 def test_descent_reproduces_the_frames_and_fills_the_rest(all_round: tuple[Clip, Tensor, Mesh]) -> None:
@@ -261,7 +261,7 @@ def test_descent_takes_unseen_sides_from_the_meshs_own_look(all_round: tuple[Cli
 
 def test_descent_is_repeatable(all_round: tuple[Clip, Tensor, Mesh]) -> None:
     clip, poses, mesh = all_round
-    short = replace(DESCENT, iterations=20, size=32)
+    short = changed(DESCENT, {"optimise.iterations": 20, "size": 32})
     one, two = (
         drain(optimise_texture(poses[:2], mesh, clip, [0, 1], short, rng=torch.Generator().manual_seed(5)))
         for _ in range(2)

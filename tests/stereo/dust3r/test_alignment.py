@@ -5,6 +5,7 @@ import torch
 
 from tests.stereo.dust3r.scenes import wavy_scene
 from v2m4.errors import V2M4Error
+from v2m4.geometry.rotations import umeyama
 from v2m4.stereo.dust3r.alignment import (
     AlignmentSettings,
     Observations,
@@ -19,7 +20,6 @@ from v2m4.stereo.dust3r.alignment import (
     world_points,
 )
 from v2m4.stereo.dust3r.pairs import PairPredictions
-from v2m4.stereo.dust3r.registration import fit_similarity
 from v2m4.stereo.dust3r.spanning_tree import start_from_tree
 
 SETTINGS = AlignmentSettings(iterations=40)
@@ -32,7 +32,7 @@ def started(images: int, seed: int, noise: float) -> tuple[PairPredictions, Unkn
 
 def error_up_to_similarity(points: torch.Tensor, truth: torch.Tensor) -> float:
     flat, want = points.reshape(-1, 3), truth.reshape(-1, 3)
-    fit = fit_similarity(flat, want, torch.ones(len(want)))
+    fit = umeyama(flat, want, torch.ones(len(want)))
     return float((fit.apply(flat) - want).norm(dim=-1).mean())
 
 

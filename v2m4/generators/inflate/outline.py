@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from contourpy import contour_generator
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
+from v2m4.arrays import Bytes, Float64, Int64, Mask, Real
 from v2m4.errors import V2M4Error
+from v2m4.settings import InflateSettings
 
-Floats = NDArray[Any]
-
-WORKING_SIDE = (
-    400  # the object's longer side in working pixels: fine enough for every limb a mesh of 10k faces can hold
-)
-MARGIN = 6  # empty working pixels around it
-SHORTEST = 2.0  # no edge of the outline is made shorter than this many working pixels
+MARGIN = 6  # empty working pixels around the object
 STEP = 0.5  # distance of the dense outline samples, in working pixels
-MIN_AREA = 0.0015  # pieces and holes smaller than this share of the object are noise
 
 
 @dataclass(frozen=True)
@@ -33,11 +26,11 @@ class Crop:
     that working = (picture - origin) * scale, both in continuous pixels (centres at +0.5).
     """
 
-    rgba: Floats
-    origin: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    rgba: Real
+    origin: Float64
+    scale: Float64
 
-    def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    def to_picture(self, points: Real) -> Float64:
         """(N,2) working coordinates as picture coordinates."""
         return np.asarray(points, dtype=np.float64) / self.scale + self.origin
 
@@ -51,15 +44,18 @@ class Outline:
     positive inside. size: (h,w) float32, the longest edge allowed at the pixels inside.
     """
 
-    points: NDArray[np.float64]
-    curve: NDArray[np.int64]
-    spacing: NDArray[np.float64]
-    distance: Floats
-    size: Floats
+    points: Float64
+    curve: Int64
+    spacing: Float64
+    distance: Real
+    size: Real
 
 
-def crop_object(picture: NDArray[np.uint8]) -> Crop:
-    """Cut the object out of an (S,S,4) uint8 picture. Raises `V2M4Error` when there is none."""
+def crop_object(picture: Bytes, working_size: int) -> Crop:
+    """Cut the object out of an (S,S,4) uint8 picture, its longer side ``working_size`` pixels.
+
+    Raises `V2M4Error` when there is none.
+    """
     inside = picture[..., 3] > 127
     if not inside.any():
         raise V2M4Error(
@@ -69,7 +65,7 @@ def crop_object(picture: NDArray[np.uint8]) -> Crop:
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     low = np.array([columns[0], rows[0]])
     high = np.array([columns[-1], rows[-1]]) + 1
-    scale = WORKING_SIDE / float((high - low).max())
+    scale = working_size / float((high - low).max())
     pad = int(np.ceil(MARGIN / scale))
     low, high = low - pad, high + pad
     padded = np.zeros((*(high - low)[::-1], 4), np.float32)
@@ -78,21 +74,23 @@ def crop_object(picture: NDArray[np.uint8]) -> Crop:
     padded[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]] = picture[y0:y1, x0:x1].astype(np.float32) / 255
     size = np.maximum(np.round((high - low) * scale), 1).astype(int)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    rgba = np.clip(cv2.resize(padded, (int(size[0]), int(size[1])), interpolation=method), 0, 1)
-    return Crop(rgba, low.astype(np.float64), size / (high - low))
+    rgba = cv2.resize(padded, (int(size[0]), int(size[1])), interpolation=method)
+    return Crop(np.clip(rgba, 0, 1, dtype=np.float32), low.astype(np.float64), size / (high - low))
 
 
-def trace(alpha: Floats) -> Outline:
+def trace(alpha: Real, settings: InflateSettings) -> Outline:
     """The outline of an (h,w) alpha picture whose border is empty."""
-    soft = cv2.GaussianBlur(alpha, (0, 0), 0.8)
-    soft = _without_specks(soft)
+    # 1. The curves where the soft mask is a half, without specks and the pixel grid's stairs.
+    soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 0.8), alpha.dtype)
+    soft = _without_specks(soft, settings.least_area)
     curves = []
     for line in contour_generator(z=soft).lines(0.5):
         line = np.asarray(line, dtype=np.float64)[:-1] + 0.5
-        if abs(_area(line)) > MIN_AREA / 2 * (soft > 0.5).sum():
+        if abs(_area(line)) > settings.least_area / 2 * (soft > 0.5).sum():
             curves.append(_smooth(line))
     if not curves:
         raise V2M4Error("The object in the picture is too small or too faint to make a mesh of. Crop closer or trim.")
+    # 2. Distances from them, and the object on their left.
     points = np.concatenate(curves)
     curve = np.repeat(np.arange(len(curves)), [len(c) for c in curves])
     distance = _signed_distance(soft > 0.5, points)
@@ -101,7 +99,8 @@ def trace(alpha: Floats) -> Outline:
         curves = [c[::-1] for c in curves]
         points = np.concatenate(curves)
         normals = np.concatenate([_left_normals(c) for c in curves])
-    spacing = _spacing(points, normals)
+    # 3. How long edges may be along them, and, growing with the distance, inside.
+    spacing = _spacing(points, normals, settings)
     spacing = np.concatenate([_limit_slope(spacing[curve == i]) for i in range(len(curves))])
     rows, columns = np.nonzero(distance > 0)
     away, nearest = cKDTree(points[::2]).query(np.stack([columns, rows], axis=1) + 0.5)
@@ -110,24 +109,24 @@ def trace(alpha: Floats) -> Outline:
     return Outline(points, curve, spacing, distance, size)
 
 
-def _without_specks(soft: Floats) -> Floats:
+def _without_specks(soft: Real, least_area: float) -> Real:
     """Empty the small pieces and fill the small holes of a soft mask."""
     soft = soft.copy()
     total = float((soft > 0.5).sum())
     for value, mask in ((0.0, soft > 0.5), (1.0, soft <= 0.5)):
         count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
         for label in range(1, count):
-            if stats[label, cv2.CC_STAT_AREA] < max(MIN_AREA * total, 12):
+            if stats[label, cv2.CC_STAT_AREA] < max(least_area * total, 12):
                 soft[labels == label] = value
     return soft
 
 
-def _area(line: NDArray[np.float64]) -> float:
+def _area(line: Float64) -> float:
     x, y = line.T
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
 
-def _smooth(line: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smooth(line: Float64) -> Float64:
     """A closed polyline resampled every `STEP` and freed of the pixel grid's stairs."""
     closed = np.vstack([line, line[:1]])
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
@@ -137,18 +136,18 @@ def _smooth(line: NDArray[np.float64]) -> NDArray[np.float64]:
     return gaussian_filter1d(dense, 1.2 / STEP, axis=0, mode="wrap")
 
 
-def _left_normals(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+def _left_normals(curve: Float64) -> Float64:
     tangent = np.roll(curve, -1, axis=0) - np.roll(curve, 1, axis=0)
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1)
     return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
 
 
-def _sample(grid: Floats, points: NDArray[np.float64]) -> Floats:
+def _sample(grid: Real, points: Float64) -> Real:
     at = (points - 0.5).astype(np.float32)
     return cv2.remap(grid, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
 
 
-def _signed_distance(inside: NDArray[np.bool_], points: NDArray[np.float64]) -> Floats:
+def _signed_distance(inside: Mask, points: Float64) -> Real:
     mask = inside.astype(np.uint8)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     distance -= np.where(inside, 0.5, -0.5).astype(np.float32)
@@ -158,7 +157,7 @@ def _signed_distance(inside: NDArray[np.bool_], points: NDArray[np.float64]) -> 
     return distance
 
 
-def _spacing(points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spacing(points: Float64, normals: Float64, settings: InflateSettings) -> Float64:
     """The edge length at each sample that suits the width of the object, and of the gap beside it.
 
     The radius of the largest disc that touches the curve at p and holds no other sample q is
@@ -178,10 +177,10 @@ def _spacing(points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArr
             r[(square < 4) | (sign * along < 1e-3)] = np.inf
             radius[start : start + 256, side] = r.min(1)
     wanted = np.minimum(0.85 * radius[:, 0], 1.2 * radius[:, 1])
-    return np.clip(np.repeat(wanted, stride)[: len(points)], SHORTEST, WORKING_SIDE)
+    return np.clip(np.repeat(wanted, stride)[: len(points)], settings.shortest_edge, settings.working_size)
 
 
-def _limit_slope(spacing: NDArray[np.float64], slope: float = 0.35) -> NDArray[np.float64]:
+def _limit_slope(spacing: Float64, slope: float = 0.35) -> Float64:
     """The largest function below ``spacing`` that grows by at most ``slope`` per unit along the closed curve."""
     n = len(spacing)
     ramp = slope * STEP * np.arange(3 * n)
@@ -191,22 +190,20 @@ def _limit_slope(spacing: NDArray[np.float64], slope: float = 0.35) -> NDArray[n
     return np.minimum(forward, backward)[n : 2 * n]
 
 
-def sample_rim(
-    outline: Outline, edge: float, coarser: float = 1.0
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+def sample_rim(outline: Outline, edge: float, coarseness: float = 1.0) -> tuple[Float64, Int64, Int64]:
     """Vertices along the outline: (R,2) points, (R,) dense index of each, (R,) successor.
 
-    They lie at most ``edge`` and at most ``coarser`` times the outline's spacing apart.
+    They lie at most ``edge`` and at most ``coarseness`` times the outline's spacing apart.
     """
-    points, dense, following = [], [], []
+    points, dense, successor = [], [], []
     count = 0
     for label in range(int(outline.curve.max()) + 1):
         members = np.flatnonzero(outline.curve == label)
-        load = np.concatenate([[0], np.cumsum(STEP / np.minimum(coarser * outline.spacing[members], edge))])
+        load = np.concatenate([[0], np.cumsum(STEP / np.minimum(coarseness * outline.spacing[members], edge))])
         number = max(round(load[-1]), 8)
         picked = np.unique(np.searchsorted(load, np.arange(number) * load[-1] / number).clip(0, len(members) - 1))
         points.append(outline.points[members[picked]])
         dense.append(members[picked])
-        following.append(count + (np.arange(len(picked)) + 1) % len(picked))
+        successor.append(count + (np.arange(len(picked)) + 1) % len(picked))
         count += len(picked)
-    return np.concatenate(points), np.concatenate(dense), np.concatenate(following)
+    return np.concatenate(points), np.concatenate(dense), np.concatenate(successor)

@@ -7,25 +7,26 @@ hides behind other parts are the network's. `training/` makes the network, docs/
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float64
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.sculpt.colors import textured
 from v2m4.generators.sculpt.network import GRID, ColumnNetwork
 from v2m4.generators.sculpt.picture import MARGIN, input_of, square_around
 from v2m4.generators.sculpt.readout import extended, from_both
-from v2m4.generators.sculpt.surface import FINE, surface
+from v2m4.generators.sculpt.surface import surface
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
-from v2m4.settings import Settings
+from v2m4.settings import SculptSettings, Settings
+from v2m4.settings.schema import problems
 
 DIGEST = "81907f5566d98579b21ed5b6b43798e2dd031d5130493a298cb4004e47331ff8"
 """SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
@@ -35,35 +36,32 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
 @dataclass(frozen=True)
 class Sculpt:
-    """The generator `sculpt`. faces: the most faces that the mesh gets."""
+    """The generator `sculpt`. Raises `V2M4Error` for settings outside their ranges."""
 
-    faces: int = 8000
+    settings: SculptSettings = field(default_factory=SculptSettings)
 
     def __post_init__(self) -> None:
-        if not 200 <= self.faces <= 200_000:
-            raise V2M4Error(
-                f"A sculpted mesh can have 200 to 200000 faces, not {self.faces}. Change generator.sculpt.faces."
-            )
+        wrong = [f"generator.sculpt.{sentence}" for sentence in problems(self.settings)]
+        if wrong:
+            raise V2M4Error(" ".join(wrong))
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Sculpt:
         """The plug for a run's settings."""
-        return cls(settings.generator.sculpt.faces)
+        return cls(settings.generator.sculpt)
 
     @torch.no_grad()
-    def __call__(
-        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
-    ) -> Generated:
+    def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
         square = square_around(reference[..., 3])
         with memory_guard("sculpt"):
             found = network(torch.device(device))(input_of(reference, square).to(device))
         opacity = reference[..., 3:].astype(np.float32) / 255
         found = extended(found, square.cut(opacity, GRID) > INSIDE)
-        alpha = square.cut(opacity, FINE)
-        points, faces = surface(from_both(found)[0], alpha, square, self.faces)
+        alpha = square.cut(opacity, self.settings.resolution)
+        points, faces = surface(from_both(found)[0], alpha, square, self.settings)
         mesh = Mesh(torch.from_numpy(points).float(), torch.from_numpy(faces))
-        mesh = textured(mesh, reference, square, found)
+        mesh = textured(mesh, reference, square, found, self.settings.texture_size)
         camera = _canonical(square.slopes(np.array([0.5, 0.5])), 1 / square.ray_width)
         world = (mesh.vertices * MARGIN - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
         placed = mesh.with_vertices(world).to(device)
@@ -83,7 +81,7 @@ def network(device: torch.device) -> ColumnNetwork:
     return model.eval().requires_grad_(False).to(device)
 
 
-def _canonical(axis: NDArray[np.float64], away: float) -> Camera:
+def _canonical(axis: Float64, away: float) -> Camera:
     """The camera of the canonical pose: z up, the front towards +y, the object's box about 1 wide around the origin."""
     distance = away * MARGIN
     world_to_camera = torch.tensor(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from v2m4.arrays import Mask
 from v2m4.generators.sculpt.network import LAYERS, Prediction, slice_depths
 
 PROBABILITY, DISTANCE, SHARE = (
@@ -18,7 +17,7 @@ PROBABILITY, DISTANCE, SHARE = (
 THINNEST = 0.018  # no part is thinner than this, in widths of the crop: what is thinner falls between the slices
 
 
-def extended(found: Prediction, inside: NDArray[np.bool_]) -> Prediction:
+def extended(found: Prediction, inside: Mask) -> Prediction:
     """The prediction with the columns outside the object (GRID,GRID) replaced by the nearest inside: nothing was learnt
     there, and at the outline one reads between the two."""
     rows, columns = distance_transform_edt(~inside, return_distances=False, return_indices=True)

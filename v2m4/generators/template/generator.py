@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from numpy.typing import NDArray
 
+from v2m4.arrays import Bytes, Float64, Int64, Real
+from v2m4.color import linear_to_srgb, srgb_to_linear
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.template.simplify import fewer_faces
-from v2m4.generators.template.texture_merge import Look, Part, merge_looks
+from v2m4.generators.template.texture_merge import Appearance, MeshPart, merge_appearances
+from v2m4.geometry.cleanup import compact, same_place
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import Settings
+from v2m4.settings import Settings, TemplateSettings
 
 FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 MOST_FACES = 2_000_000
 MOST_BYTES = 500 * 2**20
+WELD_STEPS = 1e5  # vertices are joined on a grid of so many steps across the object
 
 _Z_UP = np.eye(4)
 _FROM_Y_UP = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
@@ -32,63 +35,81 @@ class Template:
 
     path: a GLB, glTF, OBJ, PLY, STL or OFF file. GLB, glTF and OBJ are read as y up, the others as z up. A scene is
     flattened, an animated file taken in its rest pose. Vertices at equal places are joined, texture seams are kept. A
-    mesh with more than ``max_faces`` faces is simplified, its look carried over.
+    mesh with more than ``max_faces`` faces is simplified, its appearance carried over.
     ``to_canonical`` is the (4,4) float64 matrix from the file's coordinates to the mesh's (z up, centred, longest side
     1). Raises `V2M4Error` when the file holds no usable mesh.
     """
 
     path: Path
     max_faces: int = 10_000
+    settings: TemplateSettings = field(default_factory=TemplateSettings)
     mesh: Mesh = field(init=False, repr=False)
-    to_canonical: NDArray[np.float64] = field(init=False, repr=False)
+    to_canonical: Float64 = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        mesh, matrix = load_template(Path(self.path), self.max_faces)
+        mesh, matrix = load_template(Path(self.path), self.max_faces, self.settings)
         object.__setattr__(self, "mesh", mesh)
         object.__setattr__(self, "to_canonical", matrix)
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Template:
         """The plug for a run's settings. Raises V2M4Error if they name no mesh."""
-        if settings.generator.template is None:
+        chosen = settings.generator
+        if chosen.template is None:
             raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
-        return cls(settings.generator.template, settings.generator.max_faces)
+        return cls(chosen.template, chosen.max_faces, chosen.own_mesh)
 
-    def __call__(
-        self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
-    ) -> Generated:
+    def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """The mesh, whatever the picture shows; its camera has to be searched for."""
         return Generated(self.mesh.to(device))
 
 
-def load_template(path: Path, max_faces: int = 10_000) -> tuple[Mesh, NDArray[np.float64]]:
+def load_template(
+    path: Path, max_faces: int = 10_000, settings: TemplateSettings | None = None
+) -> tuple[Mesh, Float64]:
     """The mesh in canonical pose, and the (4,4) matrix that took it there from the file's coordinates."""
     scene = _read(path)
-    upright = _FROM_Y_UP if path.suffix.lower() in (".glb", ".gltf", ".obj") else _Z_UP
-    parts = _parts(scene, path)
+    return mesh_of_scene(scene, path.suffix.lower(), f"template {path.name}", max_faces, settings or TemplateSettings())
+
+
+def mesh_of_scene(
+    scene: trimesh.Scene, suffix: str, what: str, max_faces: int, settings: TemplateSettings
+) -> tuple[Mesh, Float64]:
+    """The scene of a file as one mesh in canonical pose, and the (4,4) matrix that took it there.
+
+    suffix: of the file (“.glb”), which decides what is up and how colours are stored. what: how errors call it.
+    """
+    # 1. The file's meshes, each where its scene puts it.
+    upright = _FROM_Y_UP if suffix in (".glb", ".gltf", ".obj") else _Z_UP
+    parts = _parts(scene, suffix, what)
     positions = np.concatenate([p.positions for p in parts])
     if not np.isfinite(positions).all():
-        raise V2M4Error(f"The template {path.name} has vertices that are not finite numbers (NaN). Export it again.")
+        raise V2M4Error(f"The {what} has vertices that are not finite numbers (NaN). Export it again.")
+    # 2. The box of all, z up.
     positions = positions @ upright[:3, :3].T
     low, high = positions.min(0), positions.max(0)
     longest = float((high - low).max())
     if longest <= 0:
-        raise V2M4Error(f"All vertices of the template {path.name} lie in one point. Export it again.")
+        raise V2M4Error(f"All vertices of the {what} lie in one point. Export it again.")
     faces = _offset([p.faces for p in parts], [len(p.positions) for p in parts])
     if len(faces) > MOST_FACES:
         raise V2M4Error(
-            f"The template {path.name} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
+            f"The {what} has {len(faces)} faces; more than {MOST_FACES} are too many to work with. "
             "Simplify it first (in Blender: the Decimate modifier)."
         )
+    # 3. Centred, of unit size, vertices joined.
     matrix = np.eye(4)
     matrix[:3] = upright[:3] / longest
     matrix[:3, 3] = -(low + high) / 2 / longest
-    vertices, corner = _weld((positions - (low + high) / 2) / longest)
-    look = merge_looks(parts)
-    mesh = _assemble(vertices, corner[faces], look, corner)
+    vertices = (positions - (low + high) / 2) / longest
+    kept, corner = same_place(np.round(vertices * WELD_STEPS))
+    vertices = vertices[kept]
+    # 4. One mesh with one appearance.
+    appearance = merge_appearances(parts, settings)
+    mesh = _assemble(vertices, corner[faces], appearance, corner)
     if len(mesh.faces) == 0:
-        raise V2M4Error(f"All faces of the template {path.name} have no area. Export it again.")
-    return (fewer_faces(mesh, max_faces) if len(mesh.faces) > max_faces else mesh), matrix
+        raise V2M4Error(f"All faces of the {what} have no area. Export it again.")
+    return (fewer_faces(mesh, max_faces, settings) if len(mesh.faces) > max_faces else mesh), matrix
 
 
 def _read(path: Path) -> trimesh.Scene:
@@ -113,7 +134,7 @@ def _read(path: Path) -> trimesh.Scene:
         ) from error
 
 
-def _parts(scene: trimesh.Scene, path: Path) -> list[Part]:
+def _parts(scene: trimesh.Scene, suffix: str, what: str) -> list[MeshPart]:
     """The scene's meshes where its graph puts them, every instance a part."""
     parts, points = [], 0
     for node in scene.graph.nodes_geometry:
@@ -128,19 +149,23 @@ def _parts(scene: trimesh.Scene, path: Path) -> list[Part]:
         placed = np.asarray(geometry.vertices, np.float64) @ transform[:3, :3].T + transform[:3, 3]
         faces = np.asarray(geometry.faces, np.int64)
         if faces.min() < 0 or faces.max() >= len(placed):
-            raise V2M4Error(f"The template {path.name} has faces that name vertices it lacks. Export it again.")
+            raise V2M4Error(f"The {what} has faces that name vertices it lacks. Export it again.")
         if np.linalg.det(transform[:3, :3]) < 0:
             faces = faces[:, ::-1]
-        parts.append(Part(placed, np.ascontiguousarray(faces), *_look(geometry.visual, len(placed), len(faces), path)))
+        parts.append(
+            MeshPart(
+                placed, np.ascontiguousarray(faces), *_appearance(geometry.visual, len(placed), len(faces), suffix)
+            )
+        )
     if not parts:
-        what = "only points, no faces" if points else "no mesh"
-        raise V2M4Error(f"The template {path.name} holds {what}. Export the object as a triangle mesh.")
+        content = "only points, no faces" if points else "no mesh"
+        raise V2M4Error(f"The {what} holds {content}. Export the object as a triangle mesh.")
     return parts
 
 
-def _look(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any, Any, Any]:
+def _appearance(visual: Any, vertices: int, faces: int, suffix: str) -> tuple[Any, Any, Any]:
     """(uv, texture, vertex colours) of a part; each may be None. Colours are sRGB in [0,1]."""
-    linear = path.suffix.lower() in (".glb", ".gltf")
+    linear = suffix in (".glb", ".gltf")
     if visual.kind == "texture":
         material = visual.material
         image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
@@ -151,20 +176,20 @@ def _look(visual: Any, vertices: int, faces: int, path: Path) -> tuple[Any, Any,
         tint = np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / _full(factor)
         uv = getattr(visual, "uv", None)
         if image is not None and uv is not None and len(uv) == vertices and np.isfinite(uv).all():
-            pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+            pixels: Real = np.asarray(image.convert("RGB"), np.float32) / 255
             if not np.allclose(tint, 1):
-                pixels = _to_srgb(_to_linear(pixels) * tint) if linear else pixels * tint
+                pixels = linear_to_srgb(srgb_to_linear(pixels) * tint) if linear else pixels * tint
             # trimesh counts v upwards from the image's last row.
             return np.column_stack([uv[:, 0], 1 - uv[:, 1]]), pixels.astype(np.float32), None
         stored = visual.vertex_attributes.get("color") if hasattr(visual, "vertex_attributes") else None
         if stored is not None and len(stored) == vertices:
             values = np.asarray(stored, np.float64)[:, :3] / _full(stored)
-            return None, None, _to_srgb(values * tint) if linear else values * tint
-        color = _to_srgb(tint) if linear else tint
+            return None, None, linear_to_srgb(values * tint) if linear else values * tint
+        color = linear_to_srgb(tint) if linear else tint
         return None, None, np.broadcast_to(color, (vertices, 3))
     if visual.kind == "vertex":
         values = np.asarray(visual.vertex_colors, np.float64)[:, :3] / 255
-        return None, None, _to_srgb(values) if linear else values
+        return None, None, linear_to_srgb(values) if linear else values
     if visual.kind == "face":
         return None, None, np.asarray(visual.face_colors, np.float64)[:, None, :3].repeat(3, 1) / 255
     return None, None, None
@@ -176,43 +201,29 @@ def _full(values: Any) -> float:
     return float(np.iinfo(array.dtype).max) if array.dtype.kind in "ui" else 1.0
 
 
-def _to_linear(color: Any) -> Any:
-    return np.where(color <= 0.04045, color / 12.92, ((np.maximum(color, 0.04045) + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(color: Any) -> Any:
-    return np.where(color <= 0.0031308, color * 12.92, 1.055 * np.maximum(color, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def _offset(faces: list[NDArray[np.int64]], counts: list[int]) -> NDArray[np.int64]:
+def _offset(faces: list[Int64], counts: list[int]) -> Int64:
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return np.concatenate([f + s for f, s in zip(faces, starts, strict=True)])
 
 
-def _weld(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distinct positions of a unit-size cloud, and the index of each point's own among them."""
-    _, first, index = np.unique(np.round(points * 1e5).astype(np.int64), axis=0, return_index=True, return_inverse=True)
-    return points[first], index.reshape(-1)
-
-
-def _assemble(vertices: NDArray[np.float64], faces: NDArray[np.int64], look: Look, corner: NDArray[np.int64]) -> Mesh:
+def _assemble(vertices: Float64, faces: Int64, appearance: Appearance, corner: Int64) -> Mesh:
     """Drop faces that welding closed and vertices no face needs; average colours where vertices were joined."""
     a, b, c = faces.T
     keep = (a != b) & (b != c) & (c != a)
     faces = faces[keep]
-    used, packed = np.unique(faces, return_inverse=True)
+    used, packed = compact(faces)
     colors = None
-    if look.colors is not None:
+    if appearance.colors is not None:
         total = np.zeros((len(vertices), 3))
-        np.add.at(total, corner, look.colors)
+        np.add.at(total, corner, appearance.colors)
         colors = _tensor((total / np.bincount(corner, minlength=len(vertices))[:, None])[used])
     uv = uv_faces = None
-    if look.uv is not None and look.uv_faces is not None:
-        used_uv, packed_uv = np.unique(look.uv_faces[keep], return_inverse=True)
-        uv, uv_faces = _tensor(look.uv[used_uv]), torch.from_numpy(packed_uv.reshape(-1, 3))
-    texture = None if look.texture is None else _tensor(look.texture)
-    return Mesh(_tensor(vertices[used]), torch.from_numpy(packed.reshape(-1, 3)), uv, uv_faces, texture, colors)
+    if appearance.uv is not None and appearance.uv_faces is not None:
+        used_uv, packed_uv = compact(appearance.uv_faces[keep])
+        uv, uv_faces = _tensor(appearance.uv[used_uv]), torch.from_numpy(packed_uv)
+    texture = None if appearance.texture is None else _tensor(appearance.texture)
+    return Mesh(_tensor(vertices[used]), torch.from_numpy(packed), uv, uv_faces, texture, colors)
 
 
-def _tensor(values: NDArray[np.floating]) -> torch.Tensor:
+def _tensor(values: Real) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

@@ -1,74 +1,56 @@
-"""A textured mesh with fewer faces and the same look."""
+"""A textured mesh with fewer faces and the same appearance."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from v2m4.geometry.cleanup import simplify, transfer
+from v2m4.arrays import Real
+from v2m4.geometry.cleanup import compact, simplify, transfer
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.sampling import cover_surface
 from v2m4.render import sample_texture
 from v2m4.render.atlas import texels_of, unwrap
-
-Floats = NDArray[Any]
-
-ATLAS_SIDE = 1024
-CLOUD = 600_000  # points on the original surface among which the nearest is sought
+from v2m4.settings import TemplateSettings
 
 
-def fewer_faces(mesh: Mesh, count: int) -> Mesh:
+def fewer_faces(mesh: Mesh, count: int, settings: TemplateSettings) -> Mesh:
     """``mesh`` simplified to about ``count`` faces; vertex colours are carried over, a texture is baked anew."""
     vertices, faces = simplify(mesh.vertices.double().numpy(), mesh.faces.numpy(), count)
-    used, packed = np.unique(faces, return_inverse=True)
-    vertices, faces = vertices[used], packed.reshape(-1, 3)
+    used, faces = compact(faces)
+    vertices = vertices[used]
     points = torch.from_numpy(vertices.astype(np.float32))
     simple = Mesh(points, torch.from_numpy(faces))
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
-        return _bake(mesh, simple)
+        return _bake(mesh, simple, settings)
     if mesh.colors is not None:
         colors = transfer(mesh.vertices.double().numpy(), mesh.colors.double().numpy(), vertices)
         return Mesh(points, simple.faces, colors=torch.from_numpy(colors.astype(np.float32)))
     return simple
 
 
-def _bake(mesh: Mesh, simple: Mesh) -> Mesh:
+def _bake(mesh: Mesh, simple: Mesh, settings: TemplateSettings) -> Mesh:
     """A new atlas for ``simple``, in which each texel has the colour of the nearest point of ``mesh``."""
     assert mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None
-    uv, uv_faces = unwrap(simple.vertices, simple.faces, ATLAS_SIDE)
-    texels = texels_of(uv, uv_faces, ATLAS_SIDE)
+    # 1. Where each texel of the new atlas lies on the simplified surface: (T,3).
+    uv, uv_faces = unwrap(simple.vertices, simple.faces, settings.atlas_size)
+    texels = texels_of(uv, uv_faces, settings.atlas_size)
     wanted = (simple.vertices.numpy()[simple.faces.numpy()[texels.face]] * texels.weights[..., None]).sum(1)
-    corners = mesh.vertices.double().numpy()[mesh.faces.numpy()]
-    face, weights = _scatter(corners)
+    # 2. The face of the original that is nearest to it, and the point of that face: a cloud of points stands for it.
+    corners = mesh.vertices.double().numpy()[mesh.faces.numpy()]  # (F,3,3)
+    face, weights = cover_surface(corners, settings.surface_points)
     cloud = (corners[face] * weights[..., None]).sum(1)
     near = face[cKDTree(cloud).query(wanted)[1]]
     inside = _barycentrics(corners[near], wanted)
+    # 3. The original's colour there.
     at = (mesh.uv.numpy()[mesh.uv_faces.numpy()[near]] * inside[..., None]).sum(1)
     colors = sample_texture(mesh.texture, torch.from_numpy(at.astype(np.float32))).numpy()
     picture = torch.from_numpy(texels.picture(colors))
     return Mesh(simple.vertices, simple.faces, uv, uv_faces, picture)
 
 
-def _scatter(corners: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Faces (N,) and barycentrics (N,3) of points evenly over triangles (F,3,3), at least one on each.
-
-    The additive recurrence of the plastic number (Roberts 2018) spreads the points of a face; it needs no chance.
-    """
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = np.linalg.norm(normal, axis=1)
-    number = 1 + np.floor(CLOUD * area / max(area.sum(), 1e-12)).astype(np.int64)
-    face = np.repeat(np.arange(len(corners)), number)
-    step = 1 + np.arange(len(face)) - np.repeat(np.cumsum(number) - number, number)
-    u, v = (0.5 + step * 0.7548776662466927) % 1, (0.5 + step * 0.5698402909980532) % 1
-    over = u + v > 1
-    u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
-    return face, np.stack([1 - u - v, u, v], axis=1)
-
-
-def _barycentrics(corners: Floats, points: Floats) -> Floats:
+def _barycentrics(corners: Real, points: Real) -> Real:
     """(N,3) barycentrics of the points (N,3), dropped onto their triangles (N,3,3) and clamped into them."""
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     p = points - corners[:, 0]

@@ -47,15 +47,11 @@ def crop_box(alpha: NDArray[np.uint8], plug: str = "TRELLIS") -> tuple[int, int,
 
 def object_image(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The object of (H, W, 4) straight-alpha `rgba`, cropped with a margin, on black: (518, 518, 3) uint8."""
-    return _on_black(Image.fromarray(rgba, "RGBA").crop(crop_box(rgba[..., 3])))
+    return on_black(Image.fromarray(rgba, "RGBA").crop(crop_box(rgba[..., 3])))
 
 
-def whole_image(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The whole frame (H, W, 4) squeezed to a square, on black: (518, 518, 3) uint8."""
-    return _on_black(Image.fromarray(rgba, "RGBA"))
-
-
-def _on_black(image: Image.Image) -> NDArray[np.uint8]:
+def on_black(image: Image.Image) -> NDArray[np.uint8]:
+    """An RGBA picture squeezed to a square, on black: (518, 518, 3) uint8."""
     # Pillow filters RGBA with premultiplied colours, so that transparent pixels do not bleed into the edge.
     resized = np.asarray(image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)).astype(np.float32) / 255
     return (resized[..., :3] * resized[..., 3:] * 255).astype(np.uint8)

@@ -8,7 +8,6 @@ the backward pass gathers too: nothing is kept but the inputs, and sums have a f
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from v2m4.device import triton_works
 from v2m4.generators.trellis.voxels import Voxels
 
 GATHER_LIMIT_CUDA = 2**27
@@ -151,7 +151,7 @@ def gather_matmul(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 def _gathering(x: Tensor) -> Callable[[Tensor], Tensor]:
     """What gives the rows of `x` (M, C) at indices (...), zeros at M: (..., C)."""
     plain = x.requires_grad and torch.is_grad_enabled()
-    if x.is_cuda and not plain and importlib.util.find_spec("triton") is not None:
+    if x.is_cuda and not plain and triton_works(x.device):
         from v2m4.generators.trellis.gather_triton import WIDTH_MULTIPLE, gather_rows_or_zero
 
         if x.shape[1] % WIDTH_MULTIPLE == 0:

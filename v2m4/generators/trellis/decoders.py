@@ -25,7 +25,7 @@ from v2m4.generators.trellis.layers import (
 from v2m4.generators.trellis.sparse import SparseGroupNorm, window_self_attention
 from v2m4.generators.trellis.structure import require_position_mode
 from v2m4.generators.trellis.voxels import Voxels, Windows
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 
 MESH_CHANNELS = 8 + 8 * 3 + 21 + 8 * 6
 """Per fine voxel: 8 signed distances, 8 deformations, 21 FlexiCubes weights, 8 corner colours of 6 channels."""

@@ -24,7 +24,7 @@ CHANNELS = 101
 CORNERS = torch.tensor([(c & 1, c >> 1 & 1, c >> 2 & 1) for c in range(8)])
 EDGES = torch.tensor([(0, 1), (1, 5), (4, 5), (0, 4), (2, 3), (3, 7), (6, 7), (2, 6), (2, 0), (3, 1), (7, 5), (6, 4)])
 """Edges in the order of beta, as ordered corner pairs; those along y point towards smaller y."""
-_SPREAD = 1024
+_SPARE_ROWS = 1024
 
 
 class MeshResult(NamedTuple):
@@ -77,21 +77,26 @@ def extract(coords: Tensor, feats: Tensor, resolution: int, corners: TouchedCorn
     corner carry surface too. Vertices are ordered by number of dual vertices in their cube, then by cube. ``corners``:
     `touched_corners` of the same voxels, where it is known already.
     """
+    # 1. What voxels say of their 8 corners, averaged over the voxels that share one: C corners in all.
     sdf_raw, deform_raw, weights, colour_raw = feats.split([8, 24, 21, 48], dim=1)
     corner_keys, inverse, touching = corners or touched_corners(coords, resolution)
-    sdf = _CornerMean.apply(sdf_raw.reshape(-1, 8, 1) - 1 / resolution, touching, inverse)[:, 0]
+    sdf = _CornerMean.apply(sdf_raw.reshape(-1, 8, 1) - 1 / resolution, touching, inverse)[:, 0]  # (C,)
+    # 2. The S cubes that the surface passes through; there may be none.
     cubes = _surface_cubes(coords, sdf.detach(), corner_keys, inverse, touching, resolution)
     if cubes.key.numel() == 0:
         return _no_surface(feats)
-    deform = _CornerMean.apply(deform_raw.reshape(-1, 8, 3), touching, inverse)
-    colour = _CornerMean.apply(colour_raw.reshape(-1, 8, 6), touching, inverse)
-    # Corners without a voxel read one of many equal rows, so that their gradients do not queue at a single address.
-    sdf = torch.cat([sdf, sdf.new_ones(_SPREAD)])
+    deform = _CornerMean.apply(deform_raw.reshape(-1, 8, 3), touching, inverse)  # (C,3)
+    colour = _CornerMean.apply(colour_raw.reshape(-1, 8, 6), touching, inverse)  # (C,6)
+    # 3. Values at corners, (C+spare,9): deformation within half a cube, then colours. Corners without a voxel read
+    #    one of many equal rows, so that their gradients do not queue at a single address.
+    sdf = torch.cat([sdf, sdf.new_ones(_SPARE_ROWS)])
     carried = torch.cat([deform.tanh() * ((1 - 1e-8) / (2 * resolution)), colour.sigmoid()], dim=1)
-    carried = torch.cat([carried, carried.new_tensor([[0.0] * 3 + [0.5] * 6]).expand(_SPREAD, -1)])
-    padded = torch.cat([weights, weights.new_zeros(_SPREAD, 21)])
-    spread = len(weights) + torch.arange(len(cubes.key), device=weights.device) % _SPREAD
-    own = padded.index_select(0, torch.where(cubes.active < 0, spread, cubes.active))
+    carried = torch.cat([carried, carried.new_tensor([[0.0] * 3 + [0.5] * 6]).expand(_SPARE_ROWS, -1)])
+    # 4. The interpolation weights of the surface cubes, (S,21); those of cubes without a voxel are zero.
+    padded = torch.cat([weights, weights.new_zeros(_SPARE_ROWS, 21)])
+    spare = len(weights) + torch.arange(len(cubes.key), device=weights.device) % _SPARE_ROWS
+    own = padded.index_select(0, torch.where(cubes.active < 0, spare, cubes.active))
+    # 5. Dual vertices (V,3) and faces (F,3), moved from cubes to the grid's box and by the deformation.
     vertices, faces, carried = _dual_surface(cubes, sdf, own, carried, resolution)
     vertices = vertices / resolution - 0.5 + carried[:, :3]
     return MeshResult(vertices, faces, carried[:, 3:], face_normals(vertices, faces), True)
@@ -133,12 +138,14 @@ def _dual_surface(
 
     ``own``: (S,21) raw beta, alpha, gamma of the surface cubes. ``carried``: values at the rows of ``cubes.corner``.
     """
+    # 1. Every cube's case: which corners are inside, one bit each. It says how many dual vertices the cube has.
     rules = _rules_on(sdf.device)
-    corner_sdf = sdf.index_select(0, cubes.corner.flatten()).reshape(-1, 8)
+    corner_sdf = sdf.index_select(0, cubes.corner.flatten()).reshape(-1, 8)  # (S,8)
     case = ((corner_sdf.detach() < 0) << torch.arange(8, device=sdf.device)).sum(1)
     case = _agree_on_ambiguous_faces(cubes, case, rules.partner, resolution)
     first, vertex_cube, vertex_group = _number_vertices(rules.vertices[case])
 
+    # 2. A dual vertex is a mix of its cube's corners, (V,8), and so is what they carry.
     beta, alpha = 1 + 0.99 * own[:, :12].tanh(), 1 + 0.99 * own[:, 12:20].tanh()
     groups = rules.group[case]
     mine = groups[vertex_cube] == vertex_group[:, None]
@@ -149,6 +156,7 @@ def _dual_surface(
     at_corners = carried.index_select(0, cubes.corner[vertex_cube].flatten()).reshape(len(share), 8, -1)
     values = (share[:, :, None] * at_corners).sum(1)
 
+    # 3. Four dual vertices around every crossed edge make two triangles, cut along the diagonal that gamma prefers.
     gamma = 0.005 + 0.99 * own[:, 20].detach().sigmoid()
     faces = _quads(cubes, corner_sdf.detach() >= 0, first, groups, gamma, resolution)
     return vertices, faces, values
@@ -199,6 +207,7 @@ def _quads(cubes: _Cubes, outside: Tensor, first: Tensor, groups: Tensor, gamma:
 
     ``outside``: (S,8) corner signs. The edge belongs to the last of its four cubes, whose corner 0 it touches.
     """
+    # 1. Crossed edges, axis by axis: the four cubes around each, (E,4), and the edge's number in each of them.
     steps, side = (1, resolution, resolution * resolution), resolution + 1
     rows, edges, keys, flips = [], [], [], []
     # Edge of the last cube, its axis, and the same grid edge as numbered by the other three, by falling distance.
@@ -216,9 +225,11 @@ def _quads(cubes: _Cubes, outside: Tensor, first: Tensor, groups: Tensor, gamma:
         x, y, z = (cubes.xyz[last] + CORNERS[a].to(last.device)).unbind(1)
         keys.append(((x * side + y) * side + z) * 3 + rank)
         flips.append(~outside[last, a])
+    # 2. In one order for all axes, those that face the other way at the end.
     row, edge, key, flip = (torch.cat(part) for part in (rows, edges, keys, flips))
     order = torch.argsort(key + flip * (3 * side**3))
     row, edge, flip = row[order], edge[order], flip[order]
+    # 3. The ring of dual vertices, (E,4), so turned that faces look outwards, and its cut into two triangles.
     forward, backward = (torch.tensor(ring, device=row.device) for ring in ((0, 1, 3, 2), (2, 3, 1, 0)))
     ring = torch.where(flip[:, None], backward, forward)
     corner = (first[row] + groups[row, edge]).gather(1, ring)
@@ -243,7 +254,7 @@ def _surface_cubes(
     row, found = _find(corner_keys, _corner_keys(empty, resolution))
     kept = ~(found & negative[row]).all(1)
     empty, row, found = empty[kept], row[kept], found[kept]
-    row = torch.where(found, row, len(sdf) + torch.arange(row.numel(), device=row.device).view_as(row) % _SPREAD)
+    row = torch.where(found, row, len(sdf) + torch.arange(row.numel(), device=row.device).view_as(row) % _SPARE_ROWS)
 
     xyz = torch.cat([coords[active].long(), empty])
     key, order = _cube_keys(xyz, resolution).sort()

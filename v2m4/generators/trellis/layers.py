@@ -7,7 +7,6 @@ their input; everything else runs in the dtype of the weights.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from v2m4.device import triton_works
 
 BLOCK_NORM_EPS = 1e-6
 FINAL_NORM_EPS = 1e-5
@@ -130,7 +131,7 @@ class HeadRmsNorm(nn.Module):
 
 def normalise_heads(x: Tensor, gamma: Tensor) -> Tensor:
     """Scale each head's vector (last axis) to length sqrt(head_dim), times `gamma`; computed in float32."""
-    if x.is_cuda and not gamma.requires_grad and importlib.util.find_spec("triton") is not None:
+    if x.is_cuda and not gamma.requires_grad and triton_works(x.device):
         from v2m4.generators.trellis.norms_triton import normalise_heads_triton
 
         return normalise_heads_triton(x, gamma)

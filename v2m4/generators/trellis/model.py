@@ -17,7 +17,7 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings, Step, VelocityModel, sample
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
-from v2m4.render.gaussians import Gaussians
+from v2m4.render.splats import Gaussians
 
 SLAT_MEAN = (
     -2.1687545776367188,
@@ -177,6 +177,24 @@ class TrellisModel:
                 self.gaussian_decoder.gaussians(item, coords[:, 1:])
                 for item, coords in zip(raw.split(voxels.counts), voxels.coords.split(voxels.counts), strict=True)
             ]
+
+
+@dataclass(frozen=True)
+class TrellisSample:
+    """One object made by TRELLIS, with all that a second pass over its latent needs.
+
+    cond (K, T, C): tokens of the K pictures; negative (1, T, C): zeros; noise (N, 8): what the latent started from;
+    slat (N, 8): the de-normalised latent on `voxels`.
+    """
+
+    model: TrellisModel
+    cond: Tensor
+    negative: Tensor
+    voxels: Voxels
+    noise: Tensor
+    slat: Tensor
+    mesh: MeshResult
+    gaussians: Gaussians
 
 
 def with_index(device: torch.device) -> torch.device:

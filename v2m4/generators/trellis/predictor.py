@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,33 +16,13 @@ from v2m4.generators.trellis.builder import from_pretrained
 from v2m4.generators.trellis.checkpoints import ENCODER_REPOSITORY, PLUG, REPOSITORY
 from v2m4.generators.trellis.conditioning import encoder_input, negative_condition, object_image
 from v2m4.generators.trellis.flexicubes import MeshResult
-from v2m4.generators.trellis.model import TrellisModel, with_index
+from v2m4.generators.trellis.model import TrellisModel, TrellisSample, with_index
 from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings
 from v2m4.generators.trellis.second_pass import SecondPass, pack
-from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import memory_guard
-from v2m4.render.gaussians import Gaussians
 from v2m4.settings import GeneratorSettings, Settings
-
-
-@dataclass(frozen=True)
-class TrellisSample:
-    """One object made by TRELLIS, with all that a second pass over its latent needs.
-
-    cond (K, T, C): tokens of the K pictures; negative (1, T, C): zeros; noise (N, 8): what the latent started from;
-    slat (N, 8): the de-normalised latent on `voxels`.
-    """
-
-    model: TrellisModel
-    cond: Tensor
-    negative: Tensor
-    voxels: Voxels
-    noise: Tensor
-    slat: Tensor
-    mesh: MeshResult
-    gaussians: Gaussians
 
 
 class Trellis:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,16 +12,13 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.conditioning import negative_condition
 from v2m4.generators.trellis.flexicubes import MeshResult, TouchedCorners, extract, touched_corners
-from v2m4.generators.trellis.model import TrellisModel
-from v2m4.generators.trellis.sampler import SamplerSettings
+from v2m4.generators.trellis.model import TrellisModel, TrellisSample
+from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, time_points
 from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, warm_up
-from v2m4.render.gaussians import Gaussians
-
-if TYPE_CHECKING:
-    from v2m4.generators.trellis.predictor import TrellisSample
+from v2m4.render.splats import Gaussians
 
 TensorFunction = Callable[..., Tensor]
 _NEEDED = ("cond", "coords", "noise")
@@ -63,6 +59,8 @@ class SecondPass:
             raise V2M4Error(f"The keyframe's TRELLIS data lack {', '.join(missing)}. Generate its mesh again.")
         self.model = model
         self.sampling = sampling
+        self.guidance = sampling.guidance
+        self.times = time_points(sampling.steps, sampling.rescale_t).tolist()
         self.max_faces = max_faces
         self.remember = remember
         self.cond = extras["cond"].to(model.device)
@@ -124,6 +122,10 @@ class SecondPass:
     def velocity(self, x: Tensor, t: float, cond: Tensor) -> Tensor:
         """See `sampler.VelocityModel`. The result is a tensor of its own."""
         return self._flow(x, torch.full((1,), t, device=x.device), cond.float()).clone()
+
+    def clean_estimate(self, x: Tensor, v: Tensor, t: float) -> Tensor:
+        """The data that velocity ``v`` at state ``x`` and time ``t`` in [0,1] points to."""
+        return clean_estimate(x, v, t, self.sampling.sigma_min)
 
     def denormalise(self, x: Tensor) -> Tensor:
         """What the flow makes -> what the decoders take."""

@@ -11,32 +11,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from v2m4.arrays import Float32, Float64, Mask
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.cleanup import simplify
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.neighbours import Neighbours
-from v2m4.render import render_fast, sample_texture
-from v2m4.stages.camera.rigid_alignment import Floats, Picture, Poses, align, render_poses
+from v2m4.geometry.sampling import fibonacci_directions
+from v2m4.render import render_fast
+from v2m4.render.vertex_colors import vertex_colored
+from v2m4.settings import RigidAlignmentSettings, RigidSearchSettings
+from v2m4.stages.camera.rigid_alignment import Picture, Poses, align, render_poses
 
-# How much larger the whole object may be than what the frame shows of it, and how far its centroid lies beyond.
-_BEYOND = ((1.0, 0.08), (1.12, 0.08), (1.12, 0.16), (1.3, 0.14), (1.3, 0.24), (1.5, 0.2), (1.5, 0.32))
+# Where the frame's border cuts the object: how much larger than what is seen of it the whole may be, and by how many
+# sides of the crop its centroid may lie beyond. From hardly to half cut; direct alignment closes the gaps between.
+OCCLUSION_GUESSES = ((1.0, 0.08), (1.12, 0.08), (1.12, 0.16), (1.3, 0.14), (1.3, 0.24), (1.5, 0.2), (1.5, 0.32))
 _MANY_SMALL_FACES = 1500
-_LIGHT_FACES = 6000
-MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the zoomed picture's side
+_LOW_POLY_FACES = 6000
+MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the crop's side
 
 
 @dataclass(frozen=True)
-class Zoom:
+class CropCamera:
     """A camera that looks straight at the object. turn: (3,3), from the video camera's axes to its own."""
 
-    frame: Floats
-    turn: NDArray[np.float64]
+    frame: Float32
+    turn: Float64
     fov_deg: float
     frame_fov_deg: float
 
@@ -62,13 +68,13 @@ class Zoom:
             seen, known = (cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in (seen, known))
         return Picture(np.ascontiguousarray(seen), (known > 0.99).astype(np.float32), self.fov_deg)
 
-    def camera(self, extrinsics: NDArray[np.float64]) -> Camera:
+    def camera(self, extrinsics: Float64) -> Camera:
         """The video camera(s) that correspond to extrinsics (…,4,4) before this one."""
         turn = np.eye(4)
         turn[:3, :3] = self.turn.T
         return Camera(torch.from_numpy(turn @ extrinsics).float(), self.frame_fov_deg)
 
-    def poses(self, cameras: Camera, middle: NDArray[np.float64]) -> Poses:
+    def poses(self, cameras: Camera, middle: Float64) -> Poses:
         """The poses before this camera that are those before the video camera(s) (…,4,4); see `Poses` for middle."""
         turn = np.eye(4)
         turn[:3, :3] = self.turn
@@ -76,7 +82,7 @@ class Zoom:
         return Poses.of(turn @ w2c, middle)
 
 
-def zoom_on(frame: Floats, fov_deg: float) -> Zoom:
+def crop_around(frame: Float32, fov_deg: float) -> CropCamera:
     """The camera that looks straight at the object in a frame (S,S,4) float32, colour premultiplied on black."""
     side = frame.shape[0]
     focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
@@ -89,18 +95,10 @@ def zoom_on(frame: Floats, fov_deg: float) -> Zoom:
     reach = float(np.max(np.linalg.norm(local[:, :2], axis=1) / np.maximum(local[:, 2], 1e-3)))
     if cut_sides(frame):
         reach *= 1.3  # room for the parts that the frame does not show
-    return Zoom(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
+    return CropCamera(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
 
 
-def fibonacci_directions(count: int) -> NDArray[np.float64]:
-    """(N,3) unit vectors, evenly spread (spherical Fibonacci lattice)."""
-    n = np.arange(count) + 0.5
-    height, turn = 1 - 2 * n / count, math.pi * (1 + math.sqrt(5)) * n
-    ring = np.sqrt(1 - height**2)
-    return np.stack([ring * np.cos(turn), ring * np.sin(turn), height], axis=1)
-
-
-def looking_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+def looking_along(directions: Float64) -> Float64:
     """Rotations (N,3,3), world to camera, that look along (N,3), x as horizontal as it goes (world's up is +z)."""
     x = np.stack([directions[:, 1], -directions[:, 0], np.zeros(len(directions))], axis=1)
     flat = np.linalg.norm(x, axis=1, keepdims=True)
@@ -108,53 +106,32 @@ def looking_along(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([x, np.cross(directions, x), directions], axis=1)
 
 
-def middle_and_reach(mesh: Mesh) -> tuple[NDArray[np.float64], float]:
-    """Centre (3,) of the mesh's box, and the distance of the farthest vertex from it."""
+def bounding_sphere(mesh: Mesh) -> tuple[Float64, float]:
+    """Centre (3,) of the mesh's box, and the radius of the sphere around it that holds all vertices."""
     vertices = mesh.vertices.detach().cpu().numpy().astype(np.float64)
     middle = (vertices.min(0) + vertices.max(0)) / 2
     return middle, float(np.linalg.norm(vertices - middle, axis=1).max())
 
 
-def light_mesh(mesh: Mesh) -> Mesh:
+def low_poly(mesh: Mesh) -> Mesh:
     """The mesh for renderings too small to show more: texture averaged to vertex colours, few faces.
 
     A mesh of few, large faces keeps its texture.
     """
     if len(mesh.faces) >= _MANY_SMALL_FACES:
-        mesh = _vertex_colored(mesh)
-    return _simplified(mesh) if len(mesh.faces) > 2 * _LIGHT_FACES else mesh
-
-
-def _vertex_colored(mesh: Mesh) -> Mesh:
-    if mesh.texture is None or mesh.uv is None or mesh.uv_faces is None:
-        return mesh
-    corners = mesh.uv[mesh.uv_faces]
-    # Three points of the third of the face that belongs to each corner.
-    weights = torch.tensor([[0.8, 0.1, 0.1], [0.5, 0.4, 0.1], [0.5, 0.1, 0.4]], device=corners.device)
-    total = torch.zeros_like(mesh.vertices)
-    count = torch.zeros_like(mesh.vertices[:, :1])
-    for corner in range(3):
-        turned = corners.roll(-corner, dims=1)
-        points = torch.einsum("kc,fcd->fkd", weights, turned)
-        color = sample_texture(mesh.texture, points.reshape(-1, 2)).view(len(corners), 3, 3).mean(1)
-        total.index_add_(0, mesh.faces[:, corner], color)
-        count.index_add_(0, mesh.faces[:, corner], torch.ones_like(color[:, :1]))
-    return replace(mesh, texture=None, uv=None, uv_faces=None, colors=total / count.clamp_min(1))
+        mesh = vertex_colored(mesh)
+    return _simplified(mesh) if len(mesh.faces) > 2 * _LOW_POLY_FACES else mesh
 
 
 def _simplified(mesh: Mesh) -> Mesh:
-    import fast_simplification
-
     device, vertices = mesh.vertices.device, mesh.vertices.detach().cpu()
-    points, faces = fast_simplification.simplify(
-        vertices.numpy(), mesh.faces.cpu().numpy().astype(np.int32), target_count=_LIGHT_FACES
-    )
+    points, faces = simplify(vertices.numpy(), mesh.faces.cpu().numpy(), _LOW_POLY_FACES, aggressiveness=7.0)
     kept = torch.from_numpy(np.ascontiguousarray(points, np.float32))
     colors = None if mesh.colors is None else mesh.colors.cpu()[Neighbours(vertices).nearest(kept)]
-    return Mesh(kept, torch.from_numpy(faces.astype(np.int64)), colors=colors).to(device)
+    return Mesh(kept, torch.from_numpy(faces), colors=colors).to(device)
 
 
-def _moments(mask: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(mask: Float32) -> tuple[Float64, Float64]:
     """Areas (N,) as shares of the picture, and centroids (N,2), x and y from the middle in picture sides."""
     size = mask.shape[-1]
     place = (np.arange(size) + 0.5) / size - 0.5
@@ -163,13 +140,13 @@ def _moments(mask: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return area / size**2, np.stack([x, y], axis=1)
 
 
-def _masks(mesh: Mesh, middle: NDArray[np.float64], poses: Poses, size: int, fov_deg: float) -> Floats:
+def _masks(mesh: Mesh, middle: Float64, poses: Poses, size: int, fov_deg: float) -> Float32:
     w2c = torch.from_numpy(poses.extrinsics(middle)).float().to(mesh.vertices.device)
     parts = [render_fast(mesh, Camera(w, fov_deg), size, ("mask",)).mask for w in w2c.split(256)]
     return torch.cat([p for p in parts if p is not None]).cpu().numpy()
 
 
-def fit_distance(poses: Poses, mask: Floats, picture: Picture) -> Poses:
+def fit_distance(poses: Poses, mask: Float32, picture: Picture) -> Poses:
     """Move poses sideways and along the axis so that their masks (N,S,S) get the picture's area and centroid."""
     focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
     area, centroid = _moments(mask)
@@ -184,7 +161,7 @@ def fit_distance(poses: Poses, mask: Floats, picture: Picture) -> Poses:
     return Poses(poses.rotation, centre)
 
 
-def polar(images: Floats, centres: NDArray[np.float64], zooms: NDArray[np.float64], angles: int, radii: int) -> Floats:
+def polar(images: Float32, centres: Float64, zooms: Float64, angles: int, radii: int) -> Float32:
     """Images (N,S,S,C) about their centres (N,2) (in picture sides from the middle), magnified: (N,radii,angles,C)."""
     size = images.shape[1]
     turn = np.arange(angles) * (2 * np.pi / angles)
@@ -197,35 +174,40 @@ def polar(images: Floats, centres: NDArray[np.float64], zooms: NDArray[np.float6
     return out
 
 
-def angle_scores(target: Floats, views: Floats) -> NDArray[np.float64]:
+def angle_scores(target: Float32, views: Float32) -> Float64:
     """How alike target (R,A,5) and views (N,R,A,4), turned by each of A angles, are: (N,A), higher is better.
 
     Mask overlap (intersection over union) plus the correlation of the colours' variation inside the mask, both where
     the target's fifth channel, what the frame shows at all, is 1.
     """
     angles = target.shape[1]
-    weight = (np.arange(target.shape[0]) + 0.5)[:, None, None]
-    known = target[..., 4:].astype(np.float64)
+    weight = (np.arange(target.shape[0]) + 0.5)[:, None, None]  # (R,1,1), a ring's share of the area
+    known = target[..., 4:].astype(np.float64)  # (R,A,1)
     target = target[..., :4] * target[..., 4:]
 
-    def varying(x: Floats) -> NDArray[np.float64]:
+    def varying(x: Float32) -> Float64:
+        """Colours (…,R,A,3) less their mean inside the mask."""
         mask = x[..., 3:]
         mean = (weight * x[..., :3]).sum((-3, -2), keepdims=True) / np.maximum(
             (weight * mask).sum((-3, -2), keepdims=True), 1e-6
         )
         return x[..., :3] - mask * mean
 
-    def against(a: NDArray[np.float64], spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
-        product = (np.fft.rfft(weight * a, axis=-2)[None] * spectrum.conj()).sum((-3, -1))
-        return np.fft.irfft(product, n=angles, axis=-1)
-
-    def spectrum(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+    def spectrum(x: Float64) -> NDArray[np.complex128]:
         return np.fft.rfft(x, axis=-2)
 
+    def against(a: Float64, turned: NDArray[np.complex128]) -> Float64:
+        """(N,A) sums over rings and channels of (R,A,C) times each view, turned by every angle: a circular correlation,
+        which is a product of spectra."""
+        product = (spectrum(weight * a)[None] * turned.conj()).sum((-3, -1))
+        return np.fft.irfft(product, n=angles, axis=-1)
+
+    # 1. Intersection over union of the masks.
     mask = spectrum(views[..., 3:].astype(np.float64))
     both = against(target[..., 3:].astype(np.float64), mask)
     area = float((weight * target[..., 3:]).sum())
     overlap = both / np.maximum(area + against(known, mask) - both, 1e-6)
+    # 2. Normalised correlation of the colours' variation, each view's energy taken where the frame is known.
     a, b = varying(target), varying(views)
     plain = 2e-3 * area  # an object of one colour has no variation to compare
     energy = float((weight * a * a).sum()) + plain
@@ -236,23 +218,23 @@ def angle_scores(target: Floats, views: Floats) -> NDArray[np.float64]:
 @dataclass(frozen=True)
 class Hypothesis:
     """Where the whole object is, if the frame's border cuts it: larger by ``scale``, and its centroid shifted by
-    ``shift`` (x, y), in sides of the zoomed picture."""
+    ``shift`` (x, y), in sides of the crop."""
 
     scale: float
     shift: tuple[float, float]
 
 
-def hypotheses(zoom: Zoom) -> list[Hypothesis]:
+def hypotheses(crop: CropCamera) -> list[Hypothesis]:
     """The object is as it is seen; where the frame's border cuts it, it may also reach beyond by various amounts."""
-    sides = cut_sides(zoom.frame)
+    sides = cut_sides(crop.frame)
     found = [Hypothesis(1.0, (0.0, 0.0))]
     ways = [*sides, (sum(s[0] for s in sides), sum(s[1] for s in sides))] if len(sides) > 1 else sides
     for x, y in ways:
-        found += [Hypothesis(scale, (x * by, y * by)) for scale, by in _BEYOND]
+        found += [Hypothesis(scale, (x * by, y * by)) for scale, by in OCCLUSION_GUESSES]
     return found
 
 
-def cut_sides(frame: Floats) -> list[tuple[int, int]]:
+def cut_sides(frame: Float32) -> list[tuple[int, int]]:
     """Outward directions (x, y) of the sides where the frame's border cuts the object."""
     alpha = frame[..., 3] > 0.5
     edges = {(-1, 0): alpha[:, 0], (1, 0): alpha[:, -1], (0, -1): alpha[0], (0, 1): alpha[-1]}
@@ -267,21 +249,21 @@ def _placed(poses: Poses, hypothesis: Hypothesis, picture: Picture) -> Poses:
     return Poses(turn @ poses.rotation, poses.centre @ turn.T / hypothesis.scale)
 
 
-def looking_at_ray(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+def looking_at_ray(axis: Float64) -> Float64:
     """The rotation (3,3) to a camera that looks along the unit vector (3,), its picture's vertical kept upright."""
     across = np.cross([0.0, 1.0, 0.0], axis)
     across /= np.linalg.norm(across)
     return np.stack([across, np.cross(axis, across), axis])
 
 
-def _turned(poses: Poses, angle: NDArray[np.float64]) -> Poses:
+def _turned(poses: Poses, angle: Float64) -> Poses:
     """Turned clockwise as seen in the picture, by angles (N,) about the optical axis."""
     c, s, zero, one = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
     about = np.stack([c, -s, zero, s, c, zero, zero, zero, one], axis=-1).reshape(-1, 3, 3)
     return Poses(about @ poses.rotation, (about @ poses.centre[..., None])[..., 0])
 
 
-def upright(rotation: NDArray[np.float64], limit_deg: float) -> NDArray[np.bool_]:
+def upright(rotation: Float64, limit_deg: float) -> Mask:
     """Which cameras, (…,3,3) world to camera, are rolled by at most so much. Looking along z no roll is too much."""
     limit = math.sin(math.radians(min(limit_deg, 90)))
     level = np.abs(rotation[..., 0, 2]) <= limit + 1e-9
@@ -289,47 +271,51 @@ def upright(rotation: NDArray[np.float64], limit_deg: float) -> NDArray[np.bool_
 
 
 def coarse_poses(
-    mesh: Mesh,
-    zoom: Zoom,
-    *,
-    directions: int,
-    keep: int,
-    roll_limit_deg: float,
-    size: int = 64,
-    angles: int = 72,
-) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
-    """The most promising poses before the zoomed camera, best first, and their scores; yields the share done."""
-    middle, reach = middle_and_reach(mesh)
-    picture = zoom.picture(size)
+    mesh: Mesh, crop: CropCamera, settings: RigidSearchSettings, *, keep: int
+) -> Generator[float, None, tuple[Poses, Float64]]:
+    """The most promising poses before the crop's camera, best first, and their scores; yields the share done.
+
+    keep: how many, twice as many where the frame's border cuts the object. D directions, A angles, R radii, H
+    hypotheses about what the border hides.
+    """
+    # 1. All viewing directions, so far away that the whole mesh is in the picture: (D,3,3), (D,3).
+    middle, radius = bounding_sphere(mesh)
+    picture = crop.picture(settings.coarse_size)
     focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
+    directions, angles = settings.directions, settings.angles
     poses = Poses(
-        looking_along(fibonacci_directions(directions)), np.tile([0.0, 0.0, reach * focal / MARGIN], (directions, 1))
+        looking_along(fibonacci_directions(directions)), np.tile([0.0, 0.0, radius * focal / MARGIN], (directions, 1))
     )
-    poses = fit_distance(poses, _masks(mesh, middle, poses, size // 2, picture.fov_deg), picture)
+    # 2. Distance and shift from the masks' areas and centroids.
+    masks = _masks(mesh, middle, poses, settings.coarse_size // 2, picture.fov_deg)  # (D,S/2,S/2)
+    poses = fit_distance(poses, masks, picture)
     yield 0.2
-    shown = np.dstack([picture.image, picture.known])[None]
+    # 3. The frame in polar coordinates about the object's centroid, once per hypothesis: (R,A,5) each.
+    shown = np.dstack([picture.image, picture.known])[None]  # (1,S,S,5)
     (wanted,), goal = _moments(picture.image[None, ..., 3] * picture.known)
-    cases = hypotheses(zoom)
-    targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), angles, 16)[0] for h in cases]
+    cases = hypotheses(crop)
+    targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), angles, settings.radii)[0] for h in cases]
+    # 4. Every direction's rendering, unrolled likewise and scored at all angles at once: (H,D,A).
     scores = []
     parts = np.array_split(np.arange(directions), max(1, directions // 128))
     for done, part in enumerate(parts):
-        views = render_poses(mesh, middle, poses[part], size, picture.fov_deg).image
+        views = render_poses(mesh, middle, poses[part], settings.coarse_size, picture.fov_deg).image
         area, centroid = _moments(views[..., 3])
-        unrolled = polar(views, centroid, np.sqrt(area / wanted), angles, 16)
+        unrolled = polar(views, centroid, np.sqrt(area / wanted), angles, settings.radii)
         scores.append(np.stack([angle_scores(target, unrolled) for target in targets]))
         yield 0.2 + 0.8 * (done + 1) / len(parts)
+    # 5. All H x D x A poses; of those rolled little enough, the best that differ from each other.
     turn = np.arange(angles) * (2 * np.pi / angles)
     every = _turned(Poses(poses.rotation.repeat(angles, 0), poses.centre.repeat(angles, 0)), np.tile(turn, directions))
     all_poses = Poses.joined([_placed(every, h, picture) for h in cases])
     score = np.concatenate(scores, axis=1).reshape(-1)
-    score = np.where(upright(zoom.turn.T @ all_poses.rotation, roll_limit_deg), score, -np.inf)
+    score = np.where(upright(crop.turn.T @ all_poses.rotation, settings.roll_limit_deg), score, -np.inf)
     keep = keep if len(cases) == 1 else 2 * keep  # more is unknown
-    order = _distinct(all_poses.rotation, score, keep, math.radians(9))
+    order = _distinct(all_poses.rotation, score, keep, math.radians(settings.apart_deg))
     return all_poses[order], score[order]
 
 
-def _distinct(rotation: NDArray[np.float64], score: NDArray[np.float64], keep: int, apart: float) -> NDArray[np.intp]:
+def _distinct(rotation: Float64, score: Float64, keep: int, apart: float) -> NDArray[np.intp]:
     """Indices of the best scores whose rotations (N,3,3) differ by at least ``apart`` radians, best first."""
     chosen: list[int] = []
     score = score.copy()
@@ -343,44 +329,25 @@ def _distinct(rotation: NDArray[np.float64], score: NDArray[np.float64], keep: i
     return np.array(chosen, dtype=np.intp)
 
 
-@dataclass(frozen=True)
-class Level:
-    """One pass of direct alignment: how many poses enter it (None: all), picture size, blur and number of steps."""
-
-    keep: int | None
-    size: int
-    blur_px: float
-    iterations: int
-    supersample: int = 1
-
-
-LEVELS = (
-    Level(None, 64, 2.5, 5),
-    Level(16, 64, 1.2, 5),
-    Level(5, 128, 1.2, 4),
-    Level(2, 224, 1.0, 3),
-)
-
-
 def refine_poses(
-    mesh: Mesh, zoom: Zoom, poses: Poses, levels: tuple[Level, ...] = LEVELS
-) -> Generator[float, None, tuple[Poses, NDArray[np.float64]]]:
+    mesh: Mesh, crop: CropCamera, poses: Poses, settings: RigidAlignmentSettings
+) -> Generator[float, None, tuple[Poses, Float64]]:
     """Align the poses coarse to fine, dropping the worse ones; returns the rest, best first, and their energies."""
-    middle, _ = middle_and_reach(mesh)
-    light = light_mesh(mesh)
+    middle, _ = bounding_sphere(mesh)
+    simple = low_poly(mesh)
     energy = np.zeros(len(poses))
+    levels = settings.first, settings.second, settings.third, settings.last
     for done, level in enumerate(levels):
-        picture = zoom.picture(
-            min(level.size, max(64, zoom.native_size))
-        )  # a blown-up frame is softer than a rendering
+        # A blown-up frame is softer than a rendering.
+        picture = crop.picture(min(level.size, max(64, crop.native_size)))
         poses, energy = align(
-            light if level.size < 100 else mesh,
+            simple if level.size < 100 else mesh,
             middle,
             poses[: level.keep],
             picture,
+            settings,
             blur_px=level.blur_px,
             iterations=level.iterations,
-            supersample=level.supersample,
         )
         order = _distinct(poses.rotation, -energy, len(poses), math.radians(1.0))
         poses, energy = poses[order], energy[order]

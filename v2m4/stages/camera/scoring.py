@@ -1,4 +1,4 @@
-"""How well a camera shows the mesh as the frame does: the score of METHOD 2.2, in batches."""
+"""How well a camera shows the mesh as the frame does: the score of section 4.1, in batches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import Perceptual
 from v2m4.render import render_fast
+from v2m4.render.pictures import render_rgba
 from v2m4.settings import ScoreSettings
 
-_VIEW_SIDE = 512
-_OVERLAP_SIDE = 256
+_VIEW_SIDE = 512  # pixels of the pictures that the events show
 
 
 def premultiplied(reference: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -87,20 +87,17 @@ class Scorer:
     @torch.no_grad()
     def overlap(self, camera: Camera) -> float:
         """Intersection over union of the camera's mask with the frame's."""
-        drawn = render_fast(self.mesh, self._one(camera), _OVERLAP_SIDE, ("mask",), supersample=2).mask
+        size = self.settings.overlap_size
+        drawn = render_fast(self.mesh, self._one(camera), size, ("mask",), supersample=2).mask
         assert drawn is not None
-        seen = resized(self.frame[..., 3:], _OVERLAP_SIDE)[..., 0]
+        seen = resized(self.frame[..., 3:], size)[..., 0]
         return float(torch.minimum(drawn[0], seen).sum() / torch.maximum(drawn[0], seen).sum().clamp_min(1e-6))
 
     @torch.no_grad()
     def view(self, camera: Camera, phase: Phase, keyframe: int, score: float) -> CameraView:
         """The event that shows what a phase has found."""
         side = min(self.frame.shape[0], _VIEW_SIDE)
-        images = render_fast(self.mesh, self._one(camera), side, ("mask", "color"), supersample=2)
-        assert images.mask is not None and images.color is not None
-        alpha = images.mask[0, ..., None]
-        straight = torch.cat([images.color[0] / alpha.clamp_min(1e-3), alpha], dim=-1).clamp(0, 1)
-        picture = (straight * 255).round().byte().cpu().numpy()
+        picture = render_rgba(self.mesh, self._one(camera), side)
         return CameraView(keyframe, phase, picture, score, self.overlap(camera))
 
     def _one(self, camera: Camera) -> Camera:

@@ -15,7 +15,7 @@ from v2m4.perceptual import Perceptual
 from v2m4.settings import CameraSettings
 from v2m4.stages.camera.algorithm1 import search_six_numbers
 from v2m4.stages.camera.rigid_alignment import Poses
-from v2m4.stages.camera.rigid_search import coarse_poses, light_mesh, middle_and_reach, refine_poses, zoom_on
+from v2m4.stages.camera.rigid_search import bounding_sphere, coarse_poses, crop_around, low_poly, refine_poses
 from v2m4.stages.camera.scoring import Scorer, premultiplied
 from v2m4.stages.camera.stereo_step import stereo_camera
 from v2m4.stages.progress import reported
@@ -24,7 +24,7 @@ from v2m4.stereo import Locator, Stereo
 
 @dataclass(frozen=True)
 class FoundCamera:
-    """camera: world_to_camera (4,4) on the CPU. score: METHOD 2.2's, lower is better. overlap: IoU of the masks.
+    """camera: world_to_camera (4,4) on the CPU. score: see `Scorer.score`, lower is better. overlap: IoU of the masks.
 
     phases: score and overlap after each phase that ran.
     """
@@ -33,11 +33,6 @@ class FoundCamera:
     score: float
     overlap: float
     phases: dict[Phase, tuple[float, float]] = field(default_factory=dict)
-
-
-def repose(mesh: Mesh, camera: Camera) -> Mesh:
-    """The mesh in camera space, where the video camera has identity extrinsics."""
-    return mesh.transformed(camera.world_to_camera.to(mesh.vertices))
 
 
 def search_camera(
@@ -81,8 +76,8 @@ def _search_directions(
 ) -> Steps[Camera]:
     """The fast way: near ``start`` first, everywhere only if that covers the object badly (`rigid_search`)."""
     mesh = scorer.mesh
-    middle, _ = middle_and_reach(mesh)
-    zoom = zoom_on(frame, FOV_DEG)
+    middle, _ = bounding_sphere(mesh)
+    crop = crop_around(frame, FOV_DEG)
 
     def shown(camera: Camera, phase: Phase) -> Steps[float]:
         score = float(scorer.score(Camera(camera.world_to_camera[None], camera.fov_deg)))
@@ -92,38 +87,32 @@ def _search_directions(
         return view.overlap
 
     def first(poses: Poses) -> Camera:
-        return Camera(zoom.camera(poses.extrinsics(middle)).world_to_camera[0], FOV_DEG)
+        return Camera(crop.camera(poses.extrinsics(middle)).world_to_camera[0], FOV_DEG)
 
     near: list[Poses] = []
     if start is not None:
-        near = [zoom.poses(start, middle)]
-        poses, _ = yield from reported(refine_poses(mesh, zoom, near[0]), keyframe, 0.0, 0.3)
+        near = [crop.poses(start, middle)]
+        poses, _ = yield from reported(refine_poses(mesh, crop, near[0], settings.rigid.alignment), keyframe, 0.0, 0.3)
         if (yield from shown(first(poses), "descent")) >= settings.warm_overlap:
             return first(poses)
         near = [poses[:1]]
-    coarse = coarse_poses(
-        light_mesh(mesh),
-        zoom,
-        directions=settings.rigid.directions,
-        keep=settings.rigid.candidates - len(near),
-        roll_limit_deg=settings.rigid.roll_limit_deg,
-    )
+    coarse = coarse_poses(low_poly(mesh), crop, settings.rigid, keep=settings.rigid.candidates - len(near))
     found, _ = yield from reported(coarse, keyframe, 0.3 * len(near), 0.6)
     yield from shown(first(found), "sampling")
     found = Poses.joined([*near, found])
-    poses, _ = yield from reported(refine_poses(mesh, zoom, found), keyframe, 0.6, 0.9)
+    poses, _ = yield from reported(refine_poses(mesh, crop, found, settings.rigid.alignment), keyframe, 0.6, 0.9)
     camera = first(poses)
     if not settings.stereo.enabled or stereo is None or scorer.overlap(camera) >= settings.rigid.stereo_below:
         yield from shown(camera, "descent")
         return camera
 
-    views = zoom.camera(found[np.arange(min(settings.stereo.top_views, len(found)))].extrinsics(middle))
+    views = crop.camera(found[np.arange(min(settings.stereo.top_views, len(found)))].extrinsics(middle))
     located = yield from reported(stereo_camera(scorer, views, stereo, settings.stereo, rng), keyframe, 0.9, 0.95)
     if located is None:
         yield Progress("camera", 0.95, keyframe, "The stereo step found no camera.")
     else:
         yield from shown(located, "stereo")
-        both = Poses.joined([poses[:1], zoom.poses(located, middle)])
-        poses, _ = yield from reported(refine_poses(mesh, zoom, both), keyframe, 0.95, 1.0)
+        both = Poses.joined([poses[:1], crop.poses(located, middle)])
+        poses, _ = yield from reported(refine_poses(mesh, crop, both, settings.rigid.alignment), keyframe, 0.95, 1.0)
     yield from shown(first(poses), "descent")
     return first(poses)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from v2m4.geometry.camera import FOV_DEG, Camera, look_at
+from v2m4.geometry.camera import Camera, look_at
 from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import Similarity, rotation_from_6d, umeyama_ransac
 from v2m4.nn.cuda_graphs import Repeated
@@ -34,7 +34,7 @@ def subset(count: int, share: float, most: int, rng: torch.Generator) -> Tensor:
 
 
 def similarity_by_chamfer(
-    predicted: Tensor, true: Tensor, rng: torch.Generator, *, iterations: int, lr: float = 0.01
+    predicted: Tensor, true: Tensor, rng: torch.Generator, *, iterations: int, lr: float
 ) -> Generator[float, None, Similarity]:
     """Lay points (N,3) onto points (M,3) of which none is matched, by descent on the Chamfer distance.
 
@@ -115,7 +115,7 @@ def similarity_by_matches(
 
 
 def camera_by_descent(
-    points: Tensor, pixels: Tensor, start: Camera, *, iterations: int, lr: float = 0.01
+    points: Tensor, pixels: Tensor, start: Camera, *, iterations: int, lr: float
 ) -> Generator[float, None, Camera]:
     """The roll-free camera that sees points (N,3) at pixels (N,2) in [0,1], by descent from ``start``.
 
@@ -162,9 +162,7 @@ def _keep_better(loss: Tensor, unknowns: list[Tensor], best: Tensor, kept: list[
         own.copy_(torch.where(better, now, own))
 
 
-def camera_by_pnp(
-    points: Tensor, pixels: Tensor, fov_deg: float = FOV_DEG, *, tolerance: float = 0.012
-) -> Camera | None:
+def camera_by_pnp(points: Tensor, pixels: Tensor, fov_deg: float, *, tolerance: float) -> Camera | None:
     """The camera, with roll, that sees most points (N,3) at their pixels (N,2) in [0,1], or None if none is found.
 
     tolerance: how far off, as a share of the picture's side, a right match may be seen. RANSAC over EPnP (Lepetit et

@@ -22,9 +22,6 @@ from v2m4.stages.camera.stereo_fit import (
 from v2m4.stages.progress import between
 from v2m4.stereo import Locator, Stereo
 
-_FEWEST = 50  # points without which no fit is tried
-_LEAST_CONFIDENT = 0.1  # this share of a picture's points is left out
-
 
 @torch.no_grad()
 def _pictures(scorer: Scorer, cameras: Camera, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -52,13 +49,15 @@ def stereo_camera(
     yield 0.05
     if isinstance(stereo, Locator):
         matches = stereo.locate(frame, renderings, positions, inside)
-        return camera_by_pnp(matches.points, matches.pixels, cameras.fov_deg)
+        return camera_by_pnp(matches.points, matches.pixels, cameras.fov_deg, tolerance=settings.match_tolerance)
     maps = stereo(torch.cat([frame[None], renderings]))
     yield 0.3
     points, confidence = maps.points.to(frame), maps.confidence.to(frame)
-    trusted = torch.stack([_trusted(c, m) for c, m in zip(confidence, torch.cat([mask[None], inside]), strict=True)])
+    trusted = torch.stack(
+        [_trusted(c, m, settings.leave_out) for c, m in zip(confidence, torch.cat([mask[None], inside]), strict=True)]
+    )
     own, others = trusted[0], trusted[1:]
-    if int(own.sum()) < _FEWEST or int(others.sum()) < _FEWEST:
+    if min(int(own.sum()), int(others.sum())) < settings.fewest:
         return None
     predicted, true = points[1:][others], positions[others]
     matched = settings.fit == "matched"
@@ -71,7 +70,9 @@ def stereo_camera(
                 cloud[subset(len(cloud), settings.keep, settings.points, rng).to(cloud.device)]
                 for cloud in (predicted, positions[inside])
             ]
-            fitting = similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=settings.fit_iterations)
+            fitting = similarity_by_chamfer(
+                clouds[0], clouds[1], rng, iterations=settings.fit_iterations, lr=settings.lr
+            )
             similarity = yield from between(fitting, 0.3, 0.8)
     except V2M4Error:
         return None
@@ -80,20 +81,21 @@ def stereo_camera(
     located = similarity.apply(points[0][own])
     picks = subset(len(located), 1.0, settings.points, rng).to(located.device)
     if matched:
-        return camera_by_pnp(located[picks], pixels[picks], cameras.fov_deg, tolerance=0.02)
+        return camera_by_pnp(located[picks], pixels[picks], cameras.fov_deg, tolerance=settings.map_tolerance)
     posing = camera_by_descent(
         located[picks],
         pixels[picks],
         Camera(cameras.world_to_camera[0], cameras.fov_deg),
         iterations=settings.pose_iterations,
+        lr=settings.lr,
     )
     return (yield from between(posing, 0.8, 1.0))
 
 
-def _trusted(confidence: Tensor, inside: Tensor) -> Tensor:
-    """(H,W) the pixels of the object, but for those the model is least sure of."""
+def _trusted(confidence: Tensor, inside: Tensor, leave_out: float) -> Tensor:
+    """(H,W) the pixels of the object, but for the share that the model is least sure of."""
     if not bool(inside.any()):
         return inside
     values = confidence[inside]
-    least = values.sort().values[int(_LEAST_CONFIDENT * len(values))]
+    least = values.sort().values[int(leave_out * len(values))]
     return inside & (confidence >= least)

@@ -7,7 +7,7 @@ pose itself, and does not add up over the clip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,45 +16,42 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from v2m4.geometry.camera import Camera
-from v2m4.geometry.deformation import Planes
+from v2m4.geometry.embedded_deformation import PointToPlane
 from v2m4.render.visibility import visible_triangles_numba
+from v2m4.settings import CorrespondenceSettings
 
-Floats = NDArray[np.float64]
-_FLOW_STEP = 2  # every n-th pixel's flow is used
-_RETURN_PX = 1.5  # flow there and back may miss by about this much
-_COLOR_STEP = 40.0  # and the colours by this much, of 255
-_REACH = 0.08  # outlines further apart than this share of the picture are not matched
-_WRONG = 50.0  # grey values that differ by more do not show the same thing
-_SPOKEN_FOR = 0.25  # share of a node's surface that must be seen and explained
-_MAYBE_HIDDEN = 0.1  # weight of outlines around what is unexplained
-_CLAIMS = 800  # unexplained pixels that are used
-_SAME_SURFACE = 0.02  # relative depth within which a looked-up pixel shows the same point
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Grey = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+_TOUCHING = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
 
 
 @dataclass(frozen=True)
-class View:
+class FrameView:
     """A frame made ready. image: (S,S) uint8 grey over a contrasting background. mask: (S,S). outside: signed distance
-    to the outline in pixels, positive outside. slope: (S,S,2) its unit gradient."""
+    to the outline in pixels, positive outside. gradient: (S,S,2) its unit gradient."""
 
-    image: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-    outside: NDArray[np.float32]
-    slope: NDArray[np.float32]
+    image: Grey
+    mask: Mask
+    outside: Float32
+    gradient: Float32
 
 
 @dataclass(frozen=True)
-class Visible:
+class VisibleSurface:
     """What the camera sees of the posed mesh. rows, columns: pixels. corners, barycentrics: (P,3) their surface points.
     depth: (S,S), infinite where there is nothing."""
 
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    corners: NDArray[np.int64]
-    barycentrics: Floats
-    depth: Floats
+    rows: Int64
+    columns: Int64
+    corners: Int64
+    barycentrics: Float64
+    depth: Float64
 
 
-def make_view(rgba: NDArray[np.uint8], size: int, background: float) -> View:
+def make_view(rgba: Grey, size: int, background: float) -> FrameView:
     """Shrink an (S,S,4) uint8 frame to ``size`` and find its outline."""
     alpha = cv2.resize(rgba[..., 3], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     whole = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) * (rgba[..., 3] / np.float32(255))
@@ -64,272 +61,293 @@ def make_view(rgba: NDArray[np.uint8], size: int, background: float) -> View:
     within = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = (away - within + np.where(mask, 0.5, -0.5)).astype(np.float32)
     steps = [np.asarray(cv2.Sobel(outside, cv2.CV_32F, x, 1 - x), np.float32) for x in (1, 0)]
-    slope = np.stack(steps, axis=-1)
-    slope /= np.linalg.norm(slope, axis=-1, keepdims=True) + np.float32(1e-6)
+    gradient = np.stack(steps, axis=-1)  # (S,S,2)
+    gradient /= np.linalg.norm(gradient, axis=-1, keepdims=True) + np.float32(1e-6)
     image = (grey + background * (1 - alpha)).clip(0, 255).astype(np.uint8)
-    return View(image, mask, outside, slope)
+    return FrameView(image, mask, outside, gradient)
 
 
-def contrasting_background(rgba: NDArray[np.uint8]) -> float:
+def contrasting_background(rgba: Grey) -> float:
     """Black behind bright objects, white behind dark ones."""
     inside = rgba[..., 3] > 127
     return 0.0 if not inside.any() or rgba[inside][:, :3].mean() > 127 else 255.0
 
 
-def to_pixels(points: Floats, size: int) -> Floats:
+def to_pixels(points: Float64, size: int) -> Float64:
     """Camera-space points (P,3) to pixel coordinates (P,2), pixel centres at .5."""
     focal = Camera.identity().focal
     return (focal * points[:, :2] / np.maximum(points[:, 2:], 1e-9) + 0.5) * size
 
 
-def see(vertices: Floats, faces: NDArray[np.int64], size: int) -> Visible:
+def visible_points(vertices: Float64, faces: Int64, size: int) -> VisibleSurface:
     """Which surface points the video camera sees at the pixels of a ``size`` x ``size`` picture."""
     clip = Camera.identity().clip(torch.from_numpy(vertices).float())[None].contiguous()
-    owner = visible_triangles_numba(clip, torch.from_numpy(faces), size, size)[0].numpy()
+    owner = visible_triangles_numba(clip, torch.from_numpy(faces), size, size)[0].numpy()  # (S,S), -1: nothing
     rows, columns = np.nonzero(owner >= 0)
-    corners = faces[owner[rows, columns]]
+    corners = faces[owner[rows, columns]]  # (P,3)
     a, b, c = (vertices[corners[:, i]] for i in range(3))
+    # A ray meets the triangle where its volumes with the three edges are in proportion to the barycentrics.
     ray = _rays((columns + 0.5) / size, (rows + 0.5) / size)
-    parts = np.stack([(ray * np.cross(p, q)).sum(1) for p, q in ((b, c), (c, a), (a, b))], axis=1)
-    barycentrics = parts / parts.sum(axis=1, keepdims=True)
+    volumes = np.stack([(ray * np.cross(p, q)).sum(1) for p, q in ((b, c), (c, a), (a, b))], axis=1)
+    barycentrics = volumes / volumes.sum(axis=1, keepdims=True)
     depth = np.full((size, size), np.inf)
     depth[rows, columns] = (barycentrics * np.stack([a[:, 2], b[:, 2], c[:, 2]], axis=1)).sum(1)
-    return Visible(rows, columns, corners, barycentrics, depth)
+    return VisibleSurface(rows, columns, corners, barycentrics, depth)
 
 
-def _rays(x: Floats, y: Floats) -> Floats:
+def _rays(x: Float64, y: Float64) -> Float64:
+    """(P,3) directions through points of the picture, 0..1, one unit deep."""
     focal = Camera.identity().focal
     return np.stack([(x - 0.5) / focal, (y - 0.5) / focal, np.ones_like(x)], axis=1)
 
 
-def look_up(seen: Visible, vertices: Floats, there: Visible, view: View) -> tuple[Floats, NDArray[np.bool_]]:
-    """The grey values (P,) that ``seen``'s points had in another frame, posed as ``vertices``, and if it saw them."""
+def surface_at(vertices: Float64, corners: Int64, barycentrics: Float64) -> Float64:
+    """(P,3) positions of surface points."""
+    return (barycentrics[..., None] * vertices[corners]).sum(1)
+
+
+def sample_frame_at(
+    points: Float64, there: VisibleSurface, view: FrameView, same_surface: float
+) -> tuple[Float64, Mask]:
+    """The grey values (P,) that a frame shows at surface points (P,3), and whether it sees them.
+
+    points: posed as in that frame. there: what it sees of the mesh so posed. same_surface: relative difference of depth
+    within which it is the same point.
+    """
     size = len(view.image)
-    points = (seen.barycentrics[..., None] * vertices[seen.corners]).sum(1)
     at = (to_pixels(points, size) - 0.5).astype(np.float32)
+    # OpenCV takes pictures of less than 32768 columns.
     chunks = [
         cv2.remap(view.image, at[i : i + 30000, 0][None], at[i : i + 30000, 1][None], cv2.INTER_LINEAR)[0]
         for i in range(0, len(at), 30000)
     ]
     x, y = (np.clip(at[:, i].round().astype(np.int64), 0, size - 1) for i in range(2))
-    same = np.abs(there.depth[y, x] - points[:, 2]) < _SAME_SURFACE * points[:, 2]
+    same = np.abs(there.depth[y, x] - points[:, 2]) < same_surface * points[:, 2]
     return np.concatenate(chunks or [np.zeros(0)]).astype(np.float64), same & view.mask[y, x]
 
 
 @dataclass(frozen=True)
-class Matches:
+class PixelMatches:
     """Surface points (corners, barycentrics) and the pixels (x, y), (P,2), where a frame wants them."""
 
-    corners: NDArray[np.int64]
-    barycentrics: Floats
-    targets: Floats
-    weights: Floats
+    corners: Int64
+    barycentrics: Float64
+    targets: Float64
+    weights: Float64
 
-    def scaled(self, factor: float) -> Matches:
+    def scaled(self, factor: float) -> PixelMatches:
         """The same with other weights."""
-        return Matches(self.corners, self.barycentrics, self.targets, self.weights * factor)
+        return replace(self, weights=self.weights * factor)
 
 
-def flow_matches(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.bool_], view: View) -> Matches:
+def flow_matches(
+    seen: VisibleSurface, rendering: Grey, known: Mask, view: FrameView, settings: CorrespondenceSettings
+) -> PixelMatches:
     """Where optical flow (DIS, Kroeger et al. 2016) carries the rendered points.
 
     rendering: (S,S) uint8. known: (S,S) where it shows something real.
     """
-    size = len(rendering)
+    size, step = len(rendering), settings.flow_step
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    ahead = flow.calc(rendering, view.image, None)  # type: ignore[call-overload]
+    ahead = flow.calc(rendering, view.image, None)  # type: ignore[call-overload]  # (S,S,2)
     back = flow.calc(view.image, rendering, None)  # type: ignore[call-overload]
-    use = (seen.rows % _FLOW_STEP == 0) & (seen.columns % _FLOW_STEP == 0) & known[seen.rows, seen.columns]
+    use = (seen.rows % step == 0) & (seen.columns % step == 0) & known[seen.rows, seen.columns]
     rows, columns = seen.rows[use], seen.columns[use]
-    moved = ahead[rows, columns]
+    moved = ahead[rows, columns]  # (P,2)
     x, y = columns + moved[:, 0], rows + moved[:, 1]
     xi, yi = (np.clip(v.round().astype(np.int64), 0, size - 1) for v in (x, y))
+    # Trust what comes back to where it started, and looks there as it did.
     missed = np.linalg.norm(moved + back[yi, xi], axis=1)
-    color = np.abs(rendering[rows, columns].astype(np.float64) - view.image[yi, xi])
-    weights = np.exp(-((missed / _RETURN_PX) ** 2) - (color / _COLOR_STEP) ** 2) * view.mask[yi, xi]
-    good = weights > 0.05
+    grey = np.abs(rendering[rows, columns].astype(np.float64) - view.image[yi, xi])
+    weights = np.exp(-((missed / settings.flow_return_px) ** 2) - (grey / settings.grey_step) ** 2) * view.mask[yi, xi]
+    good = weights > settings.flow_least_weight
     targets = np.stack([x[good] + 0.5, y[good] + 0.5], axis=1).astype(np.float64)
-    return Matches(seen.corners[use][good], seen.barycentrics[use][good], targets, weights[good])
+    return PixelMatches(seen.corners[use][good], seen.barycentrics[use][good], targets, weights[good])
 
 
-def flow_planes(seen: Visible, rendering: NDArray[np.uint8], known: NDArray[np.bool_], view: View) -> Planes:
-    """`flow_matches`, two planes for each."""
-    matches = flow_matches(seen, rendering, known, view)
-    upright, level = _through(matches.targets / len(rendering))
-    return Planes(
-        np.concatenate([matches.corners, matches.corners]),
-        np.concatenate([matches.barycentrics, matches.barycentrics]),
+def pixel_constraints(matches: PixelMatches, size: int) -> PointToPlane:
+    """Two planes for each match: the upright and the level one through the camera and the pixel."""
+    ray = _rays(matches.targets[:, 0] / size, matches.targets[:, 1] / size)
+    zeros, ones = np.zeros(len(ray)), np.ones(len(ray))
+    upright, level = np.stack([ones, zeros, -ray[:, 0]], axis=1), np.stack([zeros, ones, -ray[:, 1]], axis=1)
+    return PointToPlane.through_camera(
+        np.concatenate([matches.corners] * 2),  # (2P,3)
+        np.concatenate([matches.barycentrics] * 2),
         np.concatenate([upright, level]),
-        np.concatenate([matches.weights, matches.weights]),
+        np.concatenate([matches.weights] * 2),
     )
 
 
 @dataclass(frozen=True)
-class Skin:
+class SurfaceSamples:
     """Points spread over the surface. corners, barycentrics: (K,3). grey: (K,) what the anchor frame showed there, or
-    nearby where it did not show the point."""
+    nearby where it did not show the point. nodes: (K,) the node of the deformation that carries each most."""
 
-    corners: NDArray[np.int64]
-    barycentrics: Floats
-    grey: Floats
+    corners: Int64
+    barycentrics: Float64
+    grey: Float64
+    nodes: Int64
 
 
-def unexplained(rendering: NDArray[np.uint8], shown: NDArray[np.bool_], view: View) -> NDArray[np.bool_]:
+def residual_mask(rendering: Grey, shown: Mask, view: FrameView, settings: CorrespondenceSettings) -> Mask:
     """(S,S) pixels of the object that the rendering leaves empty or fills with something that looks different."""
-    inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    off = np.abs(_inner_grey(rendering, shown) - _inner_grey(view.image, inner))
-    wrong = view.mask & (~shown | (off > _WRONG))
-    return cv2.morphologyEx(wrong.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
+    window = settings.grey_window
+    off = np.abs(_inner_grey(rendering, shown, window) - _inner_grey(view.image, _inside(view.mask), window))
+    wrong = view.mask & (~shown | (off > settings.unexplained_above))
+    return cv2.morphologyEx(wrong.astype(np.uint8), cv2.MORPH_OPEN, _TOUCHING).astype(bool)
 
 
-def claim_planes(
-    seen: Visible,
-    vertices: Floats,
-    skin: Skin,
-    carriers: NDArray[np.int64],
-    missing: NDArray[np.bool_],
-    view: View,
-) -> Planes:
-    """Pair unexplained pixels with surface that nothing speaks for: hidden limbs come out where a limb appears.
+def unexplained_region_constraints(
+    seen: VisibleSurface,
+    vertices: Float64,
+    samples: SurfaceSamples,
+    missing: Mask,
+    view: FrameView,
+    settings: CorrespondenceSettings,
+) -> PointToPlane:
+    """Pair unexplained pixels with surface that is free to go there: hidden limbs come out where a limb appears.
 
-    carriers: (K,) the node that each point of the skin hangs on most. A node is spoken for if enough of its surface is
-    seen and explained; the far side of such a limb does not go elsewhere. Pairs are nearest in place and grey value.
+    missing: (S,S) as from `residual_mask`. A node is free unless enough of its surface is seen and explained; the far
+    side of a limb in sight does not go elsewhere. Pairs are nearest in place and grey value.
     """
     size = len(view.mask)
-    points = (skin.barycentrics[..., None] * vertices[skin.corners]).sum(1)
-    pixels = to_pixels(points, size)
+    # 1. Which samples are seen in pixels that the rendering explains.
+    points = surface_at(vertices, samples.corners, samples.barycentrics)  # (K,3)
+    pixels = to_pixels(points, size)  # (K,2)
     x, y = (np.clip(pixels[:, i].astype(np.int64), 0, size - 1) for i in range(2))
-    in_sight = np.abs(seen.depth[y, x] - points[:, 2]) < _SAME_SURFACE * points[:, 2]
-    counted = in_sight & view.mask[y, x] & ~missing[y, x]
-    nodes = int(carriers.max()) + 1
-    spoken = np.bincount(carriers, counted, nodes) / np.maximum(np.bincount(carriers, minlength=nodes), 1)
-    free = np.flatnonzero(np.clip(1 - spoken / _SPOKEN_FOR, 0, 1)[carriers] > 0.3)
+    in_sight = np.abs(seen.depth[y, x] - points[:, 2]) < settings.same_surface * points[:, 2]
+    explained = in_sight & view.mask[y, x] & ~missing[y, x]
+    # 2. Which samples hang on nodes with too little such surface.
+    count = int(samples.nodes.max()) + 1
+    share = np.bincount(samples.nodes, explained, count) / np.maximum(np.bincount(samples.nodes, minlength=count), 1)
+    lack = np.clip(1 - share / settings.explained_share, 0, 1)  # (N,)
+    free = np.flatnonzero(lack[samples.nodes] > settings.free_above)
+    # 3. The unexplained pixels, evenly thinned out.
     rows, columns = np.nonzero(missing)
-    if len(rows) > _CLAIMS:
-        chosen = np.linspace(0, len(rows) - 1, _CLAIMS).astype(np.int64)
-        rows, columns = rows[chosen], columns[chosen]
+    if len(rows) > settings.claims:
+        kept = np.linspace(0, len(rows) - 1, settings.claims).astype(np.int64)
+        rows, columns = rows[kept], columns[kept]
     if not len(rows) or not len(free):
-        none = np.zeros((0, 3))
-        return Planes(none.astype(np.int64), none, none, np.zeros(0))
-    targets = np.stack([columns + 0.5, rows + 0.5], axis=1)
-    inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    grey = _inner_grey(view.image, inner)[rows, columns]
-    reach = _REACH * size
-    ours = np.column_stack([pixels[free] / reach, skin.grey[free] / _COLOR_STEP])
-    gaps, nearest = cKDTree(ours).query(np.column_stack([targets / reach, grey / _COLOR_STEP]))
+        return PointToPlane.none()
+    targets = np.stack([columns + 0.5, rows + 0.5], axis=1)  # (M,2)
+    grey = _inner_grey(view.image, _inside(view.mask), settings.grey_window)[rows, columns]
+    # 4. Each pixel's nearest free sample, in place and grey value together.
+    reach = settings.outline_reach * size
+    ours = np.column_stack([pixels[free] / reach, samples.grey[free] / settings.grey_step])
+    gaps, nearest = cKDTree(ours).query(np.column_stack([targets / reach, grey / settings.grey_step]))
     weights = np.exp(-(gaps**2))
-    good = weights > 0.02
+    good = weights > settings.claim_least_weight
     chosen = free[nearest[good]]
-    upright, level = _through(targets[good] / size)
-    return Planes(
-        np.concatenate([skin.corners[chosen]] * 2),
-        np.concatenate([skin.barycentrics[chosen]] * 2),
-        np.concatenate([upright, level]),
-        np.concatenate([weights[good]] * 2),
-    )
-
-
-def _through(at: Floats) -> tuple[Floats, Floats]:
-    """Normals of the upright and the level plane through the camera and each point (P,2) of the picture, 0..1."""
-    ray = _rays(at[:, 0], at[:, 1])
-    zeros, ones = np.zeros(len(at)), np.ones(len(at))
-    return np.stack([ones, zeros, -ray[:, 0]], axis=1), np.stack([zeros, ones, -ray[:, 1]], axis=1)
+    claims = PixelMatches(samples.corners[chosen], samples.barycentrics[chosen], targets[good], weights[good])
+    return pixel_constraints(claims, size)
 
 
 def match_outlines(
-    seen: Visible,
-    vertices: Floats,
-    view: View,
-    rendering: NDArray[np.uint8] | None = None,
-    missing: NDArray[np.bool_] | None = None,
-) -> Matches:
+    seen: VisibleSurface,
+    vertices: Float64,
+    view: FrameView,
+    settings: CorrespondenceSettings,
+    rendering: Grey | None = None,
+    missing: Mask | None = None,
+) -> PixelMatches:
     """Pair the rendered outline with the mask's, both ways, and pull in vertices that lie outside the mask.
 
     With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest.
     Outlines of ``missing`` (S,S) regions count less too: they may belong to a limb that the mesh hides.
     """
     size = len(view.mask)
-    reach = _REACH * size
+    reach = settings.outline_reach * size
+    # 1. From each pixel of the rendered outline along the distance's gradient to the mask's.
     shown = np.isfinite(seen.depth)
     rim = _rim(shown)[seen.rows, seen.columns]
-    rows, columns = seen.rows[rim], seen.columns[rim]
+    rows, columns = seen.rows[rim], seen.columns[rim]  # (R,)
     corners, barycentrics = seen.corners[rim], seen.barycentrics[rim]
     away = view.outside[rows, columns].astype(np.float64) + 0.5
-    home = np.stack([columns + 0.5, rows + 0.5], axis=1) - away[:, None] * view.slope[rows, columns]
+    home = np.stack([columns + 0.5, rows + 0.5], axis=1) - away[:, None] * view.gradient[rows, columns]
+    # 2. From each pixel of the mask's outline to the nearest of the rendered one.
     wanted_rows, wanted_columns = np.nonzero(_rim(view.mask))
-    wanted = np.stack([wanted_columns, wanted_rows], axis=1)
+    wanted = np.stack([wanted_columns, wanted_rows], axis=1)  # (W,2)
     if not len(rows) or not len(wanted):
         empty = np.zeros((0, 3))
-        return Matches(empty.astype(np.int64), empty, np.zeros((0, 2)), np.zeros(0))
+        return PixelMatches(empty.astype(np.int64), empty, np.zeros((0, 2)), np.zeros(0))
     gaps, nearest = cKDTree(np.stack([columns, rows], axis=1)).query(wanted)
+    # 3. How alike both ends look, and whether a hidden limb may belong there.
     alike, alike_nearest = np.ones(len(rows)), np.ones(len(wanted))
     if rendering is not None:
-        inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-        ours, theirs = _inner_grey(rendering, np.isfinite(seen.depth)), _inner_grey(view.image, inner)
+        window = settings.grey_window
+        ours, theirs = _inner_grey(rendering, shown, window), _inner_grey(view.image, _inside(view.mask), window)
         landing = np.clip(home.astype(np.int64), 0, size - 1)
-        alike = _likeness(ours[rows, columns], theirs[landing[:, 1], landing[:, 0]])
-        alike_nearest = _likeness(ours[rows, columns][nearest], theirs[wanted_rows, wanted_columns])
+        alike = _likeness(ours[rows, columns], theirs[landing[:, 1], landing[:, 0]], settings.grey_step)
+        alike_nearest = _likeness(ours[rows, columns][nearest], theirs[wanted_rows, wanted_columns], settings.grey_step)
     if missing is not None:
-        alike_nearest = alike_nearest * np.where(missing[wanted_rows, wanted_columns], _MAYBE_HIDDEN, 1.0)
-    pixels = to_pixels(vertices, size)
+        alike_nearest = alike_nearest * np.where(missing[wanted_rows, wanted_columns], settings.outline_hidden, 1.0)
+    # 4. Vertices outside the mask, seen or not, back to its outline.
+    pixels = to_pixels(vertices, size)  # (V,2)
     x, y = (np.clip(pixels[:, i].astype(np.int64), 0, size - 1) for i in range(2))
     excess = view.outside[y, x].astype(np.float64)
     stray = np.flatnonzero(excess > 1)
-    pulled = pixels[stray] - excess[stray, None] * view.slope[y[stray], x[stray]]
+    pulled = pixels[stray] - excess[stray, None] * view.gradient[y[stray], x[stray]]
     single = np.tile([1.0, 0.0, 0.0], (len(stray), 1))
-    return Matches(
-        np.concatenate([corners, corners[nearest], np.repeat(stray[:, None], 3, axis=1)]),
+    return PixelMatches(
+        np.concatenate([corners, corners[nearest], np.repeat(stray[:, None], 3, axis=1)]),  # (R+W+V',3)
         np.concatenate([barycentrics, barycentrics[nearest], single]),
         np.concatenate([home, wanted + 0.5, pulled]),
         np.concatenate(
             [
                 alike * np.exp(-((away / reach) ** 2)),
                 alike_nearest * np.exp(-((gaps / reach) ** 2)),
-                3 * np.exp(-((excess[stray] / reach) ** 2)),
+                settings.outside_weight * np.exp(-((excess[stray] / reach) ** 2)),
             ]
         ),
     )
 
 
-def outline_planes(matches: Matches, view: View) -> Planes:
+def outline_constraints(matches: PixelMatches, view: FrameView) -> PointToPlane:
     """Each match as one plane along the outline, so that points may slide."""
     size = len(view.mask)
     x, y = (np.clip(matches.targets[:, i].astype(np.int64), 0, size - 1) for i in range(2))
-    nx, ny = view.slope[y, x, 0].astype(np.float64), view.slope[y, x, 1].astype(np.float64)
+    nx, ny = view.gradient[y, x, 0].astype(np.float64), view.gradient[y, x, 1].astype(np.float64)
     ray = _rays(matches.targets[:, 0] / size, matches.targets[:, 1] / size)
     normals = np.stack([nx, ny, -(nx * ray[:, 0] + ny * ray[:, 1])], axis=1)
-    return Planes(matches.corners, matches.barycentrics, normals, matches.weights)
+    return PointToPlane.through_camera(matches.corners, matches.barycentrics, normals, matches.weights)
 
 
-def join(planes: Planes, more: Planes, share: float) -> Planes:
-    """Both sets; ``more`` weighs ``share`` times as much as ``planes`` in all."""
-    if not len(planes.weights):
-        return more
-    return weigh(planes, more, share * planes.weights.sum() / max(more.weights.sum(), 1e-9))
+def concatenate(
+    planes: PointToPlane, more: PointToPlane, *, relative: float | None = None, scale: float = 1.0
+) -> PointToPlane:
+    """Both sets, each of ``more`` weighing ``scale`` times as much as it says.
 
-
-def weigh(planes: Planes, more: Planes, factor: float) -> Planes:
-    """Both sets; each of ``more`` weighs ``factor`` times as much as it says."""
-    return Planes(
+    relative: ``more`` weighs so many times as much as ``planes`` in all; with no ``planes``, what it says.
+    """
+    if relative is not None:
+        if not len(planes.weights):
+            return more
+        scale = relative * planes.weights.sum() / max(more.weights.sum(), 1e-9)
+    return PointToPlane(
         np.concatenate([planes.corners, more.corners]),
         np.concatenate([planes.barycentrics, more.barycentrics]),
         np.concatenate([planes.normals, more.normals]),
-        np.concatenate([planes.weights, more.weights * factor]),
+        np.concatenate([planes.distances, more.distances]),
+        np.concatenate([planes.weights, more.weights * scale]),
     )
 
 
-def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _rim(mask: Mask) -> Mask:
     """Pixels of the mask that touch its outside."""
-    whole = mask.astype(np.uint8)
-    return mask & (cv2.erode(whole, np.ones((3, 3), np.uint8)) == 0)
+    return mask & ~_inside(mask)
 
 
-def _inner_grey(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Floats:
+def _inside(mask: Mask) -> Mask:
+    """Pixels of the mask that do not touch its outside."""
+    return cv2.erode(mask.astype(np.uint8), _TOUCHING).astype(bool)
+
+
+def _inner_grey(image: Grey, mask: Mask, window: int) -> Float64:
     """(S,S) mean grey of the object's pixels around each pixel, without the rim's blend with the background."""
-    weight = cv2.boxFilter(mask.astype(np.float32), -1, (5, 5), normalize=False)
-    total = cv2.boxFilter(image.astype(np.float32) * mask, -1, (5, 5), normalize=False)
+    weight = cv2.boxFilter(mask.astype(np.float32), -1, (window, window), normalize=False)
+    total = cv2.boxFilter(image.astype(np.float32) * mask, -1, (window, window), normalize=False)
     return (total / np.maximum(weight, 1e-6)).astype(np.float64)
 
 
-def _likeness(a: Floats, b: Floats) -> Floats:
-    return np.exp(-(((a - b) / _COLOR_STEP) ** 2))
+def _likeness(a: Float64, b: Float64, step: float) -> Float64:
+    return np.exp(-(((a - b) / step) ** 2))

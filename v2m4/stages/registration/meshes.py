@@ -8,7 +8,7 @@ the second also asks the mesh to keep its shape: rigid neighbourhoods, face area
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,22 +17,19 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.geometry.camera import Camera, surrounding_cameras
-from v2m4.geometry.embedded import coarse_alignment
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, area_change, edge_change, rigidity
 from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.geometry.neighbours import Neighbours, sample_surface, surface_points
+from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import rotation_from_6d
+from v2m4.geometry.sampling import sample_surface, surface_points
 from v2m4.render import render
 from v2m4.settings import MeshToMeshSettings
+from v2m4.stages.registration.limb_alignment import coarse_alignment
 
-Rigidity = Callable[[Tensor, RestShape], Tensor]
 _PIXELS_AT_ONCE = 1 << 21
 _CACHED_PIXELS = 1 << 24
-_WINDOW = 50  # iterations over which early stopping looks for progress
 _GLOBAL_SHARE = 0.3  # of the progress bar
-_IMPORTANCE = (None, 0.2, 0.5)  # guesses for `coarse_alignment`; None does without its transport
-_STRAIN = 0.003  # what the squared strain counts against the squared distance, in diagonals
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def align_globally(
         translation = torch.zeros(3, device=vertices.device, requires_grad=True)
         scale = torch.ones(3, device=vertices.device, requires_grad=True)
         optimiser = torch.optim.Adam([rot6d, translation, scale], lr=descent.lr)
-        stop = _EarlyStop(settings.early_stop)
+        stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
         losses: list[float] = []
         for i in range(descent.iterations):
             moved = turned @ rotation_from_6d(rot6d).T * scale + pivot + translation
@@ -172,26 +169,25 @@ def align_limbs(
     square = float((high - low).square().sum())
     rest = RestShape.of(vertices, faces)
     cloud = SurfaceDistance(vertices, faces, target, settings, rng)
+    guesses = (None, settings.limbs.importance_low, settings.limbs.importance_high)
     best = Aligning(0.0, vertices, math.inf)
-    for guess, importance in enumerate(_IMPORTANCE):
+    for guess, importance in enumerate(guesses):
         moved = vertices
         rounds = coarse_alignment(
             vertices,
             faces,
             target,
+            settings.limbs,
             rng,
-            rounds=settings.limbs.rounds,
-            nodes=settings.limbs.nodes,
-            transport_rounds=0 if importance is None else int(0.4 * settings.limbs.rounds),
-            importance=importance or 0.0,
             normal_match=settings.normal_match,
+            importance=importance,
         )
         for i, state in enumerate(rounds):
             moved = state
-            done = (guess + (i + 1) / settings.limbs.rounds) / len(_IMPORTANCE)
+            done = (guess + (i + 1) / settings.limbs.rounds) / len(guesses)
             yield Aligning(done, best.vertices, best.loss)
         strain = edge_change(moved, rest) / rest.face_edge_length.square().mean()
-        loss = float(cloud(moved) / square + _STRAIN * strain)
+        loss = float(cloud(moved) / square + settings.limbs.strain_weight * strain)
         if loss < best.loss:
             best = Aligning(1.0, moved, loss)
     yield replace(best, fraction=1.0)
@@ -206,24 +202,23 @@ def align_locally(
     rng: torch.Generator,
     *,
     tracks: Sequence[PointTracks] = (),
-    rigid: Rigidity = rigidity,
 ) -> Iterator[Aligning]:
-    """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape. rigid: the rigidity energy."""
+    """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape."""
     descent = settings.large_steps
     rest = RestShape.of(vertices, faces)
     cloud = SurfaceDistance(vertices, faces, target, settings, rng)
     space = LargeSteps(len(vertices), faces, descent.smoothness)
-    u = space.encode(vertices.detach()).requires_grad_()
+    u = space.to_differential(vertices.detach()).requires_grad_()
     optimiser = AdamUniform([u], lr=descent.step)
-    stop = _EarlyStop(settings.early_stop)
+    stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
     moved, value = vertices, math.inf
     for i in range(descent.iterations):
-        solved = space.decode(u)
+        solved = space.from_differential(u)
         moved = solved.detach()
         leaf = moved.clone().requires_grad_()
         loss = (
             descent.chamfer_weight * cloud(leaf)
-            + descent.arap_weight * rigid(leaf, rest)
+            + descent.arap_weight * rigidity(leaf, rest)
             + descent.area_weight * area_change(leaf, rest)
             + descent.edge_weight * edge_change(leaf, rest)
         )
@@ -354,14 +349,15 @@ def tracking_loss(vertices: Tensor, faces: Tensor, tracks: Sequence[PointTracks]
 class _EarlyStop:
     """Says when a loss has improved by less than a share of itself from one window of iterations to the next."""
 
-    def __init__(self, share: float) -> None:
-        self._share, self._values = share, list[float]()
+    def __init__(self, share: float, window: int) -> None:
+        self._share, self._window, self._values = share, window, list[float]()
 
     def __call__(self, value: float) -> bool:
         self._values.append(value)
-        if self._share <= 0 or len(self._values) < 2 * _WINDOW or len(self._values) % 10:
+        window = self._window
+        if self._share <= 0 or len(self._values) < 2 * window or len(self._values) % 10:
             return False
-        before, now = sum(self._values[-2 * _WINDOW : -_WINDOW]), sum(self._values[-_WINDOW:])
+        before, now = sum(self._values[-2 * window : -window]), sum(self._values[-window:])
         return now > (1 - self._share) * before
 
 

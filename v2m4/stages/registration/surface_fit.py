@@ -10,87 +10,92 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csc_matrix, identity
 from scipy.sparse.linalg import splu
 
 from v2m4.clip import Clip
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import unique_edges
+from v2m4.settings import CorrespondenceSettings, SurfaceFitSettings
 from v2m4.stages.registration.correspondences import (
-    View,
-    Visible,
+    FrameView,
+    Grey,
+    Mask,
+    VisibleSurface,
     flow_matches,
-    look_up,
     make_view,
     match_outlines,
-    see,
+    sample_frame_at,
+    surface_at,
     to_pixels,
+    visible_points,
 )
 
-Floats = NDArray[np.float64]
-_HOLD = 1e-2  # keeps vertices that nothing is known about where they are
-_LONGEST = 0.02  # of the object's size: no vertex is shifted further in one round
+Float64 = NDArray[np.float64]
 
 
 class SurfaceFit:
     """Fits poses of one mesh to frames of its clip.
 
-    vertices: (V,3) at the anchor frame, in camera space. smoothness: weight of the thin plate. size: side of the
-    pictures that are compared, in pixels. background: the grey behind the object.
+    vertices: (V,3) at the anchor frame, in camera space. background: the grey behind the object.
     """
 
     def __init__(
         self,
-        vertices: Floats,
+        vertices: Float64,
         faces: NDArray[np.int64],
         clip: Clip,
         anchor: int,
+        settings: SurfaceFitSettings,
+        correspondences: CorrespondenceSettings,
         *,
-        size: int,
         background: float,
-        smoothness: float,
-        rounds: int,
     ) -> None:
         self.faces = faces
         self.clip = clip
         self.anchor = anchor
-        self.size = min(size, clip.side)
+        self.settings = settings
+        self.correspondences = correspondences
+        self.size = min(settings.size, clip.side)
         self.background = background
-        self.smoothness = smoothness
-        self.rounds = rounds
         self.scale = float(np.ptp(vertices, axis=0).max())
         self._posed = vertices
 
-    def view(self, index: int) -> View:
+    def view(self, index: int) -> FrameView:
         """Frame ``index`` made ready at this fit's size."""
         return make_view(self.clip.frame(index), self.size, self.background)
 
     @cached_property
-    def anchor_view(self) -> View:
+    def anchor_view(self) -> FrameView:
         """The anchor frame made ready."""
         return self.view(self.anchor)
 
     @cached_property
-    def anchor_vertices(self) -> Floats:
+    def anchor_vertices(self) -> Float64:
         """(V,3) the anchor's own pose, drawn to its outline."""
         vertices = self._posed
-        for _ in range(self.rounds):
+        for _ in range(self.settings.rounds):
             vertices = self._shifted(vertices, self.anchor_view, None)
         return vertices
 
     @cached_property
-    def anchor_seen(self) -> Visible:
+    def anchor_seen(self) -> VisibleSurface:
         """What the anchor frame shows of the mesh."""
-        return see(self.anchor_vertices, self.faces, self.size)
+        return visible_points(self.anchor_vertices, self.faces, self.size)
 
-    def fit(self, vertices: Floats, index: int) -> Floats:
+    def fit(self, vertices: Float64, index: int) -> Float64:
         """(V,3) ``vertices`` shifted to show frame ``index`` as the anchor's pixels would look there."""
         if index == self.anchor:
             return self.anchor_vertices
         view = self.view(index)
-        for _ in range(self.rounds):
-            seen = see(vertices, self.faces, self.size)
-            values, known = look_up(seen, self.anchor_vertices, self.anchor_seen, self.anchor_view)
+        for _ in range(self.settings.rounds):
+            seen = visible_points(vertices, self.faces, self.size)
+            at_anchor = surface_at(self.anchor_vertices, seen.corners, seen.barycentrics)
+            values, known = sample_frame_at(
+                at_anchor, self.anchor_seen, self.anchor_view, self.correspondences.same_surface
+            )
             rendering = np.full((self.size, self.size), self.background)
             rendering[seen.rows, seen.columns] = values
             shown = np.zeros((self.size, self.size), bool)
@@ -100,44 +105,47 @@ class SurfaceFit:
 
     def _shifted(
         self,
-        vertices: Floats,
-        view: View,
-        rendered: tuple[Visible, NDArray[np.uint8], NDArray[np.bool_]] | None,
-    ) -> Floats:
+        vertices: Float64,
+        view: FrameView,
+        rendered: tuple[VisibleSurface, Grey, Mask] | None,
+    ) -> Float64:
         """One round. ``rendered``: what is seen, its picture, where that is known; None follows the outline alone."""
         count, focal = len(vertices), Camera.identity().focal
-        seen = rendered[0] if rendered else see(vertices, self.faces, self.size)
-        matches = [match_outlines(seen, vertices, view)]
+        seen = rendered[0] if rendered else visible_points(vertices, self.faces, self.size)
+        # 1. What outline and flow ask for.
+        matches = [match_outlines(seen, vertices, view, self.correspondences)]
         if rendered:
             # Every pixel's flow together counts as one for each vertex, the outline's pixels one each.
-            flow = flow_matches(*rendered, view)
+            flow = flow_matches(*rendered, view, self.correspondences)
             matches.append(flow.scaled(count / max(len(flow.weights), 1)))
-        corners = np.concatenate([m.corners for m in matches])
+        corners = np.concatenate([m.corners for m in matches])  # (M,3)
         if not len(corners):
             return vertices
         barycentrics = np.concatenate([m.barycentrics for m in matches])
         targets = np.concatenate([m.targets for m in matches])
         weights = np.concatenate([m.weights for m in matches])
-        points = (barycentrics[..., None] * vertices[corners]).sum(1)
-        off = (targets - to_pixels(points, self.size)) / self.size / focal * points[:, 2:]
+        # 2. How far each surface point has to go across the view, at its depth.
+        points = surface_at(vertices, corners, barycentrics)
+        off = (targets - to_pixels(points, self.size)) / self.size / focal * points[:, 2:]  # (M,2)
+        # 3. The smooth shift of all vertices that does so best.
         each = np.arange(len(off)).repeat(3)
-        place = coo_matrix((barycentrics.ravel(), (each, corners.ravel())), (len(off), count)).tocsr()
+        place = coo_matrix((barycentrics.ravel(), (each, corners.ravel())), (len(off), count)).tocsr()  # (M,V)
         weighted = place.multiply(weights[:, None]).tocsr()
-        system = self.smoothness * self._plate + _HOLD * identity(count) + place.T @ weighted
+        settings = self.settings
+        system = settings.smoothness * self._plate + settings.hold * identity(count) + place.T @ weighted
         factor = splu(
             csc_matrix(system), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
         )
-        shift = factor.solve(weighted.T @ off)
+        shift = factor.solve(weighted.T @ off)  # (V,2)
         length = np.linalg.norm(shift, axis=1, keepdims=True)
-        shift *= np.minimum(1.0, _LONGEST * self.scale / np.maximum(length, 1e-12))
+        shift *= np.minimum(1.0, settings.longest_shift * self.scale / np.maximum(length, 1e-12))
         return vertices + np.concatenate([shift, np.zeros((count, 1))], axis=1)
 
     @cached_property
     def _plate(self) -> csc_matrix:
         """(V,V) the combinatorial Laplacian squared: the energy of a thin plate."""
         count = len(self._posed)
-        edges = np.concatenate([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
-        pairs = np.unique(np.sort(edges, axis=1), axis=0)
+        pairs = unique_edges(torch.from_numpy(self.faces)).numpy()
         half = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count)).tocsr()
         adjacency = half + half.T
         degree = np.asarray(adjacency.sum(axis=1)).ravel()

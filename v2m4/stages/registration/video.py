@@ -17,97 +17,108 @@ from scipy.spatial.transform import Rotation
 
 from v2m4.clip import Clip
 from v2m4.events import Progress, Steps
-from v2m4.geometry.deformation import (
-    Graph,
+from v2m4.geometry.embedded_deformation import (
+    DeformationGraph,
+    PointToPlane,
     Pose,
-    Pull,
-    Rest,
+    PositionPrior,
+    RestState,
     Stiffness,
     build_graph,
     deform,
+    equalised_weights,
+    relax_rest_state,
     rest_pose,
     rest_state,
     solve,
-    yield_to,
 )
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.symmetry import mirror_plane
-from v2m4.settings import FollowVideoSettings
+from v2m4.settings import FollowVideoSettings, RigidMotionSettings
 from v2m4.stages.registration.correspondences import (
-    Skin,
-    View,
-    Visible,
-    claim_planes,
+    FrameView,
+    Grey,
+    Mask,
+    SurfaceSamples,
+    VisibleSurface,
+    concatenate,
     contrasting_background,
-    flow_planes,
-    join,
-    look_up,
+    flow_matches,
     make_view,
     match_outlines,
-    outline_planes,
-    see,
-    unexplained,
-    weigh,
+    outline_constraints,
+    pixel_constraints,
+    residual_mask,
+    sample_frame_at,
+    surface_at,
+    unexplained_region_constraints,
+    visible_points,
 )
 from v2m4.stages.registration.surface_fit import SurfaceFit
 
-Floats = NDArray[np.float64]
-_STEPS = 3  # Gauss-Newton steps per round
-_ROBUST = 0.3  # of the object's size: planes further off are distrusted
-_YIELD = 0.1  # change of an edge's length beyond which the rest state follows
-_STIFF = 10.0  # times stiffer in the first round than in the last
-_SMALL_TURN = 0.2  # radians
-_MIRROR_POINTS = 800
-_SKIN_POINTS = 3000
-_COARSE_TURNS = 2  # rounds at half the size, before those at the full one
-_MOMENTUM = 1.0  # share of the last frame's motion that is expected to go on
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class FollowState:
-    """Where following stands after a frame: all it needs to go on to the next, in either direction.
+class TrackerState:
+    """Where tracking stands after a frame: all it needs to go on to the next, in either direction.
 
     vertices: (V,3) fitted to the frame. rotations (N,3,3), positions (N,3): the nodes. before_rotations,
-    before_positions: the nodes one frame earlier. offsets, bends: the rest state.
+    before_positions: the nodes one frame earlier. offsets, relative_rotations: the rest state.
     """
 
-    vertices: Floats
-    rotations: Floats
-    positions: Floats
-    before_rotations: Floats
-    before_positions: Floats
-    offsets: Floats
-    bends: Floats
+    vertices: Float64
+    rotations: Float64
+    positions: Float64
+    before_rotations: Float64
+    before_positions: Float64
+    offsets: Float64
+    relative_rotations: Float64
 
 
-class Level:
+class PyramidLevel:
     """The clip and the anchor's mesh at one size of pictures.
 
     vertices: (V,3) at the anchor frame, in camera space. size: side of the pictures. background: the grey behind.
+    same_surface: relative difference of depth within which a pixel shows the same point.
     """
 
     def __init__(
-        self, vertices: Floats, faces: NDArray[np.int64], clip: Clip, anchor: int, size: int, background: float
+        self,
+        vertices: Float64,
+        faces: Int64,
+        clip: Clip,
+        anchor: int,
+        *,
+        size: int,
+        background: float,
+        same_surface: float,
     ) -> None:
         self.vertices, self.faces, self.clip = vertices, faces, clip
-        self.size, self.background = size, background
+        self.size, self.background, self.same_surface = size, background, same_surface
         self.anchor_view = self.view(anchor)
-        self.anchor_seen = self.see(vertices)
+        self.anchor_visible = self.visible(vertices)
 
-    def view(self, index: int) -> View:
+    def view(self, index: int) -> FrameView:
         """Frame ``index`` made ready."""
         return make_view(self.clip.frame(index), self.size, self.background)
 
-    def see(self, vertices: Floats) -> Visible:
+    def visible(self, vertices: Float64) -> VisibleSurface:
         """What the camera sees of the posed mesh."""
-        return see(vertices, self.faces, self.size)
+        return visible_points(vertices, self.faces, self.size)
 
     def render(
-        self, seen: Visible, last_vertices: Floats, last_seen: Visible, before: View
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        self, seen: VisibleSurface, last_vertices: Float64, last_seen: VisibleSurface, before: FrameView
+    ) -> tuple[Grey, Mask]:
         """The posed mesh in the anchor frame's grey values, or the last frame's, and where either knew them."""
-        first, in_anchor = look_up(seen, self.vertices, self.anchor_seen, self.anchor_view)
-        second, in_last = look_up(seen, last_vertices, last_seen, before)
+
+        def grey(vertices: Float64, visible: VisibleSurface, view: FrameView) -> tuple[Float64, Mask]:
+            points = surface_at(vertices, seen.corners, seen.barycentrics)
+            return sample_frame_at(points, visible, view, self.same_surface)
+
+        first, in_anchor = grey(self.vertices, self.anchor_visible, self.anchor_view)
+        second, in_last = grey(last_vertices, last_seen, before)
         picture = np.full((self.size, self.size), self.background)
         picture[seen.rows, seen.columns] = np.where(in_anchor, first, second)
         known = np.zeros((self.size, self.size), bool)
@@ -115,8 +126,8 @@ class Level:
         return picture.clip(0, 255).astype(np.uint8), known
 
 
-class Follower:
-    """Follows one anchor mesh (in camera space) through a clip."""
+class VideoTracker:
+    """Tracks one anchor mesh (in camera space) through a clip."""
 
     def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings) -> None:
         self.clip = clip
@@ -128,9 +139,9 @@ class Follower:
         self.scale = float(np.ptp(self.start_vertices, axis=0).max())
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> DeformationGraph:
         """The nodes that carry the mesh."""
-        return build_graph(self.start_vertices, self.faces, self.settings.nodes)
+        return build_graph(self.start_vertices, self.faces, self.settings.nodes, self.settings.graph)
 
     @cached_property
     def background(self) -> float:
@@ -138,32 +149,34 @@ class Follower:
         return contrasting_background(self.clip.frame(self.anchor))
 
     @cached_property
-    def levels(self) -> tuple[Level, Level]:
+    def levels(self) -> tuple[PyramidLevel, PyramidLevel]:
         """What pictures say at half the size, where motions are half as long, and at the full one."""
-        sizes = (self.size // 2, self.size)
         first, second = (
-            Level(self.start_vertices, self.faces, self.clip, self.anchor, size, self.background) for size in sizes
+            PyramidLevel(
+                self.start_vertices,
+                self.faces,
+                self.clip,
+                self.anchor,
+                size=size,
+                background=self.background,
+                same_surface=self.settings.correspondences.same_surface,
+            )
+            for size in (self.size // 2, self.size)
         )
         return first, second
 
     @cached_property
-    def skin(self) -> Skin:
-        """Points spread over the surface and their grey values in the anchor frame."""
-        level = self.levels[1]
-        corners, barycentrics = _spread(self.start_vertices, self.faces, _SKIN_POINTS)
-        points = (barycentrics[..., None] * self.start_vertices[corners]).sum(axis=1)
-        spread = Visible(np.zeros(0, np.int64), np.zeros(0, np.int64), corners, barycentrics, level.anchor_seen.depth)
-        grey, known = look_up(spread, self.start_vertices, level.anchor_seen, level.anchor_view)
+    def samples(self) -> SurfaceSamples:
+        """Points spread over the surface, their grey values in the anchor frame and the nodes that carry them most."""
+        level, count = self.levels[1], self.settings.correspondences.surface_samples
+        corners, barycentrics = _spread(self.start_vertices, self.faces, count)
+        points = surface_at(self.start_vertices, corners, barycentrics)
+        grey, known = sample_frame_at(points, level.anchor_visible, level.anchor_view, level.same_surface)
         if known.any():
             grey = grey[known][cKDTree(points[known]).query(points)[1]]
-        return Skin(corners, barycentrics, grey)
-
-    @cached_property
-    def _skin_carriers(self) -> NDArray[np.int64]:
-        """(K,) the node that carries each point of the skin most."""
-        first = self.skin.corners[np.arange(_SKIN_POINTS), self.skin.barycentrics.argmax(axis=1)]
-        most: NDArray[np.int64] = self.graph.carriers[first, self.graph.weights[first].argmax(axis=1)]
-        return most
+        nearest = corners[np.arange(count), barycentrics.argmax(axis=1)]
+        nodes = self.graph.node_indices[nearest, self.graph.skinning_weights[nearest].argmax(axis=1)]
+        return SurfaceSamples(corners, barycentrics, grey, nodes)
 
     @cached_property
     def surface(self) -> SurfaceFit:
@@ -173,32 +186,21 @@ class Follower:
             self.faces,
             self.clip,
             self.anchor,
-            size=self.settings.fit.size,
+            self.settings.fit,
+            self.settings.correspondences,
             background=self.background,
-            smoothness=self.settings.fit.smoothness,
-            rounds=self.settings.fit.rounds,
         )
 
-    def start(self) -> FollowState:
+    def start(self) -> TrackerState:
         """The state at the anchor: the mesh as it is, its outline drawn to the mask's."""
         pose, rest = rest_pose(self.graph), rest_state(self.graph)
-        return FollowState(
-            self.surface.anchor_vertices,
-            pose.rotations,
-            pose.positions,
-            pose.rotations,
-            pose.positions,
-            rest.offsets,
-            rest.bends,
-        )
+        return _state(self.surface.anchor_vertices, pose, pose, rest)
 
-    def follow(self, state: FollowState, frame: int, target: int) -> Steps[FollowState]:
+    def follow(self, state: TrackerState, frame: int, target: int) -> Steps[TrackerState]:
         """Go from ``frame`` to ``target`` (forwards or backwards), frame by frame."""
         direction = 1 if target > frame else -1
-        if (frame - self.anchor) * direction == 0 or frame == self.anchor:
-            state = FollowState(
-                **{**vars(state), "before_rotations": state.rotations, "before_positions": state.positions}
-            )
+        if frame == self.anchor:  # what moved on the other side of it does not go on here
+            state = replace(state, before_rotations=state.rotations, before_positions=state.positions)
         before = [level.view(frame) for level in self.levels]
         count = abs(target - frame)
         for done, index in enumerate(range(frame + direction, target + direction, direction)):
@@ -208,98 +210,144 @@ class Follower:
         return replace(state, vertices=self.surface.fit(state.vertices, target))
 
     def _advance(
-        self, state: FollowState, before: list[View], views: list[View], done: float, share: float, target: int
-    ) -> Steps[FollowState]:
+        self,
+        state: TrackerState,
+        before: list[FrameView],
+        views: list[FrameView],
+        done: float,
+        share: float,
+        target: int,
+    ) -> Steps[TrackerState]:
         """One frame on; ``before`` and ``views`` show the last frame and this one at every level."""
         graph, settings = self.graph, self.settings
         if not views[-1].mask.any():  # nothing to follow: stand still until the object is back
             return replace(state, before_rotations=state.rotations, before_positions=state.positions)
         last = Pose(state.rotations, state.positions)
-        rest = Rest(state.offsets, state.bends)
+        rest = RestState(state.offsets, state.relative_rotations)
         last_vertices = deform(graph, last)
-        last_seen = [level.see(last_vertices) for level in self.levels]
-        pose = _expected(Pose(state.before_rotations, state.before_positions), last)
-        towards = pose.positions.copy()
-        # Depth is only seen through foreshortening: without a pull towards the anchor's it would wander off.
-        towards[:, 2] = graph.nodes[:, 2] + (1 - settings.depth_pull) * (towards[:, 2] - graph.nodes[:, 2])
-        inertia = np.diag([settings.inertia, settings.inertia, settings.depth_inertia])
-        pulls = [Pull(towards, inertia), self._sideways(pose)]
+        last_seen = [level.visible(last_vertices) for level in self.levels]
+        # 1. Where the nodes are expected.
+        pose = constant_velocity(Pose(state.before_rotations, state.before_positions), last, settings.momentum)
+        priors = [self._expected_place(pose), self._sideways(pose)]
         for turn in range(settings.rounds):
-            # Stiff first, so that a whole limb goes where its clearest parts go; then soft, so that it fits.
-            eased = 1 + (_STIFF - 1) * (1 - turn / max(settings.rounds - 1, 1))
-            stiffness = Stiffness(eased * settings.stiffness, eased * settings.bending)
-            scale = int(turn >= _COARSE_TURNS)
-            level, view = self.levels[scale], views[scale]
-            vertices = deform(graph, pose)
-            seen = level.see(vertices)
-            rendering, known = level.render(seen, last_vertices, last_seen[scale], before[scale])
-            planes = flow_planes(seen, rendering, known, view)
-            missing = unexplained(rendering, np.isfinite(seen.depth), view)
-            outline = outline_planes(match_outlines(seen, vertices, view, rendering, missing), view)
-            planes = join(planes, outline, settings.outline)
-            claims = claim_planes(seen, vertices, self.skin, self._skin_carriers, missing, view)
-            planes = weigh(planes, claims, settings.claims if turn else 0.0)
-            for _ in range(_STEPS):
-                pose = solve(graph, pose, rest, pulls, planes, stiffness, _ROBUST * self.scale)
+            # 2. Stiff first, so that a whole limb goes where its clearest parts go; then soft, so that it fits.
+            eased = 1 + (settings.first_stiffness - 1) * (1 - turn / max(settings.rounds - 1, 1))
+            stiffness = Stiffness(eased * settings.stiffness, eased * settings.bending, settings.damping)
+            # 3. What the frame asks of the surface, at half the size first.
+            scale = int(turn >= settings.coarse_rounds)
+            planes = self._constraints(
+                pose, self.levels[scale], views[scale], last_vertices, last_seen[scale], before[scale], turn > 0
+            )
+            # 4. The pose that meets it best.
+            for _ in range(settings.solver_steps):
+                pose = solve(graph, pose, rest, priors, planes, stiffness, settings.robust * self.scale)
             yield Progress("registration", done + share * (turn + 1) / (settings.rounds + 1), target)
-        rest = yield_to(graph, pose, _YIELD)
-        return FollowState(
-            deform(graph, pose),
-            pose.rotations,
-            pose.positions,
-            last.rotations,
-            last.positions,
-            rest.offsets,
-            rest.bends,
-        )
+        return _state(deform(graph, pose), pose, last, relax_rest_state(graph, pose, settings.plasticity))
+
+    def _constraints(
+        self,
+        pose: Pose,
+        level: PyramidLevel,
+        view: FrameView,
+        last_vertices: Float64,
+        last_seen: VisibleSurface,
+        before: FrameView,
+        claiming: bool,
+    ) -> PointToPlane:
+        """Flow, outlines and, where ``claiming``, unexplained regions, weighed against each other and over nodes."""
+        settings, numbers = self.settings, self.settings.correspondences
+        vertices = deform(self.graph, pose)
+        seen = level.visible(vertices)
+        rendering, known = level.render(seen, last_vertices, last_seen, before)
+        planes = pixel_constraints(flow_matches(seen, rendering, known, view, numbers), level.size)
+        missing = residual_mask(rendering, np.isfinite(seen.depth), view, numbers)
+        outline = match_outlines(seen, vertices, view, numbers, rendering, missing)
+        planes = concatenate(planes, outline_constraints(outline, view), relative=settings.outline)
+        claims = unexplained_region_constraints(seen, vertices, self.samples, missing, view, numbers)
+        planes = concatenate(planes, claims, scale=settings.claims if claiming else 0.0)
+        weights = equalised_weights(self.graph, planes, settings.equalisation, settings.equalisation_floor)
+        return replace(planes, weights=weights)
+
+    def _expected_place(self, pose: Pose) -> PositionPrior:
+        """Draws nodes to where ``pose`` expects them.
+
+        Depth is only seen through foreshortening: without a pull towards the anchor's it would wander off.
+        """
+        start, settings = self.graph.nodes, self.settings
+        towards = pose.positions.copy()
+        towards[:, 2] = start[:, 2] + (1 - settings.depth_pull) * (towards[:, 2] - start[:, 2])
+        return PositionPrior(towards, np.diag([settings.inertia, settings.inertia, settings.depth_inertia]))
 
     @cached_property
-    def _mirror(self) -> tuple[Floats, float]:
+    def _mirror(self) -> tuple[Float64, float]:
         """The normal (3,) of the mesh's plane of symmetry and how far it may be trusted to tell depths, 0..1."""
-        corners, barycentrics = _spread(self.start_vertices, self.faces, _MIRROR_POINTS)
-        normal, error = mirror_plane((barycentrics[..., None] * self.start_vertices[corners]).sum(axis=1))
+        numbers = self.settings.symmetry
+        normal, error = mirror_plane(
+            surface_at(self.start_vertices, *_spread(self.start_vertices, self.faces, numbers.samples))
+        )
         # Seen from the side, the picture and the plane fix a point; seen from the front they do not.
-        side_on = np.clip((abs(normal[2]) - 0.5) / 0.25, 0.0, 1.0)
-        return normal, float(side_on * np.clip((0.12 - error) / 0.06, 0.0, 1.0))
+        side_on = (abs(normal[2]) - numbers.side_on_from) / (numbers.side_on_full - numbers.side_on_from)
+        symmetric = (numbers.error_most - error) / (numbers.error_most - numbers.error_full)
+        return normal, float(np.clip(side_on, 0.0, 1.0) * np.clip(symmetric, 0.0, 1.0))
 
-    def _sideways(self, pose: Pose) -> Pull:
+    def _sideways(self, pose: Pose) -> PositionPrior:
         """Draws nodes back across the plane of symmetry: legs swing along it, which tells their depths."""
         normal, trust = self._mirror
-        rotation, shift = _body(self.graph.nodes, pose.positions, self.scale)
+        settings = self.settings
+        rotation, shift = robust_rigid_motion(
+            self.graph.nodes, pose.positions, self.scale, settings.rigid_motion, settings.depth_pull
+        )
         normal = rotation @ normal
-        strength = trust * self.settings.sideways * np.outer(normal, normal)
-        return Pull(self.graph.nodes @ rotation.T + shift, strength)
+        strength = trust * settings.sideways * np.outer(normal, normal)
+        return PositionPrior(self.graph.nodes @ rotation.T + shift, strength)
 
 
-def _body(before: Floats, now: Floats, scale: float) -> tuple[Floats, Floats]:
-    """The turn (3,3) and shift (3,) of most of the nodes (N,3). Small turns, and shifts in depth, are not believed."""
+def robust_rigid_motion(
+    before: Float64, now: Float64, scale: float, settings: RigidMotionSettings, depth_pull: float
+) -> tuple[Float64, Float64]:
+    """The rotation (3,3) and translation (3,) of most of the points (N,3): Kabsch's, reweighted by Geman-McClure.
+
+    Small turns are not believed, and ``depth_pull`` (a share) of shifts in depth is not. scale: the object's size.
+    """
     weights = np.ones(len(before))
-    for _ in range(8):
+    for _ in range(settings.rounds):
         first, second = weights @ before / weights.sum(), weights @ now / weights.sum()
         left, _, right = np.linalg.svd(((now - second) * weights[:, None]).T @ (before - first))
         rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
         off = np.linalg.norm((now - second) - (before - first) @ rotation.T, axis=1)
-        weights = 1 / (1 + (off / (0.05 * scale)) ** 2) ** 2
+        weights = 1 / (1 + (off / (settings.reach * scale)) ** 2) ** 2
     turn = Rotation.from_matrix(rotation).as_rotvec()
     angle = float(np.linalg.norm(turn))
-    turn *= max(0.0, angle - _SMALL_TURN) / max(angle, 1e-9)
+    turn *= max(0.0, angle - settings.small_turn) / max(angle, 1e-9)
     rotation = Rotation.from_rotvec(turn).as_matrix()
     shift = second - rotation @ first
-    shift[2] = (1 - 0.1) * shift[2]
+    shift[2] = (1 - depth_pull) * shift[2]
     return rotation, shift
 
 
-def _spread(vertices: Floats, faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
+def constant_velocity(before: Pose, last: Pose, momentum: float) -> Pose:
+    """The next pose if ``momentum`` (a share) of the motion from ``before`` to ``last`` goes on."""
+    turns = Rotation.from_matrix(last.rotations @ before.rotations.transpose(0, 2, 1))
+    onward = Rotation.from_rotvec(momentum * turns.as_rotvec()).as_matrix()
+    return Pose(onward @ last.rotations, last.positions + momentum * (last.positions - before.positions))
+
+
+def _state(vertices: Float64, pose: Pose, before: Pose, rest: RestState) -> TrackerState:
+    return TrackerState(
+        vertices,
+        pose.rotations,
+        pose.positions,
+        before.rotations,
+        before.positions,
+        rest.offsets,
+        rest.relative_rotations,
+    )
+
+
+def _spread(vertices: Float64, faces: Int64, count: int) -> tuple[Int64, Float64]:
     """Corners and barycentrics, (count,3) each, of points spread evenly over a surface by area."""
     corners = vertices[faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(faces), count, p=area / area.sum())
     return faces[chosen], rng.dirichlet([1.0, 1.0, 1.0], count)
-
-
-def _expected(before: Pose, last: Pose) -> Pose:
-    """The next pose if most of the motion from ``before`` to ``last`` goes on."""
-    turns = Rotation.from_matrix(last.rotations @ before.rotations.transpose(0, 2, 1))
-    onward = Rotation.from_rotvec(_MOMENTUM * turns.as_rotvec()).as_matrix()
-    return Pose(onward @ last.rotations, last.positions + _MOMENTUM * (last.positions - before.positions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,16 +14,13 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps
 from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.schedule import half_cosine
 from v2m4.render import Raster, interpolate, rasterize, render, sample_texture
 from v2m4.render.atlas import texels_of
-from v2m4.settings import TextureSettings
-from v2m4.stages.texture.project import PALETTE, place_samples, spread_colors
-from v2m4.stages.texture.stage import atlas_of, own_look
-
-BETAS = (0.5, 0.9)
-ORBIT_RADIUS = 2.0
-ORBIT_SIZE = 512
-SEEN = 0.25  # a texel with less than this share of one pixel in all views together is filled
+from v2m4.settings import FillSettings, OptimiseSettings, TextureSettings
+from v2m4.stages.texture.look import atlas_of, own_look
+from v2m4.stages.texture.mirror import Look, mirror_look
+from v2m4.stages.texture.samples import diffuse_colors, place_samples
 
 
 @dataclass(frozen=True)
@@ -62,21 +58,23 @@ def optimise_texture(
     for pose, frame in zip(vertices, keyframes, strict=True):
         picture = torch.from_numpy(np.array(clip.frame(frame))).to(device).float() / 255
         posed = charted.with_vertices(pose.detach().float().to(device))
-        observations.append(observe(posed, Camera.identity(device=device), picture, settings.reference_weight))
+        observations.append(observe(posed, Camera.identity(device=device), picture, settings.optimise.reference_weight))
         yield Progress("texture", 0.05 * len(observations) / len(keyframes), note="looking at the frames")
     if mesh.texture is not None or mesh.colors is not None:
-        for camera in orbit(still.vertices, settings.views):
-            image = render(still, camera, ORBIT_SIZE, ("mask", "color"), antialias=False)
+        for camera in orbit(still.vertices, settings.optimise.views, settings.optimise.orbit_radius):
+            image = render(still, camera, settings.optimise.orbit_size, ("mask", "color"), antialias=False)
             assert image.color is not None and image.mask is not None
             picture = torch.cat([image.color[0], image.mask[0, ..., None]], dim=-1)
             observations.append(observe(charted, camera, picture, 1.0))
-            yield Progress("texture", 0.05 + 0.1 * len(observations) / (settings.views + len(keyframes)))
+            yield Progress("texture", 0.05 + 0.1 * len(observations) / (settings.optimise.views + len(keyframes)))
     observations = [o for o in observations if len(o.uv)]
     if not observations:
         raise V2M4Error("No keyframe shows the registered mesh, so it cannot be textured. Check the camera search.")
-    texture = yield from descend(observations, settings, rng)
+    texture = yield from descend(observations, settings.size, settings.optimise, rng)
     yield Progress("texture", 0.97, note="filling")
-    picture = fill_unseen(mesh.to("cpu"), uv, uv_faces, texture.cpu(), observations)
+    picture = fill_unseen(
+        still.to("cpu"), uv, uv_faces, texture.cpu(), observations, settings.optimise.seen, settings.fill
+    )
     yield Progress("texture", 1.0)
     return replace(mesh, uv=charted.uv, uv_faces=charted.uv_faces, texture=picture.to(device), colors=None)
 
@@ -90,20 +88,14 @@ def observe(mesh: Mesh, camera: Camera, picture: Tensor, weight: float) -> Obser
     return Observation(uv[both], picture[..., :3][both], weight)
 
 
-def orbit(vertices: Tensor, count: int) -> list[Camera]:
-    """Cameras evenly around the box of a mesh (V,3) in camera space, scaled to its size."""
+def orbit(vertices: Tensor, count: int, radius: float) -> list[Camera]:
+    """Cameras evenly around the box of a mesh (V,3) in camera space, ``radius`` times its longest side away."""
     low, high = vertices.amin(0).cpu(), vertices.amax(0).cpu()
     upright_to_camera = torch.eye(4)
     upright_to_camera[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) * (high - low).max()
     upright_to_camera[:3, 3] = (low + high) / 2
-    cameras = surrounding_cameras(count, ORBIT_RADIUS, upright_to_camera)
+    cameras = surrounding_cameras(count, radius, upright_to_camera)
     return [Camera(w2c.to(vertices.device)) for w2c in cameras.world_to_camera]
-
-
-def learning_rate(step: int, settings: TextureSettings) -> float:
-    """The rate after ``step`` steps: half a cosine from ``lr`` to ``lr_end`` over all iterations."""
-    swing = 0.5 * (1 + math.cos(math.pi * step / settings.iterations))
-    return settings.lr_end + (settings.lr - settings.lr_end) * swing
 
 
 def total_variation(texture: Tensor) -> Tensor:
@@ -119,11 +111,13 @@ def view_loss(texture: Tensor, observation: Observation, tv_weight: float) -> Te
     return observation.weight * (difference + tv_weight * total_variation(texture))
 
 
-def descend(observations: Sequence[Observation], settings: TextureSettings, rng: torch.Generator) -> Steps[Tensor]:
+def descend(
+    observations: Sequence[Observation], size: int, settings: OptimiseSettings, rng: torch.Generator
+) -> Steps[Tensor]:
     """Adam on a (size,size,3) texture, one view drawn per iteration. Returns it, in [0,1]."""
     device = observations[0].uv.device
-    texture = torch.zeros(settings.size, settings.size, 3, device=device, requires_grad=True)
-    adam = torch.optim.Adam([texture], lr=settings.lr, betas=BETAS)
+    texture = torch.zeros(size, size, 3, device=device, requires_grad=True)
+    adam = torch.optim.Adam([texture], lr=settings.lr, betas=(settings.beta1, settings.beta2))
     for step in range(settings.iterations):
         pick = int(torch.randint(len(observations), (), generator=rng, device=rng.device))
         adam.zero_grad()
@@ -131,15 +125,22 @@ def descend(observations: Sequence[Observation], settings: TextureSettings, rng:
         loss.backward()
         adam.step()
         # The rate of the first step is kept for the second, as the schedule of the original has it.
-        adam.param_groups[0]["lr"] = learning_rate(step, settings)
+        adam.param_groups[0]["lr"] = half_cosine(step / settings.iterations, settings.lr, settings.lr_end)
         yield Progress("texture", 0.15 + 0.8 * (step + 1) / settings.iterations)
     return texture.detach().clamp(0, 1)
 
 
 def fill_unseen(
-    mesh: Mesh, uv: Tensor, uv_faces: Tensor, texture: Tensor, observations: Sequence[Observation]
+    mesh: Mesh,
+    uv: Tensor,
+    uv_faces: Tensor,
+    texture: Tensor,
+    observations: Sequence[Observation],
+    seen_from: float,
+    settings: FillSettings,
 ) -> Tensor:
-    """The texture (size,size,3) with texels that hardly any view touched filled along the surface, and the gutters."""
+    """The texture (size,size,3) with texels that views touched with less than ``seen_from`` pixels in all filled along
+    the surface, and the gutters."""
     side = len(texture)
     touched = np.zeros((side, side), np.float32)
     for observation in observations:
@@ -150,14 +151,18 @@ def fill_unseen(
             weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
             np.add.at(touched, ((corner[:, 1] + dy) % side, (corner[:, 0] + dx) % side), weight)
     texels = texels_of(uv, uv_faces, side)
-    samples = place_samples(mesh.faces.numpy(), texels)
+    samples = place_samples(mesh.faces.numpy(), texels, settings.samples)
     corners = uv.numpy()[uv_faces.numpy()[samples.face]]
     at = torch.from_numpy((corners * samples.weights[..., None]).sum(1).astype(np.float32))
-    seen = sample_texture(torch.from_numpy(touched >= SEEN)[..., None].float(), at).numpy()[:, 0]
+    seen = sample_texture(torch.from_numpy(touched >= seen_from)[..., None].float(), at).numpy()[:, 0]
     colors = sample_texture(texture, at).numpy()
     base_samples, base_texels = own_look(mesh, samples, texels)
-    palette = 0 if base_texels.any() else PALETTE
-    unseen = samples.at_texels(spread_colors(colors - base_samples, seen, samples, palette)) + base_texels
-    known = touched.reshape(-1)[texels.index][:, None] >= SEEN
-    values = np.where(known, texture.reshape(-1, 3).numpy()[texels.index], unseen.clip(0, 1))
+    known = (touched.reshape(-1)[texels.index] >= seen_from).astype(np.float32)
+    found = texture.reshape(-1, 3).numpy()[texels.index]
+    bare = mesh.texture is None and mesh.colors is None
+    if bare and settings.mirror:
+        colors, seen, found, known = mirror_look(Look(colors, seen, found, known), mesh, samples)
+    palette = settings.palette if bare else 0
+    unseen = samples.at_texels(diffuse_colors(colors - base_samples, seen, samples, palette)) + base_texels
+    values = known[:, None] * found + (1 - known[:, None]) * unseen.clip(0, 1)
     return torch.from_numpy(texels.picture(values))

@@ -8,25 +8,25 @@ image's world points and those that each of its pairs gives it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from v2m4.geometry.rotations import umeyama
+from v2m4.nn.cuda_graphs import Repeated
+from v2m4.nn.schedule import half_cosine
 from v2m4.stereo.dust3r.distances import WeightedDistance
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.registration import (
     centred_pixels,
-    cosine_learning_rate,
-    fit_similarity,
     signed_expm1,
     signed_log1p,
 )
 from v2m4.stereo.dust3r.spanning_tree import TreeStart, start_from_tree
 from v2m4.stereo.rotations import quaternion_from_rotation, rotation_from_quaternion
 
-EAGER_STEPS = 3
 MOST_BLOCKS = 64
 
 
@@ -144,8 +144,9 @@ def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentS
     """The parameters at which `start` stands, each pair fitted to the world by its first point map."""
     first = pairs.edges[:, 0].to(start.points.device)
     source, target = pairs.points1.flatten(1, 2), start.points.flatten(1, 2)
-    fits = [fit_similarity(source[e], target[i], pairs.confidence1[e].flatten()) for e, i in enumerate(first.tolist())]
-    scale, rotation, shift = (torch.stack(parts) for parts in zip(*fits, strict=True))
+    fits = [umeyama(source[e], target[i], pairs.confidence1[e].flatten()) for e, i in enumerate(first.tolist())]
+    scale = source.new_tensor([fit.scale for fit in fits])
+    rotation, shift = (torch.stack(parts) for parts in zip(*((f.rotation, f.translation) for f in fits), strict=True))
     log_scale = scale.log()
     pair_poses = torch.cat(
         [quaternion_from_rotation(rotation), signed_log1p(shift / scale[:, None]), log_scale[:, None]], dim=1
@@ -166,57 +167,29 @@ def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentS
 def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Iterator[Tensor]:
     """Change `unknowns` in place, one Adam step per item; yields the loss before the step.
 
-    On a GPU the step is recorded once and replayed, since its kernels take less time than their launch; the tensor
-    yielded is then overwritten by the next step.
+    On a GPU the step is recorded once and replayed, since its kernels take less time than their launch. The tensor
+    yielded is overwritten by the next step.
     """
     parameters = [tensor.requires_grad_() for tensor in unknowns.tensors()]
     on_gpu = seen.points.is_cuda
     rate = torch.tensor(settings.learning_rate, device=seen.points.device)
     optimiser = torch.optim.Adam(parameters, lr=rate, betas=settings.betas, fused=True, capturable=on_gpu)
 
-    def step() -> Tensor:
+    loss = torch.zeros((), device=seen.points.device)
+
+    def step() -> None:
         optimiser.zero_grad(set_to_none=False)
         with torch.enable_grad():
-            loss = alignment_loss(unknowns, seen, settings)
-            loss.backward()
+            value = alignment_loss(unknowns, seen, settings)
+            value.backward()
         optimiser.step()
-        return loss.detach()
+        loss.copy_(value.detach())
 
-    stream = torch.cuda.Stream(seen.points.device) if on_gpu else None
-    replay = step
+    step_on = Repeated(step, seen.points.device)
     for n in range(settings.iterations):
-        rate.fill_(cosine_learning_rate(n / settings.iterations, settings.learning_rate, settings.last_learning_rate))
-        if stream is None:
-            yield step()
-        elif n < EAGER_STEPS:
-            yield _on_stream(step, stream)
-        else:
-            if n == EAGER_STEPS:
-                replay = _recorded(step, stream)
-            yield replay()
-
-
-def _on_stream(step: Callable[[], Tensor], stream: torch.cuda.Stream) -> Tensor:
-    """Run `step` on `stream`, before and after everything else."""
-    stream.wait_stream(torch.cuda.current_stream(stream.device))
-    with torch.cuda.stream(stream):
-        result = step()
-    torch.cuda.current_stream(stream.device).wait_stream(stream)
-    return result
-
-
-def _recorded(step: Callable[[], Tensor], stream: torch.cuda.Stream) -> Callable[[], Tensor]:
-    """`step`, which ran on `stream` before, as a recording whose replay yields the same tensor with new content."""
-    graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize(stream.device)
-    with torch.cuda.graph(graph, stream=stream):
-        result = step()
-
-    def replay() -> Tensor:
-        graph.replay()
-        return result
-
-    return replay
+        rate.fill_(half_cosine(n / settings.iterations, settings.learning_rate, settings.last_learning_rate))
+        step_on()
+        yield loss
 
 
 def align(pairs: PairPredictions, settings: AlignmentSettings = AlignmentSettings()) -> Tensor:

@@ -6,11 +6,12 @@ CUDA wheels): it reads every point once and keeps nothing of the pairs' size, wh
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from v2m4.device import triton_works
 
 # The tree puts its first pair exactly where the world is. What is left of those distances is rounding, whose direction
 # must not pull: distances shorter than this pull in proportion to their length.
@@ -36,7 +37,7 @@ class WeightedDistance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        fused = points.is_cuda and points.dtype == torch.float32 and kernel_works(points.device)
+        fused = points.is_cuda and points.dtype == torch.float32 and triton_works(points.device)
         terms = (fused_terms if fused else plain_terms)(world, transforms, points, weights)
         ctx.save_for_backward(terms.world, terms.transforms)
         return terms.loss
@@ -58,20 +59,6 @@ def plain_terms(world: Tensor, transforms: Tensor, points: Tensor, weights: Tens
     push = away.mul_((weights / distance.clamp_(min=ROUNDING)).unsqueeze(3))
     turn = (push @ points.transpose(-1, -2)).sum(2)
     return Terms(loss, -push.sum(1), torch.cat([turn, push.sum((2, 4)).unsqueeze(-1)], dim=-1))
-
-
-@cache
-def kernel_works(device: torch.device) -> bool:
-    """Whether the fused kernel compiles and runs on `device`; tried once, on a small sum.
-
-    Triton may be absent, too old for the GPU, or lack the C compiler that it builds its launcher with. The plain sum
-    then takes its place: same result, more time.
-    """
-    small = (torch.ones(shape, device=device) for shape in ((1, 1, 3, 4), (1, 1, 3, 4), (1, 1, 1, 3, 4), (1, 1, 1, 4)))
-    try:
-        return bool(torch.isfinite(fused_terms(*small).loss))
-    except Exception:
-        return False
 
 
 def fused_terms(world: Tensor, transforms: Tensor, points: Tensor, weights: Tensor) -> Terms:

@@ -16,7 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
-from v2m4.nn.transformer import Attention, Block, Mlp, Rotation, grid_positions, rotate, rotation_tables
+from v2m4.nn.transformer import (
+    Attention,
+    Block,
+    Mlp,
+    PatchProjection,
+    Rotation,
+    grid_positions,
+    rotate,
+    rotation_tables,
+)
 from v2m4.stereo.dust3r.head import LEVELS, DownstreamHead, Dpt, points_and_confidence
 
 EPS = 1e-6
@@ -121,14 +130,6 @@ class DecoderBlock(nn.Module):
         return x + self.mlp(self.norm3(x))
 
 
-class PatchEmbedding(nn.Module):
-    """Name space of the checkpoint: the patch convolution under `proj`."""
-
-    def __init__(self, patch_size: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
-
-
 class AsymmetricCroCo3DStereo(nn.Module):
     """Two images, each (B, 3, H, W) in [-1, 1] with sides that are multiples of the patch, to `PairMaps`.
 
@@ -140,7 +141,7 @@ class AsymmetricCroCo3DStereo(nn.Module):
         self.config = c = config
         # Part of the checkpoint (it served the masked pre-training); unused when point maps are inferred.
         self.mask_token = nn.Parameter(torch.zeros(1, 1, c.dec_embed_dim))
-        self.patch_embed = PatchEmbedding(c.patch_size, c.enc_embed_dim)
+        self.patch_embed = PatchProjection(c.patch_size, c.enc_embed_dim)
         self.enc_blocks = nn.ModuleList(
             Block(c.enc_embed_dim, c.enc_num_heads, c.mlp_ratio, EPS) for _ in range(c.enc_depth)
         )

@@ -3,9 +3,7 @@ parametrisations that the optimiser works in."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,38 +19,6 @@ PNP_FEWEST_POINTS = 4
 PNP_MOST_POINTS = 20_000
 
 
-class Similarity(NamedTuple):
-    """target = scale * rotation @ source + translation; shapes (...), (..., 3, 3), (..., 3)."""
-
-    scale: Tensor
-    rotation: Tensor
-    translation: Tensor
-
-    def apply(self, points: Tensor) -> Tensor:
-        """Transformed `points` (..., 3) of one similarity without batch axes."""
-        return self.scale * points @ self.rotation.T + self.translation
-
-
-def fit_similarity(source: Tensor, target: Tensor, weights: Tensor) -> Similarity:
-    """The similarity that takes `source` (..., P, 3) to `target` (..., P, 3) with least weighted squares.
-
-    `weights` (..., P) are positive. Umeyama, "Least-squares estimation of transformation parameters", PAMI 1991.
-    """
-    w = (weights / weights.sum(-1, keepdim=True)).unsqueeze(-1)
-    source_mean, target_mean = (w * source).sum(-2, keepdim=True), (w * target).sum(-2, keepdim=True)
-    centred = source - source_mean
-    covariance = (w * (target - target_mean)).transpose(-1, -2) @ centred
-    variance = (w * centred.square()).sum((-1, -2))
-    # Decompositions of 3x3 matrices are done on the CPU, where they do not cost a round trip each.
-    u, d, vt = torch.linalg.svd(covariance.cpu().double())
-    flip = torch.ones_like(d)
-    flip[..., 2] = torch.linalg.det(u @ vt).sign()
-    rotation = (u * flip.unsqueeze(-2) @ vt).to(source)
-    scale = (d * flip).sum(-1).to(source) / variance
-    moved = (rotation @ source_mean.transpose(-1, -2)).squeeze(-1)
-    return Similarity(scale, rotation, target_mean.squeeze(-2) - scale.unsqueeze(-1) * moved)
-
-
 def signed_log1p(x: Tensor) -> Tensor:
     """sign(x) log(1 + |x|): translations are stored so, which makes far cameras move as readily as near ones."""
     return x.sign() * torch.log1p(x.abs())
@@ -61,11 +27,6 @@ def signed_log1p(x: Tensor) -> Tensor:
 def signed_expm1(x: Tensor) -> Tensor:
     """sign(x) (e^|x| - 1), the inverse of `signed_log1p`."""
     return x.sign() * torch.expm1(x.abs())
-
-
-def cosine_learning_rate(progress: float, start: float, end: float) -> float:
-    """Learning rate at `progress` in [0, 1]: half a cosine wave from `start` down to `end`."""
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def pair_scores(confidence1: Tensor, confidence2: Tensor) -> Tensor:

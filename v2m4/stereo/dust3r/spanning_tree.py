@@ -15,8 +15,9 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
 from v2m4.errors import V2M4Error
+from v2m4.geometry.rotations import umeyama
 from v2m4.stereo.dust3r.pairs import PairPredictions
-from v2m4.stereo.dust3r.registration import camera_from_points, estimate_focal, fit_similarity, pair_scores
+from v2m4.stereo.dust3r.registration import camera_from_points, estimate_focal, pair_scores
 
 
 @dataclass
@@ -61,10 +62,10 @@ def start_from_tree(pairs: PairPredictions, confident: float, pnp_iterations: in
             continue
         edge = edge_of[i, j]
         if known_i is not None:
-            fit = fit_similarity(_flat(pairs.points1[edge]), _flat(known_i), pairs.confidence1[edge].flatten())
+            fit = umeyama(_flat(pairs.points1[edge]), _flat(known_i), pairs.confidence1[edge].flatten())
             points[j] = fit.apply(pairs.points2[edge])
         elif known_j is not None:
-            fit = fit_similarity(_flat(pairs.points2[edge]), _flat(known_j), pairs.confidence2[edge].flatten())
+            fit = umeyama(_flat(pairs.points2[edge]), _flat(known_j), pairs.confidence2[edge].flatten())
             points[i] = fit.apply(pairs.points1[edge])
         if cameras[i] is None:
             pose = torch.eye(4).to(fit.rotation)

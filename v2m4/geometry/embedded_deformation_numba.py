@@ -7,36 +7,36 @@ Six unknowns per node: a turn w (applied from the left, in radians) and a move. 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from v2m4.arrays import Float64, Int64
+from v2m4.compiled import njit
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
-def add_planes(
-    corners: Ints,
-    barycentrics: Floats,
-    normals: Floats,
-    weights: Floats,
-    carriers: Ints,
-    shares: Floats,
-    rest: Floats,
-    nodes: Floats,
-    rotations: Floats,
-    positions: Floats,
+@njit()
+def add_point_to_plane(
+    corners: Int64,
+    barycentrics: Float64,
+    normals: Float64,
+    distances: Float64,
+    weights: Float64,
+    node_indices: Int64,
+    skinning_weights: Float64,
+    rest: Float64,
+    nodes: Float64,
+    rotations: Float64,
+    positions: Float64,
     robust: float,
-    matrix: Floats,
-    gradient: Floats,
+    matrix: Float64,
+    gradient: Float64,
 ) -> None:
-    """Squared distances of surface points to planes through the origin, down-weighted by Geman-McClure."""
-    influences = carriers.shape[1]
+    """(normal . point - distance)^2 of surface points, down-weighted by Geman-McClure."""
+    influences = node_indices.shape[1]
     ids = np.empty(3 * influences, np.int64)
     arm = np.zeros((3 * influences, 3))
     share = np.zeros(3 * influences)
     row = np.zeros((3 * influences, 6))
     for p in range(corners.shape[0]):
+        # 1. The nodes that carry the point, each once: their share of it, and the point's place in their frames.
         n = 0
         for c in range(3):
             b = barycentrics[p, c]
@@ -44,10 +44,10 @@ def add_planes(
                 continue
             v = corners[p, c]
             for k in range(influences):
-                s = b * shares[v, k]
+                s = b * skinning_weights[v, k]
                 if s < 1e-5:
                     continue
-                node = carriers[v, k]
+                node = node_indices[v, k]
                 m = -1
                 for q in range(n):
                     if ids[q] == node:
@@ -63,6 +63,7 @@ def add_planes(
                 share[m] += s
                 for a in range(3):
                     arm[m, a] += s * (rest[v, a] - nodes[node, a])
+        # 2. The residual and its derivatives by each node's turn and move.
         nx, ny, nz = normals[p, 0], normals[p, 1], normals[p, 2]
         residual = 0.0
         for m in range(n):
@@ -78,6 +79,8 @@ def add_planes(
             row[m, 3] = share[m] * nx
             row[m, 4] = share[m] * ny
             row[m, 5] = share[m] * nz
+        residual -= distances[p]
+        # 3. The outer products of the derivatives, weighted.
         w = weights[p] / (1.0 + (residual / robust) ** 2) ** 2
         for m in range(n):
             i = 6 * ids[m]
@@ -91,15 +94,15 @@ def add_planes(
                         matrix[i + a, j + b2] += wa * row[k, b2]
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
+@njit()
 def add_rigidity(
-    edges: Ints,
+    edges: Int64,
     weight: float,
-    offsets: Floats,
-    rotations: Floats,
-    positions: Floats,
-    matrix: Floats,
-    gradient: Floats,
+    offsets: Float64,
+    rotations: Float64,
+    positions: Float64,
+    matrix: Float64,
+    gradient: Float64,
 ) -> None:
     """|R_k offset + x_k - x_l|^2 for both directions of every edge."""
     arm = np.zeros(3)
@@ -113,6 +116,7 @@ def add_rigidity(
                 for b in range(3):
                     arm[a] += rotations[k, a, b] * offsets[e, d, b]
                 residual[a] = arm[a] + positions[k, a] - positions[j, a]
+            # turn w = w x arm: how a turn of node k moves its idea of node j.
             turn[0, 1], turn[0, 2], turn[1, 2] = arm[2], -arm[1], arm[0]
             turn[1, 0], turn[2, 0], turn[2, 1] = -arm[2], arm[1], -arm[0]
             ik, ij = 6 * k, 6 * j
@@ -139,19 +143,22 @@ def add_rigidity(
                     matrix[ij + 3 + b, ik + a] -= cross
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
-def add_bending(edges: Ints, weight: float, bends: Floats, rotations: Floats, matrix: Floats, gradient: Floats) -> None:
-    """Squared angle between R_l and R_k bend, for every edge."""
+@njit()
+def add_bending(
+    edges: Int64, weight: float, relative_rotations: Float64, rotations: Float64, matrix: Float64, gradient: Float64
+) -> None:
+    """Squared angle between R_l and R_k relative_rotation, for every edge."""
     expected = np.zeros((3, 3))
     off = np.zeros((3, 3))
     angle = np.zeros(3)
     for e in range(edges.shape[0]):
         k, j = edges[e, 0], edges[e, 1]
+        # 1. off = R_l (R_k relative_rotation)^T, the rotation that is left.
         for a in range(3):
             for b in range(3):
                 s = 0.0
                 for c in range(3):
-                    s += rotations[k, a, c] * bends[e, c, b]
+                    s += rotations[k, a, c] * relative_rotations[e, c, b]
                 expected[a, b] = s
         for a in range(3):
             for b in range(3):
@@ -159,6 +166,7 @@ def add_bending(edges: Ints, weight: float, bends: Floats, rotations: Floats, ma
                 for c in range(3):
                     s += rotations[j, a, c] * expected[b, c]
                 off[a, b] = s
+        # 2. Its axis and angle; turns of either end change it one to one, nearly.
         cosine = min(1.0, max(-1.0, (off[0, 0] + off[1, 1] + off[2, 2] - 1.0) / 2.0))
         theta = np.arccos(cosine)
         factor = 0.5 if theta < 1e-4 else theta / (2.0 * np.sin(theta) + 1e-9)

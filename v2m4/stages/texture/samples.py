@@ -1,0 +1,137 @@
+"""Samples of a surface: where its colours are found, chosen and continued.
+
+They are the mesh's vertices or, where faces are large, the points of a regular subdivision of them. Texels lie between
+three samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array, csc_array, csr_array, diags_array
+from scipy.sparse.linalg import splu
+
+from v2m4.arrays import Float32, Int32, Int64, Real
+from v2m4.render.atlas import Texels, dominant_colors
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Points on a mesh's surface. face: (P,) triangle each lies on, weights: (P,3) barycentrics there.
+    texel: (N,3) int32, the samples around each texel, and share: (N,3) float32, their weights.
+    adjacency: (P,P) rows that average over neighbouring samples."""
+
+    face: Int64
+    weights: Float32
+    texel: Int32
+    share: Float32
+    adjacency: csr_array
+
+    def interpolate(self, faces: Int64, values: Real) -> Float32:
+        """(P,C) values at the samples, interpolated from (V,C) at the vertices."""
+        corners = values[faces[self.face]]
+        return np.ascontiguousarray((corners * self.weights[..., None]).sum(1), dtype=np.float32)
+
+    def at_texels(self, values: Real) -> Float32:
+        """(N,C) values at the texels, interpolated from (P,C) at the samples."""
+        out = values[self.texel[:, 0]] * self.share[:, :1]
+        for i in (1, 2):
+            out += values[self.texel[:, i]] * self.share[:, i : i + 1]
+        return out.astype(np.float32)
+
+    def smooth(self, values: Real, rounds: int) -> Real:
+        """(P,C) values averaged with their neighbours so many times."""
+        for _ in range(rounds):
+            values = 0.5 * values + 0.5 * (self.adjacency @ values)
+        return values
+
+
+def place_samples(faces: Int64, texels: Texels, count: int) -> Samples:
+    """About ``count`` pieces of a mesh with the given faces (F,3), at least a face each: the samples at their corners,
+    and where the texels lie between them."""
+    # 1. The corners of a face cut into m x m pieces: (G,2) steps along its first two corners, of m in all.
+    m = max(1, round(np.sqrt(count / len(faces))))
+    grid = np.array([(i, j) for i in range(m + 1) for j in range(m + 1 - i)], np.int64)
+    number = np.full((m + 2, m + 2), -1, np.int64)  # where a step's corner stands in the grid
+    number[grid[:, 0], grid[:, 1]] = np.arange(len(grid))
+    weights = np.column_stack([grid, m - grid.sum(1)])  # (G,3) barycentrics, times m
+
+    # 2. One sample per place: on an edge or vertex it is the same one for all faces around. Its name is the mesh's
+    #    vertices and the whole-number weights they have there, in the vertices' order.
+    face = np.repeat(np.arange(len(faces)), len(grid))  # (F*G,)
+    every = np.tile(weights, (len(faces), 1))  # (F*G,3)
+    names = np.where(every > 0, faces[face], -1)
+    order = np.argsort(names, axis=1)
+    key = np.concatenate([np.take_along_axis(names, order, 1), np.take_along_axis(every, order, 1)], axis=1)  # (F*G,6)
+    _, first, same = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    local = same.reshape(len(faces), len(grid))  # (F,G) a face's corners -> samples
+
+    # 3. The piece each texel lies in: cell (i, j) of the grid, of whose two halves the far one if x + y > 1.
+    scaled = texels.weights.astype(np.float64) * m
+    i = np.clip(np.floor(scaled[:, 0]).astype(np.int64), 0, m - 1)
+    j = np.clip(np.floor(scaled[:, 1]).astype(np.int64), 0, m - 1 - i)
+    x, y = scaled[:, 0] - i, scaled[:, 1] - j
+    far = (x + y > 1) & (i + j < m - 1)
+    corner = np.stack(
+        [
+            number[i + far, j + far],
+            np.where(far, number[i, j + 1], number[i + 1, j]),
+            np.where(far, number[i + 1, j], number[i, j + 1]),
+        ],
+        axis=1,
+    )  # (N,3)
+    p, q = np.where(far, 1 - x, x), np.where(far, 1 - y, y)
+    share = np.stack([1 - p - q, p, q], axis=1).clip(0, 1)
+    share /= share.sum(1, keepdims=True)
+
+    # 4. Neighbours are joined by the three sides of every upright piece: with them go the sides of all the others.
+    up = np.array([(i, j) for i in range(m) for j in range(m - i)])
+    pairs = [(number[up[:, 0] + a, up[:, 1] + b], number[up[:, 0] + c, up[:, 1] + d]) for a, b, c, d in _SIDES]
+    start = np.concatenate([local[:, s].ravel() for s, _ in pairs])
+    end = np.concatenate([local[:, e].ravel() for _, e in pairs])
+    links = coo_array(
+        (np.ones(2 * len(start)), (np.r_[start, end], np.r_[end, start])), shape=(len(first),) * 2
+    ).tocsr()
+    links.data[:] = 1  # a side that two faces share was counted twice
+    adjacency = csr_array(diags_array(1 / np.maximum(links.sum(1), 1)) @ links)
+    return Samples(
+        face[first],
+        (every[first] / m).astype(np.float32),
+        local[texels.face[:, None], corner].astype(np.int32),
+        share.astype(np.float32),
+        adjacency,
+    )
+
+
+_SIDES = ((0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 0, 1))
+
+
+def diffuse_colors(values: Real, seen: Real, samples: Samples, palette: int = 0) -> Real:
+    """(P,C) that equal ``values`` where seen (P,) is 1 and continue them along the surface elsewhere, harmonically.
+
+    Without a palette: the minimiser of seen * |x - values|^2 + the differences between neighbouring samples, smooth
+    everywhere. With one, the prevailing one of so many colours is continued, which keeps them clean instead of mixing
+    them to mud: their shares are diffused and sharpened. Pieces of the surface that nothing sees take the mean, or the
+    most frequent colour.
+    """
+    weight = np.where(seen > 0.3, 50 * seen, 0)
+    if not weight.any():
+        return np.full_like(values, 0.5)
+    faint = 1e-5
+    identity = diags_array(np.ones(len(weight)))
+    solver = splu(csc_array(identity - samples.adjacency + diags_array(weight + faint)))
+
+    def diffused(layer: Real) -> Real:
+        return solver.solve(layer * weight[:, None] + faint * (layer * weight[:, None]).sum(0) / weight.sum())
+
+    if palette == 0:
+        return diffused(values)
+    label, count = dominant_colors(values[weight > 0], palette)
+    total = np.zeros((len(values), values.shape[1] + 1))
+    for k in range(count):
+        member = np.zeros(len(values))
+        member[weight > 0] = label == k
+        layer = diffused(np.column_stack([values * member[:, None], member])).clip(0)
+        total += layer * layer[:, -1:] ** 3
+    return total[:, :-1] / np.maximum(total[:, -1:], 1e-12)
