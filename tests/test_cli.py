@@ -154,8 +154,10 @@ def test_doctor_lists_every_plug_with_its_licence(capsys):
     plugs = {p["name"]: p for p in json.loads(out)["plugs"]}
 
     assert code == 0
-    assert {"inflate", "template", "trellis", "features", "dust3r", "structure", "dreamsim", "flat"} <= set(plugs)
-    assert plugs["inflate"]["ready"]
+    assert {"inflate", "sculpt", "template", "trellis", "features", "dust3r", "structure", "dreamsim", "flat"} <= set(
+        plugs
+    )
+    assert plugs["inflate"]["ready"] and plugs["sculpt"]["ready"]
     assert not plugs["dust3r"]["commercial"]
     assert all(p["licence"] for p in plugs.values())
 

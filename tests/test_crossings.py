@@ -23,7 +23,7 @@ from v2m4.pipeline import reconstruct
 from v2m4.settings import Settings, changed
 
 FRAMES, SIZE = 2, 96
-GENERATORS_TRIED = ("inflate", "template", "trellis")
+GENERATORS_TRIED = ("inflate", "sculpt", "template", "trellis")
 CROSSINGS = list(product(GENERATORS_TRIED, ("video", "meshes"), ("rigid", "algorithm1")))
 
 
@@ -79,6 +79,7 @@ def settings_of(crossing: tuple[str, str, str], mesh: Path) -> Settings:
             "generator.name": generator,
             "generator.template": mesh if generator == "template" else None,
             "generator.inflate.faces": 400,
+            "generator.sculpt.faces": 400,
             "generator.trellis.steps": 2,
             "keyframes.stride": 1,
             "refinement.enabled": True,

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2m4.errors import V2M4Error
-from v2m4.geometry.cleanup import boundary_loops, clean, compact, fill_holes, remove_bad_faces, remove_cavities, weld
+from v2m4.geometry.cleanup import (
+    boundary_loops,
+    clean,
+    compact,
+    fill_holes,
+    part_pinched_edges,
+    remove_bad_faces,
+    remove_cavities,
+    weld,
+)
 from v2m4.geometry.mesh import Mesh
 
 
@@ -126,3 +135,25 @@ def test_hopeless_meshes_are_refused_with_a_sentence() -> None:
         clean(Mesh(torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]])), 100)
     with pytest.raises(V2M4Error, match="at least 4"):
         clean(_ball(1), 2)
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.0, 2.5])
+def test_solids_that_touch_in_an_edge_are_parted_there(turn: float) -> None:
+    boxes = [trimesh.creation.box(bounds=[low, np.add(low, 1)]) for low in ([0, 0, 0], [1, 1, 0])]
+    vertices = np.concatenate([np.round(box.vertices) for box in boxes])
+    vertices, faces, _ = weld(vertices, np.concatenate([boxes[0].faces, boxes[1].faces + 8]))
+    vertices = vertices @ trimesh.transformations.rotation_matrix(turn, [1, 2, 3])[:3, :3].T
+    assert 4 in np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)), axis=0, return_counts=True)[1]
+    vertices, faces = part_pinched_edges(vertices, faces)
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2))
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+    solid = trimesh.Trimesh(vertices, faces, process=False)
+    assert solid.is_winding_consistent
+    assert 1.9 < solid.volume < 2  # each keeps its own side: a notch, not a bridge
+
+
+def test_a_surface_without_pinched_edges_stays_as_it_is() -> None:
+    ball = _ball(2)
+    vertices, faces = ball.vertices.double().numpy(), ball.faces.numpy()
+    after = part_pinched_edges(vertices, faces)
+    assert after[0] is vertices and after[1] is faces

@@ -153,6 +153,15 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
     ),
     GeneratorPlug(
         "generator",
+        "sculpt",
+        "v2m4.generators.sculpt.generator:Sculpt",
+        "A small network of this project: the whole object from one picture, in seconds, without a GPU.",
+        "MIT",
+        True,
+        preference=-1,
+    ),
+    GeneratorPlug(
+        "generator",
         "template",
         "v2m4.generators.template.generator:Template",
         "Your own mesh (GLB, OBJ, PLY), animated by the video.",

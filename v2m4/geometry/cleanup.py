@@ -206,6 +206,52 @@ def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float
     return np.asarray(vertices, np.float64), faces
 
 
+def part_pinched_edges(vertices: Float64, faces: Int64) -> tuple[Float64, Int64]:
+    """The same surface without edges of four faces, which an edge collapse leaves where two walls meet.
+
+    Each such edge becomes two, with middles of their own a little apart, so that either wall of the solid closes by
+    itself: around the edge, a face and the next one on the side of the solid belong together.
+    """
+    for _ in range(len(faces)):
+        edges, count = np.unique(np.sort(_directed_edges(faces)[0], axis=1), axis=0, return_counts=True)
+        pinched = edges[count == 4]
+        if len(pinched) == 0:
+            break
+        a, b = pinched[0]
+        around = np.flatnonzero((faces == a).any(1) & (faces == b).any(1))
+        apex = faces[around].sum(1) - a - b
+        follows = (faces[around] == a).argmax(1) + 1  # where b stands if the face runs from a to b
+        runs = faces[around, follows % 3] == b
+        if runs.sum() != 2:  # not a solid's walls
+            break
+        axis = vertices[b] - vertices[a]
+        angle = _angles(vertices[apex] - vertices[a], axis)
+        ahead, against = np.flatnonzero(runs), np.flatnonzero(~runs)
+        gap = (angle[ahead][:, None] - angle[against]) % (2 * np.pi)
+        partner = against if gap[0, 0] + gap[1, 1] < gap[0, 1] + gap[1, 0] else against[::-1]
+        new = []
+        for pair in zip(ahead, partner, strict=True):
+            middle = (vertices[a] + vertices[b]) / 2
+            inner = vertices[apex[list(pair)]].mean(0)
+            vertices = np.concatenate([vertices, (middle + 0.05 * (inner - middle))[None]])
+            for corner in pair:
+                face = faces[around[corner]]
+                new += [np.where(face == end, len(vertices) - 1, face) for end in (a, b)]
+        faces = np.concatenate([np.delete(faces, around, axis=0), np.stack(new)])
+    return vertices, faces
+
+
+def _angles(arms: Float64, axis: Float64) -> Float64:
+    """(N,) angles of arms (N,3) about an axis (3,), counter-clockwise against its direction, from the first."""
+    axis = axis / np.linalg.norm(axis)
+    flat = arms - (arms @ axis)[:, None] * axis
+    side = np.cross(axis, flat[0])
+    y = flat @ side / np.maximum(np.linalg.norm(side), 1e-30)
+    x = flat @ flat[0] / np.maximum(np.linalg.norm(flat[0]), 1e-30)
+    turn: Float64 = np.arctan2(y, x)
+    return turn
+
+
 def transfer(source: Float64, values: Float64, target: Float64, neighbours: int = 4) -> Float64:
     """``values`` (N,C) at ``source`` (N,3), at ``target`` (M,3): mean of the nearest by inverse squared distance."""
     distance, index = cKDTree(source).query(target, k=min(neighbours, len(source)))

@@ -31,6 +31,7 @@ from v2m4.settings.generator import (
     HttpSettings,
     Hunyuan3DSettings,
     InflateSettings,
+    SculptSettings,
     TemplateSettings,
     TrellisSettings,
     TripoSgSettings,
@@ -105,6 +106,7 @@ __all__ = [
     "RigidMotionSettings",
     "RigidSearchSettings",
     "ScoreSettings",
+    "SculptSettings",
     "Settings",
     "StereoStepSettings",
     "SurfaceFitSettings",
@@ -253,7 +255,12 @@ _DRAFT = Settings(
     preset="draft",
     video=VideoSettings(longest_side=256),
     keyframes=KeyframeSettings(motion_threshold=0.4, min_stride=4, stride=8),
-    generator=GeneratorSettings(max_faces=4000, inflate=InflateSettings(faces=2500), trellis=TrellisSettings(steps=12)),
+    generator=GeneratorSettings(
+        max_faces=4000,
+        inflate=InflateSettings(faces=2500),
+        sculpt=SculptSettings(faces=3000),
+        trellis=TrellisSettings(steps=12),
+    ),
     camera=CameraSettings(
         score=ScoreSettings(size=112), algorithm1=Algorithm1Settings(descent=DescentSettings(iterations=60, size=128))
     ),

@@ -48,6 +48,20 @@ class TemplateSettings:
 
 
 @dataclass(frozen=True)
+class SculptSettings:
+    """The surface of the network that comes with the package."""
+
+    faces: Annotated[int, Range(200, 200000)] = 8000
+    """Triangles of the mesh, at most."""
+    resolution: Annotated[int, Range(64, 512)] = 256
+    """Nodes per side of the grid on which the surface is found: the finer, the sharper its outline."""
+    smoothing: Annotated[int, Range(0, 500)] = 40
+    """Rounds in which the network's grain is smoothed away along the picture's rays."""
+    texture_size: Annotated[int, Range(64, 8192)] = 1024
+    """Side of the texture."""
+
+
+@dataclass(frozen=True)
 class TrellisSettings:
     """TRELLIS's sampling (Xiang et al. 2024)."""
 
@@ -135,12 +149,13 @@ class GeneratorSettings:
     """The image-to-mesh model."""
 
     name: Annotated[str, PlugName("generator")] = "auto"
-    """inflate, template, trellis, triposg, hunyuan3d, craftsman3d, or auto: the best that can run here."""
+    """inflate, sculpt, template, trellis, triposg, hunyuan3d, craftsman3d, or auto: the best that can run here."""
     template: Path | None = None
     """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
     max_faces: Annotated[int, Range(100, 1000000)] = 10000
     """Meshes with more faces are simplified to this many."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
+    sculpt: SculptSettings = field(default_factory=SculptSettings)
     own_mesh: TemplateSettings = field(default_factory=TemplateSettings)
     trellis: TrellisSettings = field(default_factory=TrellisSettings)
     triposr: TripoSRSettings = field(default_factory=TripoSRSettings)

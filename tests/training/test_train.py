@@ -1,0 +1,77 @@
+"""Training, smoke-tested on the CPU with a network of a few thousand weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.kinds import TRAINED
+from training.scene import Batch, make_batch
+from training.tables import tables
+from training.train import Recipe, Trainer, learning_rate, run_slice
+from v2m4.generators.sculpt.network import ColumnNetwork
+
+CPU = torch.device("cpu")
+
+
+def trainer(**changed: float) -> Trainer:
+    network = ColumnNetwork(widths=(8, 8, 16, 16), depth=1, heads=2, head=16)
+    return Trainer(replace(Recipe(batch=1, columns=64, warmup=1, rate=3e-3), **changed), CPU, network)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    made = tables(TRAINED, 1, np.random.default_rng(3), "vessel")
+    return make_batch(*made, 64, torch.Generator().manual_seed(0))
+
+
+def test_a_few_steps_on_one_example_lower_the_loss(batch: Batch) -> None:
+    learner = trainer()
+    losses = [sum(learner.train(batch)[:2]) for _ in range(12)]
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:2])
+    assert learner.step == 12 and learner.skipped == 0
+
+
+def test_what_is_not_finite_never_reaches_the_weights(batch: Batch) -> None:
+    learner = trainer()
+    before = [p.clone() for p in learner.network.parameters()]
+    image = torch.full_like(batch.image, math.nan)
+    # Known to be bad: chosen away. Not known to be bad: the step is skipped.
+    learner.train(replace(batch, image=image, columns=batch.columns * math.nan, valid=torch.tensor([False])))
+    learner.train(replace(batch, columns=batch.columns * math.nan))
+    assert learner.skipped >= 1
+    for old, new in zip(before, learner.network.parameters(), strict=True):
+        assert new.isfinite().all() and (new - old).abs().max() < 0.01
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    recipe = Recipe(steps=1000, warmup=100)
+    rates = [learning_rate(step, recipe, 0) for step in range(1001)]
+    assert rates[0] < 0.02 * recipe.rate and max(rates) > 0.95 * recipe.rate
+    assert rates[-1] == pytest.approx(recipe.last_rate)
+    assert learning_rate(500, recipe, 500) < 0.1 * rates[500]
+
+
+def test_a_slice_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    recipe = {"steps": 1}
+    first = trainer(**recipe)
+    run_slice(first, tmp_path, 600, 0, time.monotonic())
+    assert {f.name for f in tmp_path.iterdir()} == {"state.pt", "sculpt.safetensors", "log.csv"}
+    assert (tmp_path / "log.csv").read_text().splitlines()[-1].startswith("1,")
+    second = trainer(**recipe)
+    assert second.load(tmp_path) and second.step == 1 and second.since == 0
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    # Only the shipped weights: the average, in half precision, with a fresh optimiser.
+    (tmp_path / "state.pt").unlink()
+    third = trainer(**recipe)
+    assert third.load(tmp_path) and third.step == third.since == 1
+    for a, b in zip(first.averaged.parameters(), third.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    assert not trainer(**recipe).load(tmp_path / "empty")

@@ -1,0 +1,96 @@
+"""One picture to a closed mesh by a small network that the package brings along.
+
+The front lies on the rays of the picture's pixels and ends at the picture's outline; the depths, the far side and what
+hides behind other parts are the network's. `training/` makes the network, docs/network.md says how good it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from v2m4.arrays import Bytes, Float64
+from v2m4.errors import V2M4Error
+from v2m4.generators import Generated
+from v2m4.generators.sculpt.colors import textured
+from v2m4.generators.sculpt.network import GRID, ColumnNetwork
+from v2m4.generators.sculpt.picture import MARGIN, input_of, square_around
+from v2m4.generators.sculpt.readout import extended, from_both
+from v2m4.generators.sculpt.surface import surface
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
+from v2m4.settings import SculptSettings, Settings
+from v2m4.settings.schema import problems
+
+DIGEST = "81907f5566d98579b21ed5b6b43798e2dd031d5130493a298cb4004e47331ff8"
+"""SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
+INSIDE = 0.95  # opacity from which a column counts as learnt: at the very rim it is not
+WEIGHTS = Path(__file__).with_name("weights.safetensors")
+
+
+@dataclass(frozen=True)
+class Sculpt:
+    """The generator `sculpt`. Raises `V2M4Error` for settings outside their ranges."""
+
+    settings: SculptSettings = field(default_factory=SculptSettings)
+
+    def __post_init__(self) -> None:
+        wrong = [f"generator.sculpt.{sentence}" for sentence in problems(self.settings)]
+        if wrong:
+            raise V2M4Error(" ".join(wrong))
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Sculpt:
+        """The plug for a run's settings."""
+        return cls(settings.generator.sculpt)
+
+    @torch.no_grad()
+    def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
+        """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
+        square = square_around(reference[..., 3])
+        with memory_guard("sculpt"):
+            found = network(torch.device(device))(input_of(reference, square).to(device))
+        opacity = reference[..., 3:].astype(np.float32) / 255
+        found = extended(found, square.cut(opacity, GRID) > INSIDE)
+        alpha = square.cut(opacity, self.settings.resolution)
+        points, faces = surface(from_both(found)[0], alpha, square, self.settings)
+        mesh = Mesh(torch.from_numpy(points).float(), torch.from_numpy(faces))
+        mesh = textured(mesh, reference, square, found, self.settings.texture_size)
+        camera = _canonical(square.slopes(np.array([0.5, 0.5])), 1 / square.ray_width)
+        world = (mesh.vertices * MARGIN - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
+        placed = mesh.with_vertices(world).to(device)
+        return Generated(placed, Camera(camera.world_to_camera.to(device), camera.fov_deg))
+
+
+@lru_cache(maxsize=2)
+def network(device: torch.device) -> ColumnNetwork:
+    """The trained network, in single precision."""
+    if not WEIGHTS.is_file() or hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() != DIGEST:
+        raise V2M4Error(
+            f"sculpt: its weights {WEIGHTS} are missing or not those of this version. Install v2m4 again, "
+            f"or choose the generator inflate."
+        )
+    model = ColumnNetwork()
+    load_strictly(model, {k: v.float() for k, v in read_state_dict(WEIGHTS, "sculpt").items()}, "sculpt")
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _canonical(axis: Float64, away: float) -> Camera:
+    """The camera of the canonical pose: z up, the front towards +y, the object's box about 1 wide around the origin."""
+    distance = away * MARGIN
+    world_to_camera = torch.tensor(
+        [
+            [-1, 0, 0, axis[0] * distance],
+            [0, 0, -1, axis[1] * distance],
+            [0, -1, 0, distance],
+            [0, 0, 0, 1],
+        ],
+        dtype=torch.float32,
+    )
+    return Camera(world_to_camera)
