@@ -38,6 +38,7 @@ from v2m4.settings.generator import (
 )
 from v2m4.settings.pixels import (
     BackgroundSettings,
+    ClickSettings,
     FlatSettings,
     KeyframeSettings,
     MaskCleanupSettings,
@@ -67,6 +68,7 @@ __all__ = [
     "AlignmentLevelSettings",
     "BackgroundSettings",
     "CameraSettings",
+    "ClickSettings",
     "CraftsMan3DSettings",
     "DescentSettings",
     "ExportSettings",

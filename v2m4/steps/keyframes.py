@@ -20,7 +20,11 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     settings = run.recipe.settings.keyframes
     indices = choose_keyframes(clip, settings)
     yield Progress("keyframes", 0.5)
-    anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)
+    if settings.anchor is not None:
+        wanted = settings.anchor
+        anchor = min(indices, key=lambda index: abs(index - wanted))
+    else:
+        anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)
     data = {"indices": list(indices), "anchor": anchor}
     write_atomically(run.place(step) / "keyframes.json", json.dumps(data).encode())
 
