@@ -141,8 +141,9 @@ class Page:
         ref = query.get("view", "") or query.get("run", "")
         recent, blank = self._recent(remembered), (gr.skip(),) * _ASKED
         if not ref:
-            view = self._shipped(_DEFAULT_EXAMPLE)
-            return gr.skip(), *blank, recent, gr.skip(), "", *notes_of(), *self._render(view, {})
+            # Whoever was quick has uploaded already: the run and the timer that follows it are left alone.
+            *shown, _timer = self._render(self._shipped(_DEFAULT_EXAMPLE), {})
+            return gr.skip(), *blank, recent, gr.skip(), gr.skip(), *notes_of(), *shown, gr.skip()
         try:
             view, record = self._view(ref), self._record(ref)
         except V2M4Error as error:

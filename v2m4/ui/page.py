@@ -159,7 +159,12 @@ def settings_region(preset: str, note: Any) -> tuple[list[Any], list[Any], dict[
     with gr.Accordion("Quality and models", open=False, elem_id="fold-settings") as folds["settings"]:
         chosen = gr.Radio(preset_choices(), value=preset, label="Quality", info=preset_info() or None)
         generator = gr.Dropdown(plug_choices("generator"), value="auto", label="Mesh from", info="What turns a picture into a mesh")  # noqa: E501  # fmt: skip
-        stereo = gr.Dropdown(plug_choices("stereo"), value="auto", label="Stereo", info="What finds depth and camera")
+        stereo = gr.Dropdown(
+            plug_choices("stereo"),
+            value="auto",
+            label="Depth and camera from",
+            info="What finds where the camera stood",
+        )
         seed = gr.Number(42, label="Seed", precision=0, info="The same seed and settings give the same result.")
         hint = real_3d_hint()
         if hint and not on_public_host():  # visitors cannot install anything

@@ -16,7 +16,7 @@ _LABELS = (
     (r"Drop --commercial-use or choose", "Choose"),
     (r"--template", "“A mesh of your own”"),
     (r"--generator(\.name)?", "“Mesh from”"),
-    (r"--stereo", "“Stereo”"),
+    (r"--stereo", "“Depth and camera from”"),
     (r"--preset", "“Quality”"),
     (r"--device cpu", "“cpu”"),
     (r", or a folder of its frames, with at least two frames", " with at least two frames"),

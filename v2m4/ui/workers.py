@@ -12,9 +12,10 @@ import threading
 import time
 from collections import deque
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from v2m4.errors import V2M4Error
+from v2m4.events import RunProgress
 from v2m4.ui.limits import Limits
 from v2m4.ui.run_view import RunView, at_rest, note_end, update
 from v2m4.ui.runner import do_run
@@ -27,6 +28,7 @@ _TICK_S = 1.0
 _SWEEP_S = 600.0
 _TYPICAL_RUN_S = 90.0
 _REMEMBERED = 32
+_TELLING = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -207,9 +209,12 @@ class Workers:
 
     def _do(self, job: Job, until: str | None) -> None:
         job.view.state, last = "working", 0.0
+        started, before = time.monotonic(), job.view.fraction
         self._publish(job)
         with closing(do_run(self.store, job.record, until)) as events:  # type: ignore[type-var]
             for event in events:
+                if isinstance(event, RunProgress):
+                    event = paced(event, time.monotonic() - started, event.fraction - before)
                 told = update(job.view, event, job.record)
                 if job.view.state == "working" and (told or time.monotonic() - last > _PUBLISH_S):
                     self._publish(job)
@@ -242,3 +247,12 @@ class Workers:
                 swept = now
                 self.store.sweep()
             time.sleep(_TICK_S)
+
+
+def paced(progress: RunProgress, elapsed_s: float, gained: float) -> RunProgress:
+    """``progress`` with the time left at this job's own pace, once it ``gained`` enough of the whole to tell."""
+    if gained < _TELLING:
+        return progress
+    own = elapsed_s * (1 - progress.fraction) / gained
+    told = progress.seconds_left
+    return replace(progress, seconds_left=own if told is None else (own + told) / 2)

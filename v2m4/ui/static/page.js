@@ -18,3 +18,12 @@ const plainNames = () => document.querySelectorAll("button.upload-container[aria
   .forEach((button) => button.removeAttribute("aria-label"));
 new MutationObserver(plainNames).observe(document.documentElement, { childList: true, subtree: true });
 plainNames();
+
+// On a phone the result moves above the work once it is done: stay with it.
+let state = "";
+new MutationObserver(() => {
+  const status = document.querySelector("#status .status");
+  const now = status?.classList.contains("finished") ? "finished" : status?.classList.contains("working") ? "working" : "";
+  if (state === "working" && now === "finished" && window.innerWidth <= 768) status.scrollIntoView({ behavior: "smooth" });
+  state = now;
+}).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });

@@ -125,7 +125,11 @@ class Stage {
     p.surface.addEventListener("change", () => this.show(p.surface.value));
     p.split.addEventListener("input", () => this.draw());
     this.picture.addEventListener("pointermove", (event) => {
-      if (event.buttons) { p.split.value = 100 * event.offsetX / this.picture.clientWidth; this.draw(); }
+      if (!event.buttons) return;
+      const { clientWidth, clientHeight, width, height } = this.picture;
+      const shown = width * Math.min(clientWidth / width, clientHeight / height);
+      p.split.value = (100 * (event.offsetX - (clientWidth - shown) / 2)) / shown;
+      this.draw();
     });
     find(".as-video").addEventListener("click", () => this.look("video"));
     find(".around").addEventListener("click", () => this.look("free"));
