@@ -13,21 +13,12 @@ import gradio as gr
 
 from v2m4.settings import Settings
 from v2m4.ui.limits import Limits
-from v2m4.ui.page import build_page
+from v2m4.ui.page import build_page, launch_options
 from v2m4.ui.runner import prepare
-from v2m4.ui.theme import CSS, theme
 
 limits = Limits.from_environment()
 demo: gr.Blocks = build_page(limits)
 
 if __name__ == "__main__":
     prepare(Settings.of("fast"))
-    demo.launch(
-        theme=theme(),
-        css_paths=[CSS],
-        ssr_mode=False,
-        mcp_server=True,
-        show_error=False,
-        max_file_size=f"{limits.megabytes}mb",
-        footer_links=["api", "settings"],
-    )
+    demo.launch(**launch_options(limits))

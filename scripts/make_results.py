@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from v2m4.settings import ExportSettings, Settings, changed
-from v2m4.ui.run_view import Showing, replay
+from v2m4.ui.run_view import RunView, replay
 from v2m4.ui.runner import do_run
 from v2m4.ui.store import Store
 
@@ -33,37 +33,40 @@ def make(clip: Path, target: Path) -> None:
     settings = changed(settings, {"generator.name": "inflate"})
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        ticket = store.create(clip, settings)
-        showing = replay(ticket, do_run(store, ticket))
-        if showing.state != "finished":
-            raise SystemExit(f"{clip.name}: {showing.message}")
-        size = (ticket.folder / "animation.glb").stat().st_size
+        record = store.create(clip, settings)
+        view = replay(record, do_run(store, record))
+        if view.state != "finished":
+            raise SystemExit(f"{clip.name}: {view.message}")
+        size = (record.folder / "animation.glb").stat().st_size
         if size > LARGEST_GLB:
             raise SystemExit(f"{clip.name}: the GLB has {size} bytes, more than the {LARGEST_GLB} that are shipped.")
         shutil.rmtree(target, ignore_errors=True)
         (target / "pictures").mkdir(parents=True)
         for name in ("animation.glb", "preview.mp4", "report.json", "settings.json"):
-            shutil.copyfile(ticket.folder / name, target / name)
-        (target / "showing.json").write_text(json.dumps(_kept(showing, target / "pictures"), indent=1) + "\n")
+            shutil.copyfile(record.folder / name, target / name)
+        (target / "view.json").write_text(json.dumps(_kept(view, target / "pictures"), indent=1) + "\n")
 
 
-def _kept(showing: Showing, pictures: Path) -> dict[str, object]:
-    """The showing as plain data, its pictures copied to ``pictures``."""
+def _kept(view: RunView, pictures: Path) -> dict[str, object]:
+    """The view as plain data, its pictures copied to ``pictures``."""
 
     def keep(path: str, name: str) -> str:
         shutil.copyfile(path, pictures / f"{name}.webp")
         return f"{name}.webp"
 
     return {
-        "keyframes": showing.keyframes,
-        "anchor": showing.anchor,
-        "times": showing.times,
-        "frames": {i: keep(path, f"frame-{i:05d}") for i, path in showing.frames.items()},
+        "keyframes": view.keyframes,
+        "anchor": view.anchor,
+        "times": view.times,
+        "duration": view.duration,
+        "content": view.content,
+        "method": view.method,
+        "frames": {i: keep(path, f"frame-{i:05d}") for i, path in view.frames.items()},
         "views": {
             i: {phase: [keep(path, f"{phase}-{i:05d}"), overlap] for phase, (path, overlap) in views.items()}
-            for i, views in showing.views.items()
+            for i, views in view.views.items()
         },
-        "fits": {i: [keep(path, f"fit-{i:05d}"), overlap] for i, (path, overlap) in showing.fits.items()},
+        "fits": {i: [keep(path, f"fit-{i:05d}"), overlap] for i, (path, overlap) in view.fits.items()},
     }
 
 

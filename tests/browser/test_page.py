@@ -2,119 +2,362 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.ui.conftest import CLIP, Served
+from tests.browser.conftest import audit
+from tests.test_video import write_video
+from tests.ui.conftest import Served, free_port, write_clip
+from v2m4.artefacts import finished_run
+from v2m4.export.preview import render_rgba
+from v2m4.geometry.camera import Camera
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
-NEW_FITS = (
-    "old => [...document.querySelectorAll('#film .pair figure:nth-child(2) img')]"
-    ".filter(image => !old.includes(image.src)).length >= 3"
-)
+Visitor = Callable[..., Any]
+FRACTION = "#status .status"
+STAGE = "document.querySelector('v2m4-viewer').stage"
 
 
-def upload(tab: Any, path: Path) -> None:
-    tab.set_input_files("#video input[type=file]", str(path))
+def upload(page: Any, path: Path) -> None:
+    page.set_input_files("#video input[type=file]", str(path))
 
 
-def start(tab: Any) -> None:
-    tab.wait_for_selector("#strip figure.anchor img", timeout=60_000)
-    tab.click("#start")
-    tab.wait_for_selector("#status .working", timeout=30_000)
+def look(page: Any, path: Path) -> None:
+    """Upload, and wait for the masks."""
+    upload(page, path)
+    page.wait_for_selector("v2m4-mask [data-frame]")
+    page.wait_for_selector("#status .ready")
 
 
-def test_from_upload_to_a_moving_model(tab: Any, tmp_path: Path) -> None:
-    tab.wait_for_selector("#film .pair img", timeout=30_000)
-    of_the_example = tab.eval_on_selector_all("#film img", "images => images.map(image => image.src)")
-    upload(tab, CLIP)
-    start(tab)
-    tab.wait_for_function(NEW_FITS, arg=of_the_example, timeout=90_000)
-    tab.wait_for_selector("#status .finished", timeout=120_000)
-    canvas = tab.wait_for_selector("#model canvas", timeout=30_000)
-    tab.wait_for_timeout(3000)
-    before = canvas.screenshot()
-    pictures = []
-    for _ in range(3):
-        tab.wait_for_timeout(350)
-        pictures.append(canvas.screenshot())
-    assert any(picture != before for picture in pictures)
+def finish(page: Any) -> list[float]:
+    """Wait for the run's end; returns the fractions shown on the way."""
+    shown = []
+    while page.query_selector("#status .finished") is None:
+        shown.append(float(page.get_attribute(FRACTION, "data-fraction")))
+        assert page.query_selector("#status .failed") is None, page.inner_text("#status")
+        page.wait_for_timeout(100)
+    return shown
 
-    with tab.expect_download(timeout=30_000) as waiting:
-        tab.click("#download-glb")
-    saved = tmp_path / "model.glb"
-    waiting.value.save_as(saved)
-    assert waiting.value.suggested_filename == "bird.glb"
-    data = saved.read_bytes()
-    assert data[:4] == b"glTF"
-    length = int.from_bytes(data[12:16], "little")
-    document = json.loads(data[20 : 20 + length])
+
+def loaded(page: Any) -> None:
+    """Wait until the viewer shows the finished animation."""
+    page.wait_for_selector(".stage.comparing[data-loaded]")
+    page.wait_for_function(f"{STAGE}.facts.preview && {STAGE}.root.dataset.loaded === {STAGE}.facts.src")
+
+
+def in_view(page: Any, selector: str) -> bool:
+    box = page.locator(selector).bounding_box()
+    return box is not None and box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+
+
+def alpha(data_url: str) -> np.ndarray:
+    """(S,S) whether each pixel of a PNG is covered."""
+    with Image.open(io.BytesIO(base64.b64decode(data_url.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGBA"))[..., 3] > 127
+
+
+def test_from_upload_to_a_model_that_plays_and_scrubs(visitor: Visitor, served: Served, tmp_path: Path) -> None:
+    page = visitor()
+    assert in_view(page, "#start")
+    look(page, served.clip)
+    assert page.query_selector("#downloads a") is None  # the example's result is gone with its clip
+    audit(page)
+    page.click("#start")
+    page.wait_for_selector("#status .working, #status .waiting", timeout=5_000)
+    page.wait_for_function("document.querySelector('#status').getBoundingClientRect().top >= 0")
+    fractions = finish(page)
+    assert fractions == sorted(fractions) and len(set(fractions)) > 1
+    loaded(page)
+
+    # It plays, and pause pauses.
+    page.wait_for_selector('.stage[data-playing="true"]')
+    page.click(".stage .play")
+    page.wait_for_selector('.stage[data-playing="false"]')
+    before = page.get_attribute(".stage", "data-time")
+    page.wait_for_timeout(400)
+    assert page.get_attribute(".stage", "data-time") == before
+
+    # Scrubbed to a keyframe it shows what our own renderer shows of that time.
+    animation, _ = finished_run(served.store.root / page.url.split("run=")[1].split("&")[0])
+    time_s = animation.times[-2]
+    page.locator(".stage .scrub").fill(f"{time_s:.3f}")
+    assert abs(float(page.get_attribute(".stage", "data-time")) - time_s) < 2e-3
+    shown = alpha(page.evaluate(f"{STAGE}.snapshot(160)"))
+    ours = render_rgba(animation.mesh_at(time_s), Camera.identity(), 160)[..., 3] > 127
+    assert (shown & ours).sum() / (shown | ours).sum() >= 0.9
+
+    # The video follows, and the halves are compared.
+    page.wait_for_function(f"Math.abs({STAGE}.video.currentTime - {time_s}) < 0.05")
+    page.locator(".stage .split").fill("100")
+    whole = page.evaluate(f"{STAGE}.picture.toDataURL()")
+    page.locator(".stage .split").fill("0")
+    assert page.evaluate(f"{STAGE}.picture.toDataURL()") != whole
+
+    # A point of the plot jumps to its frame; every surface is shown.
+    page.locator(".plot .hits rect").nth(1).click()
+    assert float(page.get_attribute(".stage", "data-time")) == pytest.approx(1 / 12, abs=2e-3)
+    pictures = set()
+    for surface in ("textured", "clay", "normals", "wireframe"):
+        page.select_option(".stage .surface", surface)
+        pictures.add(page.evaluate(f"{STAGE}.snapshot(64)"))
+    assert len(pictures) == 4
+    audit(page)
+
+    with page.expect_download() as waiting:
+        page.click("#download-glb")
+    waiting.value.save_as(tmp_path / "model.glb")
+    assert waiting.value.suggested_filename == "lizard.glb"
+    data = (tmp_path / "model.glb").read_bytes()
+    document = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
     assert len(document["animations"]) == 1 and document["meshes"][0]["primitives"][0]["targets"]
-
-    link = tab.url
-    assert "run=" in link
-    tab.goto("about:blank")
-    tab.goto(link)
-    tab.wait_for_selector("#status .finished", timeout=30_000)
+    assert "KHR_materials_unlit" in document["extensionsUsed"]
 
 
-def test_stop_and_continue(tab: Any) -> None:
-    upload(tab, CLIP)
-    start(tab)
-    tab.click("#stop", timeout=20_000)
-    tab.wait_for_selector("#status .stopped", timeout=20_000)
-    tab.click("#continue", timeout=10_000)
-    tab.wait_for_selector("#status .finished", timeout=120_000)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (None, "Choose a video"),
+        (lambda path: path.write_text("no video"), "odd.mp4"),
+        (lambda path: write_video(path, [np.zeros((64, 64, 3), np.uint8)]), "nothing moves"),
+    ],
+    ids=["none", "a text", "a single picture"],
+)
+def test_without_a_proper_video_the_button_answers_beside_it(
+    visitor: Visitor, make: Callable[[Path], Any] | None, words: str, tmp_path: Path
+) -> None:
+    page = visitor()
+    if make is not None:
+        make(tmp_path / "odd.mp4")
+        upload(page, tmp_path / "odd.mp4")
+        page.wait_for_selector("#note-video .problem")  # said at once, before anything is pressed
+    page.click("#start")
+    page.wait_for_selector("#note-video .problem", timeout=10_000)
+    assert words in page.inner_text("#note-video")
+    assert page.query_selector("#status .working") is None
+    audit(page)
 
 
-def test_an_example_is_shown_at_one_click(tab: Any) -> None:
-    tab.click("#example-octopus")
-    tab.wait_for_function("document.querySelector('#status .detail').innerText.includes('octopus')", timeout=30_000)
-    tab.wait_for_selector("#model canvas", timeout=30_000)
-    assert tab.eval_on_selector_all("#film img", "all => all.every(i => i.alt.length > 0)")
+WRONG_NUMBERS = {
+    "To (s), 0: end": ("-1", "video.end_s must be from"),
+    "From (s)": ("99", "behind the end"),
+    "Every n-th frame": ("5000", "video.frame_step must be from"),
+    "Keyframe gap, 0: auto": ("-2", "keyframes.stride must be from"),
+}
+WRONG_CHANGES = {
+    "{": "not valid JSON",
+    '{"device": "cuda"}': "cannot be changed here",
+    '{"texture": {"size": 1000000}}': "texture.size must be from",
+    '{"textur": {}}': "no entry",
+}
 
 
-def test_problems_stand_beside_the_upload(tab: Any, tmp_path: Path) -> None:
-    text = tmp_path / "note.mp4"
-    text.write_text("not a video at all")
-    upload(tab, text)
-    tab.wait_for_selector("#strip .problem", timeout=20_000)
-    assert "note.mp4" in tab.inner_text("#strip .problem")
+def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: Served) -> None:
+    page = visitor()
+    look(page, served.clip)
+
+    def press(place: str, words: str) -> None:
+        page.click("#start")
+        page.wait_for_function(
+            "([place, words]) => document.querySelector(`${place} .problem`)?.innerText.includes(words)",
+            arg=[place, words],
+            timeout=10_000,
+        )
+        assert page.is_visible(f"{place} .problem") and page.query_selector("#status .working") is None
+
+    page.click("#advanced button.label-wrap")
+    for text, words in WRONG_CHANGES.items():
+        page.locator("#changes textarea").fill(text)
+        press("#note-changes", words)
+    audit(page)
+    page.locator("#changes textarea").fill("{}")
+    page.click("#fold-part button.label-wrap")
+    for label, (value, words) in WRONG_NUMBERS.items():
+        box = page.locator("#fold-part").get_by_label(label)
+        good = box.input_value()
+        box.fill(value)
+        press("#note-part", words)
+        box.fill(good)
 
 
-def test_a_large_file_is_refused_with_the_limit(tab: Any, tmp_path: Path) -> None:
+def test_a_large_file_is_refused_with_the_limit(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor()
     large = tmp_path / "large.mp4"
     large.write_bytes(b"\0" * 3_000_000)
-    upload(tab, large)
-    tab.wait_for_selector("text=maximum allowed size", timeout=20_000)
-    assert "2 MB" in tab.inner_text("body")
+    upload(page, large)
+    page.wait_for_selector("text=maximum allowed size", timeout=20_000)
+    assert "2 MB" in page.inner_text("body")
 
 
-@pytest.mark.parametrize("width", [390, 1600])
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_nothing_sticks_out(browser: Any, served: Served, width: int, mode: str) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.goto(f"{served.url}?__theme={mode}")
-    page.wait_for_selector("#film img", timeout=30_000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+def test_a_click_mends_the_mask_and_undo_takes_it_back(visitor: Visitor, served: Served) -> None:
+    page = visitor()
+    look(page, served.clip)
+    page.locator("v2m4-mask [data-frame]").nth(1).click()
+    picture = page.locator("v2m4-mask .canvas img")
+    before = picture.get_attribute("src")
+    page.click("v2m4-mask .sign.minus")
+    box = picture.bounding_box()
+    page.mouse.click(box["x"] + 0.83 * box["width"], box["y"] + 0.5 * box["height"])  # the tail
+    page.wait_for_function(
+        "old => document.querySelector('v2m4-mask .canvas img')?.getAttribute('src') !== old", arg=before
+    )
+    page.wait_for_selector("#status .ready")
+    record = served.store.find(page.url.split("run=")[1].split("&")[0])
+    assert " -" in record.asked.matting.points
+    page.wait_for_selector("v2m4-mask .undo:enabled")
+    page.click("v2m4-mask .undo")
+    page.wait_for_function(
+        "old => document.querySelector('v2m4-mask .canvas img')?.getAttribute('src') === old", arg=before
+    )
+    page.locator("v2m4-mask [data-frame]").nth(0).click()
+    page.click("v2m4-mask .anchor")
+    page.wait_for_selector("v2m4-mask [data-frame]:first-child .main")
 
 
-def test_two_visitors_at_once(browser: Any, served: Served) -> None:
-    tabs = []
-    for name in ("bird", "dinosaur"):
-        page = browser.new_context(viewport={"width": 1200, "height": 900}).new_page()
-        page.goto(served.url)
-        page.wait_for_selector("#start")
-        upload(page, CLIP.with_name(f"{name}.mp4"))
-        tabs.append(page)
-    for page in tabs:
-        start(page)
-    for page, name in zip(tabs, ("bird", "dinosaur"), strict=True):
-        page.wait_for_selector("#status .finished", timeout=150_000)
+def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
+    visitor: Visitor, served: Served, tmp_path: Path
+) -> None:
+    first = visitor()
+    look(first, write_clip(tmp_path / "long.mp4", frames=24, size=192))
+    first.click("#fold-settings button.label-wrap")
+    first.get_by_label("Seed").first.fill("7")
+    link = first.url
+    second = visitor(link)
+    second.wait_for_selector("#status .ready")
+    first.click("#start")
+    first.wait_for_selector("#status .working")
+    second.wait_for_selector("#status .working")
+    first.reload()  # in mid-run
+    first.wait_for_selector("#status .working")
+    second.click("#stop")
+    for page in (first, second):
+        page.wait_for_selector("#status .stopped")
+    assert first.query_selector("#video video") is not None
+    first.click("#fold-settings button.label-wrap")
+    assert first.get_by_label("Seed").first.input_value() == "7"
+    fraction = float(second.get_attribute(FRACTION, "data-fraction"))
+    first.context.close()
+    second.reload()
+    second.wait_for_selector("#status .stopped")
+    assert float(second.get_attribute(FRACTION, "data-fraction")) == pytest.approx(fraction, abs=0.15)
+    audit(second)
+    second.click("#continue")
+    finish(second)
+
+    shown = second.get_attribute("[data-copy^='?view=']", "data-copy")
+    third = visitor(f"{served.url}{shown}")
+    loaded(third)
+    assert not third.is_visible("#work") and third.query_selector("[data-copy^='?run=']") is None
+    assert third.query_selector_all("#downloads a")
+    audit(third)
+
+
+def test_two_visitors_at_once_and_deleting_a_run(visitor: Visitor, served: Served, tmp_path: Path) -> None:
+    pages = {}
+    for name in ("one", "two"):
+        pages[name] = visitor()
+        look(pages[name], write_clip(tmp_path / f"{name}.mp4", frames=5, size=64))
+    for page in pages.values():
+        page.click("#start")
+    for name, page in pages.items():
+        finish(page)
         run = page.url.split("run=")[1].split("&")[0]
         assert served.store.find(run).source.stem == name
-        page.context.close()
+        assert page.get_attribute("#download-glb", "download") == f"{name}.glb"
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click(f"[data-delete='{run}']")
+    page.wait_for_function("run => !document.querySelector(`[data-delete='${run}']`)", arg=run)
+    assert not served.store.exists(run)
+
+
+def test_the_whole_way_on_a_phone(visitor: Visitor, tmp_path: Path) -> None:
+    page = visitor(width=390, height=844)
+    assert in_view(page, "#start")
+    for mode in (True, False):
+        page.evaluate("dark => document.body.classList.toggle('dark', dark)", mode)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    frames = [picture for _, picture in zip(range(6), _lizard_frames(), strict=False)]
+    look(page, write_video(tmp_path / "phone.mov", frames, codec="libx265", rotation=90))
+    page.click("#start")
+    page.wait_for_function("document.querySelector('#status').getBoundingClientRect().top < innerHeight")
+    finish(page)
+    loaded(page)
+    tops = page.evaluate("['#viewer', '#video'].map(s => document.querySelector(s).getBoundingClientRect().top)")
+    assert tops[0] < tops[1]  # what was made comes first now, and is where the visitor looks
+    page.wait_for_function("Math.abs(document.querySelector('#status').getBoundingClientRect().top) < 60")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    audit(page)
+    with page.expect_download() as waiting:
+        page.click("#download-glb")
+    assert waiting.value.suggested_filename == "phone.glb"
+
+
+def _lizard_frames() -> Any:
+    from tests.conftest import draw_lizard
+
+    for i in range(100):
+        rgba = np.asarray(draw_lizard(i / 12, 128)).astype(np.float32)
+        share = rgba[..., 3:] / 255
+        upright = (rgba[..., :3] * share + 200 * (1 - share)).round().astype(np.uint8)
+        yield np.ascontiguousarray(np.rot90(upright, -1))
+
+
+def test_an_example_is_shown_at_one_click_with_its_clip(visitor: Visitor) -> None:
+    page = visitor()
+    page.click("#example-octopus")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('octopus')")
+    loaded(page)
+    page.wait_for_selector("#video video")
+    assert page.eval_on_selector_all("#gallery img", "all => all.every(i => i.alt.length > 0)")
+    page.click(".stage .around")
+    assert page.evaluate(f"{STAGE}.mode") == "free"
+    audit(page)
+
+
+def test_after_the_server_was_killed_the_page_says_what_to_do(visitor: Visitor, served: Served, tmp_path: Path) -> None:
+    port = free_port()
+    script = (
+        "import sys, time; from pathlib import Path; from tests.ui.conftest import serve; "
+        f"page = serve(Path({str(tmp_path)!r}), port={port}); next(page); time.sleep(600)"
+    )
+
+    def start() -> subprocess.Popen[bytes]:
+        server = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2).read()
+                return server
+            except OSError:
+                time.sleep(0.25)
+        raise AssertionError("the server did not start")
+
+    server = start()
+    try:
+        page = visitor(f"http://127.0.0.1:{port}/")
+        look(page, served.clip)
+        page.click("#start")
+        page.wait_for_function("Number(document.querySelector('#status .status').dataset.fraction) > 0.2")
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        server = start()
+        page.reload()
+        page.wait_for_selector("#status .stopped")
+        assert "started anew" in page.inner_text("#status")
+        page.click("#continue")
+        finish(page)
+    finally:
+        server.kill()
+        server.wait()

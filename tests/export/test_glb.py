@@ -48,7 +48,8 @@ def test_valid_for_khronos(tmp_path, variant):
     write_glb(tmp_path / "a.glb", bobbing_ball(), variant, {"seed": 42})
     info = assert_valid(tmp_path / "a.glb")
     assert info["hasMorphTargets"] and info["animationCount"] == 1 and info["drawCallCount"] == 1
-    assert info.get("extensionsUsed", []) == (["KHR_mesh_quantization"] if variant.quantise else [])
+    quantised = {"KHR_mesh_quantization"} if variant.quantise else set()
+    assert set(info["extensionsUsed"]) == quantised | {"KHR_materials_unlit"}
 
 
 @pytest.mark.parametrize("time", [0.0, 0.05, 0.25, 0.3, 0.61, 0.8])
@@ -235,3 +236,17 @@ def test_faces_without_area_do_not_break_the_normals(tmp_path):
     flat[:40] = flat[0]
     write_still(tmp_path / "flat.glb", mesh.with_vertices(flat))
     assert_valid(tmp_path / "flat.glb")
+
+
+@pytest.mark.parametrize(("material", "unlit"), [("auto", True), ("unlit", True), ("lit", False)])
+def test_colours_of_the_video_are_not_lit_again(material, unlit):
+    document, _ = split_glb(animated_glb(bobbing_ball(), ExportSettings(material=material), {}))
+    assert ("KHR_materials_unlit" in document["materials"][0].get("extensions", {})) == unlit
+    assert ("KHR_materials_unlit" in document.get("extensionsUsed", [])) == unlit
+
+
+def test_a_mesh_without_colour_takes_the_viewers_light():
+    moving = bobbing_ball()
+    plain = dataclasses.replace(moving.mesh, texture=None, uv=None, uv_faces=None)
+    document, _ = split_glb(animated_glb(dataclasses.replace(moving, mesh=plain), ExportSettings(), {}))
+    assert "extensions" not in document["materials"][0]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.ui.conftest import CLIP, Served
+from examples.client import reconstruct
+from tests.ui.conftest import Served
 
 pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("page")]
-PUBLIC = {"/reconstruct", "/preview_mask", "/run_status", "/stop_run", "/list_plugs", "/default_settings"}
+PUBLIC = {
+    *("/reconstruct", "/continue_run", "/preview_mask", "/run_status", "/stop_run", "/list_plugs"),
+    "/default_settings",
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +27,35 @@ def client(served: Served) -> Any:
 def test_only_the_documented_endpoints_are_public(client: Any) -> None:
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == PUBLIC
-    labels = {p["parameter_name"] for p in named["/reconstruct"]["parameters"]}
-    assert {"video", "preset", "seed", "template", "changes"} <= labels
+    names = {p["parameter_name"] for p in named["/reconstruct"]["parameters"]}
+    assert {"video", "preset", "seed", "template", "matting", "changes"} <= names
 
 
-def test_reconstruct_streams_and_ends_with_files(client: Any) -> None:
-    job = client.submit(video=handle_file(CLIP), preset="draft", frame_step=4, api_name="/reconstruct")
-    states = [status for status, *_ in job]
-    status, glb, preview, bundle, report = job.result()
-    assert status["state"] == "finished" and len(states) > 5
+def test_a_stopped_run_tells_how_far_it_is_and_is_continued_to_its_files(client: Any, served: Served) -> None:
+    job = client.submit(video=handle_file(served.clip), preset="draft", api_name="/reconstruct")
+    run, fractions = "", []
+    for status, *_ in job:
+        fractions.append(status["fraction"])
+        if len(status["registered"]) > 0 and not run:
+            run = status["run"]
+            client.predict(run, api_name="/stop_run")
+    assert run and fractions == sorted(fractions)
+    status = client.predict(run, api_name="/run_status")[0]
+    assert status["state"] == "stopped" and 0.2 < status["fraction"] < 1
+
+    status, glb, preview, bundle, report = client.predict(run, api_name="/continue_run")
+    assert status["state"] == "finished" and status["fraction"] == 1
     assert Path(glb).read_bytes()[:4] == b"glTF" and Path(bundle).stat().st_size > 1000
     assert preview is not None and 0.5 < report["iou"]["mean"] <= 1
-    again = client.predict(status["run"], api_name="/run_status")
-    assert again[0]["state"] == "finished"
 
 
-def test_preview_mask_gives_a_picture_per_keyframe(client: Any) -> None:
-    pictures, facts = client.predict(video=handle_file(CLIP), preset="draft", frame_step=4, api_name="/preview_mask")
+def test_the_example_client_leaves_a_model(client: Any, served: Served, tmp_path: Path) -> None:
+    target = reconstruct(client, served.clip, tmp_path / "out", "draft")
+    assert target.name == "lizard.glb" and target.read_bytes()[:4] == b"glTF"
+
+
+def test_preview_mask_gives_a_picture_per_keyframe(client: Any, served: Served) -> None:
+    pictures, facts = client.predict(video=handle_file(served.clip), preset="draft", api_name="/preview_mask")
     assert len(pictures) == len(facts["keyframes"]) >= 2
 
 
@@ -48,6 +65,28 @@ def test_plugs_and_settings(client: Any) -> None:
     assert client.predict("paper", api_name="/default_settings")["preset"] == "paper"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"seed": -1}, "seed must be from"),
+        ({"start_s": -1}, "video.start_s must be from"),
+        ({"start_s": 0.5, "end_s": 0.2}, "must come after"),
+        ({"frame_step": 0}, "video.frame_step must be from"),
+        ({"preset": "best"}, "There is no preset “best”"),
+        ({"generator": "magic"}, "There is no generator called “magic”"),
+        ({"changes": "{"}, "not valid JSON"),
+        ({"changes": '{"texture": {"size": 1000000}}'}, "texture.size must be from 16 to 8192"),
+        ({"changes": '{"matting": {"points": "0 2 2 +"}}'}, "which is no click"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence_about_it(
+    client: Any, served: Served, wrong: dict, words: str
+) -> None:
+    given = {"video": handle_file(served.clip), "preset": "draft"} | wrong
+    with pytest.raises(Exception, match=re.escape(words)):
+        client.predict(**given, api_name="/preview_mask")
+
+
 def test_a_text_file_is_refused_with_a_sentence(client: Any, tmp_path: Path) -> None:
     text = tmp_path / "note.mp4"
     text.write_text("not a video")
@@ -55,6 +94,7 @@ def test_a_text_file_is_refused_with_a_sentence(client: Any, tmp_path: Path) -> 
         client.predict(video=handle_file(text), preset="draft", api_name="/reconstruct")
 
 
-def test_an_unknown_run_is_refused(client: Any) -> None:
+@pytest.mark.parametrize("endpoint", ["/run_status", "/continue_run", "/stop_run"])
+def test_an_unknown_run_is_refused(client: Any, endpoint: str) -> None:
     with pytest.raises(Exception, match="no run behind this link"):
-        client.predict("../../etc", api_name="/run_status")
+        client.predict("../../etc", api_name=endpoint)

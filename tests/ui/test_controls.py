@@ -1,14 +1,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from v2m4.errors import V2M4Error
-from v2m4.settings import Settings
-from v2m4.ui.controls import FRONT, GUARDED, changes_of, fields, plug_choices, preset_values, settings_of
+from v2m4.settings import Settings, changed
+from v2m4.ui.controls import (
+    FRONT,
+    GUARDED,
+    Asked,
+    InputError,
+    changes_of,
+    fields,
+    plug_choices,
+    preset_choices,
+    preset_info,
+    preset_values,
+)
 
-FRONT_VALUES = ("auto", "auto", 42, 0, 0, 1, 0, None)
+ASKED = Asked(preset="fast")
 
 
 def test_every_setting_is_in_front_guarded_or_advanced() -> None:
@@ -19,35 +32,61 @@ def test_every_setting_is_in_front_guarded_or_advanced() -> None:
     assert {f.name for f in fields()} | FRONT | GUARDED == names(json.loads(Settings().to_json()))
 
 
-@pytest.mark.parametrize("preset", ["paper", "fast", "draft"])
+@pytest.mark.parametrize("preset", ["fast", "draft"])
 def test_untouched_inputs_mean_the_preset(preset: str) -> None:
     assert changes_of(preset, *preset_values(preset)) == "{}"
-    assert settings_of(preset, *FRONT_VALUES, "{}") == Settings.of(preset)
+    assert Asked(preset=preset).settings() == Settings.of(preset)
 
 
 def test_changes_reach_the_settings() -> None:
     values = preset_values("fast")
-    place = [f.name for f in fields()].index("texture.size")
-    values[place] = 2048
+    values[[f.name for f in fields()].index("texture.size")] = 2048
     text = changes_of("fast", *values)
     assert json.loads(text) == {"texture": {"size": 2048}}
-    assert settings_of("fast", *FRONT_VALUES, text).texture.size == 2048
+    assert replace(ASKED, changes=text).settings().texture.size == 2048
+
+
+def test_inputs_come_back_from_the_settings_they_mean() -> None:
+    settings = changed(
+        Settings.of("draft", seed=3),
+        {"video.end_s": 2.0, "texture.size": 256, "matting.points": "0 0.5 0.5 +", "keyframes.stride": 4},
+    )
+    assert Asked.of(settings).settings() == settings
+    assert Asked.of(Settings.of("draft")) == Asked(preset="draft", start_s=0.0)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("wrong", "place", "words"),
     [
-        "{",
-        "[]",
-        '{"nothing": 1}',
-        '{"device": "cuda"}',
-        '{"video": {"max_frames": 9999}}',
-        '{"texture": {"size": 1000000}}',
+        ({"changes": "{"}, "changes", "not valid JSON"),
+        ({"changes": "[]"}, "changes", "one JSON object"),
+        ({"changes": '{"nothing": 1}'}, "changes", "no entry"),
+        ({"changes": '{"device": "cuda"}'}, "changes", "cannot be changed here"),
+        ({"changes": '{"video": {"max_frames": 9999}}'}, "changes", "cannot be changed here"),
+        ({"changes": '{"texture": {"size": 1000000}}'}, "changes", "texture.size must be from"),
+        ({"changes": '{"registration": {"video": {"rounds": 1000000000}}}'}, "changes", "rounds must be from"),
+        ({"start_s": 2, "end_s": 1}, "part", "must come after"),
+        ({"frame_step": 0.5}, "part", "must be a whole number"),
+        ({"frame_step": 10**9}, "part", "must be from"),
+        ({"stride": -3}, "part", "must be from"),
+        ({"seed": -1}, "settings", "seed must be from"),
+        ({"preset": "best"}, "settings", "no preset"),
+        ({"template": "/tmp/mesh.fbx"}, "mesh", "GLB, OBJ or PLY"),
     ],
 )
-def test_bad_changes_are_refused(changes: str) -> None:
-    with pytest.raises(V2M4Error):
-        settings_of("fast", *FRONT_VALUES, changes)
+def test_what_cannot_be_is_refused_at_the_input_it_concerns(wrong: dict, place: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as told:
+        replace(ASKED, **wrong).settings()
+    assert told.value.place == place
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_what_needs_a_gpu_is_not_offered_without_one_and_the_page_says_why() -> None:
+    assert [name for _, name in preset_choices()] == ["draft", "fast"]
+    assert "CUDA GPU" in preset_info()
+    for wrong in ({"preset": "paper"}, {"generator": "trellis"}):
+        with pytest.raises(V2M4Error, match="CUDA GPU"):
+            replace(ASKED, **wrong).settings()
 
 
 def test_menus_say_where_a_plugs_licence_does_not_hold() -> None:

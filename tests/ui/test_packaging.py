@@ -44,4 +44,4 @@ def test_shipped_results_are_small_and_complete() -> None:
     for clip in (ROOT / "assets" / "examples").glob("*.mp4"):
         folder = ROOT / "assets" / "results" / clip.stem
         assert (folder / "animation.glb").stat().st_size < 1_000_000
-        assert (folder / "showing.json").is_file() and (folder / "preview.mp4").is_file()
+        assert (folder / "view.json").is_file() and (folder / "preview.mp4").is_file()

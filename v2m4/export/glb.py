@@ -101,7 +101,8 @@ def _glb(
     directions: NDArray[Any] = normals
     if settings.quantise:
         grid = _Grid.around(poses.numpy())
-        document.json["extensionsUsed"] = document.json["extensionsRequired"] = ["KHR_mesh_quantization"]
+        document.json["extensionsUsed"] = ["KHR_mesh_quantization"]
+        document.json["extensionsRequired"] = ["KHR_mesh_quantization"]
         node["translation"], node["scale"] = list(grid.centre), [grid.size] * 3
         positions, directions = grid.snap(positions), _to_int8(normals)
 
@@ -226,7 +227,8 @@ def _to_int8(normals: NDArray[np.float32]) -> NDArray[np.int8]:
 
 
 def _appearance(document: GltfDocument, mesh: Mesh, corners: _Corners, settings: ExportSettings) -> dict[str, int]:
-    """Add the material; return the vertex attributes it needs."""
+    """Add the material; return the vertex attributes it needs. A colour of the video holds its light already, so that
+    the material is unlit unless the settings say ``lit``; a mesh without any is lit."""
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": _ROUGHNESS}
     attributes: dict[str, int] = {}
     if mesh.texture is not None and corners.uv is not None:
@@ -259,9 +261,15 @@ def _appearance(document: GltfDocument, mesh: Mesh, corners: _Corners, settings:
         )
     else:
         surface["baseColorFactor"] = [0.6, 0.6, 0.6, 1.0]
-    document.json["materials"] = [
-        {"name": "surface", "pbrMetallicRoughness": surface, "doubleSided": not is_closed(mesh.faces)}
-    ]
+    material: dict[str, Any] = {
+        "name": "surface",
+        "pbrMetallicRoughness": surface,
+        "doubleSided": not is_closed(mesh.faces),
+    }
+    if attributes and settings.material != "lit":
+        material["extensions"] = {"KHR_materials_unlit": {}}
+        document.json.setdefault("extensionsUsed", []).append("KHR_materials_unlit")
+    document.json["materials"] = [material]
     return attributes
 
 

@@ -14,6 +14,7 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, Steps, scaled
 from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS, Doubting, Doubts
+from v2m4.matting.clicks import Mended
 from v2m4.matting.mask_cleanup import holes_of, pieces_of
 from v2m4.registry import choose
 from v2m4.settings import MattingSettings, Settings
@@ -59,6 +60,8 @@ def cut_out(
     """
     method = settings.method if settings.method != "auto" else suitable(clip, settings, ready)
     matting = choose(MATTINGS, method).create(Settings(matting=settings), torch.device("cpu"))
+    if settings.points:
+        matting = Mended(matting, settings)
     (folder / "clip.json").unlink(missing_ok=True)
     yield from scaled(matting.prepare(clip, settings), 0.0, _PREPARED)
     facts: list[_MaskFacts] = []

@@ -40,6 +40,7 @@ from v2m4.settings.generator import (
 from v2m4.settings.pixels import (
     BackgroundSettings,
     CameraMotionSettings,
+    ClickSettings,
     FlatSettings,
     KeyframeSettings,
     MaskCleanupSettings,
@@ -74,6 +75,7 @@ __all__ = [
     "BackgroundSettings",
     "CameraMotionSettings",
     "CameraSettings",
+    "ClickSettings",
     "CorrespondenceSettings",
     "CraftsMan3DSettings",
     "DeformationGraphSettings",

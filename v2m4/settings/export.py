@@ -32,6 +32,9 @@ class ExportSettings:
     """Add normals to every morph target: better shading, twice the size."""
     texture_format: Literal["png", "jpeg"] = "png"
     """png is exact; jpeg is a third of the size."""
+    material: Literal["auto", "unlit", "lit"] = "auto"
+    """unlit (KHR_materials_unlit) shows the texture's colours as they are, since they hold the video's light; lit adds
+    the viewer's light; auto: unlit where the texture comes from the video."""
     per_frame: Literal["none", "glb", "obj"] = "none"
     """Also write one still mesh per frame."""
     preview: bool = True

@@ -199,6 +199,30 @@ class WarningSettings:
 
 
 @dataclass(frozen=True)
+class ClickSettings:
+    """What a click on the mask claims (matting.points)."""
+
+    reach: Annotated[float, Range(0.01, 10)] = 0.5
+    """How far a click reaches through its own colour, as a share of the picture's longer side."""
+    size: Annotated[float, Range(0.001, 0.2)] = 0.012
+    """Radius of the spot that a click decides for certain, as a share of the picture's longer side."""
+    claim: Annotated[float, Range(0.1, 100)] = 4.0
+    """How much a click's claim counts at the click, against 1 for what the mask said before."""
+    tolerance: Annotated[float, Range(0.1, 255)] = 14.0
+    """Colours that differ by less than this from the click's are its own, in levels."""
+    foreign: Annotated[float, Range(0, 10000)] = 60.0
+    """A step through a colour twice as different costs so many times one through the click's own."""
+    contour: Annotated[float, Range(0, 100)] = 1.0
+    """Price of a pixel of contour, against 1 for a pixel labelled against its evidence."""
+    contour_contrast: Annotated[float, Range(0.1, 255)] = 12.0
+    """A colour step that makes a contour cheap, in levels."""
+    window: Annotated[int, Range(5, 101)] = 21
+    """Side of the window in which a click is followed from frame to frame, in pixels."""
+    astray: Annotated[float, Range(0.1, 100)] = 1.5
+    """A click is lost where following it there and back misses by more than this, in pixels."""
+
+
+@dataclass(frozen=True)
 class MattingSettings:
     """How the moving object is cut out of the frames."""
 
@@ -208,6 +232,10 @@ class MattingSettings:
     """Width of the soft edge of the mask, in pixels of the processed frame."""
     min_area: Annotated[float, Range(0, 0.5)] = 0.001
     """A frame whose foreground covers less than this share of the picture counts as empty."""
+    points: str = ""
+    """Clicks that mend the mask: "frame x y +" for what belongs to the object, "-" for what does not, separated by
+    semicolons; x and y as shares of the picture."""
+    clicks: ClickSettings = field(default_factory=ClickSettings)
     flat: FlatSettings = field(default_factory=FlatSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
     cleanup: MaskCleanupSettings = field(default_factory=MaskCleanupSettings)
@@ -224,6 +252,8 @@ class KeyframeSettings:
     """Frames between keyframes; with adaptive, the most there may be."""
     min_stride: Annotated[int, Range(1, 1000)] = 1
     """adaptive: the fewest frames there may be between keyframes."""
+    anchor: Annotated[int, Range(0, 100000)] | None = None
+    """The frame whose mesh moves to all others (the keyframe nearest to it); by default the one that shows most."""
     motion_threshold: Annotated[float, Range(0, 1)] = 0.08
     """adaptive: a new keyframe once the pose changed by this much (1 - overlap of the masks) since the last one."""
     compare_size: Annotated[int, Range(16, 1024)] = 128

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import v2m4
@@ -30,7 +31,11 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     yield Progress("export", 0.0)
     share = 0.5 if settings.export.preview else 1.0
     measured = yield from scaled(measure(animation, clip), 0.0, share)
-    write_glb(folder / RESULTS["glb"], animation, settings.export, provenance(run, animation, clip, measured))
+    if settings.export.material == "auto" and run.recipe.keeps_look:
+        written = replace(settings.export, material="lit")
+    else:
+        written = settings.export
+    write_glb(folder / RESULTS["glb"], animation, written, provenance(run, animation, clip, measured))
     write_camera(folder / RESULTS["camera"], animation, clip)
     if settings.export.per_frame != "none":
         write_frames(folder / RESULTS["frames"], animation, clip.times, settings.export.per_frame)
@@ -93,7 +98,7 @@ SPEC = StageSpec(
     name="export",
     title="writing the results",
     per="run",
-    reads=("settings.export", "settings.preset"),
+    reads=("settings.export", "settings.preset", "keeps_look"),
     rooms=("export", "evaluation", "steps", "animation"),
     work=work,
     recall=recall,

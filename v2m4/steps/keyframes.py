@@ -21,7 +21,11 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     facts = json.loads((run.place(Step("matting")) / "matting.json").read_text())
     indices = choose_keyframes(clip, settings, facts["empty"])
     yield Progress("keyframes", 0.5)
-    anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)
+    if settings.anchor is not None:
+        wanted = settings.anchor
+        anchor = min(indices, key=lambda index: abs(index - wanted))
+    else:
+        anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)
     data = {"indices": list(indices), "anchor": anchor}
     write_atomically(run.place(step) / "keyframes.json", json.dumps(data).encode())
 

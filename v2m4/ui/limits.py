@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from v2m4.errors import V2M4Error
-from v2m4.settings import VideoSettings
+from v2m4.settings import Settings, VideoSettings, changed
 from v2m4.video import VideoFacts, probe
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Upload size in megabytes, length in seconds, longer side in pixels; runs at once; hours a run is kept."""
+    """What one visitor may take.
+
+    megabytes, seconds, side (pixels): of an upload. frames: read from a clip; longer ones are thinned out.
+    concurrent_runs, waiting_runs, runs_per_visitor: at once. run_minutes: wall-clock time of one run.
+    unwatched_minutes: how long a run goes on after the last browser that followed it is gone. keep_hours: after its
+    last use a run is deleted.
+    """
 
     megabytes: int = 100
     seconds: float = 30.0
     side: int = 3840
+    frames: int = 300
     concurrent_runs: int = 2
     waiting_runs: int = 20
+    runs_per_visitor: int = 3
+    run_minutes: float = 60.0
+    unwatched_minutes: float = 10.0
     keep_hours: float = 24.0
 
     @staticmethod
     def from_environment() -> Limits:
-        """The limits, each replaced by V2M4_MAX_MEGABYTES, V2M4_MAX_SECONDS, … where that is set."""
-        names = {
-            "megabytes": "V2M4_MAX_MEGABYTES",
-            "seconds": "V2M4_MAX_SECONDS",
-            "side": "V2M4_MAX_SIDE",
-            "concurrent_runs": "V2M4_CONCURRENT_RUNS",
-            "waiting_runs": "V2M4_WAITING_RUNS",
-            "keep_hours": "V2M4_KEEP_HOURS",
-        }
-        defaults = Limits()
+        """The limits, each replaced by the variable of `VARIABLES` where that is set."""
         found = {
-            field: type(getattr(defaults, field))(os.environ[name])
-            for field, name in names.items()
-            if name in os.environ
+            field.name: type(getattr(Limits, field.name))(os.environ[VARIABLES[field.name]])
+            for field in fields(Limits)
+            if VARIABLES[field.name] in os.environ
         }
         return Limits(**found)
 
@@ -49,10 +51,26 @@ class Limits:
         )
 
 
+VARIABLES = {
+    "megabytes": "V2M4_MAX_MEGABYTES",
+    "seconds": "V2M4_MAX_SECONDS",
+    "side": "V2M4_MAX_SIDE",
+    "frames": "V2M4_MAX_FRAMES",
+    "concurrent_runs": "V2M4_CONCURRENT_RUNS",
+    "waiting_runs": "V2M4_WAITING_RUNS",
+    "runs_per_visitor": "V2M4_RUNS_PER_VISITOR",
+    "run_minutes": "V2M4_RUN_MINUTES",
+    "unwatched_minutes": "V2M4_UNWATCHED_MINUTES",
+    "keep_hours": "V2M4_KEEP_HOURS",
+}
+
+
 def check_video(path: str | Path | None, limits: Limits) -> VideoFacts:
     """Look at an upload; raises V2M4Error with a sentence for whatever makes it unusable."""
     if not path:
-        raise V2M4Error("Choose a video first, or click one of the examples below.")
+        raise V2M4Error("Choose a video first, or click one of the examples.")
+    if not Path(path).is_file():
+        raise V2M4Error("The uploaded video is gone from the server. Choose it again.")
     megabytes = Path(path).stat().st_size / 1e6
     if megabytes > limits.megabytes:
         raise V2M4Error(
@@ -63,9 +81,31 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoFacts:
 
 def check_length(facts: VideoFacts, settings: VideoSettings, limits: Limits) -> None:
     """Refuse what is still too long after trimming."""
-    end = min(facts.seconds, settings.end_s if settings.end_s is not None else facts.seconds)
-    length = end - settings.start_s
+    if settings.start_s >= facts.seconds:
+        raise V2M4Error(
+            f"“From” ({settings.start_s:g} s) lies behind the end of the clip, which is {facts.seconds:.1f} s long."
+        )
+    length = _end(facts, settings) - settings.start_s
     if length > limits.seconds + 0.5:
         raise V2M4Error(
             f"The clip is {length:.0f} seconds long; {limits.seconds:g} are allowed here. Trim it with “From” and “To”."
         )
+
+
+def thinned(facts: VideoFacts, settings: Settings, limits: Limits) -> tuple[Settings, str]:
+    """Settings that read no more frames than are allowed, and a sentence about it ("" where nothing changed)."""
+    video = settings.video
+    frames = facts.fps * (_end(facts, video) - video.start_s) / video.frame_step
+    if frames <= limits.frames:
+        return settings, ""
+    step = video.frame_step * math.ceil(frames / limits.frames)
+    words = {2: "2nd", 3: "3rd"}.get(step, f"{step}th")
+    sentence = (
+        f"This part of the clip has {frames:.0f} frames, more than the {limits.frames} used here: "
+        f"every {words} is taken. Trim it to keep more of the motion."
+    )
+    return changed(settings, {"video.frame_step": step}), sentence
+
+
+def _end(facts: VideoFacts, settings: VideoSettings) -> float:
+    return min(facts.seconds, settings.end_s if settings.end_s is not None else facts.seconds)

@@ -1,190 +1,264 @@
-"""The page's own HTML: progress, keyframe strip, camera search, quality report. Pure functions of what is shown."""
+"""The page's own HTML: progress, mask preview, keyframes, camera search, downloads. Pure functions of what is shown."""
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 
+from v2m4.recipe import Recipe
 from v2m4.steps import STAGES
 from v2m4.ui.pictures import url
-from v2m4.ui.run_view import Showing
+from v2m4.ui.quality import plugs_table
+from v2m4.ui.run_view import RunView
+from v2m4.ui.runner import gpu_seconds
 
 TITLES = {spec.name: spec.title.capitalize() for spec in STAGES}
-PHASES = {"sampling": "Sampling", "stereo": "Stereo", "swarm": "Swarm", "descent": "Descent"}
+PHASES = {
+    "sampling": "From all sides",
+    "stereo": "By depth",
+    "swarm": "Closer",
+    "descent": "Exactly",
+}
+DOWNLOADS = {
+    "glb": ("Model (GLB)", ".glb"),
+    "preview": ("Video", ".preview.mp4"),
+    "zip": ("Everything (zip)", ".zip"),
+    "settings": ("Settings", ".settings.json"),
+}
+_TITLES = {
+    "ready": "Ready",
+    "waiting": "Waiting for its turn",
+    "finished": "Done",
+    "stopped": "Stopped",
+    "failed": "That did not work",
+    "example": "A finished example",
+}
 
 
-def status(showing: Showing) -> str:
-    """The progress bar with stage, keyframe, time left, and the run's link."""
-    progress, state = showing.progress, showing.state
-    fraction = 1.0 if state in ("finished", "example") else progress.fraction if progress else 0.0
-    if state == "working":
-        title, detail = _stage(showing) if progress else ("Starting", "The first pictures come within seconds.")
+def status(view: RunView) -> str:
+    """The progress bar with stage, keyframe, time left, and the run's links."""
+    if view.state == "working":
+        title, detail = _stage(view) if view.progress else ("Starting", "The first pictures come within seconds.")
     else:
-        words = {"finished": "Done", "stopped": "Stopped", "failed": "That did not work", "example": "Example"}
-        title, detail = words.get(state, "Ready"), showing.message or "Choose a video, or click an example below."
-    role = ' role="alert"' if state == "failed" else ' aria-live="polite"'
-    link = (
-        f'<a class="run-link" href="?run={showing.run}" title="Opens this run again, also after the browser was closed">'  # noqa: E501
-        "Link to this run</a>"
-        if showing.run
-        else ""
+        title, detail = _TITLES.get(view.state, "Ready"), _detail(view)
+    percent = int(100 * view.fraction)
+    barred = view.state in ("working", "stopped", "failed", "waiting") and (
+        view.fraction > 0 or view.state == "working"
     )
-    percent = round(100 * fraction)
-    return (
-        f'<div class="status {state}"><div class="status-line"><strong>{escape(title)}</strong>'
-        f'<span class="percent">{f"{percent} %" if state in ("working", "stopped") else ""}</span>{link}</div>'
+    bar = (
         f'<div class="bar" role="progressbar" aria-label="Progress of the run" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
-        f'<div class="detail"{role}>{escape(detail)}</div></div>'
+    )
+    return (
+        f'<div class="status {view.state}" data-fraction="{view.fraction:.4f}"><div class="status-line">'
+        f'<strong>{escape(title)}</strong><span class="percent">{f"{percent} %" if barred else ""}</span>{_links(view)}'
+        f"</div>{bar if barred else ''}"
+        f'<div class="detail"{" role=alert" if view.state == "failed" else ""}>{escape(detail)}</div></div>'
     )
 
 
-def _stage(showing: Showing) -> tuple[str, str]:
-    progress = showing.progress
+def _detail(view: RunView) -> str:
+    match view.state:
+        case "waiting":
+            wait = f", {_duration(view.wait_s)} until its turn" if view.wait_s else ""
+            return f"Place {view.place} in the queue{wait}. You may close the page and come back by its link."
+        case "finished":
+            return f"{view.name} is an animated model now: play it, turn it, take it along."
+        case "example":
+            return f"This is what came of the clip “{view.name}”. “Reconstruct” makes it anew."
+        case "ready":
+            return view.message or f"Press “Reconstruct” to turn {view.name} into a model."
+        case "empty":
+            return view.message or "Choose a video, or click an example."
+    return view.message
+
+
+def _links(view: RunView) -> str:
+    if not view.run or view.state == "ready":
+        return ""
+    own = "" if view.read_only else (
+        f'<button type="button" class="link" data-copy="?run={view.run}" '
+        'title="Opens this run again, also after the browser was closed. Whoever has it can change the run.">'
+        "Copy my link</button>"
+    )  # fmt: skip
+    others = (
+        f'<button type="button" class="link" data-copy="?view={view.link}" title="For others: they can look and '
+        'download, but change nothing.">Copy link to show</button>'
+        if view.done
+        else ""
+    )
+    return f'<span class="links">{own}{others}</span>'
+
+
+def _stage(view: RunView) -> tuple[str, str]:
+    progress = view.progress
     assert progress is not None
     words = []
-    if progress.keyframe in progress.keyframes and progress.keyframe is not None:
-        done = len(showing.fits) if progress.stage == "registration" else progress.keyframes.index(progress.keyframe)
-        words.append(f"keyframe {min(done + 1, len(progress.keyframes))} of {len(progress.keyframes)}")
+    if progress.keyframe is not None and progress.keyframes:
+        words.append(f"keyframe {min(len(view.fits) + 1, len(progress.keyframes))} of {len(progress.keyframes)}")
     if progress.note:
         words.append(progress.note)
     if progress.seconds_left is not None:
-        words.append(_left(progress.seconds_left))
+        words.append(f"{_duration(progress.seconds_left)} left")
     return TITLES[progress.stage], ", ".join(words) or " "
 
 
-def _left(seconds: float) -> str:
-    return f"about {max(1, round(seconds))} s left" if seconds < 90 else f"about {round(seconds / 60)} min left"
+def _duration(seconds: float) -> str:
+    return f"about {max(1, round(seconds))} s" if seconds < 90 else f"about {round(seconds / 60)} min"
 
 
-def strip(showing: Showing) -> str:
-    """The keyframes that will be used, with the object's outline drawn on them."""
-    cards = "".join(
-        _picture(
-            showing.frames[i],
-            f"Frame {i} with the outline of the object",
-            _time(showing, i),
-            anchor=i == showing.anchor,
-        )
-        for i in showing.keyframes
-        if i in showing.frames
+def mask_preview(view: RunView, points: str = "") -> str:
+    """The keyframes with the object's outline, which can be mended by clicks (``static/mask.js``)."""
+    if view.state == "example":
+        return ""
+    if view.state == "failed" and not view.frames:
+        return mask_note(view.message, problem=True)
+    if not view.frames:
+        return mask_note("Reading the video …") if view.state in ("waiting", "working") else ""
+    masked = view.anchor >= 0
+    facts = {
+        "frames": [
+            {"index": i, "time": _time(view, i), "src": url(view.frames[i])} for i in view.keyframes if i in view.frames
+        ],
+        "anchor": view.anchor,
+        "points": points,
+        "editable": masked
+        and not view.read_only
+        and view.state in ("ready", "working", "stopped", "finished", "waiting"),
+    }
+    head = (
+        f"{len(view.keyframes)} keyframes; the outline shows what counts as the object."
+        if masked
+        else "Looking for the object …"
     )
-    count = len(showing.keyframes)
-    masked = showing.anchor >= 0
-    head = f"{count} keyframes; the outline shows what counts as the object." if masked else "Frames of the clip …"
-    notes = "".join(f'<p class="warning" role="status">{escape(w)}</p>' for w in showing.warnings)
-    legend = '<p class="legend">The marked frame is the anchor: its mesh is the one that moves.</p>' if masked else ""
-    return f'<div class="strip"><p>{head}</p><div class="pictures small">{cards}</div>{legend}{notes}</div>'
+    notes = "".join(f'<p class="warning" role="status">{escape(w)}</p>' for w in (*view.notes, *view.warnings))
+    data = escape(json.dumps(facts), quote=True)
+    return f'<div class="mask"><p>{head}</p><v2m4-mask data-mask="{data}"></v2m4-mask>{notes}</div>'
 
 
-def strip_note(text: str, problem: bool = False) -> str:
-    """A sentence where the strip would be."""
-    kind = ' class="problem" role="alert"' if problem else ""
-    return f'<div class="strip"><p{kind}>{escape(text)}</p></div>'
+def mask_note(text: str, problem: bool = False) -> str:
+    """A sentence where the masks would be."""
+    return f'<div class="mask">{note(text) if problem else f"<p>{escape(text)}</p>"}</div>'
 
 
-def search(showing: Showing) -> str:
+def note(sentence: str) -> str:
+    """A sentence about what is wrong, for beside the input it concerns; "" for none."""
+    return f'<p class="problem" role="alert">{escape(sentence)}</p>' if sentence else ""
+
+
+def beforehand(view: RunView, recipe: Recipe) -> str:
+    """What a run will do, for how long and with what, before it is started; and what would make it better."""
+    progress = view.progress
+    steps = len(view.keyframes)
+    gpu = gpu_seconds(recipe, steps)
+    needs = [f"{_duration(progress.seconds_left)} on this machine" if progress and progress.seconds_left else ""]
+    needs.append(f"{gpu} s of GPU time asked for at most" if gpu else "no GPU time")
+    memory = max([1.0, *(plug.memory_gb for port in recipe.names if (plug := recipe.plug(port)))])
+    needs.append(f"{memory:g} GB of memory")
+    words = ", ".join(w for w in needs if w)
+    advice = "".join(f"<li>{escape(a)}</li>" for a in _advice(view, recipe))
+    names = recipe.names | ({"matting": view.method} if view.method else {})
+    return (
+        f'<div class="before"><p>{words[0].upper()}{words[1:]}.</p><details><summary>What will run, and what would '
+        f"make it better</summary>{plugs_table(names)}<ul>{advice}</ul></details></div>"
+    )
+
+
+def _advice(view: RunView, recipe: Recipe) -> list[str]:
+    found = []
+    if recipe.names["generator"] == "inflate":
+        found.append(
+            "The mesh is inflated from the outline, so its back is a guess. A mesh of your own, or a generator on a "
+            "GPU, knows better."
+        )
+    if len(view.times) < 16:
+        found.append("The clip is short; two or three seconds of motion show more of the object.")
+    if view.warnings:
+        found.append("Mend the mask where a warning names a frame: all else builds on it.")
+    found.append("Best: a still camera, the whole object in the picture, soft light, a background of another colour.")
+    return found
+
+
+def search(view: RunView) -> str:
     """The views of the camera search beside their reference frame, newest keyframe first."""
     rows = []
-    for index in reversed(list(showing.views)):
-        cells = _picture(showing.frames.get(index), f"Reference frame {index}", f"Frame {index}")
+    for index in reversed(list(view.views)):
+        cells = _picture(view.frames.get(index), f"Frame {index}", "Video")
         for phase, label in PHASES.items():
-            path, overlap = showing.views[index].get(phase, (None, 0.0))
-            over = (
-                showing.state in ("finished", "example") or index in showing.fits or "descent" in showing.views[index]
-            )
-            words = f"{label} {100 * overlap:.0f} %" if path else f"{label}: {'not needed' if over else '…'}"
-            cells += _picture(path, f"View of frame {index} after {label.lower()}", words)
-        rows.append(f'<div class="pictures five">{cells}</div>')
-    empty = "".join(_picture(None, "", label) for label in ("Frame", *PHASES.values()))
-    body = "".join(rows) or f'<div class="pictures five">{empty}</div>'
-    return f'<section class="panel search"><h3>Camera search</h3><div class="rows">{body}</div></section>'
-
-
-def film(showing: Showing) -> str:
-    """Each keyframe above the model as registered to it, filling up as the run goes."""
-    cells = []
-    for i in showing.keyframes if showing.anchor >= 0 else ():
-        path, overlap = showing.fits.get(i, (None, 0.0))
-        below = _picture(path, f"The model registered to frame {i}", f"{100 * overlap:.0f} %" if path else " ")
-        above = _picture(showing.frames.get(i), f"Frame {i}", _time(showing, i), anchor=i == showing.anchor)
-        cells.append(f'<div class="pair">{above}{below}</div>')
-    if not cells:
-        cells = [f'<div class="pair">{_picture(None, "", " ")}{_picture(None, "", " ")}</div>'] * 8
+            if phase in view.views[index]:
+                path, overlap = view.views[index][phase]
+                cells += _picture(path, f"The model, camera {label.lower()}", f"{label}: {100 * overlap:.0f} %")
+        rows.append(f'<div class="pictures search-row">{cells}</div>')
+    if not rows:
+        return ""
     return (
-        '<section class="panel film"><h3>Frames and fitted model <small>with mask overlap</small></h3>'
-        f'<div class="cells" tabindex="0" role="region" aria-label="Frames and fitted model">{"".join(cells)}</div></section>'  # noqa: E501
+        '<section class="panel search" aria-label="Finding the camera"><h2>Finding the camera</h2><p class="quiet">'
+        "From where the object was filmed: the model is laid over the frame until the outlines agree.</p>"
+        f'<div class="rows" tabindex="0" role="region" aria-label="Views tried">{"".join(rows)}</div></section>'
     )
 
 
-def _time(showing: Showing, index: int) -> str:
-    return f"{showing.times[index]:.2f} s" if index < len(showing.times) else f"frame {index}"
+def keyframe_gallery(view: RunView) -> str:
+    """Each keyframe above the model as fitted to it, filling up as the run goes; a click shows that moment."""
+    if view.anchor < 0 or not (view.fits or view.state in ("working", "stopped")):
+        return ""
+    cells = []
+    for i in view.keyframes:
+        path, overlap = view.fits.get(i, (None, 0.0))
+        below = _picture(path, f"The model at frame {i}", f"{100 * overlap:.0f} %" if path else " ")
+        above = _picture(view.frames.get(i), f"Frame {i}", _time(view, i), anchor=i == view.anchor)
+        time = f"{view.times[i]:.4f}" if i < len(view.times) else "0"
+        inner = f"{above}{below}"
+        cells.append(
+            f'<button type="button" class="pair" data-time="{time}" title="Show this moment">{inner}</button>'
+            if view.done
+            else f'<div class="pair">{inner}</div>'
+        )
+    return (
+        '<section class="panel gallery" aria-label="Keyframes"><h2>Keyframes <small>each above the model as fitted to '
+        'it, with the overlap of the outlines</small></h2><div class="cells" tabindex="0" role="region" '
+        f'aria-label="Keyframes and fitted model">{"".join(cells)}</div></section>'
+    )
+
+
+def downloads(view: RunView) -> str:
+    """Links to the results."""
+    links = "".join(
+        f'<a class="download" id="download-{key}" href="{escape(url(view.files[key]))}" '
+        f'download="{escape(view.name + ending)}">{label}</a>'
+        for key, (label, ending) in DOWNLOADS.items()
+        if key in view.files
+    )
+    return f'<nav class="downloads" aria-label="Downloads">{links}</nav>' if links else ""
+
+
+def recent_runs(entries: list[dict[str, Any]]) -> str:
+    """The browser's last runs: picture, name, state, and a way to delete each."""
+    if not entries:
+        return ""
+    cards = "".join(
+        f'<li><a href="?run={entry["run"]}">'
+        + (f'<img src="{escape(url(entry["picture"]))}" alt="" width="56" height="56">' if entry["picture"] else "")
+        + f"<span><strong>{escape(entry['name'])}</strong><small>{escape(entry['started'])}</small></span></a>"
+        f'<button type="button" data-delete="{entry["run"]}" aria-label="Delete the run of {escape(entry["name"])}" '
+        'title="Delete this run and its files">✕</button></li>'
+        for entry in entries
+    )
+    return (
+        f'<section class="recent" aria-label="Your runs"><h2>Your runs in this browser</h2><ul>{cards}</ul></section>'
+    )
+
+
+def _time(view: RunView, index: int) -> str:
+    return f"{view.times[index]:.2f} s" if index < len(view.times) else f"frame {index}"
 
 
 def _picture(path: str | None, alt: str, caption: str, anchor: bool = False) -> str:
     image = (
-        f'<img src="{escape(url(path))}" alt="{escape(alt)}" width="96" height="96" decoding="async">'
+        f'<img src="{escape(url(path))}" alt="{escape(alt)}" width="96" height="96" decoding="async" loading="lazy">'
         if path
         else '<span class="hole" aria-hidden="true"></span>'
     )
-    return f"<figure{' class=anchor' if anchor else ''}>{image}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def report(showing: Showing) -> str:
-    """The quality report: overlap and PSNR per frame, what was uncertain, which plugs ran under which licence."""
-    facts = showing.report
-    if not facts:
-        return '<section class="panel report"><h3>Quality</h3><p class="quiet">Measured when the run is finished.</p></section>'  # noqa: E501
-    keyframes = set(facts.get("keyframes", ()))
-    plots = plot(facts["iou"], "Mask overlap", "", keyframes, scale=100, unit=" %")
-    plots += plot(facts["psnr"], "PSNR", "", keyframes, scale=1, unit=" dB")
-    size = (
-        f"{facts['frames']} frames, {len(keyframes)} keyframes, {facts['vertices']:,} vertices, {facts['faces']:,} faces; "  # noqa: E501
-        f"{sum(facts['seconds'].values()):.0f} s of work."
-    )
-    return (
-        f'<section class="panel report"><h3>Quality</h3><div class="plots">{plots}</div><p>{size}</p>'
-        f"<h4>What was uncertain</h4>{_uncertain(facts)}<h4>What ran</h4>{_plugs(facts)}</section>"
-    )
-
-
-def _uncertain(facts: dict[str, Any]) -> str:
-    sentences = list(facts.get("warnings", ()))
-    if facts["iou"]["worst"] < 0.9:
-        worst = facts["iou"]
-        sentences.append(
-            f"The outline fits worst at frame {worst['worst_frame']} ({100 * worst['worst']:.0f} % overlap)."
-        )
-    sentences.append("Sides that the camera never saw are guessed from the sides it saw.")
-    return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in sentences) + "</ul>"
-
-
-def _plugs(facts: dict[str, Any]) -> str:
-    from v2m4.plugs import PORTS
-
-    rows = ""
-    for port, name in facts["plugs"].items():
-        plug = PORTS[port][name]
-        use = "" if plug.commercial else " (non-commercial)"
-        rows += f"<tr><th scope=row>{escape(port)}</th><td>{escape(name)}</td><td>{escape(plug.licence)}{use}</td></tr>"
-    return f'<table><thead class="unseen"><tr><th>Part</th><th>Plug</th><th>Licence</th></tr></thead><tbody>{rows}</tbody></table>'  # noqa: E501
-
-
-def plot(measure: dict[str, Any], title: str, note: str, marks: set[int], *, scale: float, unit: str) -> str:
-    """A small line plot of a measure per frame as SVG; frames in ``marks`` (keyframes) get a dot."""
-    values = [v * scale for v in measure["per_frame"]]
-    low, high = min(values), max(values)
-    low, high = (low - 0.5, high + 0.5) if high - low < 1 else (low, high)
-    width, height, edge = 300.0, 84.0, 6.0
-    step = (width - 2 * edge) / max(1, len(values) - 1)
-    points = [(edge + i * step, edge + (high - v) / (high - low) * (height - 2 * edge)) for i, v in enumerate(values)]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for i, (x, y) in enumerate(points) if i in marks)
-    mean, worst = measure["mean"] * scale, measure["worst"] * scale
-    label = f"{title} per frame: mean {mean:.1f}{unit}, worst {worst:.1f}{unit} at frame {measure['worst_frame']}"
-    return (
-        f'<figure class="plot"><figcaption><strong>{title}</strong> mean {mean:.1f}{unit}, worst {worst:.1f}{unit}'
-        f'</figcaption><svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
-        f'<polyline points="{line}"/>{dots}</svg><div class="axis"><span>frame 0</span>'
-        f"<span>{low:.0f}–{high:.0f}{unit}</span><span>{len(values) - 1}</span></div></figure>"
-    )
+    kind = " anchor" if anchor else ""
+    return f'<span class="figure{kind}">{image}<span class="caption">{escape(caption)}</span></span>'

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 _SIDE = 192
+_LARGE = 448
 _OUTLINE = (255, 106, 61)
 
 
@@ -28,21 +29,20 @@ def thumbnail(picture: Path | NDArray[np.uint8], side: int = _SIDE) -> str:
     return _save(small)
 
 
-def masked_thumbnail(frame: Path, masked: Path, side: int = _SIDE) -> str:
-    """The frame with its background dimmed and the object's outline drawn; returns its path in the cache."""
+def masked_picture(frame: Path, masked: Path, side: int = _LARGE) -> str:
+    """The frame without its padding, its background dimmed and the object's outline drawn; returns its path in the
+    cache."""
     with Image.open(frame) as a, Image.open(masked) as b:
         picture, alpha = a.convert("RGBA"), b.convert("RGBA").getchannel("A")
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        alpha = alpha.resize(picture.size, Image.Resampling.LANCZOS)
+        box = picture.getchannel("A").getbbox() or (0, 0, *picture.size)
+        picture, alpha = picture.crop(box), alpha.crop(box)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    alpha = alpha.resize(picture.size, Image.Resampling.LANCZOS)
     mask = alpha.point(lambda v: 255 if v > 127 else 0)
     dimmed = Image.blend(picture.convert("RGB"), Image.new("RGB", picture.size, (128, 134, 140)), 0.55)
-    shown = Image.composite(picture.convert("RGB"), dimmed, alpha)
-    grown = np.asarray(mask.filter(ImageFilter.MaxFilter(5))) > np.asarray(mask)
-    pixels = np.array(shown)
-    pixels[grown] = _OUTLINE
-    whole = Image.fromarray(pixels).convert("RGBA")
-    whole.putalpha(picture.getchannel("A"))
-    return _save(whole)
+    pixels = np.array(Image.composite(picture.convert("RGB"), dimmed, alpha))
+    pixels[np.asarray(mask.filter(ImageFilter.MaxFilter(5))) > np.asarray(mask)] = _OUTLINE
+    return _save(Image.fromarray(pixels))
 
 
 def url(path: str) -> str:

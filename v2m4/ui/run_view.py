@@ -1,10 +1,10 @@
-"""What the right side of the page shows: built up from a run's events, or read from a finished result we ship."""
+"""What the page shows of a run: built up from its events, read from its folder, or from a result we ship."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import torch
 
 from v2m4.animation import Animation
 from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, read_clip, registered_vertices
+from v2m4.clip import Clip
 from v2m4.events import (
     CameraView,
     Event,
@@ -25,123 +26,165 @@ from v2m4.events import (
     RunProgress,
 )
 from v2m4.export.glb import write_glb
+from v2m4.export.placement import camera_description
+from v2m4.files import write_atomically
 from v2m4.settings import ExportSettings
-from v2m4.ui.pictures import masked_thumbnail, publish, thumbnail
-from v2m4.ui.runner import Failed, Stopped
-from v2m4.ui.store import Ticket
+from v2m4.ui.bundle import bundle
+from v2m4.ui.pictures import masked_picture, publish, thumbnail
+from v2m4.ui.runner import Failed, Stopped, recalled, standing
+from v2m4.ui.store import RunRecord
+from v2m4.ui.words import page_words
 
-State = Literal["empty", "working", "stopped", "failed", "finished", "example"]
+State = Literal["empty", "ready", "waiting", "working", "stopped", "failed", "finished", "example"]
 _PARTS = 4
 
 
 @dataclass
-class Showing:
-    """The facts on show. Pictures and files are paths that the browser may fetch."""
+class RunView:
+    """The facts on show. Pictures and files are paths that the browser may fetch.
+
+    run: the reference of its link, the owner's or (``shared``) that for others. fraction: of the whole run, never
+    falling. place, wait_s: in the queue, from 1, and the seconds until its turn. content: (width, height) of the clip's
+    picture in its square, as shares of the side. notes: what the visitor should know beforehand.
+    """
 
     name: str = ""
     run: str = ""
+    link: str = ""
+    read_only: bool = False
     state: State = "empty"
     progress: RunProgress | None = None
+    fraction: float = 0.0
+    place: int = 0
+    wait_s: float | None = None
     message: str = ""
+    notes: tuple[str, ...] = ()
     keyframes: tuple[int, ...] = ()
     anchor: int = -1
     times: tuple[float, ...] = ()
+    duration: float = 0.0
+    content: tuple[float, float] = (1.0, 1.0)
+    method: str = ""
     frames: dict[int, str] = field(default_factory=dict)
     views: dict[int, dict[str, tuple[str, float]]] = field(default_factory=dict)
     fits: dict[int, tuple[str, float]] = field(default_factory=dict)
     model: str | None = None
-    model_label: str = "3D model"
+    model_label: str = ""
     warnings: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
+    @staticmethod
+    def of(record: RunRecord, **facts: Any) -> RunView:
+        """The view of a run before anything is known of it."""
+        return RunView(name=record.source.stem, run=record.id, link=record.shared, **facts)
 
-def update(showing: Showing, event: Event, ticket: Ticket) -> bool:
-    """Take in an event; True if it brought something to look at rather than mere progress."""
+    @property
+    def done(self) -> bool:
+        """Whether there is a result."""
+        return self.state in ("finished", "example")
+
+    def copy(self) -> RunView:
+        """A copy that later events do not change."""
+        views = {k: dict(v) for k, v in self.views.items()}
+        return replace(self, frames=dict(self.frames), views=views, fits=dict(self.fits))
+
+
+def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True) -> bool:
+    """Take in an event; True if it brought something to look at rather than mere progress.
+
+    grow: also write the animation so far, now and then.
+    """
     match event:
         case RunProgress():
-            showing.progress = event
+            view.progress, view.fraction = event, max(view.fraction, event.fraction)
             return False
         case FramesReady(frames):
-            clip = read_clip(ticket.run())
-            showing.times = clip.times
+            clip = read_clip(record.run())
+            view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
             few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
-            showing.keyframes = tuple(few)
-            showing.frames = {i: thumbnail(clip.path(i)) for i in few}
-        case ForegroundReady(_, warnings):
-            showing.warnings = warnings
+            view.keyframes, view.anchor = tuple(few), -1
+            view.frames = {i: thumbnail(clip.path(i)) for i in few}
+        case ForegroundReady(method, warnings):
+            view.method, view.warnings = method, tuple(map(page_words, warnings))
         case KeyframesChosen(indices, anchor, images):
-            clip = read_clip(ticket.run())
-            showing.times, showing.keyframes, showing.anchor = clip.times, indices, anchor
-            showing.frames = {
-                i: masked_thumbnail(clip.path(i), image) for i, image in zip(indices, images, strict=True)
-            }
+            clip = read_clip(record.run())
+            view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
+            view.keyframes, view.anchor = indices, anchor
+            view.frames = {i: masked_picture(clip.path(i), image) for i, image in zip(indices, images, strict=True)}
+            if not record.thumbnail.exists():
+                record.thumbnail.write_bytes(Path(thumbnail(images[indices.index(anchor)], 128)).read_bytes())
         case CameraView(keyframe, phase, image, _, overlap):
-            showing.views.setdefault(keyframe, {})[phase] = (thumbnail(image), overlap)
+            view.views.setdefault(keyframe, {})[phase] = (thumbnail(image), overlap)
         case MeshGenerated(keyframe, _, path):
-            showing.model, showing.model_label = publish(path), f"Mesh of frame {keyframe}"
+            view.model, view.model_label = publish(path), f"The mesh of frame {keyframe}"
         case MeshRefined(keyframe, path):
-            showing.model, showing.model_label = publish(path), f"Refined mesh of frame {keyframe}"
+            view.model, view.model_label = publish(path), f"The refined mesh of frame {keyframe}"
         case MeshRegistered(keyframe, overlap, preview):
             if preview is not None:
-                showing.fits[keyframe] = (thumbnail(preview), overlap)
-            if _worth_a_look(showing):
-                grown = growing_animation(ticket, sorted(showing.fits))
-                showing.model, showing.model_label = publish(grown), f"Animation so far: {len(showing.fits)} keyframes"
+                view.fits[keyframe] = (thumbnail(preview), overlap)
+            if grow and _worth_a_look(view):
+                grown = growing_animation(record, sorted(view.fits))
+                view.model, view.model_label = publish(grown), f"The animation so far: {len(view.fits)} keyframes"
         case Finished(files, report):
-            showing.state, showing.report = "finished", report
-            showing.message = "Finished."
-            showing.files = downloads(ticket, files)
-            showing.model, showing.model_label = showing.files["glb"], "The animation"
+            view.state, view.report, view.fraction = "finished", report, 1.0
+            view.files = downloads(record, files)
+            view.model, view.model_label = view.files["glb"], "The animation"
         case Stopped():
-            showing.state = "stopped"
-            showing.message = "Stopped. What is finished is kept; “Continue” goes on from here."
+            view.state = "stopped"
+            view.message = "Stopped. What is finished is kept; “Continue” goes on from here."
         case Failed(sentence):
-            showing.state, showing.message = "failed", sentence
+            view.state, view.message = "failed", page_words(sentence)
     return True
 
 
-def _worth_a_look(showing: Showing) -> bool:
+def _content(clip: Clip) -> tuple[float, float]:
+    left, top, right, bottom = clip.content_box()
+    return (right - left) / clip.side, (bottom - top) / clip.side
+
+
+def _worth_a_look(view: RunView) -> bool:
     """After each quarter of the keyframes: often enough to see it grow, seldom enough not to disturb."""
-    step = max(2, -(-len(showing.keyframes) // _PARTS))
-    return len(showing.fits) % step == 0 and len(showing.fits) < len(showing.keyframes)
+    step = max(2, -(-len(view.keyframes) // _PARTS))
+    return len(view.fits) % step == 0 and len(view.fits) < len(view.keyframes)
 
 
-def growing_animation(ticket: Ticket, indices: list[int]) -> Path:
+def growing_animation(record: RunRecord, indices: list[int]) -> Path:
     """The animation over the keyframes registered so far, in the look of the first mesh."""
-    run = ticket.run()
+    run = record.run()
     clip = masked_clip(run)
     poses = torch.stack([registered_vertices(run, i) for i in indices])
     mesh = posed_mesh(run, keyframes_of(run)[1]).with_vertices(poses[0])
     times = tuple(clip.times[i] - clip.times[indices[0]] for i in indices)
     animation = Animation(poses, times, mesh, times[-1] + 1e-3, clip.name, tuple(indices))
     path = run.work / "growing.glb"
-    write_glb(path, animation, ExportSettings(quantise=True, texture_format="jpeg"), {"generator": "v2m4"})
+    extras = {"generator": "v2m4", "camera": camera_description(animation, clip)}
+    write_glb(path, animation, ExportSettings(quantise=True, texture_format="jpeg"), extras)
     return path
 
 
-def downloads(ticket: Ticket, files: dict[str, Path]) -> dict[str, str]:
+def downloads(record: RunRecord, files: dict[str, Path]) -> dict[str, str]:
     """The results under names made from the clip's, with a zip of everything; returns paths to fetch."""
-    from v2m4.ui.bundle import bundle
-
-    return {name: publish(path) for name, path in bundle(ticket.folder, files, ticket.source.stem).items()}
+    return {name: publish(path) for name, path in bundle(record.folder, files, record.source.stem).items()}
 
 
-def shipped(folder: Path) -> Showing:
+def shipped(folder: Path) -> RunView:
     """A finished result that lies in ``folder`` as `scripts.make_results` left it."""
-    from v2m4.ui.bundle import bundle
-
-    data = json.loads((folder / "showing.json").read_text())
+    data = json.loads((folder / "view.json").read_text())
     pictures = folder / "pictures"
     results = {"glb": "animation.glb", "preview": "preview.mp4", "settings": "settings.json", "report": "report.json"}
     files = {key: folder / name for key, name in results.items()}
     published = {key: publish(path) for key, path in bundle(folder, files, folder.name, writable=False).items()}
-    return Showing(
+    return RunView(
         name=folder.name,
         state="example",
+        fraction=1.0,
         keyframes=tuple(data["keyframes"]),
         anchor=data["anchor"],
         times=tuple(data["times"]),
+        duration=data["duration"],
+        content=tuple(data["content"]),
+        method=data["method"],
         frames={int(k): publish(pictures / v) for k, v in data["frames"].items()},
         views={int(k): {p: (publish(pictures / f), o) for p, (f, o) in v.items()} for k, v in data["views"].items()},
         fits={int(k): (publish(pictures / f), o) for k, (f, o) in data["fits"].items()},
@@ -149,13 +192,39 @@ def shipped(folder: Path) -> Showing:
         model_label="The animation",
         report=json.loads(files["report"].read_text()),
         files=published,
-        message=f"A finished example: {folder.name}. Choose a video of your own, or press “Reconstruct” to make this one.",  # noqa: E501
     )
 
 
-def replay(ticket: Ticket, events: Iterator[Event]) -> Showing:
+def replay(record: RunRecord, events: Iterator[Event]) -> RunView:
     """What a run shows after ``events``."""
-    showing = Showing(name=ticket.source.stem, run=ticket.id, state="working")
+    view = RunView.of(record, state="working")
     for event in events:
-        update(showing, event, ticket)
-    return showing
+        update(view, event, record, grow=False)
+    return view
+
+
+def note_end(record: RunRecord, state: State | Literal[""], message: str) -> None:
+    """Keep for later visitors why a run ended before its end; "" for nothing to tell."""
+    write_atomically(record.folder / "ended.json", json.dumps({"state": state, "message": message}).encode())
+
+
+def at_rest(record: RunRecord) -> RunView:
+    """What a run shows that nobody works on: everything finished, the true fraction, and why it ended."""
+    view = replay(record, recalled(record))
+    if view.state == "finished":
+        return view
+    view.progress = standing(record)
+    view.fraction = view.progress.fraction if view.progress else 0.0
+    ended = record.folder / "ended.json"
+    told: dict[str, Any] = json.loads(ended.read_text()) if ended.exists() else {"state": ""}
+    if told["state"]:
+        view.state, view.message = told["state"], told["message"]
+    elif record.begun:
+        view.state = "stopped"
+        view.message = (
+            "The server was started anew while this run was under way. What is finished is kept; “Continue” goes on "
+            "from here."
+        )
+    else:
+        view.state = "ready"
+    return view

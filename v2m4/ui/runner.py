@@ -14,13 +14,13 @@ from functools import lru_cache
 from typing import Any
 
 from v2m4.errors import RunStoppedError, V2M4Error
-from v2m4.events import Event, RunStarted
-from v2m4.pipeline import advance, execute
+from v2m4.events import Event, RunProgress, RunStarted
+from v2m4.pipeline import advance, execute, plan, progress
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.settings import Settings
 from v2m4.steps import STAGES
-from v2m4.ui.store import Store, Ticket
+from v2m4.ui.store import RunRecord, Store
 from v2m4.workbench import Workbench, plug_settings
 
 _LONGEST_SLICE_S = 60
@@ -42,9 +42,9 @@ class Failed(Event):
     sentence: str
 
 
-def seconds_needed(ticket: Ticket, step: Step, *args: Any, **kwargs: Any) -> int:
+def seconds_needed(record: RunRecord, step: Step, *args: Any, **kwargs: Any) -> int:
     """GPU seconds to ask for: one step of one keyframe, never more than a minute."""
-    estimate = _GPU_S[step.stage] * _PRESET_FACTOR[ticket.recipe.settings.preset]
+    estimate = _GPU_S[step.stage] * _PRESET_FACTOR[record.recipe.settings.preset]
     return int(min(_LONGEST_SLICE_S, max(_SHORTEST_SLICE_S, estimate)))
 
 
@@ -57,10 +57,10 @@ def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Eve
     return spaces.GPU(duration=seconds_needed)(work)
 
 
-def slice_of(ticket: Ticket, step: Step) -> Iterator[Event]:
+def slice_of(record: RunRecord, step: Step) -> Iterator[Event]:
     """One step's events. Problems arrive as events too, since exceptions lose their text between processes."""
     try:
-        yield from execute(ticket.run(), step, workbench(ticket.recipe))
+        yield from execute(record.run(), step, workbench(record.recipe))
     except RunStoppedError:
         yield Stopped()
     except V2M4Error as error:
@@ -75,6 +75,14 @@ def uses_gpu(recipe: Recipe, step: Step) -> bool:
     return _GPU_S[step.stage] > 0 and recipe.wants_gpu
 
 
+def gpu_seconds(recipe: Recipe, keyframes: int) -> int:
+    """Seconds of a lent GPU that a run with so many keyframes asks for, over all its steps; 0 where it uses none."""
+    if not recipe.wants_gpu:
+        return 0
+    factor = _PRESET_FACTOR[recipe.settings.preset]
+    return round(sum(spec.gpu_s * factor * spec.steps(recipe, keyframes) for spec in STAGES))
+
+
 def workbench(recipe: Recipe) -> Workbench:
     """The plugs for a recipe, shared by all runs that ask for the same ones, so models are loaded once."""
     return _workbench(plug_settings(recipe.settings))
@@ -85,20 +93,20 @@ def _workbench(settings: Settings) -> Workbench:
     return Workbench(Recipe.of(settings))
 
 
-def do_run(store: Store, ticket: Ticket, until: str | None = None) -> Iterator[Event]:
+def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterator[Event]:
     """The run's events from where it is to its end (or through stage ``until``); ends with Finished, Stopped or Failed.
 
     A stop that was asked for before the first step counts: the visitor pressed Stop while waiting in the queue.
     """
 
     def do(run: Run, step: Step) -> Iterator[Event]:
-        lent = gpu_slice if uses_gpu(ticket.recipe, step) else slice_of
-        with closing(lent(ticket, step)) as events:  # type: ignore[type-var]
+        lent = gpu_slice if uses_gpu(record.recipe, step) else slice_of
+        with closing(lent(record, step)) as events:  # type: ignore[type-var]
             yield from events
 
     try:
-        with store.working(ticket):
-            run = ticket.run()
+        with store.working(record):
+            run = record.run()
             yield RunStarted(run.folder, run.resumed)
             yield from advance(run, do, until=until)
     except RunStoppedError:
@@ -106,16 +114,23 @@ def do_run(store: Store, ticket: Ticket, until: str | None = None) -> Iterator[E
     except V2M4Error as error:
         yield Failed(str(error))
     except Exception as error:
-        _log.exception("run %s", ticket.id)
+        _log.exception("run %s", record.id)
         yield Failed(
             f"Something went wrong inside ({type(error).__name__}). What is finished is kept; “Continue” tries again. "
             "If it happens twice, please report it with the settings file."
         )
 
 
-def recalled(ticket: Ticket) -> Iterator[Event]:
+def recalled(record: RunRecord) -> Iterator[Event]:
     """The milestones of everything finished, without working."""
-    return advance(ticket.run(), None)
+    return advance(record.run(), None)
+
+
+def standing(record: RunRecord) -> RunProgress | None:
+    """Where a run stands that nobody works on: the progress at its first unfinished step; None when it is finished."""
+    run = record.run()
+    step = next((step for step in plan(run) if not run.done(step)), None)
+    return None if step is None else progress(run, step, 0.0)
 
 
 def prepare(settings: Settings) -> None:

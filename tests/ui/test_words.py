@@ -1,0 +1,36 @@
+"""Sentences of the command line, as the page says them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import v2m4
+from v2m4.ui.words import page_words
+
+ROOT = Path(v2m4.__file__).parent
+ABOUT_THE_TERMINAL = {"cli.py", "__main__.py", "doctor.py", "console.py", "words.py"}
+
+
+def sentences() -> list[str]:
+    """Every text in the package, outside the command line's own files, that names a flag."""
+    found = []
+    for path in ROOT.rglob("*.py"):
+        if path.name not in ABOUT_THE_TERMINAL and path.parent.name != "evaluation":
+            found += re.findall(r'"([^"\n]* --[a-z][^"\n]*)"', path.read_text())
+    return found
+
+
+def test_there_are_such_sentences() -> None:
+    assert len(sentences()) > 5
+
+
+@pytest.mark.parametrize("sentence", sorted(set(sentences())))
+def test_no_flag_reaches_the_page(sentence: str) -> None:
+    assert not re.search(r"--[a-z]", page_words(sentence))
+
+
+def test_what_names_no_flag_stays() -> None:
+    assert page_words("Frames 3-7 look wrong.") == "Frames 3-7 look wrong."

@@ -1,0 +1,136 @@
+"""Runs that belong to the server: queue, limits, watching, stopping, going on after a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import little_settings
+from tests.ui.conftest import write_clip
+from v2m4.errors import V2M4Error
+from v2m4.ui.limits import Limits
+from v2m4.ui.run_view import RunView, at_rest
+from v2m4.ui.store import RunRecord, Store
+from v2m4.ui.workers import LOOK, Workers
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("page")]
+ONE = Limits(concurrent_runs=1, runs_per_visitor=2, waiting_runs=2)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "lizard.mp4", frames=5, size=64)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def seen(workers: Workers, record: RunRecord, wanted: Callable[[RunView], bool], timeout_s: float = 60) -> RunView:
+    """The run's view, as soon as it is ``wanted``."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        view = workers.view(record.id)
+        if view is not None and wanted(view):
+            return view
+        time.sleep(0.05)
+    raise AssertionError(f"not seen in {timeout_s} s: {workers.view(record.id)}")
+
+
+def test_a_look_becomes_a_run_that_goes_on_by_itself_and_never_falls_back(store: Store, clip: Path) -> None:
+    workers, record = Workers(store, ONE), store.create(clip, little_settings())
+    workers.submit(record, "me", LOOK)
+    view = seen(workers, record, lambda v: v.state == "ready")
+    assert view.anchor >= 0 and view.frames and not record.begun
+    workers.submit(record, "me")
+    fractions = []
+
+    def finished(view: RunView) -> bool:
+        fractions.append(view.fraction)
+        return view.state == "finished"
+
+    view = seen(workers, record, finished)
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+    assert set(view.files) >= {"glb", "zip", "preview"} and record.thumbnail.exists()
+    again = at_rest(store.find(record.id))
+    assert again.state == "finished" and again.fraction == 1
+
+
+def test_runs_wait_in_order_for_their_turn_and_may_leave_the_queue(store: Store, clip: Path) -> None:
+    workers = Workers(store, ONE)
+    first, second, third = (store.create(clip, little_settings(seed=seed)) for seed in (1, 2, 3))
+    workers.submit(first, "me")
+    seen(workers, first, lambda v: v.state == "working")
+    workers.submit(second, "you")
+    workers.submit(third, "somebody")
+    assert [workers.view(r.id).place for r in (second, third)] == [1, 2]
+    assert workers.stopped(second.id)
+    assert workers.view(second.id).state == "stopped"
+    seen(workers, third, lambda v: v.place == 1 or v.state != "waiting")
+    for record in (first, third):
+        assert workers.stopped(record.id)
+
+
+def test_a_visitor_cannot_take_everything(store: Store, clip: Path) -> None:
+    workers = Workers(store, ONE)
+    records = [store.create(clip, little_settings(seed=seed)) for seed in range(5)]
+    workers.submit(records[0], "me")
+    seen(workers, records[0], lambda v: v.state == "working")
+    workers.submit(records[1], "me")
+    with pytest.raises(V2M4Error, match="2 runs of yours"):
+        workers.submit(records[2], "me")
+    workers.submit(records[2], "you")
+    with pytest.raises(V2M4Error, match="2 runs are waiting"):
+        workers.submit(records[3], "you")
+    for record in records[:3]:
+        workers.stop(record.id)
+    assert all(workers.stopped(record.id) for record in records[:3])
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (replace(ONE, unwatched_minutes=0), "nobody watched"),
+        (replace(ONE, run_minutes=0), "the longest a run may take"),
+    ],
+)
+def test_the_clock_stops_what_nobody_watches_and_what_takes_too_long(
+    store: Store, clip: Path, limits: Limits, words: str
+) -> None:
+    workers, record = Workers(store, limits), store.create(clip, little_settings())
+    workers.submit(record, "me")
+    view = seen(workers, record, lambda v: v.state == "stopped")
+    assert words in view.message and 0 <= view.fraction < 1
+    kept = at_rest(store.find(record.id))
+    assert kept.state == "stopped" and words in kept.message
+
+
+def test_after_a_restart_a_run_says_what_happened_where_it_stands_and_goes_on(store: Store, clip: Path) -> None:
+    workers, record = Workers(store, ONE), store.create(clip, little_settings())
+    workers.submit(record, "me")
+    seen(workers, record, lambda v: len(v.fits) > 0)
+    assert workers.stopped(record.id)
+    (record.folder / "ended.json").unlink()  # a killed server writes no farewell
+
+    fresh = Workers(Store(store.root), ONE)
+    assert fresh.view(record.id) is None
+    view = at_rest(record)
+    assert view.state == "stopped" and "started anew" in view.message and "Continue" in view.message
+    assert view.fraction > 0.2
+    fresh.submit(record, "me")
+    assert seen(fresh, record, lambda v: v.state in ("finished", "failed")).state == "finished"
+
+
+def test_a_run_that_fails_says_why_also_later(store: Store, tmp_path: Path) -> None:
+    still = write_clip(tmp_path / "still.mp4", frames=2, size=64)
+    workers, record = Workers(store, ONE), store.create(still, little_settings())
+    record.source.write_bytes(b"no video")
+    workers.submit(record, "me")
+    view = seen(workers, record, lambda v: v.state == "failed")
+    assert "still.mp4" in view.message
+    assert at_rest(record).message == view.message

@@ -1,0 +1,301 @@
+"""What the page's events do. Each answers at once with something visible; the work itself is the workers'."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from v2m4.errors import V2M4Error
+from v2m4.settings import Settings
+from v2m4.ui import panels
+from v2m4.ui.controls import Asked, InputError, Place, fields, preset_values
+from v2m4.ui.limits import Limits, check_length, check_video, thinned
+from v2m4.ui.pictures import publish
+from v2m4.ui.quality import quality
+from v2m4.ui.run_view import RunView, at_rest, shipped
+from v2m4.ui.store import RunRecord, Store
+from v2m4.ui.viewer import viewer, viewer_facts
+from v2m4.ui.words import page_words
+from v2m4.ui.workers import LOOK, Workers
+
+PANELS = ("status", "viewer", "downloads", "quality", "gallery", "search", "before", "mask")
+PLACES = ("video", "start", "settings", "part", "mesh", "changes")
+_FOLDED = tuple(place for place in PLACES if place not in ("video", "start"))
+_DEFAULT_EXAMPLE = "dinosaur"
+_KEPT_RUNS = 8
+TICK_S = 0.6
+_IDLE_TICK_S = 3.0
+Outputs = tuple[Any, ...]
+
+
+class Page:
+    """The page's event handlers, over one store of runs and its workers."""
+
+    def __init__(self, limits: Limits, store: Store, workers: Workers, assets: Path) -> None:
+        self.limits, self.store, self.workers, self.assets = limits, store, workers, assets
+
+    # What a handler answers: the run's reference, a note per place, folds to open, what changed on the right.
+
+    def look(self, request: gr.Request, video: str | None, *asked: Any) -> Outputs:
+        """After an upload: a new run, worked on as far as its masks and keyframes."""
+        try:
+            settings, notes = self._checked(video, Asked(*asked))
+            assert video is not None
+            record = self.store.create(Path(video), settings)
+            self.workers.submit(record, visitor_of(request), LOOK, notes)
+        except V2M4Error as error:
+            return self._refused("", error)
+        return self._showing(record.id)
+
+    def look_again(self, request: gr.Request, video: str | None, run: str, *asked: Any) -> Outputs:
+        """After a change to what the masks and keyframes depend on: look again, in the same run if it is not begun."""
+        if not video:
+            return (gr.skip(),) * _ANSWERS
+        try:
+            settings, notes = self._checked(video, Asked(*asked))
+            record = self._reusable(run, video)
+            if record is None:
+                record = self.store.create(Path(video), settings)
+            elif record.asked != settings:
+                self.workers.stopped(record.id)
+                record = self.store.change(record, settings)
+            self.workers.submit(record, visitor_of(request), LOOK, notes)
+        except V2M4Error as error:
+            return self._refused(gr.skip(), error)
+        return self._showing(record.id)
+
+    def begin(self, request: gr.Request, video: str | None, run: str, *asked: Any) -> Outputs:
+        """Start the whole run, in the folder that the look at its masks made if that is still right."""
+        try:
+            settings, notes = self._checked(video, Asked(*asked))
+            assert video is not None
+            record = self._reusable(run, video)
+            if record is None:
+                record = self.store.create(Path(video), settings)
+            elif record.asked != settings:
+                self.workers.stopped(record.id)
+                record = self.store.change(record, settings)
+            self.workers.submit(record, visitor_of(request), None, notes)
+        except V2M4Error as error:
+            return self._refused(gr.skip(), error)
+        return self._showing(record.id)
+
+    def resume(self, run: str, request: gr.Request) -> Outputs:
+        """Go on with a run that was stopped or failed."""
+        try:
+            self.workers.submit(self.store.find(run), visitor_of(request), None)
+        except V2M4Error as error:
+            return self._refused(gr.skip(), error)
+        return self._showing(run)
+
+    def stop(self, run: str) -> Any:
+        """Ask the run to stop after its current iteration."""
+        if self.store.exists(run):
+            self.workers.stop(run)
+        return gr.Button("Stopping …", interactive=False)
+
+    def tick(self, run: str, seen: dict[str, Any]) -> Outputs:
+        """What changed since this tab looked last."""
+        try:
+            view = self._view(run)
+        except V2M4Error as error:
+            view = RunView(state="failed", message=str(error))
+        return self._render(view, seen or {})
+
+    def clear(self) -> Outputs:
+        """The video was taken away."""
+        return "", *notes_of(), *self._render(RunView(), {})
+
+    def mend(self, changes: str, event: gr.EventData) -> str:
+        """Write clicks on the masks, or another main frame, into the changes."""
+        data = _object(changes)
+        told = event._data or {}
+        data.setdefault("matting", {})["points"] = str(told.get("points", ""))
+        if not data["matting"]["points"]:
+            data["matting"].pop("points")
+        if told.get("anchor") is not None:
+            data.setdefault("keyframes", {})["anchor"] = int(told["anchor"])
+        return json.dumps({name: part for name, part in data.items() if part != {}})
+
+    def fine_values(self, preset: Any, changes: str) -> Outputs:
+        """The values of all inputs under "Advanced"; as they are while the text is not right."""
+        try:
+            return tuple(preset_values(preset, changes or "{}"))
+        except V2M4Error:
+            return (gr.skip(),) * len(fields())
+
+    def example(self, name: str) -> Outputs:
+        """A shipped clip with its finished result."""
+        clip = str(self.assets / "examples" / f"{name}.mp4")
+        return clip, "", *notes_of(), *self._render(self._shipped(name), {})
+
+    def open(self, remembered: list[Any], request: gr.Request) -> Outputs:
+        """What a fresh page shows: the run of its link with its video and settings, or an example's result."""
+        query = dict(request.query_params)
+        ref = query.get("view", "") or query.get("run", "")
+        recent, blank = self._recent(remembered), (gr.skip(),) * _ASKED
+        if not ref:
+            # Whoever was quick has uploaded already: the run and the timer that follows it are left alone.
+            *shown, _timer = self._render(self._shipped(_DEFAULT_EXAMPLE), {})
+            return gr.skip(), *blank, recent, gr.skip(), gr.skip(), *notes_of(), *shown, gr.skip()
+        try:
+            view, record = self._view(ref), self._record(ref)
+        except V2M4Error as error:
+            view = RunView(state="failed", message=str(error))
+            return gr.skip(), *blank, recent, gr.skip(), "", *notes_of(), *self._render(view, {})
+        video, asked = publish(record.source), astuple(Asked.of(record.asked))
+        work = gr.Column(visible=not view.read_only)
+        return video, *asked, recent, work, ref, *notes_of(), *self._render(view, {})
+
+    def remember(self, run: str, remembered: list[Any]) -> tuple[Any, str]:
+        """Keep the run among the browser's last ones."""
+        known = [ident for ident in _idents(remembered) if ident != run and self.store.exists(ident)]
+        if self.store.exists(run) and self.store.find(run).begun:
+            known = [run, *known][:_KEPT_RUNS]
+        return known, self._recent(known)
+
+    def forget(self, remembered: list[Any], event: gr.EventData) -> tuple[Any, str]:
+        """Delete one of the browser's runs with all its files; one that works is stopped first."""
+        run = str((event._data or {}).get("run", ""))
+        with suppress(V2M4Error):
+            if run in _idents(remembered) and self.workers.stopped(run):
+                self.store.delete(run)
+        return self.remember("", remembered)
+
+    def simple_viewer(self, seen: dict[str, Any]) -> Any:
+        """The model that is shown, in the framework's own viewer."""
+        model = (seen or {}).get("model")
+        return gr.Model3D(value=model, visible=bool(model))
+
+    def _checked(self, video: str | None, asked: Asked) -> tuple[Settings, tuple[str, ...]]:
+        """The settings asked for, thinned out to what may be read, and what to say about that."""
+        try:
+            facts = check_video(video, self.limits)
+        except V2M4Error as error:
+            raise InputError("video", str(error)) from error
+        settings = asked.settings()
+        try:
+            check_length(facts, settings.video, self.limits)
+        except V2M4Error as error:
+            raise InputError("part", str(error)) from error
+        settings, sentence = thinned(facts, settings, self.limits)
+        return settings, (sentence,) if sentence else ()
+
+    def _reusable(self, run: str, video: str) -> RunRecord | None:
+        """The run on show, if it is of this video and only its masks were looked at."""
+        with suppress(V2M4Error):
+            record = self.store.find(run)
+            if not record.begun and record.source.name == Path(video).name:
+                return record
+        return None
+
+    def _record(self, ref: str) -> RunRecord:
+        return self.store.find_shared(ref) if ref.startswith("view-") else self.store.find(ref)
+
+    def _view(self, ref: str) -> RunView:
+        """What a link shows, the owner's or one for others."""
+        record = self._record(ref)
+        view = self.workers.view(record.id) or at_rest(record)
+        if ref != record.id:
+            view.run, view.read_only = ref, True
+        return view
+
+    def _timer(self, view: RunView, busy: bool) -> gr.Timer:
+        """How soon to look again: often while it works, seldom while another tab might start it, else never."""
+        return gr.Timer(TICK_S if busy else _IDLE_TICK_S, active=bool(view.run) and not view.done)
+
+    def _showing(self, run: str) -> Outputs:
+        return run, *notes_of(), *self._render(self._view(run), {})
+
+    def _refused(self, run: Any, error: V2M4Error) -> Outputs:
+        place: Place | str = error.place if isinstance(error, InputError) else "start"
+        return run, *notes_of(place, page_words(str(error))), *(gr.skip(),) * _SHOWN
+
+    def _shipped(self, name: str) -> RunView:
+        folder = self.assets / "results" / name
+        return shipped(folder) if (folder / "view.json").exists() else RunView(name=name)
+
+    def _recent(self, remembered: list[Any]) -> str:
+        entries = []
+        for ident in _idents(remembered):
+            with suppress(V2M4Error):
+                record = self.store.find(ident)
+                picture = publish(record.thumbnail) if record.thumbnail.exists() else ""
+                started = time.strftime("%d %b, %H:%M", time.localtime(record.source.stat().st_mtime))
+                entries.append({"run": ident, "name": record.source.stem, "picture": picture, "started": started})
+        return panels.recent_runs(entries)
+
+    def _render(self, view: RunView, seen: dict[str, Any]) -> Outputs:
+        """Values for what is seen, the panels, the buttons and the timer; what ``seen`` has already is skipped."""
+        ready = view.state in ("ready", "stopped") and view.anchor >= 0 and not view.read_only and bool(view.run)
+        record = self.store.find(view.run) if view.run and not view.read_only and self.store.exists(view.run) else None
+        points = record.asked.matting.points if record else ""
+        values = {
+            "status": panels.status(view),
+            "viewer": viewer(view),
+            "downloads": panels.downloads(view),
+            "quality": quality(view) if view.done else "",
+            "gallery": panels.keyframe_gallery(view),
+            "search": panels.search(view),
+            "before": panels.beforehand(view, record.recipe) if ready and record else "",
+            "mask": panels.mask_preview(view, points),
+        }
+        now = {name: hash(value) for name, value in values.items()} | {"model": viewer_facts(view) and view.model}
+        busy = view.state in ("waiting", "working")
+        look = busy and record is not None and not record.begun
+        buttons = (
+            gr.Button(interactive=not busy or look),
+            gr.Button("Stop", visible=busy and not look and not view.read_only, interactive=True),
+            gr.Button(visible=view.state in ("stopped", "failed") and record is not None and record.begun),
+        )
+        state = f"{view.state} {look}"
+        same = seen.get("state") == state
+        now["state"] = state
+        return (
+            now,
+            *(gr.skip() if seen.get(name) == now[name] else values[name] for name in PANELS),
+            *((gr.skip(),) * len(buttons) if same else buttons),
+            gr.skip() if same else self._timer(view, busy),
+        )
+
+
+_ASKED = len(astuple(Asked()))
+_SHOWN = 1 + len(PANELS) + 3 + 1
+_ANSWERS = 1 + len(PLACES) + len(_FOLDED) + _SHOWN
+
+
+def notes_of(place: str = "", sentence: str = "") -> Outputs:
+    """A value for every note, of which one may hold a sentence, and for every fold, which then opens."""
+    notes = tuple(panels.note(sentence if p == place else "") for p in PLACES)
+    return *notes, *(gr.Accordion(open=True) if p == place else gr.skip() for p in _FOLDED)
+
+
+def visitor_of(request: gr.Request | None) -> str:
+    """Who asks, as far as can be told: the first address of the proxies' chain, else the connection's own.
+
+    A courtesy between visitors, no guard: whoever wants can send another address. The limits of runs at once, of the
+    queue and of a run's time hold for all together.
+    """
+    if request is None:
+        return ""
+    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    return forwarded or (request.client.host if request.client else "")
+
+
+def _idents(remembered: list[Any] | None) -> list[str]:
+    """The runs that a browser remembers; what it sends may be anything."""
+    return [entry for entry in remembered or [] if isinstance(entry, str)]
+
+
+def _object(text: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        data = json.loads(text or "{}")
+        if isinstance(data, dict):
+            return data
+    return {}

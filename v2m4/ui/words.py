@@ -1,0 +1,33 @@
+"""The page's words: what the command line calls by a flag stands on the page under a label."""
+
+from __future__ import annotations
+
+import re
+
+_LABELS = (
+    (r"another --matting\.method", "another “Method of the mask”"),
+    (r"--matting\.method (auto or motion|auto|motion)", r"another “Method of the mask” (\1)"),
+    (r"--matting\.method", "“Method of the mask”"),
+    (r"--matting\.min-area", "“min area” under “Advanced”"),
+    (r"--video\.start-s, --video\.end-s", "“From” and “To”"),
+    (r"--video\.frame-step (\{?\w+\}?)", r"“Every n-th frame”: \1"),
+    (r",?\s*or raise --video\.max-frames", ""),
+    (r"Give it with --template MESH", "Give it under “A mesh of your own”"),
+    (r"Drop --commercial-use or choose", "Choose"),
+    (r"--template", "“A mesh of your own”"),
+    (r"--generator(\.name)?", "“Mesh from”"),
+    (r"--stereo", "“Depth and camera from”"),
+    (r"--preset", "“Quality”"),
+    (r"--device cpu", "“cpu”"),
+    (r", or a folder of its frames, with at least two frames", " with at least two frames"),
+    (r",? Choose another(?: folder)? with -o\.?", ""),
+    (r", or install the network: pip install '[^']*'", ""),
+    (r"`v2m4 doctor` says what each one lacks", "the page's menus say what each one lacks"),
+)
+
+
+def page_words(sentence: str) -> str:
+    """A V2M4Error's sentence without command-line flags: what they name is called as it is labelled on the page."""
+    for pattern, label in _LABELS:
+        sentence = re.sub(pattern, label, sentence)
+    return sentence
