@@ -73,7 +73,7 @@ def test_plugs_and_settings(client: Any) -> None:
         ({"start_s": 0.5, "end_s": 0.2}, "must come after"),
         ({"frame_step": 0}, "video.frame_step must be from"),
         ({"preset": "best"}, "There is no preset “best”"),
-        ({"generator": "magic"}, "There is no generator called “magic”"),
+        ({"generator": "magic"}, "there is no generator called “magic”"),
         ({"changes": "{"}, "not valid JSON"),
         ({"changes": '{"texture": {"size": 1000000}}'}, "texture.size must be from 16 to 8192"),
         ({"changes": '{"matting": {"points": "0 2 2 +"}}'}, "which is no click"),

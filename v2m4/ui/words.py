@@ -8,6 +8,7 @@ _LABELS = (
     (r"another --matting\.method", "another “Method of the mask”"),
     (r"--matting\.method (auto or motion|auto|motion)", r"another “Method of the mask” (\1)"),
     (r"--matting\.method", "“Method of the mask”"),
+    (r"--video\.longest-side", "“longest side” under “Advanced”"),
     (r"--matting\.min-area", "“min area” under “Advanced”"),
     (r"--video\.start-s, --video\.end-s", "“From” and “To”"),
     (r"--video\.frame-step (\{?\w+\}?)", r"“Every n-th frame”: \1"),
