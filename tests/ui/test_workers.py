@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import little_settings
 from tests.ui.conftest import write_clip
 from v2m4.errors import V2M4Error
+from v2m4.settings import changed
 from v2m4.ui.limits import Limits
 from v2m4.ui.run_view import RunView, at_rest
 from v2m4.ui.store import RunRecord, Store
@@ -127,10 +128,16 @@ def test_after_a_restart_a_run_says_what_happened_where_it_stands_and_goes_on(st
 
 
 def test_a_run_that_fails_says_why_also_later(store: Store, tmp_path: Path) -> None:
-    still = write_clip(tmp_path / "still.mp4", frames=2, size=64)
-    workers, record = Workers(store, ONE), store.create(still, little_settings())
-    record.source.write_bytes(b"no video")
+    opaque = write_clip(tmp_path / "still.mp4", frames=2, size=64)
+    workers, record = Workers(store, ONE), store.create(opaque, changed(little_settings(), {"matting.method": "alpha"}))
     workers.submit(record, "me")
     view = seen(workers, record, lambda v: v.state == "failed")
-    assert "still.mp4" in view.message
+    assert "has no transparency" in view.message
     assert at_rest(record).message == view.message
+
+
+def test_a_video_that_cannot_be_read_is_refused_at_once(store: Store, tmp_path: Path) -> None:
+    record = store.create(write_clip(tmp_path / "still.mp4", frames=2, size=64), little_settings())
+    record.source.write_bytes(b"no video")
+    with pytest.raises(V2M4Error, match=r"still\.mp4"):
+        Workers(store, ONE).submit(record, "me")

@@ -100,7 +100,7 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
             view.progress, view.fraction = event, max(view.fraction, event.fraction)
             return False
         case FramesReady(frames):
-            clip = read_clip(record.run())
+            clip = read_clip(record.look())
             view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
             few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
             view.keyframes, view.anchor = tuple(few), -1
@@ -108,7 +108,7 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
         case ForegroundReady(method, warnings):
             view.method, view.warnings = method, tuple(map(page_words, warnings))
         case KeyframesChosen(indices, anchor, images):
-            clip = read_clip(record.run())
+            clip = read_clip(record.look())
             view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
             view.keyframes, view.anchor = indices, anchor
             view.frames = {i: masked_picture(clip.path(i), image) for i, image in zip(indices, images, strict=True)}
@@ -151,7 +151,7 @@ def _worth_a_look(view: RunView) -> bool:
 
 def growing_animation(record: RunRecord, indices: list[int]) -> Path:
     """The animation over the keyframes registered so far, in the look of the first mesh."""
-    run = record.run()
+    run = record.look()
     clip = masked_clip(run)
     poses = torch.stack([registered_vertices(run, i) for i in indices])
     mesh = posed_mesh(run, keyframes_of(run)[1]).with_vertices(poses[0])

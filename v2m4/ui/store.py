@@ -40,8 +40,12 @@ class RunRecord:
     shared: str
 
     def run(self) -> Run:
-        """The run's folder, opened."""
+        """The run's folder, opened for work: only while nobody else works on it."""
         return open_run(self.folder, self.source, self.recipe)
+
+    def look(self) -> Run:
+        """The run's folder only to be read, while somebody else may write into it."""
+        return Run.read(self.folder)
 
     @property
     def begun(self) -> bool:

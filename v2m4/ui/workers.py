@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from v2m4.errors import V2M4Error
 from v2m4.events import RunProgress
+from v2m4.run import Run
 from v2m4.ui.limits import Limits
 from v2m4.ui.run_view import RunView, at_rest, note_end, update
 from v2m4.ui.runner import do_run
@@ -34,9 +35,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """A run that is waited for or worked on. ``until``: the stage after which it ends, None for the whole run."""
+    """A run that is waited for or worked on. ``until``: the stage after which it ends, None for the whole run. run: for
+    the flag that stops it; what is finished there is as it was at the start."""
 
     record: RunRecord
+    run: Run
     visitor: str
     until: str | None
     view: RunView
@@ -63,14 +66,16 @@ class Workers:
     def submit(self, record: RunRecord, visitor: str, until: str | None = None, notes: tuple[str, ...] = ()) -> None:
         """Have a run worked on, through stage ``until`` or to its end. A job at it already only gets the new end.
 
-        Raises V2M4Error where the visitor has too many runs under way, or too many others wait.
+        Raises V2M4Error where the video cannot be used, the visitor has too many runs under way, or too many others
+        wait.
         """
         with self._turn:
             job = self._jobs.get(record.id)
             if job is not None and until is not None:
                 return
             self._refuse_too_many(record, visitor, until)
-            record.run().clear_stop()
+            run = job.run if job is not None else record.run()
+            run.clear_stop()
             note_end(record, "", "")
             self._ended.pop(record.id, None)
             if until is None:
@@ -80,7 +85,7 @@ class Workers:
                 return
             view = at_rest(record)
             view.state, view.message, view.place, view.notes = "waiting", "", len(self._queue) + 1, notes
-            job = Job(record, visitor, until, view, view.copy())
+            job = Job(record, run, visitor, until, view, view.copy())
             self._jobs[record.id] = job
             self._queue.append(job)
         # A lent GPU is booked on the visitor whose request this is, which only the context knows.
@@ -105,7 +110,7 @@ class Workers:
         job = self._jobs.get(ident)
         if job is not None:
             job.reason = reason
-            job.record.run().request_stop()
+            job.run.request_stop()
             with self._turn:
                 self._turn.notify_all()
 
@@ -161,7 +166,7 @@ class Workers:
     def _take_turn(self, job: Job) -> bool:
         """Wait until the job may work; False if it was stopped meanwhile. Looks and runs have a queue each."""
         with self._turn:
-            while not job.record.run().stop_requested():
+            while not job.run.stop_requested():
                 look = job.until is not None
                 first = next(j for j in self._queue if (j.until is not None) == look)
                 if first is job and self._count(look) < self.limits.concurrent_runs:
@@ -189,8 +194,10 @@ class Workers:
         with self._turn:
             if job.over.is_set():
                 return
-            if job.view.state == "working":  # a look that is over
+            if job.view.state == "working" and job.until is not None:  # a look that is over
                 job.view.state = "ready"
+            elif job.view.state == "working":
+                job.view.state, job.view.message = "failed", "The run ended without a result. “Continue” tries again."
             if job.view.state in ("stopped", "failed"):
                 note_end(job.record, job.view.state, job.view.message)
             self._publish(job)
