@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2m4.events import CameraFound, Progress, Steps, drain, mapped, scaled, tap
+from v2m4.events import CameraFound, Progress, StageRun, drain, mapped, scaled, tap
 
 MILESTONE = CameraFound(3, 0.9)
 
 
-def stage(closed: list[str] | None = None) -> Steps[str]:
+def stage(closed: list[str] | None = None) -> StageRun[str]:
     try:
         yield Progress("camera", 0.0)
         yield MILESTONE

@@ -15,7 +15,7 @@ from tests.conftest import little_settings
 from tests.toys import ball
 from v2m4 import doctor, pipeline
 from v2m4.artefacts import masked_clip
-from v2m4.events import Event, Finished, Progress, RunProgress, Steps
+from v2m4.events import Event, Finished, Progress, RunProgress, StageRun
 from v2m4.generators import GENERATORS, Generated, GeneratorPlug
 from v2m4.geometry.mesh import Mesh
 from v2m4.recipe import Recipe
@@ -56,7 +56,7 @@ def test_a_generator_is_one_entry(with_ball: None, lizard: Path, tmp_path: Path)
     assert "ball" in [name for _, name in plug_choices("generator")]
 
 
-def weigh(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def weigh(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """How many pixels the object covers in a keyframe."""
     yield Progress("weighing", 0.5, step.keyframe)
     covered = int((masked_clip(run).frame(step.frame)[..., 3] > 127).sum())

@@ -20,7 +20,7 @@ Phase = Literal["sampling", "stereo", "swarm", "descent"]
 T = TypeVar("T")
 In = TypeVar("In")
 Out = TypeVar("Out")
-Steps = Generator["Event", None, T]
+StageRun = Generator["Event", None, T]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Finished(Event):
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def drain(steps: Steps[T]) -> T:
+def drain(steps: StageRun[T]) -> T:
     """Run a stage to its end, ignoring its events, and return its artefact."""
     while True:
         try:
@@ -175,7 +175,7 @@ def mapped(steps: Generator[In, None, T], change: Callable[[In], Out]) -> Genera
         steps.close()
 
 
-def tap(steps: Steps[T], see: Callable[[Event], None]) -> Steps[T]:
+def tap(steps: StageRun[T], see: Callable[[Event], None]) -> StageRun[T]:
     """The same steps; ``see`` is shown each event before it is passed on."""
 
     def shown(event: Event) -> Event:
@@ -185,7 +185,7 @@ def tap(steps: Steps[T], see: Callable[[Event], None]) -> Steps[T]:
     return mapped(steps, shown)
 
 
-def scaled(steps: Steps[T], low: float, high: float) -> Steps[T]:
+def scaled(steps: StageRun[T], low: float, high: float) -> StageRun[T]:
     """The same steps, the fraction of their Progress mapped from [0,1] to [low,high]."""
 
     def moved(event: Event) -> Event:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import v2m4
-from v2m4.events import Event, Steps
+from v2m4.events import Event, StageRun
 from v2m4.formats.companions import companions
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
@@ -38,7 +38,7 @@ class StageSpec:
     per: Literal["run", "keyframe", "mesh"]
     reads: tuple[str, ...]
     rooms: tuple[str, ...]
-    work: Callable[[Run, Step, Workbench], Steps[None]]
+    work: Callable[[Run, Step, Workbench], StageRun[None]]
     recall: Callable[[Run, Step], Iterator[Event]]
     prior_s: float
     gpu_s: float = 0.0

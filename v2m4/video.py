@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.files import write_atomically
 from v2m4.settings import VideoSettings
 from v2m4.sources import Source, TimedFrame, open_source
@@ -63,7 +63,7 @@ def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
         return VideoFacts(frames, source.size, seconds, frames / seconds, _is_cut_out(*_alpha_range(first.rgba)))
 
 
-def load_video(path: Path, folder: Path, settings: VideoSettings) -> Steps[Clip]:
+def load_video(path: Path, folder: Path, settings: VideoSettings) -> StageRun[Clip]:
     """Decode ``path`` into ``folder`` (00000.png …, clip.json) and return the clip; yields Progress.
 
     Frames are upright, at most ``settings.longest_side`` on their longer side (never enlarged) and centred in a square
@@ -93,7 +93,7 @@ def load_video(path: Path, folder: Path, settings: VideoSettings) -> Steps[Clip]
 
 def _write_frames(
     source: Source, folder: Path, settings: VideoSettings, scale: float, fitted: tuple[int, int], expected: int
-) -> Steps[Clip]:
+) -> StageRun[Clip]:
     side = max(fitted)
     left, top = (side - fitted[0]) // 2, (side - fitted[1]) // 2
     times: list[float] = []

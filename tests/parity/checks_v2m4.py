@@ -27,7 +27,7 @@ from v2m4.geometry.camera import (
     surrounding_cameras,
 )
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
-from v2m4.geometry.losses import RestShape, area_change, best_rotations, edge_change, rigidity
+from v2m4.geometry.losses import RestShape, arap_energy, area_change, best_rotations, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import hammersley_directions
@@ -54,7 +54,7 @@ def release_rotations(vertices: Tensor, rest: RestShape) -> Tensor:
     return u @ vt
 
 
-def release_rigidity(vertices: Tensor, rest: RestShape) -> Tensor:
+def release_arap(vertices: Tensor, rest: RestShape) -> Tensor:
     """The release's loss: mean over edges i < j of w |e' - R_i e|^2."""
     half = len(rest.start) // 2
     start, end, edge = rest.start[:half], rest.end[:half], rest.edge[:half]
@@ -63,7 +63,7 @@ def release_rigidity(vertices: Tensor, rest: RestShape) -> Tensor:
     return (weight * (vertices[end] - vertices[start] - turned).square().sum(1)).mean()
 
 
-def rigidity_in_closed_form(vertices: Tensor, rest: RestShape) -> Tensor:
+def arap_in_closed_form(vertices: Tensor, rest: RestShape) -> Tensor:
     """As-rigid-as-possible without any rotation (Kabsch 1976): the best one leaves sum w (|e'|^2 + |e|^2) - 2 (s1 + s2
     +- s3), with the singular values of sum w e' e^T and the sign of its determinant; mean over directed edges."""
     now = vertices[rest.end] - vertices[rest.start]
@@ -80,7 +80,7 @@ def check_rigidity(case: str, given: Tensors, rest: RestShape, released: float) 
     formula gives there; our rotations are the release's transposed, except that reflections are none."""
     deformed = given["deformed"]
     values, slopes = [], []
-    for energy in (rigidity, rigidity_in_closed_form):
+    for energy in (arap_energy, arap_in_closed_form):
         leaf = deformed.clone().requires_grad_()
         value = energy(leaf, rest)
         value.backward()
@@ -107,7 +107,7 @@ def check_mesh_losses(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> 
     """Values to 1e-9 relative in float64; gradients to 1e-7 of the largest entry."""
     measures = []
     losses: dict[str, Callable[[Tensor, RestShape], Tensor]] = {
-        "arap": release_rigidity,
+        "arap": release_arap,
         "face_area": area_change,
         "edge_length": edge_change,
     }
@@ -282,7 +282,7 @@ def check_fine_registration(path: Path, meta: Mapping[str, Any], tensors: Tensor
     target = Mesh(tensors["in.ref_vertices"], tensors["in.ref_faces"])
     rng = torch.Generator().manual_seed(0)
     views = NormalViews(target, Camera.identity(), 8)
-    with mock.patch.object(meshes, "rigidity", release_rigidity):  # the fixture was recorded with it
+    with mock.patch.object(meshes, "arap_energy", release_arap):  # the fixture was recorded with it
         states = list(
             align_locally(tensors["in.vertices"], tensors["in.faces"], target, settings, views, rng, tracks=tracks)
         )

@@ -18,7 +18,7 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, psnr, ssim
-from v2m4.events import Progress, Steps, drain
+from v2m4.events import Progress, StageRun, drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.masks import mask_iou
@@ -28,7 +28,7 @@ _TRACKED_VERTICES = 2000
 _CENTRE_TOLERANCE = 0.005
 
 
-def measure(animation: Animation, clip: Clip) -> Steps[dict[str, Any]]:
+def measure(animation: Animation, clip: Clip) -> StageRun[dict[str, Any]]:
     """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each.
 
     Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
@@ -75,7 +75,7 @@ def read_camera(path: Path, clip: Clip) -> Camera:
     return Camera(w2c, math.degrees(2 * math.atan(0.5 / k[0, 0])))
 
 
-def _compare(mesh: Mesh, at: Callable[[float], Tensor], camera: Camera, clip: Clip) -> Steps[dict[str, Any]]:
+def _compare(mesh: Mesh, at: Callable[[float], Tensor], camera: Camera, clip: Clip) -> StageRun[dict[str, Any]]:
     rows: list[tuple[float, float, float]] = []
     step = max(1, len(mesh.vertices) // _TRACKED_VERTICES)
     tracks = []

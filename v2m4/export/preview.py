@@ -11,7 +11,7 @@ from PIL import Image
 
 from v2m4.animation import Animation
 from v2m4.clip import Clip
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.export.video import VideoWriter
 from v2m4.geometry.camera import Camera
 from v2m4.render.pictures import render_rgba
@@ -22,7 +22,7 @@ PAPER = (244, 243, 240)
 _GAP_PX = 4
 
 
-def write_preview(path: Path, animation: Animation, clip: Clip, settings: ExportSettings) -> Steps[None]:
+def write_preview(path: Path, animation: Animation, clip: Clip, settings: ExportSettings) -> StageRun[None]:
     """Write an H.264 video with the clip's own timestamps: ``clip`` on the left, ``animation`` on the right.
 
     Both without the padding to a square, their longer side at most ``settings.preview_size`` pixels. Yields after

@@ -24,7 +24,7 @@ def chamfer(points: Tensor, target: Tensor, tree: Neighbours | None = None) -> T
 
 @dataclass(frozen=True)
 class RestShape:
-    """What `rigidity`, `area_change` and `edge_change` compare with: a mesh at rest, prepared once."""
+    """What `arap_energy`, `area_change` and `edge_change` compare with: a mesh at rest, prepared once."""
 
     faces: Tensor
     area: Tensor
@@ -52,7 +52,7 @@ class RestShape:
         )
 
 
-def rigidity(vertices: Tensor, rest: RestShape) -> Tensor:
+def arap_energy(vertices: Tensor, rest: RestShape) -> Tensor:
     """As-rigid-as-possible energy (Sorkine and Alexa 2007): how far one-rings are from a rotation of their rest shape.
 
     Mean over the directed edges i -> j of w |e'_ij - R_i e_ij|^2 with w = 1 / |e_ij| and R_i the best rotation of

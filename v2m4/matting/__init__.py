@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
-from v2m4.events import Steps
+from v2m4.events import StageRun
 from v2m4.registry import Plug, by_name
 from v2m4.settings import MattingSettings
 
@@ -15,7 +15,7 @@ from v2m4.settings import MattingSettings
 class Matting(Protocol):
     """Tells the object from the background: first a look at the whole clip, then frame by frame, in order."""
 
-    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+    def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Learn what the clip's background looks like. Reads a bounded number of frames; yields Progress in [0,1].
 
         Raises V2M4Error when the clip does not suit the method.

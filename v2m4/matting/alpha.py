@@ -7,7 +7,7 @@ import torch
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.settings import MattingSettings, Settings
 
 
@@ -19,7 +19,7 @@ class Alpha:
         """The plug for a run's settings."""
         return cls()
 
-    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+    def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Raises V2M4Error if the clip has no transparency."""
         if not clip.has_alpha:
             raise V2M4Error(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from v2m4.arrays import Bytes, Float32, Float64, Int32, Mask, Real
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES, ModeLabelling, find_modes
 from v2m4.settings import BackgroundSettings
 
@@ -121,7 +121,7 @@ def find_changes(frequency: Float32, least_still: float, seen: Mask | None = Non
 
 def label_background(
     frames: Bytes, tolerance: float, settings: BackgroundSettings, seen: Mask | None = None
-) -> Steps[tuple[Bytes, Float32, Changes]]:
+) -> StageRun[tuple[Bytes, Float32, Changes]]:
     """Labels (h,w) of (T,h,w,3) ``frames`` (see `ModeLabelling`), the modes' colours (h,w,3,3), and what changes.
 
     seen: (T,h,w), which pixels a frame shows at all; by default all.
@@ -168,7 +168,7 @@ def learn(
     settings: BackgroundSettings,
     seen: Mask | None = None,
     longest_side: int | None = None,
-) -> Steps[tuple[Background, Changes]]:
+) -> StageRun[tuple[Background, Changes]]:
     """The background of (T,H,W,3) ``frames``, which are spread over the clip. Yields after every part of the work.
 
     seen: (T,H,W), which pixels a frame shows at all; by default all. longest_side: of one picture, where the frames
@@ -196,7 +196,7 @@ def _wholly(seen: Mask, size: tuple[int, int]) -> Mask:
 
 def _visible_mean(
     frames: Bytes, shown: Mask | None, coarse: Background, tolerance: float
-) -> Steps[tuple[Float32, Float32]]:
+) -> StageRun[tuple[Float32, Float32]]:
     """Mean and deviation of each pixel over the frames that show it, without the outliers of a first mean."""
     shape = frames.shape[1:]
     mean = np.zeros(shape, np.float64)

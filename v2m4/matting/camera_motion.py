@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from v2m4.arrays import Bytes, Float32, Float64, Mask
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.settings import CameraMotionSettings
 
 _CELLS = 10  # along each side of the picture: what a motion explains is counted in cells
@@ -43,7 +43,7 @@ class CameraMotion:
         self._views: dict[int, View] = {}
         self._middle = 0
 
-    def follow(self, indices: Sequence[int], frames: Sequence[Bytes]) -> Steps[bool]:
+    def follow(self, indices: Sequence[int], frames: Sequence[Bytes]) -> StageRun[bool]:
         """Place the (H,W,3) ``frames`` with the numbers ``indices``. Returns whether the camera moved at all."""
         greys = [_grey(f) for f in frames]
         self._views.clear()

@@ -16,7 +16,7 @@ import numpy as np
 from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps, scaled
+from v2m4.events import Progress, StageRun, scaled
 from v2m4.matting import Matting
 from v2m4.matting.clicks_numba import relax
 from v2m4.matting.frames import padded, picture
@@ -73,7 +73,7 @@ class Mended:
         self._clicks = parse_clicks(settings.points)
         self._seeds: list[list[_Seed]] = []
 
-    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+    def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Prepare the matting that is mended, and follow the clicks through the clip."""
         yield from scaled(self._matting.prepare(clip, settings), 0.0, 0.7)
         late = next((c for c in self._clicks if c.frame >= len(clip)), None)

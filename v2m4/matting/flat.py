@@ -16,7 +16,7 @@ import torch
 from v2m4.arrays import Bytes, Float32, Float64, Mask, Real
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.matting import Doubts
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
@@ -86,7 +86,7 @@ class Flat:
         """The plug for a run's settings."""
         return cls()
 
-    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+    def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Measure the noise of the background at full resolution. Raises V2M4Error if no frame has a plain rim."""
         self._settings, flat = settings, settings.flat
         deviations, plain_rims = [], []

@@ -9,7 +9,7 @@ import torch
 from v2m4.arrays import Bytes, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps, scaled
+from v2m4.events import Progress, StageRun, scaled
 from v2m4.matting.background import Background, learn, noise_level
 from v2m4.matting.camera_motion import CameraMotion, Mosaic, canvas_of, lay
 from v2m4.matting.frames import around, padded, picture, sample_indices
@@ -32,7 +32,7 @@ class Motion:
         """The plug for a run's settings."""
         return cls()
 
-    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+    def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Learn the background. Raises V2M4Error if nothing moves, or if the background does not hold together."""
         self._settings, motion = settings, settings.motion
         indices = sample_indices(clip, motion.samples)

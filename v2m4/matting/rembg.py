@@ -12,7 +12,7 @@ import torch
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.matting.frames import padded, picture
 from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
@@ -44,7 +44,7 @@ class Rembg:
         """The plug for a run's settings."""
         return cls()
 
-    def prepare(self, clip: Clip, settings: MattingSettings) -> Steps[None]:
+    def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Load the network. Raises V2M4Error if the package or its weights cannot be had."""
         self._settings = settings
         yield Progress("matting", 0.0, note=f"loading {MODEL}")

@@ -11,7 +11,7 @@ import torch
 from v2m4.arrays import Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps, scaled
+from v2m4.events import Progress, StageRun, scaled
 from v2m4.masks import mask_iou
 from v2m4.matting import MATTINGS, Doubting, Doubts
 from v2m4.matting.clicks import Mended
@@ -50,7 +50,7 @@ class _MaskFacts:
 
 def cut_out(
     clip: Clip, folder: Path, settings: MattingSettings, ready: Collection[str] = ("alpha", "flat", "motion")
-) -> Steps[Matte]:
+) -> StageRun[Matte]:
     """Write the object of every frame of ``clip`` to ``folder`` as RGBA and return the clip that lies there.
 
     ready: the methods that "auto" may choose among.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
-from v2m4.events import Progress, Steps, mapped
+from v2m4.events import Progress, StageRun, mapped
 
 T = TypeVar("T")
 
@@ -15,6 +15,6 @@ def between(steps: Generator[float, None, T], low: float, high: float) -> Genera
     return mapped(steps, lambda done: low + (high - low) * done)
 
 
-def reported(steps: Generator[float, None, T], keyframe: int, low: float, high: float) -> Steps[T]:
+def reported(steps: Generator[float, None, T], keyframe: int, low: float, high: float) -> StageRun[T]:
     """The same steps as Progress events of the camera stage, the share done mapped to [low,high]."""
     return mapped(between(steps, low, high), lambda done: Progress("camera", done, keyframe))

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
@@ -151,7 +151,7 @@ def refine_appearance(
     keyframe: int | None = None,
     device: torch.device | str = "cpu",
     perceptuals: Mapping[str, Perceptual] | None = None,
-) -> Steps[Mesh]:
+) -> StageRun[Mesh]:
     """The keyframe's mesh, in the generator's pose, looking more like ``picture`` (S,S,4) uint8 RGBA.
 
     ``camera``: the one that shows the generator's mesh as the picture does. ``perceptuals``: the image distances by

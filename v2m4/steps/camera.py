@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from v2m4.artefacts import keyframes_of, load_camera, load_mesh, masked_clip, save_camera, save_picture
-from v2m4.events import CameraFound, CameraView, Event, Steps, tap
+from v2m4.events import CameraFound, CameraView, Event, StageRun, tap
 from v2m4.files import write_atomically
 from v2m4.geometry.camera import Camera
 from v2m4.run import Run, Step
@@ -18,7 +18,7 @@ from v2m4.stages.camera.search import search_camera
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Search for the camera, keeping the best view after each phase."""
     index, place = step.frame, run.place(step)
     made = run.place(Step("generation", index))

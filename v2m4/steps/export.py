@@ -13,7 +13,7 @@ from v2m4.artefacts import animation_of, load_warnings, masked_clip, read_clip
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure
 from v2m4.evaluation.verdict import verdict
-from v2m4.events import Event, Finished, Progress, Steps, scaled
+from v2m4.events import Event, Finished, Progress, StageRun, scaled
 from v2m4.export.frames import write_frames
 from v2m4.export.glb import write_glb
 from v2m4.export.placement import camera_description, write_camera
@@ -24,7 +24,7 @@ from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Measure every frame, then write the GLB and what goes with it; the settings, which end a run, come last."""
     settings, folder = run.recipe.settings, run.folder
     animation, clip = animation_of(run), masked_clip(run)

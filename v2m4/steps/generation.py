@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from v2m4.artefacts import load_arrays, load_warnings, masked_clip, save_camera, save_mesh, save_tensors, save_warnings
-from v2m4.events import Event, MeshGenerated, Progress, Steps
+from v2m4.events import Event, MeshGenerated, Progress, StageRun
 from v2m4.export.glb import write_still
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Make the mesh; with it, a camera if the generator knows one, and what refinement needs."""
     index = step.frame
     yield Progress("generation", 0.0, index)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from v2m4.artefacts import keyframes_of, masked_clip
-from v2m4.events import Event, KeyframesChosen, Progress, Steps
+from v2m4.events import Event, KeyframesChosen, Progress, StageRun
 from v2m4.files import write_atomically
 from v2m4.keyframes import choose_anchor, choose_keyframes
 from v2m4.run import Run, Step
@@ -14,7 +14,7 @@ from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Choose the keyframes, and among them the anchor."""
     clip = masked_clip(run)
     settings = run.recipe.settings.keyframes

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from v2m4.artefacts import read_clip
-from v2m4.events import Event, ForegroundReady, Steps
+from v2m4.events import Event, ForegroundReady, StageRun
 from v2m4.files import write_atomically
 from v2m4.matting.stage import cut_out
 from v2m4.run import Run, Step
@@ -14,7 +14,7 @@ from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Cut the object out of the clip, by the method asked for or the one that suits the clip."""
     place, settings = run.place(step), run.recipe.settings.matting
     matte = yield from cut_out(read_clip(run), place / "masked", settings, run.recipe.mattings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from v2m4.artefacts import load_camera, load_tensors, masked_clip, save_mesh
-from v2m4.events import Event, MeshRefined, Steps
+from v2m4.events import Event, MeshRefined, StageRun
 from v2m4.export.glb import write_still
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -13,7 +13,7 @@ from v2m4.stages.refinement import Resumable, refine_appearance
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Refine the mesh under its camera."""
     index, place, generator = step.frame, run.place(step), bench.generator
     assert isinstance(generator, Resumable), f"{run.recipe.names['generator']} is declared refinable but is not"

@@ -21,7 +21,7 @@ from v2m4.artefacts import (
     save_picture,
 )
 from v2m4.clip import Clip
-from v2m4.events import Event, MeshRegistered, Steps
+from v2m4.events import Event, MeshRegistered, StageRun
 from v2m4.files import write_atomically
 from v2m4.geometry.camera import Camera
 from v2m4.masks import mask_iou
@@ -37,7 +37,7 @@ TRACKS = "tracks.npz"
 VIEW_SIZE = 384  # side of the picture that shows a registered pose, at most
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Register by the recipe's way; keep the pose, and how it looks from the video's camera."""
     index, place = step.frame, run.place(step)
     topology = posed_mesh(run, keyframes_of(run)[1])
@@ -67,7 +67,7 @@ def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
     write_atomically(place / "registered.json", json.dumps(facts).encode())
 
 
-def _track(run: Run, step: Step, bench: Workbench) -> Steps[list[PointTracks]]:
+def _track(run: Run, step: Step, bench: Workbench) -> StageRun[list[PointTracks]]:
     """Follow points of the anchor's mesh over renderings of the meshes up to this keyframe's, if there is a tracker."""
     if bench.tracker is None:
         return []
@@ -93,7 +93,7 @@ def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
         return np.asarray(alpha.resize((size, size), Image.Resampling.BOX)) > 127
 
 
-def _follow(run: Run, step: Step, bench: Workbench) -> Steps[Tensor]:
+def _follow(run: Run, step: Step, bench: Workbench) -> StageRun[Tensor]:
     """Follow the video from the keyframe before; the tracker's state travels through the folder."""
     tracker = bench.video_tracker(run)
     if step.after is None:

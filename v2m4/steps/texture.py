@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 
 from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, registered_vertices, save_mesh, save_picture
-from v2m4.events import Event, Steps, TextureReady
+from v2m4.events import Event, StageRun, TextureReady
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.texture.stage import texture_mesh
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Texture the registered mesh."""
     indices, anchor = keyframes_of(run)
     place = run.place(step)

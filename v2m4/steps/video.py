@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from v2m4.artefacts import read_clip
-from v2m4.events import Event, FramesReady, Steps
+from v2m4.events import Event, FramesReady, StageRun
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.video import load_video
 from v2m4.workbench import Workbench
 
 
-def work(run: Run, step: Step, bench: Workbench) -> Steps[None]:
+def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Decode the run's source."""
     yield from load_video(run.source, run.place(step), run.recipe.settings.video)
 

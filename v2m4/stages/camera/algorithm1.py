@@ -11,7 +11,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from v2m4.events import Phase, Progress, Steps
+from v2m4.events import Phase, Progress, StageRun
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics, orbit_parameters
 from v2m4.render import render
 from v2m4.settings import Algorithm1Settings, CameraSettings, DescentSettings
@@ -57,7 +57,7 @@ def search_six_numbers(
     keyframe: int,
     start: Camera | None,
     phases: dict[Phase, tuple[float, float]],
-) -> Steps[Camera]:
+) -> StageRun[Camera]:
     """Run the phases that the settings ask for; each adds its score and overlap to ``phases``.
 
     start: a camera that is scored along with the samples.
@@ -66,7 +66,7 @@ def search_six_numbers(
     def evaluate(numbers: Tensor) -> Generator[float, None, Tensor]:
         return scorer.score_all(camera_of(numbers))
 
-    def shown(numbers: Tensor, phase: Phase, score: float) -> Steps[None]:
+    def shown(numbers: Tensor, phase: Phase, score: float) -> StageRun[None]:
         view = scorer.view(camera_of(numbers), phase, keyframe, score)
         phases[phase] = (view.score, view.overlap)
         yield view

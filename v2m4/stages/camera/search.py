@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from v2m4.events import Phase, Progress, Steps
+from v2m4.events import Phase, Progress, StageRun
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import Perceptual
@@ -45,7 +45,7 @@ def search_camera(
     keyframe: int,
     start: Camera | None,
     device: torch.device,
-) -> Steps[FoundCamera]:
+) -> StageRun[FoundCamera]:
     """Find the camera from which ``mesh`` looks like the ``reference`` frame.
 
     reference: (S,S,4) uint8, straight alpha, the whole padded frame. stereo: None does without the stereo step.
@@ -73,13 +73,13 @@ def _search_directions(
     keyframe: int,
     start: Camera | None,
     phases: dict[Phase, tuple[float, float]],
-) -> Steps[Camera]:
+) -> StageRun[Camera]:
     """The fast way: near ``start`` first, everywhere only if that covers the object badly (`rigid_search`)."""
     mesh = scorer.mesh
     middle, _ = bounding_sphere(mesh)
     crop = crop_around(frame, FOV_DEG)
 
-    def shown(camera: Camera, phase: Phase) -> Steps[float]:
+    def shown(camera: Camera, phase: Phase) -> StageRun[float]:
         score = float(scorer.score(Camera(camera.world_to_camera[None], camera.fov_deg)))
         view = scorer.view(camera, phase, keyframe, score)
         phases[phase] = (view.score, view.overlap)

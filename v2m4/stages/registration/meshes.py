@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
-from v2m4.geometry.losses import RestShape, area_change, edge_change, rigidity
+from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import rotation_from_6d
@@ -58,7 +58,7 @@ def register_meshes(
     frame: Tensor | None = None,
     tracks: Sequence[PointTracks] = (),
     keyframe: int | None = None,
-) -> Steps[Tensor]:
+) -> StageRun[Tensor]:
     """Deform ``source`` (its faces, at source_vertices (V,3)) onto ``target``; returns the vertices (V,3).
 
     frame: (4,4) from the upright world (z up, object at its origin) to that of the meshes. Without it the meshes are
@@ -218,7 +218,7 @@ def align_locally(
         leaf = moved.clone().requires_grad_()
         loss = (
             descent.chamfer_weight * cloud(leaf)
-            + descent.arap_weight * rigidity(leaf, rest)
+            + descent.arap_weight * arap_energy(leaf, rest)
             + descent.area_weight * area_change(leaf, rest)
             + descent.edge_weight * edge_change(leaf, rest)
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.mesh import Mesh
 from v2m4.render import rasterize, render
@@ -86,7 +86,7 @@ def begin_tracks(
 
 def follow_tracks(
     start: SurfaceTracks, meshes: Sequence[Mesh], tracker: Tracker, *, device: torch.device | str = "cpu"
-) -> Steps[SurfaceTracks]:
+) -> StageRun[SurfaceTracks]:
     """The tracks in the last of ``meshes``, all in camera space, from where they are (``start``) in the first of them.
 
     Raises V2M4Error if the meshes have neither texture nor colours.

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from v2m4.clip import Clip
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import (
     DeformationGraph,
@@ -199,7 +199,7 @@ class VideoTracker:
         pose, rest = rest_pose(self.graph), rest_state(self.graph)
         return _state(self.surface.anchor_vertices, pose, pose, rest)
 
-    def follow(self, state: TrackerState, frame: int, target: int) -> Steps[TrackerState]:
+    def follow(self, state: TrackerState, frame: int, target: int) -> StageRun[TrackerState]:
         """Go from ``frame`` to ``target`` (forwards or backwards), frame by frame."""
         direction = 1 if target > frame else -1
         if frame == self.anchor:  # what moved on the other side of it does not go on here
@@ -252,7 +252,7 @@ class VideoTracker:
         done: float,
         share: float,
         target: int,
-    ) -> Steps[TrackerState]:
+    ) -> StageRun[TrackerState]:
         """One frame on; ``before`` and ``views`` show the last frame and this one at every level."""
         graph, settings = self.graph, self.settings
         last = Pose(state.rotations, state.positions)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.schedule import half_cosine
@@ -42,7 +42,7 @@ def optimise_texture(
     anchor: int | None = None,
     rng: torch.Generator | None = None,
     device: torch.device | str = "cpu",
-) -> Steps[Mesh]:
+) -> StageRun[Mesh]:
     """Descend on a black texture until it looks like the views. Arguments and result as for `texture_mesh`, but
     ``anchor`` is an index into the keyframes.
 
@@ -113,7 +113,7 @@ def view_loss(texture: Tensor, observation: Observation, tv_weight: float) -> Te
 
 def descend(
     observations: Sequence[Observation], size: int, settings: OptimiseSettings, rng: torch.Generator
-) -> Steps[Tensor]:
+) -> StageRun[Tensor]:
     """Adam on a (size,size,3) texture, one view drawn per iteration. Returns it, in [0,1]."""
     device = observations[0].uv.device
     texture = torch.zeros(size, size, 3, device=device, requires_grad=True)

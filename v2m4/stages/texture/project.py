@@ -18,7 +18,7 @@ from torch import Tensor
 
 from v2m4.arrays import Bytes, Int32, Mask, Real
 from v2m4.clip import Clip
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.render.atlas import texels_of
@@ -38,7 +38,7 @@ def project_texture(
     settings: TextureSettings,
     *,
     anchor: int | None = None,
-) -> Steps[Mesh]:
+) -> StageRun[Mesh]:
     """Blend the frames into an atlas. Arguments and result as for `stage.texture_mesh`, all on the CPU, but
     ``anchor`` is an index into the keyframes."""
     start = vertices[anchor or 0].detach().float()

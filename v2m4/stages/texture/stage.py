@@ -13,7 +13,7 @@ from torch import Tensor
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, Steps
+from v2m4.events import Progress, StageRun
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import TextureSettings
 from v2m4.stages.texture.optimise import optimise_texture
@@ -31,7 +31,7 @@ def texture_mesh(
     keep: bool = False,
     rng: torch.Generator | None = None,
     device: torch.device | str = "cpu",
-) -> Steps[Mesh]:
+) -> StageRun[Mesh]:
     """Give the registered mesh one texture for all keyframes.
 
     vertices: (K,V,3) of the keyframes in camera space. mesh: the topology, in whatever pose; its own texture or vertex
