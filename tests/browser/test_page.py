@@ -169,6 +169,11 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
     page = visitor()
     look(page, served.clip)
 
+    def begun() -> set[Path]:
+        return set(served.store.root.glob("*/begun"))
+
+    before = begun()
+
     def press(place: str, words: str) -> None:
         page.click("#start")
         page.wait_for_function(
@@ -176,7 +181,7 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
             arg=[place, words],
             timeout=10_000,
         )
-        assert page.is_visible(f"{place} .problem") and page.query_selector("#status .working") is None
+        assert page.is_visible(f"{place} .problem") and begun() == before
 
     page.click("#advanced button.label-wrap")
     for text, words in WRONG_CHANGES.items():
@@ -247,6 +252,7 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
         page.wait_for_selector("#status .stopped")
     assert first.query_selector("#video video") is not None
     first.click("#fold-settings button.label-wrap")
+    first.wait_for_function("value => [...document.querySelectorAll('input')].some(i => i.value === value)", arg="7")
     assert first.get_by_label("Seed").first.input_value() == "7"
     fraction = float(second.get_attribute(FRACTION, "data-fraction"))
     first.context.close()
