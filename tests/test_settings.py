@@ -110,10 +110,12 @@ def test_every_name_of_earlier_settings_leads_to_one_of_today():
     [
         {"texture.project.grazing_cosine": 0.4},
         {"texture.project.edge_near_px": 3.0},
+        {"registration.video.symmetry.side_on_from": 0.8},
+        {"registration.video.symmetry.error_full": 0.12},
     ],
 )
 def test_limits_between_which_trust_grows_must_differ(changes):
-    with pytest.raises(V2M4Error, match="must be less than texture.project"):
+    with pytest.raises(V2M4Error, match=r"must be less than (texture\.project|registration\.video\.symmetry)\."):
         changed(Settings(), changes).checked()
 
 

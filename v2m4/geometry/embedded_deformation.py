@@ -12,19 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from v2m4.arrays import Float64, Int64
 from v2m4.geometry.embedded_deformation_numba import add_bending, add_point_to_plane, add_rigidity
 from v2m4.geometry.mesh import unique_edges
 from v2m4.settings import DeformationGraphSettings
-
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

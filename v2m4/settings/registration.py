@@ -52,7 +52,7 @@ class LimbSettings:
     """Rounds of closest points and one solve; 0 leaves the step out."""
     nodes: Annotated[int, Range(4, 5000)] = 150
     """Nodes that carry the mesh."""
-    graph: DeformationGraphSettings = field(default_factory=lambda: DeformationGraphSettings(neighbours=9))
+    graph: DeformationGraphSettings = field(default_factory=DeformationGraphSettings)
     samples: Annotated[int, Range(1, 1000000)] = 3000
     """Points of each surface that are matched to the nearest of the other."""
     transport_share: Annotated[float, Range(0, 1)] = 0.4
@@ -73,12 +73,14 @@ class LimbSettings:
     sliding: Weight = 0.03
     """Weight of a point's distance within the target's tangent plane, against that to the plane; 1 where matches are
     one to one."""
-    stiffness_first: Annotated[float, Range(1e-9, 1e9)] = 10.0
+    stiffness_first: Annotated[float, Range(1e-9, 1e9)] = 1.0
     """How strongly neighbouring nodes keep their distance, against the distance to the target: in the first round."""
     stiffness_last: Annotated[float, Range(1e-9, 1e9)] = 0.01
     """The same in the last round."""
-    bending: Weight = 0.0
-    """How strongly neighbouring nodes turn together, in shares of that stiffness."""
+    stiff_attempt: Annotated[float, Range(1, 1e6)] = 10.0
+    """How many times stiffer a last attempt begins, for bodies of rigid parts, which turn over where they are soft."""
+    stiff_bending: Weight = 5.0
+    """How strongly neighbouring nodes turn together in that attempt, against how they keep their distance."""
     damping: Weight = 1e-4
     """Damping of the nodes' turns in each solve."""
     strain_weight: Weight = 0.003

@@ -12,19 +12,14 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from v2m4.arrays import Bytes, Float32, Float64, Int64, Mask
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import PointToPlane
 from v2m4.render.visibility import visible_triangles_numba
 from v2m4.settings import CorrespondenceSettings
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-Grey = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 _TOUCHING = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
 
 
@@ -33,7 +28,7 @@ class FrameView:
     """A frame made ready. image: (S,S) uint8 grey over a contrasting background. mask: (S,S). outside: signed distance
     to the outline in pixels, positive outside. gradient: (S,S,2) its unit gradient."""
 
-    image: Grey
+    image: Bytes
     mask: Mask
     outside: Float32
     gradient: Float32
@@ -51,7 +46,7 @@ class VisibleSurface:
     depth: Float64
 
 
-def make_view(rgba: Grey, size: int, background: float) -> FrameView:
+def make_view(rgba: Bytes, size: int, background: float) -> FrameView:
     """Shrink an (S,S,4) uint8 frame to ``size`` and find its outline."""
     alpha = cv2.resize(rgba[..., 3], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     whole = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) * (rgba[..., 3] / np.float32(255))
@@ -67,7 +62,7 @@ def make_view(rgba: Grey, size: int, background: float) -> FrameView:
     return FrameView(image, mask, outside, gradient)
 
 
-def contrasting_background(rgba: Grey) -> float:
+def contrasting_background(rgba: Bytes) -> float:
     """Black behind bright objects, white behind dark ones."""
     inside = rgba[..., 3] > 127
     return 0.0 if not inside.any() or rgba[inside][:, :3].mean() > 127 else 255.0
@@ -141,7 +136,7 @@ class PixelMatches:
 
 
 def flow_matches(
-    seen: VisibleSurface, rendering: Grey, known: Mask, view: FrameView, settings: CorrespondenceSettings
+    seen: VisibleSurface, rendering: Bytes, known: Mask, view: FrameView, settings: CorrespondenceSettings
 ) -> PixelMatches:
     """Where optical flow (DIS, Kroeger et al. 2016) carries the rendered points.
 
@@ -189,7 +184,7 @@ class SurfaceSamples:
     nodes: Int64
 
 
-def residual_mask(rendering: Grey, shown: Mask, view: FrameView, settings: CorrespondenceSettings) -> Mask:
+def residual_mask(rendering: Bytes, shown: Mask, view: FrameView, settings: CorrespondenceSettings) -> Mask:
     """(S,S) pixels of the object that the rendering leaves empty or fills with something that looks different."""
     window = settings.grey_window
     off = np.abs(_inner_grey(rendering, shown, window) - _inner_grey(view.image, _inside(view.mask), window))
@@ -247,7 +242,7 @@ def match_outlines(
     vertices: Float64,
     view: FrameView,
     settings: CorrespondenceSettings,
-    rendering: Grey | None = None,
+    rendering: Bytes | None = None,
     missing: Mask | None = None,
 ) -> PixelMatches:
     """Pair the rendered outline with the mask's, both ways, and pull in vertices that lie outside the mask.
@@ -342,7 +337,7 @@ def _inside(mask: Mask) -> Mask:
     return cv2.erode(mask.astype(np.uint8), _TOUCHING).astype(bool)
 
 
-def _inner_grey(image: Grey, mask: Mask, window: int) -> Float64:
+def _inner_grey(image: Bytes, mask: Mask, window: int) -> Float64:
     """(S,S) mean grey of the object's pixels around each pixel, without the rim's blend with the background."""
     weight = cv2.boxFilter(mask.astype(np.float32), -1, (window, window), normalize=False)
     total = cv2.boxFilter(image.astype(np.float32) * mask, -1, (window, window), normalize=False)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from v2m4.arrays import Float64
 from v2m4.geometry.embedded_deformation import (
     PointToPlane,
     Stiffness,
@@ -34,8 +34,6 @@ from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.sampling import sample_surface, surface_points
 from v2m4.settings import LimbSettings
 from v2m4.stages.registration.correspondences import concatenate
-
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -140,11 +138,14 @@ def coarse_alignment(
     *,
     normal_match: float,
     importance: float | None,
+    stiffer: float = 1.0,
+    bending: float = 0.0,
 ) -> Iterator[Tensor]:
     """Deform vertices (V,3) onto the target, yielding them after each of ``settings.rounds``.
 
     importance: what a difference in `average_geodesic_distance` counts in one-to-one matches, in diagonals; None does
-    without them. normal_match: see `Matcher`. rng: on the CPU.
+    without them. stiffer: how many times ``stiffness_first`` counts. bending: how strongly neighbouring nodes turn
+    together, against how they keep their distance. normal_match: see `Matcher`. rng: on the CPU.
     """
     graph = build_graph(_float64(vertices), faces.cpu().numpy(), settings.nodes, settings.graph)
     pose, rest = rest_pose(graph), rest_state(graph)
@@ -166,7 +167,7 @@ def coarse_alignment(
     for i in range(rounds):
         # 2. Ever softer, and ever less trust in what is far away.
         done = i / max(1, rounds - 1)
-        stiffness = settings.stiffness_first ** (1 - done) * settings.stiffness_last**done
+        stiffness = (stiffer * settings.stiffness_first) ** (1 - done) * settings.stiffness_last**done
         reach = diagonal * settings.reach_first ** (1 - done) * settings.reach_last**done
         # 3. Where samples should go.
         if i < transports:
@@ -179,7 +180,7 @@ def coarse_alignment(
         planes = match_constraints(matcher, matches, sliding, count)
         # 4. One step of the nodes there. Each direction of each edge shares the stiffness of a node.
         edge = stiffness * count / max(1, 2 * len(graph.edges))
-        pose = solve(graph, pose, rest, [], planes, Stiffness(edge, settings.bending * edge, settings.damping), np.inf)
+        pose = solve(graph, pose, rest, [], planes, Stiffness(edge, bending * edge, settings.damping), np.inf)
         moved = torch.from_numpy(deform(graph, pose)).to(vertices)
         yield moved
 

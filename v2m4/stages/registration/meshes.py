@@ -162,16 +162,17 @@ def align_limbs(
 ) -> Iterator[Aligning]:
     """A few hundred rotations and translations, not in the paper: limbs that swung further than they are wide.
 
-    Several guesses of how far to trust the shape of the limbs over their place each give an alignment; the one that
-    ends nearest to the target, strained least, stays.
+    Several guesses of how far to trust the shape of the limbs over their place, and one of a stiffer body, each give
+    an alignment; the one that ends nearest to the target, strained least, stays.
     """
-    low, high = target.vertices.amin(0), target.vertices.amax(0)
-    square = float((high - low).square().sum())
+    square = float((target.vertices.amax(0) - target.vertices.amin(0)).square().sum())
     rest = RestShape.of(vertices, faces)
     cloud = SurfaceDistance(vertices, faces, target, settings, rng)
-    guesses = (None, settings.limbs.importance_low, settings.limbs.importance_high)
+    low, high = settings.limbs.importance_low, settings.limbs.importance_high
+    guesses: list[tuple[float | None, float, float]] = [(None, 1.0, 0.0), (low, 1.0, 0.0), (high, 1.0, 0.0)]
+    guesses.append((high, settings.limbs.stiff_attempt, settings.limbs.stiff_bending))
     best = Aligning(0.0, vertices, math.inf)
-    for guess, importance in enumerate(guesses):
+    for guess, (importance, stiffer, bending) in enumerate(guesses):
         moved = vertices
         rounds = coarse_alignment(
             vertices,
@@ -181,6 +182,8 @@ def align_limbs(
             rng,
             normal_match=settings.normal_match,
             importance=importance,
+            stiffer=stiffer,
+            bending=bending,
         )
         for i, state in enumerate(rounds):
             moved = state

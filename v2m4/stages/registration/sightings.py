@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from v2m4.arrays import Float64, Mask
 from v2m4.clip import Clip
 
-Float64 = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 RIM_PX = 1.5  # a box that ends so near the picture's border may go on outside
 
 

@@ -11,18 +11,16 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csc_matrix, identity
 from scipy.sparse.linalg import splu
 
+from v2m4.arrays import Bytes, Float64, Int64, Mask
 from v2m4.clip import Clip
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import unique_edges
 from v2m4.settings import CorrespondenceSettings, SurfaceFitSettings
 from v2m4.stages.registration.correspondences import (
     FrameView,
-    Grey,
-    Mask,
     VisibleSurface,
     flow_matches,
     make_view,
@@ -32,8 +30,6 @@ from v2m4.stages.registration.correspondences import (
     to_pixels,
     visible_points,
 )
-
-Float64 = NDArray[np.float64]
 
 
 class SurfaceFit:
@@ -45,7 +41,7 @@ class SurfaceFit:
     def __init__(
         self,
         vertices: Float64,
-        faces: NDArray[np.int64],
+        faces: Int64,
         clip: Clip,
         anchor: int,
         settings: SurfaceFitSettings,
@@ -107,7 +103,7 @@ class SurfaceFit:
         self,
         vertices: Float64,
         view: FrameView,
-        rendered: tuple[VisibleSurface, Grey, Mask] | None,
+        rendered: tuple[VisibleSurface, Bytes, Mask] | None,
     ) -> Float64:
         """One round. ``rendered``: what is seen, its picture, where that is known; None follows the outline alone."""
         count, focal = len(vertices), Camera.identity().focal

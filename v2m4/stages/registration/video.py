@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from v2m4.arrays import Bytes, Float64, Int64, Mask
 from v2m4.clip import Clip
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera
@@ -38,8 +38,6 @@ from v2m4.geometry.symmetry import mirror_plane
 from v2m4.settings import FollowVideoSettings, RigidMotionSettings
 from v2m4.stages.registration.correspondences import (
     FrameView,
-    Grey,
-    Mask,
     SurfaceSamples,
     VisibleSurface,
     concatenate,
@@ -58,8 +56,6 @@ from v2m4.stages.registration.correspondences import (
 from v2m4.stages.registration.sightings import Sightings, box_of
 from v2m4.stages.registration.surface_fit import SurfaceFit
 
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
 LEAST_SIDE = 12  # of pictures whose optical flow can be computed (DIS), in pixels
 
 
@@ -113,7 +109,7 @@ class PyramidLevel:
 
     def render(
         self, seen: VisibleSurface, last_vertices: Float64, last_seen: VisibleSurface, before: FrameView
-    ) -> tuple[Grey, Mask]:
+    ) -> tuple[Bytes, Mask]:
         """The posed mesh in the anchor frame's grey values, or the last frame's, and where either knew them."""
 
         def grey(vertices: Float64, visible: VisibleSurface, view: FrameView) -> tuple[Float64, Mask]:
