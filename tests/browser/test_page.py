@@ -236,7 +236,7 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
     visitor: Visitor, served: Served, tmp_path: Path
 ) -> None:
     first = visitor()
-    look(first, write_clip(tmp_path / "long.mp4", frames=60, size=192))
+    look(first, write_clip(tmp_path / "long.mp4", frames=36, size=192))
     first.click("#fold-settings button.label-wrap")
     first.get_by_label("Seed").first.fill("7")
     link = first.url
