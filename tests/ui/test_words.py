@@ -34,3 +34,8 @@ def test_no_flag_reaches_the_page(sentence: str) -> None:
 
 def test_what_names_no_flag_stays() -> None:
     assert page_words("Frames 3-7 look wrong.") == "Frames 3-7 look wrong."
+
+
+def test_the_page_does_not_offer_what_it_cannot_take() -> None:
+    told = "a.mp4 cannot be read. Give an MP4, WebM, MOV or GIF, or a folder or zip of PNG, JPG, TIFF or WebP frames."
+    assert page_words(told) == "a.mp4 cannot be read. Give an MP4, WebM, MOV or GIF."

@@ -171,7 +171,7 @@ class Page:
     def simple_viewer(self, seen: dict[str, Any]) -> Any:
         """The model that is shown, in the framework's own viewer."""
         model = (seen or {}).get("model")
-        return gr.Model3D(value=model, visible=bool(model))
+        return gr.Model3D(value=model)
 
     def _checked(self, video: str | None, asked: Asked) -> tuple[Settings, tuple[str, ...]]:
         """The settings asked for, thinned out to what may be read, and what to say about that."""

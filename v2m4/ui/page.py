@@ -218,5 +218,7 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     for name, button in parts.examples.items():
         clicked = button.click(lambda name=name: page.example(name), None, [parts.video, *answer], **quick)
         clicked.then(None, None, None, js=_SHOW_RESULT, **quick)
-    parts.other[0].click(page.simple_viewer, parts.seen, parts.other[1], **quick)
+    # It draws only what it is given once it is on the page.
+    appeared = parts.other[0].click(lambda: gr.Model3D(visible=True), None, parts.other[1], **quick)
+    appeared.then(page.simple_viewer, parts.seen, parts.other[1], **quick)
     demo.load(page.open, parts.remembered, [parts.video, *parts.asked, parts.recent, parts.work, *answer], **quick)

@@ -130,7 +130,7 @@ def mask_preview(view: RunView, points: str = "") -> str:
     head = (
         f"{len(view.keyframes)} keyframes; the outline shows what counts as the object."
         if masked
-        else "Looking for the object …"
+        else "Looking for the object; its outline appears frame by frame …"
     )
     notes = "".join(f'<p class="warning" role="status">{escape(w)}</p>' for w in (*view.notes, *view.warnings))
     data = escape(json.dumps(facts), quote=True)

@@ -28,6 +28,7 @@ from v2m4.events import (
 from v2m4.export.glb import write_glb
 from v2m4.export.placement import camera_description
 from v2m4.files import write_atomically
+from v2m4.run import Step
 from v2m4.settings import ExportSettings
 from v2m4.ui.bundle import bundle
 from v2m4.ui.pictures import masked_picture, publish, thumbnail
@@ -45,7 +46,8 @@ class RunView:
 
     run: the reference of its link, the owner's or (``shared``) that for others. fraction: of the whole run, never
     falling. place, wait_s: in the queue, from 1, and the seconds until its turn. content: (width, height) of the clip's
-    picture in its square, as shares of the side. notes: what the visitor should know beforehand.
+    picture in its square, as shares of the side. outlined: frames that show their outline while the mask is made.
+    notes: what the visitor should know beforehand.
     """
 
     name: str = ""
@@ -66,6 +68,7 @@ class RunView:
     content: tuple[float, float] = (1.0, 1.0)
     method: str = ""
     frames: dict[int, str] = field(default_factory=dict)
+    outlined: tuple[int, ...] = ()
     views: dict[int, dict[str, tuple[str, float]]] = field(default_factory=dict)
     fits: dict[int, tuple[str, float]] = field(default_factory=dict)
     model: str | None = None
@@ -98,13 +101,13 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
     match event:
         case RunProgress():
             view.progress, view.fraction = event, max(view.fraction, event.fraction)
-            return False
+            return event.stage == "matting" and _mask_next(view, record)
         case FramesReady(frames):
             clip = read_clip(record.look())
             view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
             few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
             view.keyframes, view.anchor = tuple(few), -1
-            view.frames = {i: thumbnail(clip.path(i)) for i in few}
+            view.frames, view.outlined = {i: thumbnail(clip.path(i)) for i in few}, ()
         case ForegroundReady(method, warnings):
             view.method, view.warnings = method, tuple(map(page_words, warnings))
         case KeyframesChosen(indices, anchor, images):
@@ -136,6 +139,18 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
         case Failed(sentence):
             view.state, view.message = "failed", page_words(sentence)
     return True
+
+
+def _mask_next(view: RunView, record: RunRecord) -> bool:
+    """Show the outline on one more of the frames on show, if its mask is written by now; whether there was one."""
+    run = record.look()
+    for index in view.keyframes:
+        masked = run.place(Step("matting")) / "masked" / f"{index:05d}.png"
+        if index not in view.outlined and masked.is_file():
+            view.frames[index] = masked_picture(read_clip(run).path(index), masked)
+            view.outlined = (*view.outlined, index)
+            return True
+    return False
 
 
 def _content(clip: Clip) -> tuple[float, float]:

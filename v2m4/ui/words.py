@@ -21,6 +21,7 @@ _LABELS = (
     (r"--preset", "“Quality”"),
     (r"--device cpu", "“cpu”"),
     (r", or a folder of its frames, with at least two frames", " with at least two frames"),
+    (r", or a folder or zip of [^.]* frames", ""),
     (r",? Choose another(?: folder)? with -o\.?", ""),
     (r", or install the network: pip install '[^']*'", ""),
     (r"`v2m4 doctor` says what each one lacks", "the page's menus say what each one lacks"),
