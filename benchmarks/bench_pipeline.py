@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from v2m4.clip import Clip
+from v2m4.artefacts import masked_clip
 from v2m4.evaluation.actionbench import compare_motion
 from v2m4.evaluation.glb import MorphModel, read_glb
 from v2m4.evaluation.report import evaluate, read_camera
@@ -34,6 +34,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.masks import mask_iou
 from v2m4.render import render_fast
+from v2m4.run import Run
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 HEADER = (
@@ -124,7 +125,7 @@ def row(clip: Path, output: Path, preset: str, truth: Truth | None, with_templat
     if usage.code:
         lines = (output / "log.txt").read_text(errors="replace").strip().splitlines()
         return [name, generator, f"exit code {usage.code}: {lines[-1] if lines else ''}"]
-    masked = Clip.load(output / "work" / "masked")
+    masked = masked_clip(Run.read(output))
     model = read_glb(output / "animation.glb")
     report = evaluate(output / "animation.glb", masked)
     (output / "evaluation.json").write_text(json.dumps(report, indent=1))
