@@ -9,9 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ from PIL import Image
 from tests.browser.conftest import audit
 from tests.test_video import write_video
 from tests.ui.conftest import Served, free_port, write_clip
+from v2m4 import pipeline
 from v2m4.artefacts import finished_run
+from v2m4.events import Event
 from v2m4.export.preview import render_rgba
 from v2m4.geometry.camera import Camera
+from v2m4.run import Run, Step
+from v2m4.ui import runner
+from v2m4.workbench import Workbench
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 Visitor = Callable[..., Any]
@@ -44,13 +50,13 @@ def look(page: Any, path: Path) -> None:
 
 
 def finish(page: Any) -> list[float]:
-    """Wait for the run's end; returns the fractions shown on the way."""
+    """Wait for the run's end; returns the fractions shown on the way, and the last."""
     shown = []
     while page.query_selector("#status .finished") is None:
         shown.append(float(page.get_attribute(FRACTION, "data-fraction")))
         assert page.query_selector("#status .failed") is None, page.inner_text("#status")
         page.wait_for_timeout(100)
-    return shown
+    return [*shown, float(page.get_attribute(FRACTION, "data-fraction"))]
 
 
 def loaded(page: Any) -> None:
@@ -70,7 +76,23 @@ def alpha(data_url: str) -> np.ndarray:
         return np.asarray(image.convert("RGBA"))[..., 3] > 127
 
 
-def test_from_upload_to_a_model_that_plays_and_scrubs(visitor: Visitor, served: Served, tmp_path: Path) -> None:
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Until this is set, runs stay at their texture, however fast the machine is; a stop gets through."""
+    going_on = threading.Event()
+
+    def execute(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+        while step.stage == "texture" and not going_on.wait(0.1) and not run.stop_requested():
+            yield pipeline.progress(run, step, 0.0)
+        yield from pipeline.execute(run, step, bench)
+
+    monkeypatch.setattr(runner, "execute", execute)
+    return going_on
+
+
+def test_from_upload_to_a_model_that_plays_and_scrubs(
+    visitor: Visitor, served: Served, held: threading.Event, tmp_path: Path
+) -> None:
     page = visitor()
     assert in_view(page, "#start")
     look(page, served.clip)
@@ -79,8 +101,11 @@ def test_from_upload_to_a_model_that_plays_and_scrubs(visitor: Visitor, served: 
     page.click("#start")
     page.wait_for_selector("#status .working, #status .waiting", timeout=5_000)
     page.wait_for_function("document.querySelector('#status').getBoundingClientRect().top >= 0")
-    fractions = finish(page)
-    assert fractions == sorted(fractions) and len(set(fractions)) > 1
+    page.wait_for_function(f"Number(document.querySelector('{FRACTION}').dataset.fraction) > 0")
+    on_the_way = float(page.get_attribute(FRACTION, "data-fraction"))
+    held.set()
+    fractions = [on_the_way, *finish(page)]
+    assert fractions == sorted(fractions) and 0 < fractions[0] < fractions[-1] == 1
     loaded(page)
 
     # It plays, and pause pauses.
@@ -233,10 +258,10 @@ def test_a_click_mends_the_mask_and_undo_takes_it_back(visitor: Visitor, served:
 
 
 def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
-    visitor: Visitor, served: Served, tmp_path: Path
+    visitor: Visitor, served: Served, held: threading.Event, tmp_path: Path
 ) -> None:
     first = visitor()
-    look(first, write_clip(tmp_path / "long.mp4", frames=36, size=192))
+    look(first, write_clip(tmp_path / "long.mp4", frames=5, size=64))
     first.click("#fold-settings button.label-wrap")
     first.get_by_label("Seed").first.fill("7")
     link = first.url
@@ -260,6 +285,7 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
     second.wait_for_selector("#status .stopped")
     assert float(second.get_attribute(FRACTION, "data-fraction")) == pytest.approx(fraction, abs=0.15)
     audit(second)
+    held.set()
     second.click("#continue")
     finish(second)
 
