@@ -71,9 +71,12 @@ def visitor(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
 
 
 def audit(page: Any) -> None:
-    """Assert that axe-core finds nothing serious on the page as it is, in light and in dark."""
+    """Assert that axe-core finds nothing serious on the page as it is, in light and in dark.
+
+    Without axe-core the rest of a test still counts; `test_axe_core_is_installed` then says that it was left out.
+    """
     if not AXE.is_file():
-        pytest.skip("no axe-core: run npm ci in tests/")
+        return
     page.evaluate(AXE.read_text())
     for dark in (True, False):
         page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)

@@ -59,32 +59,27 @@ class Page:
             return (gr.skip(),) * _ANSWERS
         try:
             settings, notes = self._checked(video, Asked(*asked))
-            record = self._reusable(run, video)
-            if record is None:
-                record = self.store.create(Path(video), settings)
-            elif record.asked != settings:
-                self.workers.stopped(record.id)
-                record = self.store.change(record, settings)
+            record = self._run_of(run, video, settings)
             self.workers.submit(record, visitor_of(request), LOOK, notes)
         except V2M4Error as error:
             return self._refused(gr.skip(), error)
         return self._showing(record.id)
 
     def begin(self, request: gr.Request, video: str | None, run: str, *asked: Any) -> Outputs:
-        """Start the whole run, in the folder that the look at its masks made if that is still right."""
+        """Start the whole run, in the folder that the look at its masks made if that is still right.
+
+        Pressed again while that very run is under way, it only shows it.
+        """
         try:
             settings, notes = self._checked(video, Asked(*asked))
             assert video is not None
-            record = self._reusable(run, video)
-            if record is None:
-                record = self.store.create(Path(video), settings)
-            elif record.asked != settings:
-                self.workers.stopped(record.id)
-                record = self.store.change(record, settings)
-            self.workers.submit(record, visitor_of(request), None, notes)
+            if not self._under_way(run, video, settings):
+                record = self._run_of(run, video, settings)
+                run = record.id
+                self.workers.submit(record, visitor_of(request), None, notes)
         except V2M4Error as error:
             return self._refused(gr.skip(), error)
-        return self._showing(record.id)
+        return self._showing(run)
 
     def resume(self, run: str, request: gr.Request) -> Outputs:
         """Go on with a run that was stopped or failed."""
@@ -187,13 +182,24 @@ class Page:
         settings, sentence = thinned(facts, settings, self.limits)
         return settings, (sentence,) if sentence else ()
 
-    def _reusable(self, run: str, video: str) -> RunRecord | None:
-        """The run on show, if it is of this video and only its masks were looked at."""
-        with suppress(V2M4Error):
-            record = self.store.find(run)
-            if not record.begun and record.source.name == Path(video).name:
-                return record
-        return None
+    def _run_of(self, run: str, video: str, settings: Settings) -> RunRecord:
+        """The run on show with these settings, if it is of this video and only its masks were looked at; else a new
+        one."""
+        record = self.store.find(run) if self.store.exists(run) else None
+        if record is None or record.begun or record.source.name != Path(video).name:
+            return self.store.create(Path(video), settings)
+        if record.wants(settings):
+            return record
+        self.workers.stopped(record.id)
+        return self.store.change(record, settings)
+
+    def _under_way(self, run: str, video: str, settings: Settings) -> bool:
+        """Whether the run on show is this very one, begun and waited for or worked on."""
+        if not self.store.exists(run):
+            return False
+        record, view = self.store.find(run), self.workers.view(run)
+        busy = view is not None and view.state in ("waiting", "working")
+        return busy and record.begun and record.source.name == Path(video).name and record.wants(settings)
 
     def _record(self, ref: str) -> RunRecord:
         return self.store.find_shared(ref) if ref.startswith("view-") else self.store.find(ref)

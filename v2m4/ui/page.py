@@ -189,7 +189,15 @@ def settings_region(preset: str, note: Any) -> tuple[list[Any], list[Any], dict[
 
 def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     """Connect everything. Every event answers at once: the work is done by the server's workers, and a timer asks."""
-    quick: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    # An event while its like is still being answered comes after it. It is lost otherwise, or, with data of its own
+    # ("multiple"), would come with the first one's.
+    quick: dict[str, Any] = {
+        "api_visibility": "private",
+        "queue": False,
+        "show_progress": "hidden",
+        "trigger_mode": "always_last",
+    }
+    at_once, in_turn = quick | {"trigger_mode": "multiple"}, quick | {"trigger_mode": "once"}
     inputs = [parts.video, parts.run, *parts.asked]
     shown = [parts.seen, *(parts.panels[name] for name in PANELS), *parts.buttons.values(), parts.timer]
     told = [*(parts.notes[place] for place in PLACES), *(parts.folds[p] for p in PLACES if p in parts.folds)]
@@ -199,8 +207,8 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     parts.video.upload(page.look, [parts.video, *parts.asked], answer, **quick)
     parts.video.clear(page.clear, None, answer, **quick)
     for part in (preset, *parts.asked[4:8], parts.asked[9]):
-        part.input(page.look_again, inputs, answer, trigger_mode="always_last", **quick)
-    mending = parts.panels["mask"].mend(page.mend, changes, changes, **quick)
+        part.input(page.look_again, inputs, answer, **quick)
+    mending = parts.panels["mask"].mend(page.mend, changes, changes, **at_once)
     mending.then(page.look_again, inputs, answer, **quick)
     gr.on([preset.input, changes.change], page.fine_values, [preset, changes], [*parts.fine], **quick)
     gr.on([c.input for c in parts.fine], changes_of, [preset, *parts.fine], changes, **quick)
@@ -209,12 +217,12 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     begun.then(None, None, None, js=_SHOW_PROGRESS, **quick)
     parts.buttons["go_on"].click(page.resume, parts.run, answer, **quick)
     parts.buttons["stop"].click(page.stop, parts.run, parts.buttons["stop"], **quick)
-    parts.timer.tick(page.tick, [parts.run, parts.seen], shown, **quick)
+    parts.timer.tick(page.tick, [parts.run, parts.seen], shown, **in_turn)
 
     parts.run.change(None, parts.run, None, js=_SHOW_LINK, api_visibility="private")
     known = [parts.remembered, parts.recent]
     begun.then(page.remember, [parts.run, parts.remembered], known, **quick)
-    parts.recent.forget(page.forget, parts.remembered, known, **quick)
+    parts.recent.forget(page.forget, parts.remembered, known, **at_once)
     for name, button in parts.examples.items():
         clicked = button.click(lambda name=name: page.example(name), None, [parts.video, *answer], **quick)
         clicked.then(None, None, None, js=_SHOW_RESULT, **quick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import re
@@ -46,6 +47,13 @@ class RunRecord:
     def look(self) -> Run:
         """The run's folder only to be read, while somebody else may write into it."""
         return Run.read(self.folder)
+
+    def wants(self, settings: Settings) -> bool:
+        """Whether it was asked for with just these settings; a mesh of one's own is the same if its bytes are."""
+        own, other = self.asked.generator.template, settings.generator.template
+        if own is not None and other is not None and other.is_file() and filecmp.cmp(own, other, shallow=False):
+            settings = changed(settings, {"generator.template": own})
+        return self.asked == settings
 
     @property
     def begun(self) -> bool:
