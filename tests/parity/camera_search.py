@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.parity.runner import Check, Measure, compare
+from tests.parity.runner import Check, Measure, compare, group
 from v2m4.events import drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.settings import Algorithm1Settings
@@ -29,21 +30,23 @@ Tensors = dict[str, Tensor]
 
 def check_sampling(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """Quantiles of the six numbers, as shares of each one's range, and their correlations."""
+    columns = json.loads(meta["columns"])
     samples = sample_cameras(200_000, Algorithm1Settings(), torch.Generator().manual_seed(0)).double()
     levels = tensors["out.quantile_levels"]
     inner = (levels >= 0.01) & (levels <= 0.99)
     measures = []
-    for column in range(6):
+    for column, name in enumerate(columns):
         width = float(tensors["out.maximum"][column] - tensors["out.minimum"][column])
         found = torch.quantile(samples[:, column], levels[inner])
         error = float((found - tensors["out.quantiles"][column, inner]).abs().max()) / width
-        measures.append(Measure(f"quantiles of number {column}", error, 5e-3))
+        measures.append(Measure(f"quantiles of {name}", error, 5e-3))
     correlation = float((torch.corrcoef(samples.T) - tensors["out.correlation"]).abs().max())
     return [*measures, Measure("correlation", correlation, 1.5e-2)]
 
 
 def check_swarm(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     """Every particle in every iteration, given the random numbers the release drew."""
+    inertia = json.loads(meta["config"])["inertia"]
     swarm = Swarm.at(tensors["in.initial_swarm"])
     positions, scores = [], []
     for velocities, to_own, to_global in zip(
@@ -52,9 +55,9 @@ def check_swarm(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[M
         positions.append(swarm.positions)
         d = (swarm.positions - tensors["in.target"]) * torch.tensor([1, 1.3, 0.5, 2, 2, 2])
         scores.append(d.square().sum(1) + 0.3 * (1 - torch.cos(3 * d)).sum(1))
-        swarm = replace(swarm.scored(scores[-1]), velocities=velocities).moved(0.5, to_own, to_global)
+        swarm = replace(swarm.scored(scores[-1]), velocities=velocities).moved(inertia, to_own, to_global)
     got = {"swarm": torch.stack(positions), "scores": torch.stack(scores), "global_best": swarm.best[0]}
-    return compare(got, {k: tensors[f"out.{k}"] for k in got}, 1e-4)
+    return compare(got, group(tensors, "out"), 1e-4)
 
 
 def check_stereo_guess(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:

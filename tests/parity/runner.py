@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-FAMILIES = ("trellis", "dust3r", "vggt", "v2m4", "triposg", "hunyuan3d", "craftsman3d", "triposr", "cotracker")
-WITHOUT_NETWORKS = ("v2m4",)
+FAMILIES = ("trellis", "dust3r", "vggt", "v2m4", "triposg", "hunyuan3d", "craftsman3d", "triposr", "cotracker", "fvd")
+WITHOUT_NETWORKS = ("v2m4", "fvd")
 
 
 @dataclass(frozen=True)
