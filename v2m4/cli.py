@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import v2m4
+from v2m4.commands import evaluate
 from v2m4.errors import RunStoppedError, V2M4Error
 from v2m4.settings import Settings, fields_of
 
@@ -56,18 +57,6 @@ class Render:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Measure how well an animated GLB shows its video (mask overlap, PSNR, SSIM per frame)."""
-
-    glb: tyro.conf.Positional[Path]
-    """The animation; its .camera.json is expected beside it."""
-    video: tyro.conf.Positional[Path]
-    """The video it was made from."""
-    json: bool = False
-    """Print everything as JSON."""
-
-
-@dataclass(frozen=True)
 class Doctor:
     """List what can run on this machine, what cannot, and how to bring what is missing."""
 
@@ -86,7 +75,7 @@ class Download:
 _COMMANDS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
     "render": Render,
-    "evaluate": Evaluate,
+    "evaluate": evaluate.Evaluate,
     "doctor": Doctor,
     "download": Download,
 }
@@ -139,7 +128,7 @@ def _dispatch(command: str, words: list[str]) -> int:
     if command == "render":
         _render(options)
     elif command == "evaluate":
-        _evaluate(options)
+        evaluate.run(options)
     elif command == "download":
         _download(options)
     else:
@@ -240,28 +229,6 @@ def _render(options: Render) -> None:
     path = options.output or options.folder / "render.mp4"
     render_orbit(path, *finished_run(options.folder), options.orbit_deg, options.size)
     print(path)
-
-
-def _evaluate(options: Evaluate) -> None:
-    import tempfile
-
-    from v2m4.evaluation.report import evaluate
-    from v2m4.events import drain
-    from v2m4.matting.stage import cut_out
-    from v2m4.video import load_video
-
-    settings = Settings()
-    with tempfile.TemporaryDirectory(prefix="v2m4-") as folder:
-        clip = drain(load_video(options.video, Path(folder) / "frames", settings.video))
-        matte = drain(cut_out(clip, Path(folder) / "masked", settings.matting))
-        result = evaluate(options.glb, matte.clip)
-    if options.json:
-        print(json.dumps(result, indent=1))
-        return
-    for name, value in result.items():
-        if isinstance(value, dict) and "mean" in value:
-            worst = f", worst {value['worst']:.3f}" if "worst" in value else ""
-            print(f"{name:12} mean {value['mean']:.3f}{worst}")
 
 
 def _download(options: Download) -> None:

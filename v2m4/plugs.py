@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from v2m4.evaluation.judges import JUDGES
 from v2m4.generators import GENERATORS
 from v2m4.matting import MATTINGS
 from v2m4.perceptual import PERCEPTUALS
@@ -18,4 +19,5 @@ PORTS: Mapping[str, Mapping[str, Plug[Any]]] = {
     "perceptual": PERCEPTUALS,
     "matting": MATTINGS,
     "tracks": TRACKERS,
+    "measure": JUDGES,
 }

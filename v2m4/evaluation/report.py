@@ -82,7 +82,7 @@ def _compare(mesh: Mesh, at: Callable[[float], Tensor], camera: Camera, clip: Cl
     for index, time in enumerate(clip.times):
         vertices = at(time)
         tracks.append(vertices[::step])
-        rows.append(_compare_pictures(render_rgba(mesh.with_vertices(vertices), camera, clip.side), clip.frame(index)))
+        rows.append(compare_pictures(render_rgba(mesh.with_vertices(vertices), camera, clip.side), clip.frame(index)))
         yield Progress("export", (index + 1) / len(clip), note="measuring")
     report: dict[str, Any] = {}
     for name, values in zip(("iou", "psnr", "ssim"), zip(*rows, strict=True), strict=True):
@@ -91,10 +91,10 @@ def _compare(mesh: Mesh, at: Callable[[float], Tensor], camera: Camera, clip: Cl
     return report
 
 
-def _compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[float, float, float]:
+def compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[float, float, float]:
     """IoU, PSNR and SSIM of two (S,S,4) pictures with straight alpha."""
     ours, theirs = rendered[..., 3] > 127, frame[..., 3] > 127
-    a, b = _over_white(rendered), _over_white(frame)
+    a, b = over_white(rendered), over_white(frame)
     either = ours | theirs
     if not either.any():
         return 1.0, psnr(a, b), 1.0
@@ -103,7 +103,8 @@ def _compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> 
     return mask_iou(ours, theirs), psnr(a, b, either), ssim(a[box], b[box])
 
 
-def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H,W,3) of a picture (H,W,4) with straight alpha."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
     return (rgba[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 

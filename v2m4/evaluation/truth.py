@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from v2m4.errors import V2M4Error
+from v2m4.evaluation.glb import read_glb
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 
@@ -81,6 +83,15 @@ def load_truth(path: Path) -> Truth:
             return _from_arrays({k: data[k] for k in data.files})
     except (OSError, ValueError, KeyError) as error:
         raise V2M4Error(f"{path} is not a sequence with known geometry: {error}.") from error
+
+
+def read_truth(path: Path, times: Sequence[float]) -> Truth:
+    """What `load_truth` reads, or an animated GLB, posed at ``times`` in seconds. Raises V2M4Error."""
+    if path.suffix.lower() != ".glb":
+        return load_truth(path)
+    model = read_glb(path)
+    poses = torch.stack([model.at(time) for time in times])
+    return Truth(poses, np.asarray(times, np.float64), model.mesh, torch.eye(4), np.eye(3), (1, 1))
 
 
 def _from_arrays(data: dict[str, NDArray]) -> Truth:

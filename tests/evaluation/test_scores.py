@@ -1,0 +1,137 @@
+"""A result against its clip and the truth: ideal values, order of the worse, sets of windows, tables."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from tests.toys import bobbing_ball, filmed
+from v2m4.evaluation import actionbench
+from v2m4.evaluation.alignment import Alignment
+from v2m4.evaluation.judges import Panel
+from v2m4.evaluation.scores import GEOMETRY, MEASURES, Shown, score
+from v2m4.evaluation.tables import ABSENT, Table, frame_table, score_table
+from v2m4.evaluation.truth import Truth
+from v2m4.geometry.camera import Camera
+
+TIMES = (0.0, 0.2, 0.4, 0.6)
+POINTS = 3000
+
+
+class Means:
+    """A stand-in for learned features and judges: colours of a coarse grid, and how far pictures are apart."""
+
+    weights = "none (mean colours)"
+
+    def __call__(self, *pictures):
+        if len(pictures) == 1:
+            return torch.nn.functional.adaptive_avg_pool2d(pictures[0].mean(1), 4).flatten().double().numpy()
+        return -np.abs(pictures[0].astype(float) - pictures[1]).mean((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def true(tmp_path_factory):
+    animation = bobbing_ball()
+    clip = filmed(animation, tmp_path_factory.mktemp("clip"), TIMES, 48)
+    poses = torch.stack([animation.at(t) for t in TIMES])
+    truth = Truth(poses, np.array(TIMES), animation.mesh, torch.eye(4), np.eye(3), (48, 48))
+    return Shown("true", animation.mesh, animation.at, Camera.identity(), clip, truth)
+
+
+def moved(one, name, at, mesh=None):
+    mesh = mesh or one.mesh
+    return replace(one, name=name, at=at, mesh=mesh.with_vertices(at(0.0)))
+
+
+def worse(true):
+    """The same, better to worse: a little noise, a still, a sphere that stands still."""
+    noise = 0.003 * torch.randn(true.mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    ball = trimesh.creation.icosphere(2, 0.3)
+    sphere = replace(true.mesh, uv=None, uv_faces=None, texture=None)
+    sphere = replace(sphere, vertices=torch.tensor(ball.vertices).float() + torch.tensor([0, 0, 2.0]))
+    sphere = replace(sphere, faces=torch.tensor(ball.faces))
+    flattened = sphere.vertices * torch.tensor([0.5, 1, 1])
+    return [
+        true,
+        moved(true, "noise", lambda t: true.at(t) + noise),
+        moved(true, "still", lambda t: true.at(0.0)),
+        moved(true, "sphere", lambda t: flattened, sphere),
+    ]
+
+
+@pytest.fixture(scope="module")
+def scores(true):
+    """With the alignment that is known: what finds it has tests of its own, and takes its time."""
+    low, high = true.truth.vertices.amin((0, 1)).numpy(), true.truth.vertices.amax((0, 1)).numpy()
+    scale = 2 / (high - low).max()
+    known = Alignment(np.eye(3), np.full(3, scale), -scale * (low + high) / 2)
+    with mock.patch.object(actionbench, "iterative_closest_points", return_value=known):
+        return score(worse(true), Panel({"clip": Means()}, Means()), points=POINTS)
+
+
+def test_the_truth_against_itself_is_ideal(true, scores):
+    ideal = {name: s.mean for name, s in scores.clips[0].scores.items()}
+    assert ideal["iou"] == 1 and ideal["psnr"] > 60 and ideal["ssim"] > 0.999
+    # As near as two draws of n points on one surface of area A are (Poisson): 1 / (2 sqrt(n / A)), both ways.
+    low, high = true.truth.vertices.amin((0, 1)), true.truth.vertices.amax((0, 1))
+    in_box = trimesh.Trimesh(true.truth.vertices[0] * 2 / (high - low).max(), true.mesh.faces, process=False)
+    floor = math.sqrt(in_box.area / POINTS)
+    assert all(ideal[name] == pytest.approx(floor, rel=0.15) for name in ("cd_3d", "cd_4d", "cd_m"))
+    assert ideal["normals"] > 0.97
+
+
+@pytest.mark.parametrize("name", ["cd_3d", "cd_4d", "cd_m", "normals", "iou", "clip"])
+def test_truth_is_better_than_noise_than_a_still_than_a_sphere(scores, name):
+    values = [one.scores[name].mean for one in scores.clips]
+    worsens = -np.diff(values) if MEASURES[name].better == "up" else np.diff(values)
+    assert (worsens > 0).all(), values
+
+
+def test_values_of_frames_belong_to_the_mean_and_weights_are_named(scores):
+    one = scores.clips[1]
+    for name in ("iou", "psnr", "cd_3d", "cd_4d", "normals"):
+        assert np.mean(one.scores[name].per_frame) == pytest.approx(one.scores[name].mean)
+        assert len(one.scores[name].per_frame) == len(TIMES)
+    assert one.scores["clip"].weights == "none (mean colours)" and one.scores["psnr"].weights == ""
+    json.dumps(scores.to_plain())
+
+
+def test_without_truth_geometry_is_left_out_and_short_clips_have_no_fvd(true, scores):
+    found = score([replace(true, truth=None)], Panel({}, Means()))
+    assert set(found.left_out) == {*GEOMETRY, "fvd"}
+    assert "--truth" in found.left_out["cd_m"] and "32 frames" in found.left_out["fvd"]
+    assert not set(found.overall) & set(found.left_out)
+
+
+def test_fvd_is_one_distance_between_all_windows(true, tmp_path, monkeypatch):
+    monkeypatch.setattr("v2m4.evaluation.scores.FRAME_SIZE", 64)
+    times = tuple(k / 40 for k in range(33))
+    clip = filmed(bobbing_ball(), tmp_path / "long", times, 32)
+    one = replace(true, clip=clip, truth=None)
+    still = replace(one, name="still", at=lambda t: true.at(0.0))
+    alike, apart = (score([a, a], Panel({}, Means())) for a in (one, still))
+    assert alike.windows == apart.windows == 2
+    assert 0 <= alike.overall["fvd"].mean < 0.1 * apart.overall["fvd"].mean
+    assert "fvd" not in alike.clips[0].scores
+
+
+def test_tables_say_what_is_missing_and_read_back(scores):
+    table = score_table(scores)
+    assert table.columns[:2] == ("Result", "Frames") and table.rows[-1][0] == "all"
+    rows = list(csv.reader(line for line in io.StringIO(table.csv()) if not line.startswith("#")))
+    assert rows[0] == list(table.columns) and len(rows) == 6
+    assert float(rows[1][table.columns.index("IoU↑")]) == 1
+    assert table.markdown().count("\n") >= 7 and "FVD left out" in table.markdown()
+    assert frame_table(scores.clips[0]).rows[0][0] == "0"
+
+
+def test_latex_escapes_what_it_must():
+    text = Table("50 % & more", ("a_b", "c↑"), (("x{1}", ABSENT),)).latex()
+    assert r"a\_b & c$\uparrow$ \\" in text and r"x\{1\} & -- \\" in text and r"50 \% \& more" in text

@@ -1,0 +1,1 @@
+"""What each word after `v2m4` does: its options and its output."""

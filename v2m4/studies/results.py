@@ -1,0 +1,81 @@
+"""Finished results, opened for measuring: the folder of a run, or an animated GLB with its camera beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from v2m4.animation import Animation
+from v2m4.artefacts import finished_run
+from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
+from v2m4.evaluation.glb import read_glb
+from v2m4.evaluation.report import read_camera
+from v2m4.evaluation.scores import Shown
+from v2m4.evaluation.truth import read_truth
+from v2m4.events import drain
+from v2m4.geometry.camera import FOV_DEG, Camera
+from v2m4.matting.stage import cut_out
+from v2m4.run import RESULTS
+from v2m4.settings import Settings
+from v2m4.video import load_video
+
+
+def is_run(path: Path) -> bool:
+    """Whether the path is the folder of a run, and not an animation's own file."""
+    return path.is_dir()
+
+
+@contextmanager
+def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequence[Path] = ()) -> Iterator[list[Shown]]:
+    """The results with the clips they are compared with, and their truths.
+
+    videos: one per result, or none, where all are folders of runs (which hold their clip). truths: one per result, or
+    none. Raises V2M4Error where they do not go together or cannot be read.
+    """
+    if not results:
+        raise V2M4Error("Name at least one result: the folder of a run, or an animated GLB.")
+    for what, given in (("--video", videos), ("--truth", truths)):
+        if given and len(given) != len(results):
+            raise V2M4Error(f"{len(results)} results need as many of {what}, in the same order, but {len(given)} came.")
+    if not videos and not all(map(is_run, results)):
+        raise V2M4Error("A GLB does not hold its video. Name the videos, one per result: --video CLIP...")
+    with tempfile.TemporaryDirectory(prefix="v2m4-") as folder:
+        shown = []
+        for index, result in enumerate(results):
+            if videos:
+                glb = result / RESULTS["glb"] if is_run(result) else result
+                one = of_glb(glb, cut_out_clip(videos[index], Path(folder) / str(index)))
+            else:
+                one = of_run(result)
+            if truths:
+                one = replace(one, truth=read_truth(truths[index], one.clip.times))
+            shown.append(one)
+        yield shown
+
+
+def of_run(folder: Path) -> Shown:
+    """A finished run's animation, seen by the video's camera, and its clip."""
+    animation, clip = finished_run(folder)
+    return of_animation(animation, clip, folder.resolve().name)
+
+
+def of_animation(animation: Animation, clip: Clip, name: str) -> Shown:
+    """An animation in the space of its reference camera, and the clip it was made from."""
+    return Shown(name, animation.mesh, animation.at, Camera.identity(FOV_DEG), clip)
+
+
+def of_glb(glb: Path, clip: Clip) -> Shown:
+    """An animated GLB, seen by the camera that ``NAME.camera.json`` beside it describes."""
+    model = read_glb(glb)
+    return Shown(glb.stem, model.mesh, model.at, read_camera(glb.with_suffix(".camera.json"), clip), clip)
+
+
+def cut_out_clip(video: Path, folder: Path) -> Clip:
+    """The video decoded into ``folder``, its object cut out, as the default settings do both."""
+    settings = Settings()
+    clip = drain(load_video(video, folder / "frames", settings.video))
+    return drain(cut_out(clip, folder / "masked", settings.matting)).clip
