@@ -15,7 +15,7 @@ from tests.parity.runner import Check, Measure, compare, group
 from v2m4.events import drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.settings import Algorithm1Settings
-from v2m4.stages.camera.algorithm1 import sample_cameras
+from v2m4.stages.camera.six_numbers import sample_cameras
 from v2m4.stages.camera.stereo_fit import (
     camera_by_descent,
     camera_by_pnp,
