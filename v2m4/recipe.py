@@ -52,7 +52,8 @@ class Recipe:
             names["stereo"] = choose(STEREOS, settings.stereo, commercial_use=settings.commercial_use).name
         names["perceptual"] = choose(PERCEPTUALS, settings.perceptual, commercial_use=settings.commercial_use).name
         every_mesh = settings.registration.method == "meshes"
-        if every_mesh and settings.registration.meshes.tracks.enabled:
+        way = settings.registration.meshes if every_mesh else settings.registration.video
+        if way.tracks.enabled:
             names["tracks"] = choose(TRACKERS, settings.tracks, commercial_use=settings.commercial_use).name
         resolved = changed(
             settings,

@@ -87,6 +87,20 @@ def test_point_tracks_guide_the_registration(clip: Path, tmp_path: Path) -> None
     assert not torch.equal(*poses)
 
 
+def test_point_tracks_guide_the_following_of_the_video(clip: Path, tmp_path: Path) -> None:
+    tracked = {
+        "tracks": "cotracker3",
+        "registration.video.tracks.enabled": True,
+        "registration.video.tracks.weight": 9.0,
+    }
+    last = made(clip, tmp_path / "tracked", "triposr", "video", **tracked)
+    assert last.report["plugs"]["tracks"] == "cotracker3"
+    without = made(clip, tmp_path / "without", "triposr", "video")
+    assert "tracks" not in without.report["plugs"]
+    poses = [read_glb(each.files["glb"]).at(each.report["duration"]) for each in (last, without)]
+    assert not torch.equal(*poses)
+
+
 def test_point_tracks_are_not_for_commercial_use() -> None:
     settings = changed(
         Settings(),

@@ -63,6 +63,7 @@ from v2m4.settings.registration import (
     SurfaceFitSettings,
     SymmetrySettings,
     TrackSettings,
+    VideoTrackSettings,
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
@@ -122,6 +123,7 @@ __all__ = [
     "TripoSgSettings",
     "VerdictSettings",
     "VideoSettings",
+    "VideoTrackSettings",
     "WarningSettings",
     "changed",
     "fields_of",

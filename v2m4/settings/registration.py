@@ -237,6 +237,22 @@ class RigidMotionSettings:
 
 
 @dataclass(frozen=True)
+class VideoTrackSettings:
+    """Point tracks through the frames themselves, beside the optical flow."""
+
+    enabled: bool = False
+    """Whether points are tracked; needs a point tracker."""
+    size: Annotated[int, Range(32, 4096)] = 512
+    """Side of the pictures that are tracked in, in pixels."""
+    points: Annotated[int, Range(1, 100000)] = 2000
+    """Points that are tracked, at most."""
+    window: Annotated[int, Range(2, 100000)] = 33
+    """Frames that are tracked at once; the next ones go on from the last of them."""
+    weight: Weight = 1.0
+    """Weight of the tracks against the flow."""
+
+
+@dataclass(frozen=True)
 class FollowVideoSettings:
     """The anchor's mesh follows the frames themselves, by embedded deformation."""
 
@@ -285,6 +301,7 @@ class FollowVideoSettings:
     symmetry: SymmetrySettings = field(default_factory=SymmetrySettings)
     rigid_motion: RigidMotionSettings = field(default_factory=RigidMotionSettings)
     fit: SurfaceFitSettings = field(default_factory=SurfaceFitSettings)
+    tracks: VideoTrackSettings = field(default_factory=VideoTrackSettings)
 
 
 @dataclass(frozen=True)

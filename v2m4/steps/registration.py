@@ -31,6 +31,7 @@ from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.meshes import PointTracks, register_meshes
 from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
 from v2m4.stages.registration.video import TrackerState
+from v2m4.stages.registration.video_tracks import VideoTracks, track_video
 from v2m4.workbench import Workbench
 
 TRACKS = "tracks.npz"
@@ -96,6 +97,7 @@ def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
 def _follow(run: Run, step: Step, bench: Workbench) -> StageRun[Tensor]:
     """Follow the video from the keyframe before; the tracker's state travels through the folder."""
     tracker = bench.video_tracker(run)
+    tracker.tracks = yield from _track_video(run, step, bench)
     if step.after is None:
         state = tracker.start()
     else:
@@ -103,6 +105,20 @@ def _follow(run: Run, step: Step, bench: Workbench) -> StageRun[Tensor]:
         state = yield from tracker.follow(before, step.after, step.frame)
     save_arrays(run.place(step) / "follow.npz", **vars(state))
     return torch.from_numpy(state.vertices).float()
+
+
+def _track_video(run: Run, step: Step, bench: Workbench) -> StageRun[VideoTracks | None]:
+    """The points that are followed beside the mesh, tracked in the anchor's step, if there is a tracker."""
+    if bench.tracker is None:
+        return None
+    _, anchor = keyframes_of(run)
+    if step.after is not None:
+        return VideoTracks(**load_arrays(run.place(Step("registration", anchor)) / TRACKS))
+    settings = run.recipe.settings.registration.video.tracks
+    mesh, clip = posed_mesh(run, anchor), masked_clip(run)
+    tracks = yield from track_video(mesh, clip, anchor, bench.tracker, settings, run.rng(step))
+    save_arrays(run.place(step) / TRACKS, **vars(tracks))
+    return tracks
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:

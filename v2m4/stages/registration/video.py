@@ -55,6 +55,7 @@ from v2m4.stages.registration.correspondences import (
 )
 from v2m4.stages.registration.sightings import Sightings, box_of
 from v2m4.stages.registration.surface_fit import SurfaceFit
+from v2m4.stages.registration.video_tracks import VideoTracks
 
 LEAST_SIDE = 12  # of pictures whose optical flow can be computed (DIS), in pixels
 
@@ -126,7 +127,9 @@ class PyramidLevel:
 
 
 class VideoTracker:
-    """Tracks one anchor mesh (in camera space) through a clip."""
+    """Tracks one anchor mesh (in camera space) through a clip; ``tracks`` may tell more of the way of its points."""
+
+    tracks: VideoTracks | None = None
 
     def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings) -> None:
         self.clip = clip
@@ -210,7 +213,7 @@ class VideoTracker:
             if self.sightings.comes_back(index, direction):
                 state = self._found_anew(state, index, index - direction == seen)
             else:
-                state = yield from self._advance(state, before, views, done / count, 1 / count, target)
+                state = yield from self._advance(state, index, before, views, done / count, 1 / count, target)
             before, seen = views, index
         if self.sightings.comes_back(target, direction) and self.sightings.of(target).cut_off:
             return state
@@ -243,13 +246,14 @@ class VideoTracker:
     def _advance(
         self,
         state: TrackerState,
+        index: int,
         before: list[FrameView],
         views: list[FrameView],
         done: float,
         share: float,
         target: int,
     ) -> StageRun[TrackerState]:
-        """One frame on; ``before`` and ``views`` show the last frame and this one at every level."""
+        """One frame on, to ``index``; ``before`` and ``views`` show the last frame and this one at every level."""
         graph, settings = self.graph, self.settings
         last = Pose(state.rotations, state.positions)
         rest = RestState(state.offsets, state.relative_rotations)
@@ -267,6 +271,9 @@ class VideoTracker:
             planes = self._constraints(
                 pose, self.levels[scale], views[scale], last_vertices, last_seen[scale], before[scale], turn > 0
             )
+            if self.tracks is not None:
+                tracked = pixel_constraints(self.tracks.matches(index, views[scale]), self.levels[scale].size)
+                planes = concatenate(planes, tracked, relative=settings.tracks.weight)
             # 4. The pose that meets it best.
             for _ in range(settings.solver_steps):
                 pose = solve(graph, pose, rest, priors, planes, stiffness, settings.robust * self.scale)
