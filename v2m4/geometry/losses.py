@@ -1,4 +1,9 @@
-"""What the deformed mesh is asked to keep, and what it is asked to reach: the losses of section 4.3."""
+"""What the deformed mesh is asked to keep: ARAP, face areas and edge lengths, the consistency losses of section 4.3.
+
+What it is asked to reach is the Chamfer distance (`chamfer`) and the normal maps (`stages.registration.meshes`). The
+method has no loss on the Laplacian: it is in the large-steps parametrisation (`laplacian`). ARAP between the nodes of a
+graph instead of a mesh's vertices, which the fast registration solves for, is in `embedded_deformation`.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +13,7 @@ import torch
 from torch import Tensor
 
 from v2m4.geometry.mesh import face_normals, unique_edges
-from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import closest_rotation
-
-
-def chamfer(points: Tensor, target: Tensor, tree: Neighbours | None = None) -> Tensor:
-    """Mean squared distance of points (N,3) to their nearest target (M,3), plus the same the other way round.
-
-    tree: the target's neighbours, where it is asked more than once. Differentiable in both clouds.
-    """
-    there = (tree or Neighbours(target)).nearest(points)
-    back = Neighbours(points).nearest(target)
-    return (points - target[there]).square().sum(1).mean() + (target - points[back]).square().sum(1).mean()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from v2m4.geometry.camera import Camera, look_at
+from v2m4.geometry.chamfer import chamfer
 from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import Similarity, rotation_from_6d, umeyama_ransac
 from v2m4.nn.cuda_graphs import Repeated
@@ -75,8 +76,7 @@ def similarity_by_chamfer(
                 # The similarity keeps the order of distances, so both trees serve all iterations.
                 back = (true - unknowns[1]) @ rotation / unknowns[2]
                 to_true, to_moved = target_tree.nearest(moved), source_tree.nearest(back)
-            there, again = moved - true[to_true], true - gather_rows(moved, to_moved)
-            loss = there.square().sum(1).mean() + again.square().sum(1).mean()
+            loss = chamfer(moved - true[to_true], true - gather_rows(moved, to_moved))
             _keep_better(loss, unknowns, best, kept)
             optimiser.zero_grad(set_to_none=False)
             loss.backward()

@@ -17,12 +17,12 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera, surrounding_cameras
+from v2m4.geometry.chamfer import SurfaceChamfer
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_change
-from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.geometry.neighbours import Neighbours
+from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_6d
-from v2m4.geometry.sampling import sample_surface, surface_points
+from v2m4.geometry.sampling import surface_points
 from v2m4.render import render
 from v2m4.settings import MeshToMeshSettings
 from v2m4.stages.registration.limb_alignment import coarse_alignment
@@ -120,7 +120,7 @@ def align_globally(
     descent = settings.alignment
     pivot = vertices.mean(0) if pivot is None else pivot
     half_turn = 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
-    cloud = SurfaceDistance(vertices, faces, target, settings, rng)
+    cloud = _chamfer(vertices, faces, target, settings, rng)
     diagonal = (target.vertices.amax(0) - target.vertices.amin(0)).norm()
     ends: list[Aligning] = []
     for attempt, turn in enumerate((torch.eye(3, device=vertices.device), half_turn)):
@@ -167,7 +167,7 @@ def align_limbs(
     """
     square = float((target.vertices.amax(0) - target.vertices.amin(0)).square().sum())
     rest = RestShape.of(vertices, faces)
-    cloud = SurfaceDistance(vertices, faces, target, settings, rng)
+    cloud = _chamfer(vertices, faces, target, settings, rng)
     low, high = settings.limbs.importance_low, settings.limbs.importance_high
     guesses: list[tuple[float | None, float, float]] = [(None, 1.0, 0.0), (low, 1.0, 0.0), (high, 1.0, 0.0)]
     guesses.append((high, settings.limbs.stiff_attempt, settings.limbs.stiff_bending))
@@ -209,7 +209,7 @@ def align_locally(
     """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape."""
     descent = settings.large_steps
     rest = RestShape.of(vertices, faces)
-    cloud = SurfaceDistance(vertices, faces, target, settings, rng)
+    cloud = _chamfer(vertices, faces, target, settings, rng)
     space = LargeSteps(len(vertices), faces, descent.smoothness)
     u = space.to_differential(vertices.detach()).requires_grad_()
     optimiser = AdamUniform([u], lr=descent.step)
@@ -243,43 +243,12 @@ def align_locally(
     yield Aligning(1.0, moved, value)
 
 
-class SurfaceDistance:
-    """Symmetric squared distance between a deforming mesh and a target, in mean over points of both.
-
-    With ``surface_samples`` = 0 the points are the meshes' vertices (the paper's Chamfer distance); otherwise so many,
-    spread evenly over each surface. With ``normal_match`` > 0 neighbours must also face alike: a normal turned by 90
-    degrees counts as that distance times the square root of two.
-    """
-
-    def __init__(
-        self, vertices: Tensor, faces: Tensor, target: Mesh, settings: MeshToMeshSettings, rng: torch.Generator
-    ) -> None:
-        self._faces = faces
-        self._match = settings.normal_match
-        self._own: tuple[Tensor, Tensor] | None = None
-        if settings.surface_samples > 0:
-            self._own = sample_surface(vertices, faces, settings.surface_samples, rng)
-            face, weights = sample_surface(target.vertices, target.faces, settings.surface_samples, rng)
-            self._target = surface_points(target.vertices, target.faces, face, weights)
-            self._features = self._facing(self._target, face_normals(target.vertices, target.faces)[face])
-        else:
-            self._target = self._features = target.vertices
-        self._tree = Neighbours(self._features)
-
-    def __call__(self, vertices: Tensor) -> Tensor:
-        """The distance for vertices (V,3), differentiable."""
-        points = features = vertices
-        if self._own is not None:
-            points = surface_points(vertices, self._faces, *self._own)
-            features = self._facing(points, face_normals(vertices.detach(), self._faces)[self._own[0]])
-        there = self._tree.nearest(features)
-        back = Neighbours(features).nearest(self._features)
-        return (points - self._target[there]).square().sum(1).mean() + (self._target - points[back]).square().sum(
-            1
-        ).mean()
-
-    def _facing(self, points: Tensor, normals: Tensor) -> Tensor:
-        return torch.cat([points.detach(), self._match * normals], dim=1) if self._match > 0 else points.detach()
+def _chamfer(
+    vertices: Tensor, faces: Tensor, target: Mesh, settings: MeshToMeshSettings, rng: torch.Generator
+) -> SurfaceChamfer:
+    return SurfaceChamfer(
+        vertices, faces, target, samples=settings.surface_samples, normal_match=settings.normal_match, rng=rng
+    )
 
 
 class NormalViews:
