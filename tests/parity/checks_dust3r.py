@@ -20,7 +20,7 @@ from tests.parity.runner import (
     manifest_measures,
     weights_of,
 )
-from v2m4.geometry.rotations import umeyama
+from v2m4.geometry.similarity import umeyama
 from v2m4.nn.schedule import half_cosine
 from v2m4.nn.transformer import grid_positions, rotate, rotation_tables
 from v2m4.nn.weights import load_strictly

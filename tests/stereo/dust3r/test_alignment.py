@@ -5,7 +5,7 @@ import torch
 
 from tests.stereo.dust3r.scenes import wavy_scene
 from v2m4.errors import V2M4Error
-from v2m4.geometry.rotations import umeyama
+from v2m4.geometry.similarity import umeyama
 from v2m4.stereo.dust3r.alignment import (
     AlignmentSettings,
     Observations,

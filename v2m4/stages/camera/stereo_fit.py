@@ -19,7 +19,8 @@ from torch import Tensor
 from v2m4.geometry.camera import Camera, look_at
 from v2m4.geometry.chamfer import chamfer
 from v2m4.geometry.neighbours import Neighbours
-from v2m4.geometry.rotations import Similarity, rotation_from_6d, umeyama_ransac
+from v2m4.geometry.rotations import rotation_from_6d
+from v2m4.geometry.similarity import Similarity, umeyama_ransac
 from v2m4.nn.cuda_graphs import Repeated
 from v2m4.render.gather import gather_rows
 

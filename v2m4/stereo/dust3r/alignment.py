@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from v2m4.geometry.rotations import umeyama
+from v2m4.geometry.similarity import umeyama
 from v2m4.nn.cuda_graphs import Repeated
 from v2m4.nn.schedule import half_cosine
 from v2m4.stereo.dust3r.distances import WeightedDistance

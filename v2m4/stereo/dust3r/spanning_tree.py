@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
 from v2m4.errors import V2M4Error
-from v2m4.geometry.rotations import umeyama
+from v2m4.geometry.similarity import umeyama
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.registration import camera_from_points, estimate_focal, pair_scores
 
