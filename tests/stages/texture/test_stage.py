@@ -21,7 +21,6 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.render import render, sample_texture
 from v2m4.settings import OptimiseSettings, TextureSettings, changed
 from v2m4.stages.texture.optimise import optimise_texture
-from v2m4.stages.texture.samples import diffuse_colors, place_samples
 from v2m4.stages.texture.stage import texture_mesh
 
 SIDE = 160
@@ -203,39 +202,6 @@ def test_a_wrong_number_of_poses_is_refused(all_round: tuple[Clip, Tensor, Mesh]
     clip, poses, mesh = all_round
     with pytest.raises(V2M4Error, match="poses"):
         drain(texture_mesh(poses[:3], mesh, clip, range(5), SETTINGS))
-
-
-def test_colours_spread_along_the_surface_and_stay_clean() -> None:
-    mesh = ball(3)
-    from v2m4.render.atlas import texels_of, unwrap
-
-    uv, uv_faces = unwrap(mesh.vertices, mesh.faces, 64)
-    samples = place_samples(mesh.faces.numpy(), texels_of(uv, uv_faces, 64), SETTINGS.fill.samples)
-    points = samples.interpolate(mesh.faces.numpy(), mesh.vertices.numpy())
-    red_above = np.where(points[:, 1:2] > 0, [[1.0, 0, 0]], [[0, 0, 1.0]])
-    seen = (points[:, 2] < 0).astype(np.float64)
-    smooth, clean = (diffuse_colors(red_above, seen, samples, n) for n in (0, 2))
-    for filled in (smooth, clean):
-        assert np.abs(filled - red_above)[seen > 0].mean() < 0.05
-        assert np.abs(filled - red_above)[points[:, 1] > 0.3].max() < 0.55
-    mud_smooth, mud_clean = (np.minimum(f[:, 0], f[:, 2]).mean() for f in (smooth, clean))
-    assert mud_clean < 0.6 * mud_smooth
-
-
-def test_samples_and_texels_interpolate_linear_functions_exactly() -> None:
-    """For coarse meshes, whose faces are subdivided, and fine ones, whose are not."""
-    from v2m4.render.atlas import texels_of, unwrap
-
-    for subdivisions in (0, 2, 4):
-        mesh = ball(subdivisions)
-        uv, uv_faces = unwrap(mesh.vertices, mesh.faces, 128)
-        texels = texels_of(uv, uv_faces, 128)
-        faces, vertices = mesh.faces.numpy(), mesh.vertices.numpy()
-        samples = place_samples(faces, texels, SETTINGS.fill.samples)
-        through = samples.at_texels(samples.interpolate(faces, vertices))
-        direct = (vertices[faces[texels.face]] * texels.weights[..., None]).sum(1)
-        np.testing.assert_allclose(through, direct, atol=2e-4)
-        np.testing.assert_allclose(np.asarray(samples.adjacency.sum(1)).ravel(), 1)
 
 
 DESCENT = TextureSettings(method="optimise", size=64, optimise=OptimiseSettings(iterations=200, views=4, lr=3e-2))

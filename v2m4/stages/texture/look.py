@@ -1,6 +1,8 @@
-"""What the mesh brought along: its texture coordinates and its own look."""
+"""What is known of a surface's colours, and what the mesh brought along: its texture coordinates and its own look."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +13,15 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import Texels, has_own_atlas, unwrap
 from v2m4.render.texture import sample_texture
 from v2m4.stages.texture.samples import Samples
+
+
+class Look(NamedTuple):
+    """Colours of the samples (P,3) and texels (N,3), and how surely each is seen, (P,) and (N,) in [0,1]."""
+
+    sample_colors: Real
+    samples_seen: Real
+    texel_colors: Real
+    texels_seen: Real
 
 
 def atlas_of(mesh: Mesh, size: int) -> tuple[Tensor, Tensor]:

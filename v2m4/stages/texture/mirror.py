@@ -7,8 +7,6 @@ upright and the colours that are seen on both sides agree.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -18,6 +16,7 @@ from v2m4.arrays import Real
 from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.geometry.sampling import sample_surface, surface_points
 from v2m4.geometry.symmetry import MirrorPlane, mirror_planes
+from v2m4.stages.texture.look import Look
 from v2m4.stages.texture.samples import Samples
 
 _POINTS = 10000  # on the surface, by which its planes are found
@@ -30,15 +29,6 @@ _AGREE, _DISAGREE = 0.55, 0.9  # difference of colours across a plane, as a shar
 _UPRIGHT = 0.5  # largest sine of an upright plane's tilt
 _REACH = 0.08  # how far beside a mirror image a point may lie, in units of the shape's spread
 _FACING = 0.4  # least cosine between a normal and its mirror image
-
-
-class Look(NamedTuple):
-    """Colours of the samples (P,3) and texels (N,3), and how surely each is seen, (P,) and (N,) in [0,1]."""
-
-    sample_colors: Real
-    samples_seen: Real
-    texel_colors: Real
-    texels_seen: Real
 
 
 def mirror_look(look: Look, mesh: Mesh, samples: Samples) -> Look:

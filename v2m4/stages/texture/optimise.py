@@ -18,9 +18,9 @@ from v2m4.nn.schedule import half_cosine
 from v2m4.render import Raster, interpolate, rasterize, render, sample_texture
 from v2m4.render.atlas import texels_of
 from v2m4.settings import FillSettings, OptimiseSettings, TextureSettings
-from v2m4.stages.texture.look import atlas_of, own_look
-from v2m4.stages.texture.mirror import Look, mirror_look
-from v2m4.stages.texture.samples import diffuse_colors, place_samples
+from v2m4.stages.texture.inpainting import inpaint
+from v2m4.stages.texture.look import Look, atlas_of
+from v2m4.stages.texture.samples import place_samples
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,7 @@ def fill_unseen(
     at = torch.from_numpy((corners * samples.weights[..., None]).sum(1).astype(np.float32))
     seen = sample_texture(torch.from_numpy(touched >= seen_from)[..., None].float(), at).numpy()[:, 0]
     colors = sample_texture(texture, at).numpy()
-    base_samples, base_texels = own_look(mesh, samples, texels)
-    known = (touched.reshape(-1)[texels.index] >= seen_from).astype(np.float32)
+    known = (touched.reshape(-1)[texels.index] >= seen_from).astype(np.float32)  # (N,)
     found = texture.reshape(-1, 3).numpy()[texels.index]
-    bare = mesh.texture is None and mesh.colors is None
-    if bare and settings.mirror:
-        colors, seen, found, known = mirror_look(Look(colors, seen, found, known), mesh, samples)
-    palette = settings.palette if bare else 0
-    unseen = samples.at_texels(diffuse_colors(colors - base_samples, seen, samples, palette)) + base_texels
-    values = known[:, None] * found + (1 - known[:, None]) * unseen.clip(0, 1)
+    values = inpaint(Look(colors, seen, found, known), mesh, samples, texels, settings)
     return torch.from_numpy(texels.picture(values))

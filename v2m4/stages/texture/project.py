@@ -2,8 +2,7 @@
 
 Every part of the surface takes its colour from the frame that sees it best, one frame (the anchor) being preferred
 wherever it sees well, so that nothing is averaged over frames whose registration differs by a pixel. Parts that no
-frame sees keep the look the mesh brought, shifted to meet the seen parts' colours; where it brought none, they are
-taken from their mirror images, and what is left is filled along the surface.
+frame sees are inpainted (`inpainting`).
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.render.atlas import texels_of
 from v2m4.render.raster import interpolate, rasterize
 from v2m4.settings import ProjectSettings, TextureSettings
-from v2m4.stages.texture.look import atlas_of, own_look
-from v2m4.stages.texture.mirror import Look, mirror_look
+from v2m4.stages.texture.inpainting import inpaint
+from v2m4.stages.texture.look import Look, atlas_of
 from v2m4.stages.texture.project_numba import sample_view
-from v2m4.stages.texture.samples import Samples, diffuse_colors, place_samples
+from v2m4.stages.texture.samples import Samples, place_samples
 
 
 def project_texture(
@@ -66,16 +65,9 @@ def project_texture(
     # A texel counts as fully seen from half trust on.
     sure: Real = np.minimum(2 * weight[:, 0], 1)
     found: Real = total / np.maximum(weight, 1e-6)
-    base_samples, base_texels = own_look(mesh, samples, texels)
-    bare = mesh.texture is None and mesh.colors is None
-    if bare and settings.fill.mirror:
-        look = Look(colors, seen, found, sure)
-        colors, seen, found, sure = mirror_look(look, mesh.with_vertices(start), samples)
-    palette = settings.fill.palette if bare else 0
-    unseen = samples.at_texels(diffuse_colors(colors - base_samples, seen, samples, palette)) + base_texels
-    blended = sure[:, None] * found + (1 - sure[:, None]) * unseen
     yield Progress("texture", 0.95, note="filling")
-    picture = texels.picture(np.clip(blended, 0, 1))
+    look = Look(colors, seen, found, sure)
+    picture = texels.picture(inpaint(look, mesh.with_vertices(start), samples, texels, settings.fill))
     yield Progress("texture", 1.0)
     return replace(mesh, uv=uv, uv_faces=uv_faces, texture=torch.from_numpy(picture), colors=None)
 

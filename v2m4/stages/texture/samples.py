@@ -1,4 +1,4 @@
-"""Samples of a surface: where its colours are found, chosen and continued.
+"""Samples of a surface: where its colours are found and chosen (`project`), and continued (`inpainting`).
 
 They are the mesh's vertices or, where faces are large, the points of a regular subdivision of them. Texels lie between
 three samples.
@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array, csc_array, csr_array, diags_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import coo_array, csr_array, diags_array
 
 from v2m4.arrays import Float32, Int32, Int64, Real
-from v2m4.render.atlas import Texels, dominant_colors
+from v2m4.render.atlas import Texels
 
 
 @dataclass(frozen=True)
@@ -105,33 +104,3 @@ def place_samples(faces: Int64, texels: Texels, count: int) -> Samples:
 
 
 _SIDES = ((0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 0, 1))
-
-
-def diffuse_colors(values: Real, seen: Real, samples: Samples, palette: int = 0) -> Real:
-    """(P,C) that equal ``values`` where seen (P,) is 1 and continue them along the surface elsewhere, harmonically.
-
-    Without a palette: the minimiser of seen * |x - values|^2 + the differences between neighbouring samples, smooth
-    everywhere. With one, the prevailing one of so many colours is continued, which keeps them clean instead of mixing
-    them to mud: their shares are diffused and sharpened. Pieces of the surface that nothing sees take the mean, or the
-    most frequent colour.
-    """
-    weight = np.where(seen > 0.3, 50 * seen, 0)
-    if not weight.any():
-        return np.full_like(values, 0.5)
-    faint = 1e-5
-    identity = diags_array(np.ones(len(weight)))
-    solver = splu(csc_array(identity - samples.adjacency + diags_array(weight + faint)))
-
-    def diffused(layer: Real) -> Real:
-        return solver.solve(layer * weight[:, None] + faint * (layer * weight[:, None]).sum(0) / weight.sum())
-
-    if palette == 0:
-        return diffused(values)
-    label, count = dominant_colors(values[weight > 0], palette)
-    total = np.zeros((len(values), values.shape[1] + 1))
-    for k in range(count):
-        member = np.zeros(len(values))
-        member[weight > 0] = label == k
-        layer = diffused(np.column_stack([values * member[:, None], member])).clip(0)
-        total += layer * layer[:, -1:] ** 3
-    return total[:, :-1] / np.maximum(total[:, -1:], 1e-12)
