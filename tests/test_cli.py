@@ -87,6 +87,30 @@ def test_all_options_that_cannot_be_are_named_in_one_message(capsys, lizard, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_a_missing_video_and_everything_else_that_is_wrong_are_one_message(capsys, tmp_path):
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"seed": -1}')
+    words = ["--settings", settings, "--texture.size", "3", "--video.end-s=1", "--video.start-s=2"]
+
+    code, _, err = run(capsys, "reconstruct", tmp_path / "none.mp4", *words, "-o", tmp_path / "out")
+
+    said = ("seed must be", "texture.size must be", "video.end_s (1) must come after", "no file or folder")
+    assert code == 2
+    assert all(part in err for part in said) and err.count("v2m4:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_video_a_taken_folder_and_a_missing_template_are_one_message(capsys, tmp_path):
+    (tmp_path / "animation.glb").write_text("mine")
+
+    code, _, err = run(
+        capsys, "reconstruct", tmp_path / "none.mp4", "--template", tmp_path / "none.glb", "-o", tmp_path
+    )
+
+    assert code == 2
+    assert all(part in err for part in ("none.glb", "no file or folder", "animation.glb, which v2m4 did not make"))
+
+
 def test_a_weak_result_is_said_first_and_even_when_quiet(capsys, finished, lizard, tmp_path):
     events, output, _ = finished
     weak = Finished(events[-1].files, events[-1].report | {"verdict": {"level": "weak", "says": "weak result: x"}})

@@ -1,6 +1,7 @@
 """The run's folder: what counts as finished, and the artefacts' round trips."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from v2m4.artefacts import load_camera, load_mesh, save_camera, save_mesh, save_picture
 from v2m4.errors import V2M4Error
+from v2m4.files import digest_of
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.pipeline import open_run
@@ -126,6 +128,83 @@ def test_files_in_the_results_places_that_no_run_wrote_stay(tmp_path, source, na
         opened(tmp_path, source)
     assert mine.read_text() == "{}"
     assert not (tmp_path / "run" / "work").exists()
+
+
+def published(tmp_path, source, **contents):
+    """A run whose results were put in their places; a name's double underscore stands for a slash."""
+    run = opened(tmp_path, source)
+    place = run.begin(Step("export"))
+    for name, text in contents.items():
+        path = place / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    run.publish(place)
+    run.finish(Step("export"), 1.0)
+    return tmp_path / "run"
+
+
+def test_results_of_its_own_are_replaced_and_removed_when_they_are_no_more(tmp_path, source):
+    published(tmp_path, source, animation_glb="old", preview_mp4="old", frames__mesh_0_glb="old")
+    folder = published(tmp_path, source, animation_glb="new")
+
+    assert (folder / "animation.glb").read_text() == "new"
+    assert sorted(p.name for p in folder.iterdir()) == ["animation.glb", "work"]
+
+
+@pytest.mark.parametrize("name", ["animation.glb", "settings.json", "frames/mesh.0.glb", "frames/mine.glb"])
+def test_a_file_put_into_a_results_place_afterwards_stays(tmp_path, source, name):
+    folder = published(tmp_path, source, animation_glb="old", settings_json="{}", frames__mesh_0_glb="old")
+    (folder / name).write_text("mine")
+
+    with pytest.raises(V2M4Error, match=f"holds {name.split('/')[0]}, which.*changed since"):
+        opened(tmp_path, source)
+    assert (folder / name).read_text() == "mine"
+
+
+def test_a_file_put_into_a_results_place_while_the_run_works_stays(tmp_path, source):
+    run = opened(tmp_path, source)
+    place = run.begin(Step("export"))
+    (place / "animation.glb").write_text("made")
+    (run.folder / "animation.glb").write_text("mine")
+
+    with pytest.raises(V2M4Error, match=r"holds animation.glb, which v2m4 did not make"):
+        run.publish(place)
+    assert (run.folder / "animation.glb").read_text() == "mine"
+
+
+def test_one_that_is_killed_while_results_are_moved_goes_on(tmp_path, source, monkeypatch):
+    published(tmp_path, source, animation_glb="old", settings_json="old")
+    run = opened(tmp_path, source)
+    place = run.begin(Step("export"))
+    for name in ("animation.glb", "settings.json"):
+        (place / name).write_text("new")
+    move = type(place).replace
+
+    def move_until_killed(path, target):
+        if target.name == "settings.json":
+            raise KeyboardInterrupt
+        return move(path, target)
+
+    monkeypatch.setattr(type(place), "replace", move_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.publish(place)
+    monkeypatch.undo()
+
+    assert [(run.folder / name).read_text() for name in ("animation.glb", "settings.json")] == ["new", "old"]
+    assert (published(tmp_path, source, animation_glb="newest") / "animation.glb").read_text() == "newest"
+
+
+def test_results_whose_work_was_removed_are_known_by_their_report(tmp_path, source):
+    report = {"version": "1", "plugs": {}, "keyframes": [], "files": {}}
+    folder = published(tmp_path, source, animation_glb="old")
+    report["files"]["animation.glb"] = digest_of(folder / "animation.glb")
+    (folder / "report.json").write_text(json.dumps(report))
+    shutil.rmtree(folder / "work")
+
+    opened(tmp_path, source)
+    (folder / "preview.mp4").write_text("mine")
+    with pytest.raises(V2M4Error, match=r"holds preview.mp4, which"):
+        opened(tmp_path, source)
 
 
 def test_a_settings_file_among_the_steps_is_refused(tmp_path):

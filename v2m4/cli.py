@@ -13,7 +13,7 @@ import tyro
 
 import v2m4
 from v2m4.commands import evaluate
-from v2m4.errors import RunStoppedError, V2M4Error
+from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.settings import Settings, fields_of
 
 EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
@@ -152,40 +152,56 @@ def _long_form(word: str) -> str:
 
 def _reconstruct(words: list[str]) -> int:
     from v2m4.console import watch
-    from v2m4.pipeline import reconstruct
+    from v2m4.pipeline import decide, reconstruct
     from v2m4.run import refuse_in_work
 
-    _refuse_values(words)
-    words, base, file = _base_settings(words)
+    problems = Problems()
+    words = _allowed(words, problems)
+    words, base, file = _base_settings(words, problems)
     default = Reconstruct(video=tyro.MISSING, settings=base)
-    options: Reconstruct = _parse(Reconstruct, "reconstruct", words, default)
+    try:
+        options: Reconstruct = _parse(Reconstruct, "reconstruct", words, default)
+    except SystemExit:
+        if problems:
+            print(f"v2m4: {' '.join(problems.sentences)}", file=sys.stderr)
+        raise
     output = options.output or Path("output") / options.video.stem
     if file is not None:
-        refuse_in_work(output, "settings file", file)
+        with problems:
+            refuse_in_work(output, "settings file", file)
+    if problems:
+        with problems:
+            decide(output, options.video, options.settings)
+        problems.refuse()
     finished = watch(reconstruct(options.video, options.settings, output), quiet=options.quiet)
     print(finished.files["glb"])
     return EXIT_OK
 
 
-def _refuse_values(words: list[str]) -> None:
-    """Raise one V2M4Error that names every option whose value its setting does not allow."""
+def _allowed(words: list[str], problems: Problems) -> list[str]:
+    """The words without options whose value their setting does not allow, which are ``problems``."""
     from v2m4.recipe import file_problem, name_problem
 
     options = {f"--{field.name.replace('_', '-')}": field for field in fields_of(Settings)}
-    wrong: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    allowed, queue = [], list(words)
+    while queue:
+        word = queue.pop(0)
         name, equals, value = word.partition("=")
         field = options.get(name.replace("_", "-"))
-        if field is None or field.kind is bool or not (equals or following):
+        if field is None or field.kind is bool or not (equals or queue):
+            allowed.append(word)
             continue
-        parsed = field.parsed(value if equals else following)
+        taken = [word] if equals else [word, queue.pop(0)]
+        parsed = field.parsed(value if equals else taken[1])
         sentence = field.problem(parsed) or name_problem(field, parsed) or file_problem(field, parsed)
-        wrong += [sentence] if sentence else []
-    if wrong:
-        raise V2M4Error(" ".join(wrong))
+        if sentence is None:
+            allowed += taken
+        else:
+            problems.add(sentence)
+    return allowed
 
 
-def _base_settings(words: list[str]) -> tuple[list[str], Settings, Path | None]:
+def _base_settings(words: list[str], problems: Problems) -> tuple[list[str], Settings, Path | None]:
     """Take ``--settings FILE`` and ``--preset NAME`` out: they decide the defaults of all other options."""
     rest: list[str] = []
     file: Path | None = None
@@ -205,12 +221,14 @@ def _base_settings(words: list[str]) -> tuple[list[str], Settings, Path | None]:
             preset = value
         else:
             file = Path(value)
-            settings = _read_settings(file)
+            with problems:
+                settings = _read_settings(file)
     if settings is None:
-        settings = Settings.of(preset or "fast")  # type: ignore[arg-type]
+        with problems:
+            settings = Settings.of(preset or "fast")  # type: ignore[arg-type]
     elif preset is not None and preset != settings.preset:
         raise V2M4Error("Give either --settings or --preset: a settings file already says everything a preset does.")
-    return rest, settings, file
+    return rest, settings or Settings(), file
 
 
 def _read_settings(path: Path) -> Settings:

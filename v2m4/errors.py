@@ -1,4 +1,8 @@
-"""The one exception users are meant to read."""
+"""The one exception users are meant to read, and how several of them become one message."""
+
+from __future__ import annotations
+
+from types import TracebackType
 
 
 class V2M4Error(Exception):
@@ -11,3 +15,36 @@ class V2M4Error(Exception):
 
 class RunStoppedError(V2M4Error):
     """The run was asked to stop; everything finished so far is kept in its folder and can be resumed."""
+
+
+class Problems:
+    """Collects what V2M4Errors say, so that everything wrong is told at once. Each check is a ``with`` block of it."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+        self._first: V2M4Error | None = None
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(value, V2M4Error):
+            return False
+        self._first = self._first or value
+        self.add(str(value))
+        return True
+
+    def add(self, sentence: str) -> None:
+        """One more, unless it was said already."""
+        if sentence not in self.sentences:
+            self.sentences.append(sentence)
+
+    def __bool__(self) -> bool:
+        return bool(self.sentences)
+
+    def refuse(self) -> None:
+        """Raise one V2M4Error with all sentences, if there are any."""
+        if self.sentences:
+            raise V2M4Error(" ".join(self.sentences)) from self._first

@@ -15,12 +15,12 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from v2m4.artefacts import keyframes_of
-from v2m4.errors import RunStoppedError, V2M4Error
+from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
 from v2m4.recipe import Recipe, file_problem
-from v2m4.run import Run, Step
-from v2m4.settings import Settings, fields_of
-from v2m4.sources import require_input
+from v2m4.run import Run, Step, refuse_output
+from v2m4.settings import Settings, VideoSettings, fields_of
+from v2m4.sources import open_source
 from v2m4.stage_spec import StageSpec, fingerprints
 from v2m4.steps import STAGES
 from v2m4.timing import run_fraction
@@ -37,7 +37,9 @@ def reconstruct(video: str | Path, settings: Settings | None = None, output: str
     which ends it with RunStoppedError; the same call again goes on from there. Raises V2M4Error for anything
     the user can mend.
     """
-    run = open_run(Path(output), Path(video), Recipe.of(settings or Settings.of("fast")))
+    settings = settings or Settings.of("fast")
+    folder, source = Path(output), Path(video)
+    run = open_run(folder, source, decide(folder, source, settings))
     bench = Workbench(run.recipe)
     run.clear_stop()
     yield RunStarted(run.folder, run.resumed)
@@ -51,20 +53,45 @@ def reconstruct_to(video: str | Path, settings: Settings | None = None, output: 
     return last
 
 
+def decide(folder: Path, source: Path, settings: Settings) -> Recipe:
+    """The recipe that ``settings`` make. Raises one V2M4Error for all that is wrong with them, with the files that
+    they name, with ``source``, and with ``folder`` as the place of the results."""
+    problems = Problems()
+    with problems:
+        recipe = Recipe.of(settings)
+    with problems:
+        _require_files(settings)
+    with problems, open_source(source, VideoSettings().pictures_fps):
+        pass
+    with problems:
+        refuse_output(folder, source, settings.generator.template)
+    problems.refuse()
+    return recipe
+
+
 def open_run(folder: Path, source: Path, recipe: Recipe, stages: Sequence[StageSpec] = STAGES) -> Run:
-    """The run in ``folder`` that turns ``source`` into an animation. Raises V2M4Error if either cannot be used.
+    """The run in ``folder`` that turns ``source`` into an animation. Raises one V2M4Error for all that is wrong.
 
     The source is looked at before anything is written, unless its frames lie in the folder already.
     """
-    require_input(source)
-    wrong = [*filter(None, (file_problem(field, field.of(recipe.settings)) for field in fields_of(Settings)))]
-    if wrong:
-        raise V2M4Error(" ".join(wrong))
 
-    def look() -> None:
-        probe(source, recipe.settings.video)
+    def look(has_frames: bool) -> None:
+        problems = Problems()
+        with problems:
+            _require_files(recipe.settings)
+        if not has_frames:
+            with problems:
+                probe(source, recipe.settings.video)
+        problems.refuse()
 
     return Run.open(folder, source, recipe, fingerprints(source, recipe, stages), look)
+
+
+def _require_files(settings: Settings) -> None:
+    """Raise one V2M4Error for all files that settings name and that are not there."""
+    wrong = [*filter(None, (file_problem(field, field.of(settings)) for field in fields_of(Settings)))]
+    if wrong:
+        raise V2M4Error(" ".join(wrong))
 
 
 def advance(run: Run, do: Do | None, stages: Sequence[StageSpec] = STAGES, until: str | None = None) -> Iterator[Event]:

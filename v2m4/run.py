@@ -3,7 +3,7 @@
     OUTPUT/
       animation.glb  animation.camera.json  preview.mp4  settings.json  report.json
       work/
-        run.json                          the manifest: recipe, source, finished steps
+        run.json                          the manifest: recipe, source, finished steps, results
         video/  matting/  keyframes/      a folder per step of the whole clip,
         00005/generation/  00005/camera/  and per step of a keyframe
         texture/
@@ -11,6 +11,9 @@
 A step is finished when the manifest holds its fingerprint: that of the source, and of whatever its stage and those
 before it depend on. So a killed run goes on where it stopped, changing a late setting repeats only what depends on it,
 and a step that begins again finds its folder empty.
+
+Results are made below work and put into their places at the end. The manifest holds their digests, and so does
+report.json for when work is gone: whatever else lies in a result's place is somebody's own, and stays.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ from typing import Any
 import torch
 
 import v2m4
-from v2m4.errors import V2M4Error
-from v2m4.files import write_atomically, writing
+from v2m4.errors import Problems, V2M4Error
+from v2m4.files import digest_of, write_atomically, writing
 from v2m4.recipe import Recipe
 
 FORMAT = 2
@@ -75,24 +78,25 @@ class Run:
         self.recipe = recipe
         self._prints = prints
         self._finished: dict[str, dict[str, Any]] = {}
+        self._written: dict[str, list[str]] = {}
         self.reload()
 
     @classmethod
     def open(
-        cls, folder: Path, source: Path, recipe: Recipe, prints: Mapping[str, str], look: Callable[[], None]
+        cls, folder: Path, source: Path, recipe: Recipe, prints: Mapping[str, str], look: Callable[[bool], None]
     ) -> Run:
         """Take up ``folder`` for turning ``source`` into an animation; what is finished there and still holds is kept.
 
-        look: raises V2M4Error if the source cannot be used; asked while its frames are not in the folder. Raises
-        V2M4Error before touching anything if the folder holds what v2m4 did not make, or what is read lies where
-        results go.
+        look: told whether the folder has the source's frames, raises V2M4Error if what is read cannot be. Raises one
+        V2M4Error before touching anything if so, if the folder holds what v2m4 did not make, or if what is read lies
+        where results go.
         """
-        _refuse_own_input(folder, source, recipe)
-        _refuse_foreign(folder / "work")
-        _refuse_foreign_results(folder)
-        run = cls(folder, source, recipe, prints)
-        if not run.done(Step("video")):
-            look()
+        run, problems = cls(folder, source, recipe, prints), Problems()
+        with problems:
+            refuse_output(folder, source, recipe.settings.generator.template)
+        with problems:
+            look(run.done(Step("video")))
+        problems.refuse()
         with writing(run.work):
             run.work.mkdir(parents=True, exist_ok=True)
         run._write_manifest()
@@ -113,11 +117,13 @@ class Run:
 
     def reload(self) -> None:
         """Take over what other processes entered into the manifest."""
+        manifest = _manifest(self.work)
         self._finished = {
             name: entry
-            for name, entry in _manifest(self.work).get("finished", {}).items()
+            for name, entry in manifest.get("finished", {}).items()
             if entry["fingerprint"] == self._prints.get(_stage(name))
         }
+        self._written = manifest.get("results", {})
 
     @property
     def resumed(self) -> bool:
@@ -163,6 +169,31 @@ class Run:
         self._finished[step.name] = {"fingerprint": self._prints[step.stage], "seconds": round(seconds, 3)}
         self._write_manifest()
 
+    def publish(self, place: Path) -> None:
+        """Put the results that lie in ``place`` into the run's folder, and remove earlier ones that are no more.
+
+        Raises V2M4Error, and changes nothing, if somebody else's file stands in the place of one.
+        """
+        _refuse_foreign_results(self.folder)
+        made = {name: digest_of(place / name) for name in RESULTS.values() if (place / name).exists()}
+        # Entered before they are moved: one that is killed in between knows both the old and the new ones for its own.
+        self._written = {
+            name: [d for d in (*self._written.get(name, ()), made.get(name)) if d is not None]
+            for name in {*self._written, *made}
+        }
+        self._write_manifest()
+        with writing(self.folder):
+            for name in RESULTS.values():
+                target = self.folder / name
+                if target.is_dir() and not target.is_symlink():
+                    shutil.rmtree(target)
+                elif name not in made:
+                    target.unlink(missing_ok=True)
+                if name in made:
+                    (place / name).replace(target)
+        self._written = {name: [digest] for name, digest in made.items()}
+        self._write_manifest()
+
     def rng(self, step: Step) -> torch.Generator:
         """The step's own random numbers: the same whether or not the steps before it were resumed."""
         digest = hashlib.sha256(f"{self.recipe.settings.seed}/{step.name}".encode()).digest()
@@ -189,6 +220,7 @@ class Run:
             "source": self.source.name,
             "recipe": self.recipe.to_plain(),
             "finished": self._finished,
+            "results": self._written,
         }
         write_atomically(self.work / "run.json", json.dumps(data, indent=1).encode())
 
@@ -222,25 +254,39 @@ def _refuse_foreign(work: Path) -> None:
         )
 
 
+def refuse_output(folder: Path, source: Path, template: Path | None) -> None:
+    """Raise V2M4Error if a run into ``folder`` would overwrite what it reads, or what no run made."""
+    _refuse_own_input(folder, source, template)
+    _refuse_foreign(folder / "work")
+    _refuse_foreign_results(folder)
+
+
 def _refuse_foreign_results(folder: Path) -> None:
-    """Raise if a file stands in a result's place that no run wrote, the one in ``folder`` or an earlier one."""
-    if (folder / "work" / "run.json").is_file() or _is_report(folder / RESULTS["report"]):
-        return
-    found = [name for name in RESULTS.values() if (folder / name).exists()]
+    """Raise if something stands in a result's place that no run wrote, or that was changed since."""
+    written = _manifest(folder / "work").get("results", {})
+    of_report = _digests_of_report(folder / RESULTS["report"])
+    found = []
+    for name in RESULTS.values():
+        path, known = folder / name, {*written.get(name, ()), of_report.get(name)}
+        # A report that another run left tells of itself by its contents.
+        unchanged = bool(of_report) and name == RESULTS["report"] and name not in written
+        if path.exists() and not unchanged and digest_of(path) not in known:
+            found.append(name)
     if found:
         raise V2M4Error(
-            f"The folder {folder} holds {', '.join(found)}, which v2m4 did not make and would overwrite. "
-            "Choose another with -o."
+            f"The folder {folder} holds {', '.join(found)}, which v2m4 did not make and would overwrite "
+            "(or which was changed since it did). Move it elsewhere, or choose another folder with -o."
         )
 
 
-def _is_report(path: Path) -> bool:
-    """Whether a run wrote this report."""
+def _digests_of_report(path: Path) -> dict[str, str]:
+    """Digests of the results beside a report that a run wrote; empty where that is none."""
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and {"version", "plugs", "keyframes"} <= set(data)
+        return {}
+    ours = isinstance(data, dict) and {"version", "plugs", "keyframes"} <= set(data)
+    return data["files"] if ours and isinstance(data.get("files"), dict) else {}
 
 
 def refuse_in_work(folder: Path, what: str, path: Path) -> None:
@@ -250,11 +296,11 @@ def refuse_in_work(folder: Path, what: str, path: Path) -> None:
         raise _in_the_way(what, path)
 
 
-def _refuse_own_input(folder: Path, source: Path, recipe: Recipe) -> None:
+def _refuse_own_input(folder: Path, source: Path, template: Path | None) -> None:
     """Raise if what the run reads lies where it writes, or the other way round."""
     output = folder.resolve()
     written = {(folder / name).resolve() for name in RESULTS.values()}
-    for what, path in (("video", source), ("template", recipe.settings.generator.template)):
+    for what, path in (("video", source), ("template", template)):
         if path is None or not path.exists():
             continue
         refuse_in_work(folder, what, path)

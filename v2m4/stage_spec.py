@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import v2m4
 from v2m4.events import Event, StageRun
+from v2m4.files import digest_of
 from v2m4.formats.companions import companions
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
@@ -81,19 +82,17 @@ def _plain(value: Any) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """A digest of a file's bytes and of the files that it names, if it is a mesh, or of a folder's files and names."""
+    """A digest of a file's bytes and of the files that it names, if it is a mesh, or of what is read of a folder: its
+    files and those of the folders in it, with their names."""
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(p for p in path.iterdir() if p.is_file()):
-            digest.update(f"{file.name}/{content_digest(file)}".encode())
+        for file in sorted(p for p in (*path.iterdir(), *path.glob("*/*")) if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}/{content_digest(file)}".encode())
         return digest.hexdigest()
     if not path.is_file():
         return "absent"
-    with path.open("rb") as stream:
-        own = hashlib.file_digest(stream, "sha256").hexdigest()
-    named = companions(path)
     # A companion is a picture, a buffer or a material file, which names nothing that is not among them.
-    return "/".join([own, *(hashlib.sha256(file.read_bytes()).hexdigest() for file in named)])
+    return "/".join(digest_of(file) for file in (path, *companions(path)))
 
 
 @cache

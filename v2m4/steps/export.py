@@ -18,15 +18,15 @@ from v2m4.export.frames import write_frames
 from v2m4.export.glb import write_glb
 from v2m4.export.placement import camera_description, write_camera
 from v2m4.export.preview import write_preview
-from v2m4.files import write_atomically
+from v2m4.files import digest_of, write_atomically
 from v2m4.run import RESULTS, Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
-    """Measure every frame, then write the GLB and what goes with it; the settings, which end a run, come last."""
-    settings, folder = run.recipe.settings, run.folder
+    """Measure every frame, then write the GLB and what goes with it; all of it takes its place at once."""
+    settings, folder = run.recipe.settings, run.place(step)
     animation, clip = animation_of(run), masked_clip(run)
     yield Progress("export", 0.0)
     share = 0.5 if settings.export.preview else 1.0
@@ -42,9 +42,11 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     if settings.export.preview:
         preview = write_preview(folder / RESULTS["preview"], animation, read_clip(run), settings.export)
         yield from scaled(preview, share, 1.0)
-    report = facts(run, animation, clip, measured) | measured
-    write_atomically(folder / RESULTS["report"], json.dumps(report, indent=1).encode())
     write_atomically(folder / RESULTS["settings"], settings.to_json().encode())
+    files = {name: digest_of(folder / name) for name in RESULTS.values() if (folder / name).exists()}
+    report = facts(run, animation, clip, measured) | {"files": files} | measured
+    write_atomically(folder / RESULTS["report"], json.dumps(report, indent=1).encode())
+    run.publish(folder)
 
 
 def provenance(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) -> dict[str, Any]:
