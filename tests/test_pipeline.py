@@ -24,7 +24,9 @@ from v2m4.events import (
 from v2m4.pipeline import open_run, plan, reconstruct, reconstruct_to
 from v2m4.recipe import Recipe
 from v2m4.settings import Settings, changed
+from v2m4.steps import STAGES
 
+STAGES_OF_IT = {spec.name for spec in STAGES} - {"refinement"}
 MILESTONES = (
     RunStarted,
     FramesReady,
@@ -36,6 +38,11 @@ MILESTONES = (
     TextureReady,
     Finished,
 )
+
+
+def files_below(folder):
+    """Every file of a run with its bytes, but for the lock."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "lock"}
 
 
 def milestones(events):
@@ -84,7 +91,7 @@ def test_every_named_file_exists(finished):
 
     assert {"glb", "camera", "preview", "settings", "report"} <= set(files)
     assert all(path.exists() and path.stat().st_size > 0 for path in files.values())
-    assert not list(finished[1].rglob(".part-*"))
+    assert not list(finished[1].rglob(".v2m4-part-*"))
 
 
 def test_settings_of_the_run_reproduce_it_without_any_choice_left(finished):
@@ -144,6 +151,63 @@ def test_changing_a_late_setting_keeps_the_early_work(finished, lizard, tmp_path
 
     assert run.resumed
     assert left == {"texture", "export"}
+
+
+@pytest.mark.parametrize(
+    ("lost", "undone"),
+    [
+        ("animation.glb", {"export"}),
+        ("animation.camera.json", {"export"}),
+        ("preview.mp4", {"export"}),
+        ("settings.json", {"export"}),
+        ("report.json", {"export"}),
+        ("work/texture/mesh.npz", {"texture", "export"}),
+        ("work/00004/registration/follow.npz", {"registration", "texture", "export"}),
+        ("work/matting/masked/00003.png", STAGES_OF_IT - {"video"}),
+        ("work/video/clip.json", STAGES_OF_IT),
+    ],
+)
+def test_what_was_deleted_or_damaged_is_unfinished(finished, lizard, tmp_path, lost, undone):
+    _, output, settings = finished
+    for kind in ("deleted", "damaged"):
+        copy = tmp_path / kind
+        shutil.copytree(output, copy)
+        (copy / lost).unlink() if kind == "deleted" else (copy / lost).write_bytes(b"rubbish")
+        if kind == "damaged" and not lost.startswith("work"):  # may be somebody's own by now
+            with pytest.raises(V2M4Error, match=rf"holds {lost}, which v2m4 did not make"):
+                open_run(copy, lizard, Recipe.of(settings))
+            continue
+        run = open_run(copy, lizard, Recipe.of(settings))
+        assert {step.stage for step in plan(run) if not run.done(step)} == undone
+
+
+def test_lost_results_are_made_again(finished, lizard, tmp_path):
+    before, output, settings = finished
+    shutil.copytree(output, tmp_path / "copy")
+    for name in ("animation.glb", "report.json", "settings.json"):
+        (tmp_path / "copy" / name).unlink()
+
+    last = reconstruct_to(lizard, settings, tmp_path / "copy")
+
+    assert set(last.files) == set(before[-1].files)
+    for name in ("animation.glb", "animation.camera.json", "settings.json"):
+        assert (tmp_path / "copy" / name).read_bytes() == (output / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("matting.points", "rubbish"), ("video.start_s", 100.0), ("matting.min_area", 0.99)]
+)
+def test_an_attempt_that_fails_leaves_a_finished_run_as_it_was(finished, lizard, tmp_path, setting, value):
+    _, output, settings = finished
+    shutil.copytree(output, tmp_path / "copy")
+    before = files_below(tmp_path / "copy")
+
+    with pytest.raises(V2M4Error):
+        list(reconstruct(lizard, changed(settings, {setting: value}), tmp_path / "copy"))
+
+    assert files_below(tmp_path / "copy") == before
+    run = open_run(tmp_path / "copy", lizard, Recipe.of(settings))
+    assert all(run.done(step) for step in plan(run))
 
 
 def test_the_blocking_form_returns_the_last_event(finished, lizard):

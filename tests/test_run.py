@@ -1,7 +1,10 @@
 """The run's folder: what counts as finished, and the artefacts' round trips."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +36,30 @@ def write_gif(path, color):
 
 def opened(tmp_path, source, settings=None):
     return open_run(tmp_path / "run", source, Recipe.of(settings or Settings()))
+
+
+def finished_steps(tmp_path, source, *names):
+    """A run with steps of one file each, finished in this order."""
+    run = opened(tmp_path, source)
+    for name in names or ("video", "matting", "keyframes"):
+        (run.begin(Step(name)) / "made.bin").write_bytes(name.encode())
+        run.finish(Step(name), 1.0)
+    return run
+
+
+def rewrite(work, **entries):
+    manifest = json.loads((work / "run.json").read_text())
+    (work / "run.json").write_text(json.dumps(manifest | entries))
+
+
+def done(tmp_path, source, settings=None):
+    run = opened(tmp_path, source, settings)
+    return [name for name in ("video", "matting", "keyframes") if run.done(Step(name))]
+
+
+def tree(folder):
+    """Every file below the folder but the lock, with its bytes."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "lock"}
 
 
 def with_texture_size(size):
@@ -77,13 +104,166 @@ def test_a_damaged_manifest_counts_as_nothing_done(tmp_path, source):
 
 
 def test_a_run_of_another_version_is_refused_and_left_alone(tmp_path, source):
-    work = opened(tmp_path, source).work
-    manifest = json.loads((work / "run.json").read_text())
-    (work / "run.json").write_text(json.dumps(manifest | {"format": 1, "version": "0.1.0"}))
+    work = finished_steps(tmp_path, source).work
+    rewrite(work, format=1, version="0.1.0")
 
     with pytest.raises(V2M4Error, match=r"another version of v2m4 \(0.1.0\)"):
         opened(tmp_path, source)
+    with pytest.raises(V2M4Error, match=r"another version of v2m4 \(0.1.0\)"):
+        Run.read(tmp_path / "run")
     assert json.loads((work / "run.json").read_text())["format"] == 1
+
+
+@pytest.mark.parametrize("rubbish", [[1], "all", {"video": 3}, {"video": {"seconds": 1.0}}, {"video": {"files": []}}])
+def test_entries_of_finished_steps_that_are_none_count_as_nothing_done(tmp_path, source, rubbish):
+    work = finished_steps(tmp_path, source).work
+    rewrite(work, finished=rubbish, results=[1])
+
+    assert not opened(tmp_path, source).resumed
+    assert not Run.read(tmp_path / "run").resumed
+
+
+def test_a_manifest_without_a_whole_recipe_is_a_sentence(tmp_path, source):
+    work = finished_steps(tmp_path, source).work
+    rewrite(work, recipe={"settings": {}})
+
+    with pytest.raises(V2M4Error, match="run.json is damaged"):
+        Run.read(tmp_path / "run")
+
+
+def test_a_step_whose_files_are_gone_is_undone_with_all_that_came_after(tmp_path, source):
+    run = finished_steps(tmp_path, source)
+    (run.work / "matting" / "made.bin").unlink()
+    assert done(tmp_path, source) == ["video"]
+
+
+def test_a_step_whose_files_were_damaged_is_undone_even_at_the_same_size(tmp_path, source):
+    run = finished_steps(tmp_path, source)
+    (run.work / "keyframes" / "made.bin").write_bytes(b"k3yframes")
+    assert done(tmp_path, source) == ["video", "matting"]
+
+
+def test_a_copied_folder_is_as_good_as_the_first(tmp_path, source):
+    run = finished_steps(tmp_path, source)
+    for path in run.work.rglob("made.bin"):
+        os.utime(path, (1, 1))
+    assert done(tmp_path, source) == ["video", "matting", "keyframes"]
+
+
+def test_results_count_among_what_a_step_left(tmp_path, source):
+    run = opened(tmp_path, source)
+    place = run.begin(Step("export"))
+    (place / "report.json").write_text("{}")
+    (place / "frames").mkdir()
+    (place / "frames" / "0.obj").write_text("v")
+    run.publish(place)
+    run.finish(Step("export"), 1.0)
+    assert opened(tmp_path, source).done(Step("export"))
+
+    (run.folder / "frames" / "0.obj").unlink()
+    (run.folder / "frames").rmdir()
+    assert not opened(tmp_path, source).done(Step("export"))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_step_that_fails_changes_nothing(tmp_path, source, killed):
+    run = finished_steps(tmp_path, source)
+    before = tree(run.folder)
+    other = opened(tmp_path, source, changed(Settings(), {"matting.min_area": 0.1}))
+    with other.hold():
+        (other.begin(Step("matting")) / "half.bin").write_bytes(b"h")
+        if not killed:
+            other.abandon()
+            assert tree(run.folder) == before
+
+    with opened(tmp_path, source).hold():
+        assert tree(run.folder) == before
+    assert done(tmp_path, source) == ["video", "matting", "keyframes"]
+
+
+def test_a_step_that_another_recipe_finished_takes_the_place(tmp_path, source):
+    finished_steps(tmp_path, source)
+    other = changed(Settings(), {"matting.min_area": 0.1})
+    run = opened(tmp_path, source, other)
+    with run.hold():
+        (run.begin(Step("matting")) / "made.bin").write_bytes(b"new")
+        run.finish(Step("matting"), 1.0)
+    with run.hold():
+        assert (run.work / "matting" / "made.bin").read_bytes() == b"new"
+    assert done(tmp_path, source, other) == ["video", "matting"]
+    assert done(tmp_path, source) == ["video"]
+    assert not list(run.work.rglob("*.former"))
+
+
+def test_opening_writes_nothing(tmp_path, source):
+    opened(tmp_path, source)
+    assert not (tmp_path / "run").exists()
+
+
+HOLDER = """
+import sys, pathlib
+from v2m4.lock import locked
+with locked(pathlib.Path(sys.argv[1]) / "work" / "lock", pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_only_one_process_works_in_a_folder(tmp_path, source):
+    words = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        run = opened(tmp_path, source)
+        with pytest.raises(V2M4Error, match=rf"Process {other.pid} on .* works in .*run"), run.hold():
+            pass
+        other.kill()
+    with run.hold():  # the system lifted what the killed one held
+        pass
+
+
+def test_a_folder_that_this_process_holds_is_refused_too(tmp_path, source):
+    run = opened(tmp_path, source)
+    with run.hold(), pytest.raises(V2M4Error, match=f"Process {os.getpid()}"), run.hold():
+        pass
+    with run.hold():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_a_lent_worker_does_steps_of_the_run_that_its_parent_holds(tmp_path, source):
+    run = opened(tmp_path, source)
+    with run.hold():
+        child = os.fork()
+        if child == 0:
+            inner = opened(tmp_path, source)
+            (inner.begin(Step("video")) / "made.bin").write_bytes(b"v")
+            inner.finish(Step("video"), 1.0)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        run.reload()
+        assert run.done(Step("video"))
+        with pytest.raises(V2M4Error, match="works in"), opened(tmp_path, source).hold():
+            pass
+
+
+def test_litter_of_killed_processes_is_swept_and_nothing_else(tmp_path, source):
+    run = finished_steps(tmp_path, source)
+    for folder in (run.folder, run.work, run.work / "video"):
+        (folder / ".v2m4-part-x1.png").write_bytes(b"half")
+    (run.folder / ".part-of-my-thesis").write_text("mine")
+    with run.hold():
+        pass
+
+    assert not list(run.folder.rglob(".v2m4-part-*"))
+    assert (run.folder / ".part-of-my-thesis").exists()
+
+
+def test_steps_without_their_manifest_are_called_what_they_are(tmp_path, source):
+    clip = tmp_path / "run" / "work" / "video" / "clip.json"
+    clip.parent.mkdir(parents=True)
+    clip.write_text("{}")
+    with pytest.raises(V2M4Error, match="steps of a run, but its run.json"):
+        opened(tmp_path, source)
 
 
 def test_a_work_folder_that_is_not_ours_is_left_alone(tmp_path, source):

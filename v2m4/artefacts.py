@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from v2m4.animation import Animation
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.files import replacing, write_atomically
+from v2m4.files import reading, replacing, write_atomically
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.run import Run, Step
@@ -27,8 +28,32 @@ WARNINGS = "warnings.json"
 
 def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
     """The keyframes' frame indices, ascending, and the anchor: the one from whose mesh all others are registered."""
-    data = json.loads((run.place(Step("keyframes")) / "keyframes.json").read_text())
-    return tuple(data["indices"]), data["anchor"]
+    path = run.place(Step("keyframes")) / "keyframes.json"
+    with reading(path):
+        data = json.loads(path.read_text())
+        return tuple(map(int, data["indices"])), int(data["anchor"])
+
+
+@dataclass(frozen=True)
+class MattingFacts:
+    """How the object was cut out: by which method, sentences about what looks wrong, and frames without an object."""
+
+    method: str
+    warnings: tuple[str, ...]
+    empty: tuple[int, ...]
+
+
+def save_matting(place: Path, facts: MattingFacts) -> None:
+    """Write what the matting step found out into its place."""
+    write_atomically(place / "matting.json", json.dumps(asdict(facts), indent=1).encode())
+
+
+def matting_of(run: Run) -> MattingFacts:
+    """What the matting step found out."""
+    path = run.place(Step("matting")) / "matting.json"
+    with reading(path):
+        data = json.loads(path.read_text())
+        return MattingFacts(data["method"], tuple(data["warnings"]), tuple(data["empty"]))
 
 
 def read_clip(run: Run) -> Clip:
@@ -50,7 +75,9 @@ def posed_mesh(run: Run, index: int) -> Mesh:
 
 def registered_vertices(run: Run, index: int) -> Tensor:
     """(V,3) camera-space vertices of the animation at a keyframe."""
-    return torch.from_numpy(load_arrays(run.place(Step("registration", index)) / "registered.npz")["vertices"])
+    path = run.place(Step("registration", index)) / "registered.npz"
+    with reading(path):
+        return torch.from_numpy(load_arrays(path)["vertices"])
 
 
 def animation_of(run: Run) -> Animation:
@@ -65,8 +92,12 @@ def animation_of(run: Run) -> Animation:
 def finished_run(folder: Path) -> tuple[Animation, Clip]:
     """The animation and the masked clip of a finished run. Raises V2M4Error if it is not one."""
     run = Run.read(folder)
+    run.forget_damaged()
     if not run.done(Step("texture")):
-        raise V2M4Error(f"The run in {folder} is not finished. Give its `v2m4 reconstruct` command again.")
+        raise V2M4Error(
+            f"The run in {folder} is not finished, or something of it is gone. Give its `v2m4 reconstruct` command "
+            "again."
+        )
     return animation_of(run), masked_clip(run)
 
 
@@ -78,7 +109,8 @@ def save_mesh(path: Path, mesh: Mesh) -> None:
 
 def load_mesh(path: Path) -> Mesh:
     """Read a mesh that `save_mesh` wrote."""
-    return Mesh(**{k: torch.from_numpy(v) for k, v in load_arrays(path).items()})
+    with reading(path):
+        return Mesh(**{k: torch.from_numpy(v) for k, v in load_arrays(path).items()})
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
@@ -89,7 +121,7 @@ def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read what `save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as data:
+    with reading(path), np.load(path, allow_pickle=False) as data:
         return {k: data[k] for k in data.files}
 
 
@@ -101,7 +133,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Read what `save_tensors` wrote."""
-    return load_file(path)
+    with reading(path):
+        return load_file(path)
 
 
 def save_camera(path: Path, camera: Camera, **facts: float | str) -> None:
@@ -112,15 +145,22 @@ def save_camera(path: Path, camera: Camera, **facts: float | str) -> None:
 
 def load_camera(path: Path) -> tuple[Camera, dict[str, Any]]:
     """Read a camera that `save_camera` wrote, and the facts beside it."""
-    data = json.loads(path.read_text())
-    camera = Camera(torch.tensor(data.pop("world_to_camera"), dtype=torch.float32), data.pop("fov_deg"))
-    return camera, data
+    with reading(path):
+        data = json.loads(path.read_text())
+        camera = Camera(torch.tensor(data.pop("world_to_camera"), dtype=torch.float32), data.pop("fov_deg"))
+        return camera, data
 
 
 def save_picture(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H,W,3|4) uint8 as PNG."""
     with replacing(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG", compress_level=1)
+
+
+def load_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture that `save_picture` wrote."""
+    with reading(path), Image.open(path) as image:
+        return np.asarray(image)
 
 
 def save_warnings(place: Path, warnings: tuple[str, ...]) -> None:
@@ -132,4 +172,5 @@ def save_warnings(place: Path, warnings: tuple[str, ...]) -> None:
 def load_warnings(place: Path) -> tuple[str, ...]:
     """What `save_warnings` wrote into a step's place."""
     path = place / WARNINGS
-    return tuple(json.loads(path.read_text())) if path.exists() else ()
+    with reading(path):
+        return tuple(json.loads(path.read_text())) if path.exists() else ()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from v2m4.files import write_atomically
+from v2m4.files import reading, write_atomically
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Clip:
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """Frame ``index`` as (S,S,4) uint8, straight alpha, transparent in the padding."""
-        with Image.open(self.path(index)) as image:
+        with reading(self.path(index)), Image.open(self.path(index)) as image:
             return np.asarray(image.convert("RGBA"))
 
     def content_box(self) -> tuple[int, int, int, int]:
@@ -64,7 +64,8 @@ class Clip:
 
     @staticmethod
     def load(folder: Path) -> Clip:
-        """The clip whose frames and ``clip.json`` lie in ``folder``."""
-        data = json.loads((folder / "clip.json").read_text())
-        tuples = {k: tuple(data[k]) for k in ("times", "source_size", "offset")}
-        return Clip(folder=folder, **{**data, **tuples})
+        """The clip whose frames and ``clip.json`` lie in ``folder``. Raises V2M4Error if they cannot be read."""
+        with reading(folder / "clip.json"):
+            data = json.loads((folder / "clip.json").read_text())
+            tuples = {k: tuple(data[k]) for k in ("times", "source_size", "offset")}
+            return Clip(folder=folder, **{**data, **tuples})

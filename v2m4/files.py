@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and telling later whether they are still what was written."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from v2m4.errors import V2M4Error
 
+Inventory = dict[str, list[int | str]]
+"""Of files, by their paths from some root: size in bytes, time of the last change in ns, and digest."""
+_PART = ".v2m4-part-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -25,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_PART, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -45,6 +48,56 @@ def digest_of(path: Path) -> str:
         return digest.hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files of `replacing` that killed processes left in a folder of which nobody else makes use."""
+    for path in (*folder.glob(f"{_PART}*"), *(folder / "work").rglob(f"{_PART}*")):
+        with suppress(OSError):
+            path.unlink()
+
+
+def inventory(root: Path, paths: Iterable[Path]) -> Inventory:
+    """What the files at ``paths``, and all below the folders among them, are now; names are relative to ``root``."""
+    files = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    found: Inventory = {}
+    for file in files:
+        if file.is_file():
+            facts = file.stat()
+            found[file.relative_to(root).as_posix()] = [facts.st_size, facts.st_mtime_ns, digest_of(file)]
+    return found
+
+
+def unchanged(root: Path, written: Mapping[str, list[int | str]]) -> Inventory | None:
+    """The inventory with today's times if every file in it is still what it was, else None.
+
+    A digest is taken only of a file whose time differs.
+    """
+    found: Inventory = {}
+    try:
+        for name, (size, time_ns, digest) in written.items():
+            facts = (root / name).stat()
+            if facts.st_size != size or (facts.st_mtime_ns != time_ns and digest_of(root / name) != digest):
+                return None
+            found[name] = [size, facts.st_mtime_ns, digest]
+    except (OSError, TypeError, ValueError):
+        return None
+    return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns whatever a missing or damaged file of ours raises inside the block into a sentence about ``path``."""
+    try:
+        yield
+    except V2M4Error:
+        raise
+    except Exception as error:  # every format's reader has kinds of complaint of its own
+        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
+        raise V2M4Error(
+            f"{path} is missing or damaged ({reason}). Delete the folder {path.parent} and give the same command "
+            "again, which makes it anew."
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

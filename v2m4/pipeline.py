@@ -41,9 +41,10 @@ def reconstruct(video: str | Path, settings: Settings | None = None, output: str
     folder, source = Path(output), Path(video)
     run = open_run(folder, source, decide(folder, source, settings))
     bench = Workbench(run.recipe)
-    run.clear_stop()
-    yield RunStarted(run.folder, run.resumed)
-    yield from advance(run, lambda run, step: execute(run, step, bench))
+    with run.hold():
+        run.clear_stop()
+        yield RunStarted(run.folder, run.resumed)
+        yield from advance(run, lambda run, step: execute(run, step, bench))
 
 
 def reconstruct_to(video: str | Path, settings: Settings | None = None, output: str | Path = "output") -> Finished:
@@ -146,15 +147,19 @@ def execute(run: Run, step: Step, bench: Workbench, stages: Sequence[StageSpec] 
     started = time.monotonic()
     spec = _spec(step, stages)
     run.begin(step)
-    yield progress(run, step, 0.0, stages=stages)
-    with closing(spec.work(run, step, bench)) as work:
-        for event in work:
-            if run.stop_requested():
-                raise _stopped(run)
-            if isinstance(event, Progress):
-                event = progress(run, step, event.fraction, event.note, stages)
-            yield event
-    run.finish(step, time.monotonic() - started)
+    try:
+        yield progress(run, step, 0.0, stages=stages)
+        with closing(spec.work(run, step, bench)) as work:
+            for event in work:
+                if run.stop_requested():
+                    raise _stopped(run)
+                if isinstance(event, Progress):
+                    event = progress(run, step, event.fraction, event.note, stages)
+                yield event
+        run.finish(step, time.monotonic() - started)
+    except BaseException:
+        run.abandon()
+        raise
     # What was shown live is not told again.
     yield from (event for event in spec.recall(run, step) if not event.live)
 

@@ -9,8 +9,11 @@
         texture/
 
 A step is finished when the manifest holds its fingerprint: that of the source, and of whatever its stage and those
-before it depend on. So a killed run goes on where it stopped, changing a late setting repeats only what depends on it,
-and a step that begins again finds its folder empty.
+before it depend on, and its files are what they were when it ended. So a killed run goes on where it stopped, changing
+a late setting repeats only what depends on it, and what was deleted or damaged is made anew.
+
+A step that begins again finds its folder empty; what lay there comes back if the step is not finished. One process at a
+time works in a folder (`Run.hold`).
 
 Results are made below work and put into their places at the end. The manifest holds their digests, and so does
 report.json for when work is gone: whatever else lies in a result's place is somebody's own, and stays.
@@ -21,7 +24,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +33,10 @@ from typing import Any
 import torch
 
 import v2m4
+from v2m4.aside import discard, empty, put_aside, put_back
 from v2m4.errors import Problems, V2M4Error
-from v2m4.files import digest_of, write_atomically, writing
+from v2m4.files import digest_of, inventory, sweep, unchanged, write_atomically, writing
+from v2m4.lock import locked
 from v2m4.recipe import Recipe
 
 FORMAT = 2
@@ -79,6 +85,7 @@ class Run:
         self._prints = prints
         self._finished: dict[str, dict[str, Any]] = {}
         self._written: dict[str, list[str]] = {}
+        self._published: tuple[str, ...] = ()
         self.reload()
 
     @classmethod
@@ -88,42 +95,70 @@ class Run:
         """Take up ``folder`` for turning ``source`` into an animation; what is finished there and still holds is kept.
 
         look: told whether the folder has the source's frames, raises V2M4Error if what is read cannot be. Raises one
-        V2M4Error before touching anything if so, if the folder holds what v2m4 did not make, or if what is read lies
-        where results go.
+        V2M4Error if so, if the folder holds what v2m4 did not make, or if what is read lies where results go. Nothing
+        is written before the first step begins.
         """
         run, problems = cls(folder, source, recipe, prints), Problems()
+        run.forget_damaged()
         with problems:
             refuse_output(folder, source, recipe.settings.generator.template)
         with problems:
             look(run.done(Step("video")))
         problems.refuse()
-        with writing(run.work):
-            run.work.mkdir(parents=True, exist_ok=True)
-        run._write_manifest()
         return run
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """A run only to be looked at, as it was opened last: its source need not exist any more.
+        """A run only to be looked at, as it was worked on last: its source need not exist any more.
 
-        Raises V2M4Error where there is none.
+        Raises V2M4Error where there is none, or one of another version.
         """
         manifest = _manifest(folder / "work")
         if "recipe" not in manifest:
             raise V2M4Error(f"{folder} holds no run. Give the folder that `v2m4 reconstruct -o` wrote to.")
-        finished = manifest.get("finished", {})
-        prints = {_stage(name): entry["fingerprint"] for name, entry in finished.items()}
-        return cls(folder, Path(manifest["source"]), Recipe.from_plain(manifest["recipe"]), prints)
+        _refuse_other_format(folder / "work", manifest)
+        prints = {_stage(name): entry["fingerprint"] for name, entry in _finished(manifest).items()}
+        try:
+            source, recipe = Path(manifest["source"]), Recipe.from_plain(manifest["recipe"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise V2M4Error(
+                f"{folder / 'work' / 'run.json'} is damaged. Delete it with the folder it lies in, and give the "
+                "`v2m4 reconstruct` command again."
+            ) from error
+        return cls(folder, source, recipe, prints)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes off the folder inside the block, in which alone steps may be done.
+
+        What a killed process left is tidied up. Raises V2M4Error if another process is at work there.
+        """
+        with locked(self.work / "lock", self.folder):
+            sweep(self.folder)
+            put_back(self._manifest)
+            self.reload()
+            self.forget_damaged()
+            yield
 
     def reload(self) -> None:
         """Take over what other processes entered into the manifest."""
         manifest = _manifest(self.work)
         self._finished = {
             name: entry
-            for name, entry in manifest.get("finished", {}).items()
+            for name, entry in _finished(manifest).items()
             if entry["fingerprint"] == self._prints.get(_stage(name))
         }
-        self._written = manifest.get("results", {})
+        self._written = _written(manifest)
+
+    def forget_damaged(self) -> None:
+        """Forget the first finished step whose files are not what it left, and all that were finished after it."""
+        kept: dict[str, dict[str, Any]] = {}
+        for name, entry in self._finished.items():
+            files = unchanged(self.folder, entry["files"])
+            if files is None:
+                break
+            kept[name] = entry | {"files": files}
+        self._finished = kept
 
     @property
     def resumed(self) -> bool:
@@ -154,20 +189,28 @@ class Run:
         return self.work / step.name
 
     def begin(self, step: Step) -> Path:
-        """Empty the step's place, forget that it was finished, and return the place."""
-        if self._finished.pop(step.name, None) is not None:
-            self._write_manifest()
-        place = self.place(step)
-        with writing(place):
-            if place.exists():
-                shutil.rmtree(place)
-            place.mkdir(parents=True)
-        return place
+        """Forget that the step was finished, empty its place, and return that. `finish` or `abandon` must follow."""
+        put_aside(self._manifest)
+        self._finished.pop(step.name, None)
+        self._write_manifest()
+        self._published = ()
+        empty(self.place(step))
+        return self.place(step)
 
     def finish(self, step: Step, seconds: float) -> None:
-        """Enter the step into the manifest."""
-        self._finished[step.name] = {"fingerprint": self._prints[step.stage], "seconds": round(seconds, 3)}
+        """Enter the step into the manifest, with what it left."""
+        self._finished[step.name] = {
+            "fingerprint": self._prints[step.stage],
+            "seconds": round(seconds, 3),
+            "files": inventory(self.folder, [self.place(step), *(self.folder / name for name in self._published)]),
+        }
         self._write_manifest()
+        discard(self._manifest, self.place(step))
+
+    def abandon(self) -> None:
+        """Put back what the step that was begun last replaced, and what the manifest said before."""
+        put_back(self._manifest)
+        self.reload()
 
     def publish(self, place: Path) -> None:
         """Put the results that lie in ``place`` into the run's folder, and remove earlier ones that are no more.
@@ -182,6 +225,7 @@ class Run:
             for name in {*self._written, *made}
         }
         self._write_manifest()
+        discard(self._manifest, place)  # from here on there is no way back
         with writing(self.folder):
             for name in RESULTS.values():
                 target = self.folder / name
@@ -192,6 +236,7 @@ class Run:
                 if name in made:
                     (place / name).replace(target)
         self._written = {name: [digest] for name, digest in made.items()}
+        self._published = tuple(made)
         self._write_manifest()
 
     def rng(self, step: Step) -> torch.Generator:
@@ -202,6 +247,7 @@ class Run:
     def request_stop(self) -> None:
         """Ask whoever works on this run, in whichever process, to stop after the current iteration."""
         with writing(self.work / "stop"):
+            self.work.mkdir(parents=True, exist_ok=True)
             (self.work / "stop").touch()
 
     def clear_stop(self) -> None:
@@ -222,7 +268,11 @@ class Run:
             "finished": self._finished,
             "results": self._written,
         }
-        write_atomically(self.work / "run.json", json.dumps(data, indent=1).encode())
+        write_atomically(self._manifest, json.dumps(data, indent=1).encode())
+
+    @property
+    def _manifest(self) -> Path:
+        return self.work / "run.json"
 
 
 def _stage(step_name: str) -> str:
@@ -233,20 +283,50 @@ def _manifest(work: Path) -> dict[str, Any]:
     """The manifest as it stands; empty if it is absent or damaged."""
     try:
         data = json.loads((work / "run.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
+def _finished(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of finished steps, in the order in which they were; what is none is left out."""
+    entries = manifest.get("finished")
+    return {name: entry for name, entry in (entries.items() if isinstance(entries, dict) else ()) if _is_entry(entry)}
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("fingerprint"), str)
+        and isinstance(entry.get("seconds"), (int, float))
+        and isinstance(entry.get("files"), dict)
+    )
+
+
+def _written(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Digests of the results that the run put into its folder."""
+    written = manifest.get("results")
+    entries = written.items() if isinstance(written, dict) else ()
+    return {name: digests for name, digests in entries if isinstance(digests, list)}
+
+
 def _refuse_foreign(work: Path) -> None:
     """Raise unless ``work`` is absent, empty, or a run's of this version."""
-    if not work.is_dir() or not any(work.iterdir()):
+    if not work.is_dir() or not {path.name for path in work.iterdir()} - {"lock", "stop"}:
         return
     if not (work / "run.json").is_file():
+        if (work / "video" / "clip.json").is_file():
+            raise V2M4Error(
+                f"{work} holds steps of a run, but its run.json, which says what they were made from, is gone. Delete "
+                f"{work}, or choose another folder with -o; results beside it stay as they are."
+            )
         raise V2M4Error(
             f"The folder {work} holds files that v2m4 did not make and would remove. Choose another with -o."
         )
-    manifest = _manifest(work)
+    _refuse_other_format(work, _manifest(work))
+
+
+def _refuse_other_format(work: Path, manifest: Mapping[str, Any]) -> None:
     if manifest and manifest.get("format") != FORMAT:
         raise V2M4Error(
             f"{work} holds a run of another version of v2m4 ({manifest.get('version', 'unknown')}), which this one "
@@ -263,7 +343,7 @@ def refuse_output(folder: Path, source: Path, template: Path | None) -> None:
 
 def _refuse_foreign_results(folder: Path) -> None:
     """Raise if something stands in a result's place that no run wrote, or that was changed since."""
-    written = _manifest(folder / "work").get("results", {})
+    written = _written(_manifest(folder / "work"))
     of_report = _digests_of_report(folder / RESULTS["report"])
     found = []
     for name in RESULTS.values():

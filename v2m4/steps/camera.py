@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import numpy as np
-from PIL import Image
-
-from v2m4.artefacts import keyframes_of, load_camera, load_mesh, masked_clip, save_camera, save_picture
+from v2m4.artefacts import load_camera, load_mesh, load_picture, masked_clip, save_camera, save_picture
 from v2m4.events import CameraFound, CameraView, Event, StageRun, tap
-from v2m4.files import write_atomically
+from v2m4.files import reading, write_atomically
 from v2m4.geometry.camera import Camera
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -38,7 +35,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         stereo=bench.stereo,
         rng=run.rng(step),
         keyframe=index,
-        start=load_camera(known)[0] if known.exists() else _camera_before(run, index),
+        start=load_camera(known)[0] if known.exists() else _camera_before(run, step),
         device=bench.device,
     )
     found = yield from tap(search, keep)
@@ -46,21 +43,25 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     save_camera(place / "camera.json", found.camera, score=found.score, overlap=found.overlap)
 
 
-def _camera_before(run: Run, index: int) -> Camera | None:
-    """The camera of the keyframe before, which sees nearly the same pose."""
-    earlier = [i for i in keyframes_of(run)[0] if i < index and run.done(Step("camera", i))]
-    if not earlier or not run.recipe.settings.camera.warm_start:
+def _camera_before(run: Run, step: Step) -> Camera | None:
+    """The camera of the keyframe before, which sees nearly the same pose; None on the way back from the anchor."""
+    before = step.after
+    if before is None or before > step.frame or not run.recipe.settings.camera.warm_start:
         return None
-    return load_camera(run.place(Step("camera", earlier[-1])) / "camera.json")[0]
+    return load_camera(run.place(Step("camera", before)) / "camera.json")[0]
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:
     """The best view after each phase, and how well the mesh covers the object at the end."""
     place = run.place(step)
-    for phase, facts in json.loads((place / "views.json").read_text()).items():
-        with Image.open(place / f"view_{phase}.png") as image:
-            yield CameraView(step.frame, phase, np.asarray(image), facts["score"], facts["overlap"])
-    yield CameraFound(step.frame, load_camera(place / "camera.json")[1]["overlap"])
+    with reading(place / "views.json"):
+        views = json.loads((place / "views.json").read_text())
+        shown = [(phase, float(facts["score"]), float(facts["overlap"])) for phase, facts in views.items()]
+    for phase, score, overlap in shown:
+        yield CameraView(step.frame, phase, load_picture(place / f"view_{phase}.png"), score, overlap)
+    with reading(place / "camera.json"):
+        overlap = float(load_camera(place / "camera.json")[1]["overlap"])
+    yield CameraFound(step.frame, overlap)
 
 
 SPEC = StageSpec(

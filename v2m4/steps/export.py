@@ -9,7 +9,7 @@ from typing import Any
 
 import v2m4
 from v2m4.animation import Animation
-from v2m4.artefacts import animation_of, load_warnings, masked_clip, read_clip
+from v2m4.artefacts import animation_of, load_warnings, masked_clip, matting_of, read_clip
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure
 from v2m4.evaluation.verdict import verdict
@@ -18,7 +18,7 @@ from v2m4.export.frames import write_frames
 from v2m4.export.glb import write_glb
 from v2m4.export.placement import camera_description, write_camera
 from v2m4.export.preview import write_preview
-from v2m4.files import digest_of, write_atomically
+from v2m4.files import digest_of, reading, write_atomically
 from v2m4.run import RESULTS, Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
@@ -69,10 +69,8 @@ def provenance(run: Run, animation: Animation, clip: Clip, measured: dict[str, A
 
 def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) -> dict[str, Any]:
     """What the report says beside the measures; the verdict stands first."""
-    matting = json.loads((run.place(Step("matting")) / "matting.json").read_text())
-    judged = verdict(
-        measured["iou"]["per_frame"], matting["empty"], matting["warnings"], run.recipe.settings.export.verdict
-    )
+    matting = matting_of(run)
+    judged = verdict(measured["iou"]["per_frame"], matting.empty, matting.warnings, run.recipe.settings.export.verdict)
     of_meshes = [w for index in animation.keyframes for w in load_warnings(run.place(Step("generation", index)))]
     return {
         "verdict": judged,
@@ -84,8 +82,8 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
         "keyframes": list(animation.keyframes),
         "faces": len(animation.mesh.faces),
         "vertices": len(animation.mesh.vertices),
-        "plugs": run.recipe.names | {"matting": matting["method"]},
-        "warnings": [*matting["warnings"], *dict.fromkeys(of_meshes)],
+        "plugs": run.recipe.names | {"matting": matting.method},
+        "warnings": [*matting.warnings, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
     }
 
@@ -93,7 +91,9 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
 def recall(run: Run, step: Step) -> Iterator[Event]:
     """The files that were written, and the report."""
     files = {name: run.folder / file for name, file in RESULTS.items() if (run.folder / file).exists()}
-    yield Finished(files, json.loads((run.folder / RESULTS["report"]).read_text()))
+    with reading(run.folder / RESULTS["report"]):
+        report = json.loads((run.folder / RESULTS["report"]).read_text())
+    yield Finished(files, report)
 
 
 SPEC = StageSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from v2m4.artefacts import keyframes_of, masked_clip
+from v2m4.artefacts import keyframes_of, masked_clip, matting_of
 from v2m4.events import Event, KeyframesChosen, Progress, StageRun
 from v2m4.files import write_atomically
 from v2m4.keyframes import choose_anchor, choose_keyframes
@@ -18,8 +18,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Choose the keyframes, and among them the anchor."""
     clip = masked_clip(run)
     settings = run.recipe.settings.keyframes
-    facts = json.loads((run.place(Step("matting")) / "matting.json").read_text())
-    indices = choose_keyframes(clip, settings, facts["empty"])
+    indices = choose_keyframes(clip, settings, matting_of(run).empty)
     yield Progress("keyframes", 0.5)
     if settings.anchor is not None:
         wanted = settings.anchor

@@ -22,7 +22,7 @@ from v2m4.artefacts import (
 )
 from v2m4.clip import Clip
 from v2m4.events import Event, MeshRegistered, StageRun
-from v2m4.files import write_atomically
+from v2m4.files import reading, write_atomically
 from v2m4.geometry.camera import Camera
 from v2m4.masks import mask_iou
 from v2m4.render.pictures import render_rgba
@@ -101,7 +101,9 @@ def _follow(run: Run, step: Step, bench: Workbench) -> StageRun[Tensor]:
     if step.after is None:
         state = tracker.start()
     else:
-        before = TrackerState(**load_arrays(run.place(Step("registration", step.after)) / "follow.npz"))
+        path = run.place(Step("registration", step.after)) / "follow.npz"
+        with reading(path):
+            before = TrackerState(**load_arrays(path))
         state = yield from tracker.follow(before, step.after, step.frame)
     save_arrays(run.place(step) / "follow.npz", **vars(state))
     return torch.from_numpy(state.vertices).float()
@@ -124,7 +126,8 @@ def _track_video(run: Run, step: Step, bench: Workbench) -> StageRun[VideoTracks
 def recall(run: Run, step: Step) -> Iterator[Event]:
     """How well the registered pose covers the object, and a picture of it."""
     place = run.place(step)
-    overlap = json.loads((place / "registered.json").read_text())["overlap"]
+    with reading(place / "registered.json"):
+        overlap = float(json.loads((place / "registered.json").read_text())["overlap"])
     yield MeshRegistered(step.frame, overlap, place / "registered.png")
 
 

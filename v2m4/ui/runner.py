@@ -107,8 +107,9 @@ def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterato
     try:
         with store.working(record):
             run = record.run()
-            yield RunStarted(run.folder, run.resumed)
-            yield from advance(run, do, until=until)
+            with run.hold():
+                yield RunStarted(run.folder, run.resumed)
+                yield from advance(run, do, until=until)
     except RunStoppedError:
         yield Stopped()
     except V2M4Error as error:
