@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.toys import ball, poses
 from v2m4.errors import V2M4Error
-from v2m4.evaluation.actionbench import SurfacePoints, chamfer, compare_motion, motion_chamfer
-from v2m4.evaluation.alignment import iterative_closest_points
+from v2m4.evaluation.actionbench import chamfer, compare_motion, compare_surfaces, motion_chamfer, normal_consistency
+from v2m4.evaluation.alignment import Alignment, iterative_closest_points
+from v2m4.evaluation.surfaces import MovingMesh, SeparateMeshes, SurfacePoints, TrackedPoints
 
 POINTS = 1200
 
@@ -75,6 +76,53 @@ def test_motion_chamfer_follows_points():
     """Two points that swap places look the same in every frame, but have moved."""
     start, swapped = np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[1.0, 0, 0], [0, 0, 0]])
     assert motion_chamfer([start, start], [start, swapped]) == pytest.approx(0.5 + 0.5)
+
+
+def sphere_cloud(count: int, radius: float, seed: int) -> np.ndarray:
+    directions = np.random.default_rng(seed).normal(size=(count, 3))
+    return radius * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+
+def test_chamfer_of_two_spheres_about_one_centre():
+    """Every point of one is |R - r| from the other surface: twice that, and little more for finite clouds."""
+    inner, outer = sphere_cloud(20_000, 1.0, 0), sphere_cloud(20_000, 1.4, 1)
+    assert chamfer(inner, outer, np.random.default_rng(0)) == pytest.approx(0.8, rel=0.01)
+
+
+def test_normals_of_planes_at_an_angle_agree_by_its_cosine():
+    flat = np.random.default_rng(0).uniform(-1, 1, (500, 3)) * [1, 1, 0]
+    up, tilted = np.tile([0.0, 0, 1], (500, 1)), np.tile([0.0, math.sin(1), math.cos(1)], (500, 1))
+    assert normal_consistency(flat, up, flat, up) == pytest.approx(1)
+    assert normal_consistency(flat, up, flat, -tilted) == pytest.approx(math.cos(1))
+
+
+def test_normals_follow_a_stretch_as_its_surface_does():
+    """The normal of a plane through mapped points is the mapped normal."""
+    alignment = Alignment(rotation(2), np.array([1.0, 3.0, 0.5]), np.array([1.0, 2, 3]))
+    corners = np.random.default_rng(0).normal(size=(3, 3))
+    normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
+    turned = alignment.turn_normals((normal / np.linalg.norm(normal))[None])[0]
+    a, b, c = alignment(corners)
+    assert [turned @ (b - a), turned @ (c - a), np.linalg.norm(turned)] == pytest.approx([0, 0, 1], abs=1e-12)
+
+
+def test_points_and_separate_meshes_are_compared_as_far_as_they_can_be(monkeypatch):
+    """Tracked points of the truth score as the mesh they lie on; meshes without common points have no CD-M."""
+    still = Alignment(np.eye(3), np.ones(3), np.zeros(3))
+    monkeypatch.setattr("v2m4.evaluation.actionbench.iterative_closest_points", lambda *_, **__: still)
+    vertices = np.stack([lopsided(300) + 0.1 * k for k in range(3)])
+    faces = np.random.default_rng(0).integers(0, 300, (400, 3))
+    mesh = MovingMesh(vertices, faces)
+    clouds = mesh.follow(2000, np.random.default_rng(7))
+    points = TrackedPoints(np.stack([c.points for c in clouds]), np.stack([c.normals for c in clouds]))
+    by_points = compare_surfaces(mesh, points, points=2000)
+    by_mesh = compare_surfaces(mesh, mesh, points=2000)
+    assert by_points.cd_4d == pytest.approx(by_mesh.cd_4d, rel=0.1)
+    assert by_points.cd_m == pytest.approx(by_mesh.cd_m, rel=0.1)
+    separate = compare_surfaces(SeparateMeshes([(v, faces) for v in vertices]), points, points=2000)
+    assert math.isnan(separate.cd_m) and separate.cd_4d == pytest.approx(by_points.cd_4d, rel=0.1)
+    bare = compare_surfaces(mesh, TrackedPoints(points.points), points=2000)
+    assert math.isnan(bare.normals) and "normals" not in bare.per_frame
 
 
 @pytest.fixture(scope="module")

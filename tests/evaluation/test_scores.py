@@ -20,6 +20,7 @@ from v2m4.evaluation.scores import GEOMETRY, MEASURES, Shown, score
 from v2m4.evaluation.tables import ABSENT, Table, frame_table, score_table
 from v2m4.evaluation.truth import Truth
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
 
 TIMES = (0.0, 0.2, 0.4, 0.6)
 POINTS = 3000
@@ -42,27 +43,21 @@ def true(tmp_path_factory):
     clip = filmed(animation, tmp_path_factory.mktemp("clip"), TIMES, 48)
     poses = torch.stack([animation.at(t) for t in TIMES])
     truth = Truth(poses, np.array(TIMES), animation.mesh, torch.eye(4), np.eye(3), (48, 48))
-    return Shown("true", animation.mesh, animation.at, Camera.identity(), clip, truth)
-
-
-def moved(one, name, at, mesh=None):
-    mesh = mesh or one.mesh
-    return replace(one, name=name, at=at, mesh=mesh.with_vertices(at(0.0)))
+    return Shown("true", animation.mesh_at, Camera.identity(), clip, truth)
 
 
 def worse(true):
     """The same, better to worse: a little noise, a still, a sphere that stands still."""
-    noise = 0.003 * torch.randn(true.mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    start = true.at(0.0)
+    noise = 0.003 * torch.randn(start.vertices.shape, generator=torch.Generator().manual_seed(0))
     ball = trimesh.creation.icosphere(2, 0.3)
-    sphere = replace(true.mesh, uv=None, uv_faces=None, texture=None)
-    sphere = replace(sphere, vertices=torch.tensor(ball.vertices).float() + torch.tensor([0, 0, 2.0]))
-    sphere = replace(sphere, faces=torch.tensor(ball.faces))
-    flattened = sphere.vertices * torch.tensor([0.5, 1, 1])
+    middle = torch.tensor([0, 0, 2.0])
+    sphere = Mesh(torch.tensor(ball.vertices).float() * torch.tensor([0.5, 1, 1]) + middle, torch.tensor(ball.faces))
     return [
         true,
-        moved(true, "noise", lambda t: true.at(t) + noise),
-        moved(true, "still", lambda t: true.at(0.0)),
-        moved(true, "sphere", lambda t: flattened, sphere),
+        replace(true, name="noise", at=lambda t: start.with_vertices(true.at(t).vertices + noise)),
+        replace(true, name="still", at=lambda t: start),
+        replace(true, name="sphere", at=lambda t: sphere),
     ]
 
 
@@ -81,7 +76,7 @@ def test_the_truth_against_itself_is_ideal(true, scores):
     assert ideal["iou"] == 1 and ideal["psnr"] > 60 and ideal["ssim"] > 0.999
     # As near as two draws of n points on one surface of area A are (Poisson): 1 / (2 sqrt(n / A)), both ways.
     low, high = true.truth.vertices.amin((0, 1)), true.truth.vertices.amax((0, 1))
-    in_box = trimesh.Trimesh(true.truth.vertices[0] * 2 / (high - low).max(), true.mesh.faces, process=False)
+    in_box = trimesh.Trimesh(true.truth.vertices[0] * 2 / (high - low).max(), true.at(0.0).faces, process=False)
     floor = math.sqrt(in_box.area / POINTS)
     assert all(ideal[name] == pytest.approx(floor, rel=0.15) for name in ("cd_3d", "cd_4d", "cd_m"))
     assert ideal["normals"] > 0.97
@@ -108,6 +103,14 @@ def test_without_truth_geometry_is_left_out_and_short_clips_have_no_fvd(true, sc
     assert set(found.left_out) == {*GEOMETRY, "fvd"}
     assert "--truth" in found.left_out["cd_m"] and "32 frames" in found.left_out["fvd"]
     assert not set(found.overall) & set(found.left_out)
+
+
+def test_meshes_that_share_no_surface_have_no_motion_to_compare(true, monkeypatch):
+    known = Alignment(np.eye(3), np.ones(3), np.zeros(3))
+    monkeypatch.setattr(actionbench, "iterative_closest_points", lambda *_, **__: known)
+    found = score([replace(true, tracked=False)], Panel(), points=300, every_frame=False)
+    assert set(found.left_out) == {"cd_m", "cd_3d"} and "share no surface" in found.left_out["cd_m"]
+    assert {"cd_4d", "normals"} <= set(found.overall)
 
 
 def test_fvd_is_one_distance_between_all_windows(true, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2m4.evaluation.verdict import verdict
+from v2m4.evaluation.verdict import frame_ranges, verdict
 from v2m4.settings import VerdictSettings
 
 SETTINGS = VerdictSettings()
@@ -44,3 +44,22 @@ def test_better_overlaps_are_never_judged_worse(overlaps):
     better = [min(1.0, overlap + 0.2) for overlap in overlaps]
     first, second = (order.index(verdict(o, (), [], SETTINGS)["level"]) for o in (overlaps, better))
     assert second >= first
+
+
+def test_the_weakest_frames_are_named():
+    judged = verdict([0.95, 0.9, 0.61, 0.6, 0.62, 0.9], (), [], SETTINGS)
+    assert judged["weakest_frames"] == [2, 3, 4]
+    assert "the weakest frames are 2–4" in judged["says"]
+    lost = verdict([0.9, 0.1, 0.9, 0.2, 0.3, 0.9], (), [], SETTINGS)
+    assert lost["weakest_frames"] == lost["lost_frames"] == [1, 3, 4]
+    assert "the weakest frames are 1, 3–4" in lost["says"]
+    assert verdict([], (), [], SETTINGS)["weakest_frames"] == []
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_ranges_name_every_frame_once(frames):
+    named = []
+    for part in filter(None, frame_ranges(sorted(frames)).split(", ")):
+        first, _, last = part.partition("–")
+        named += range(int(first), int(last or first) + 1)
+    assert named == sorted(frames)

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from v2m4.arrays import Float64, Int64
+from v2m4.arrays import Float64
 from v2m4.evaluation.alignment import Alignment, iterative_closest_points
-from v2m4.geometry.sampling import draw_surface
+from v2m4.evaluation.surfaces import MovingMesh, MovingSurface
 
 _QUERIES = 10_000
 
@@ -37,29 +37,6 @@ class Distances:
     per_frame: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class SurfacePoints:
-    """Float64 that stick to the surface: the face and the barycentric weights (N,3) of each."""
-
-    face: Int64
-    weights: Float64
-
-    @staticmethod
-    def draw(vertices: Float64, faces: Int64, count: int, rng: np.random.Generator) -> SurfacePoints:
-        """``count`` points, evenly over the area of the mesh."""
-        return SurfacePoints(*draw_surface(vertices, faces, count, rng))
-
-    def on(self, vertices: Float64, faces: Int64) -> Float64:
-        """Where the points are on vertices (V,3)."""
-        return np.einsum("nk,nkc->nc", self.weights, vertices[faces[self.face]])
-
-    def normals(self, vertices: Float64, faces: Int64) -> Float64:
-        """(N,3) unit normals of their faces; zeros where a face has no area."""
-        a, b, c = (vertices[faces[self.face, k]] for k in range(3))
-        normal = np.cross(b - a, c - a)
-        return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-
-
 def compare_motion(
     predicted: Tensor,
     predicted_faces: Tensor,
@@ -71,42 +48,55 @@ def compare_motion(
     points: int = 100_000,
     seed: int = 0,
 ) -> Distances:
-    """Distances of predicted vertices (T,V,3) from true ones (T,W,3), frame by frame, in any units and position.
+    """`compare_surfaces` of predicted vertices (T,V,3) with true ones (T,W,3), in any units and position."""
+    ours = MovingMesh(predicted.double().numpy(), predicted_faces.numpy())
+    theirs = MovingMesh(into_unit_box(truth.double().numpy()), truth_faces.numpy())
+    return compare_surfaces(ours, theirs, per_axis=per_axis, every_frame=every_frame, points=points, seed=seed)
+
+
+def compare_surfaces(
+    predicted: MovingSurface,
+    truth: MovingSurface,
+    *,
+    per_axis: bool = True,
+    every_frame: bool = True,
+    points: int = 100_000,
+    seed: int = 0,
+) -> Distances:
+    """Distances of a moving surface from the true one, pose by pose, in the units of the truth.
 
     ``per_axis``: align with a scale per axis as ActionBench does; otherwise with one, which forgives less.
-    ``every_frame``: also align each frame on its own, for CD-3D (slow).
+    ``every_frame``: also align each frame on its own, for CD-3D (slow). CD-M is NaN where the prediction's poses share
+    no points, and so are normals where one side has none.
     """
     if len(predicted) != len(truth):
         raise ValueError(f"{len(predicted)} predicted poses cannot be compared with {len(truth)} true ones")
     rng = np.random.default_rng(seed)
-    ours, theirs = predicted.double().numpy(), _into_unit_box(truth.double().numpy())
-    our_faces, their_faces = predicted_faces.numpy(), truth_faces.numpy()
-    on_truth = SurfacePoints.draw(theirs[0], their_faces, points, rng)
-    tracked = SurfacePoints.draw(ours[0], our_faces, points, rng)
+    targets, moving = truth.follow(points, rng), predicted.follow(points, rng)
+    if targets is None:
+        raise ValueError("the truth's poses must share their points")
 
     first: Alignment | None = None
     own_cd, fixed, agreement = [], [], []
-    for k in range(len(theirs)):
-        drawn = SurfacePoints.draw(ours[k], our_faces, points, rng)
-        cloud, target = drawn.on(ours[k], our_faces), on_truth.on(theirs[k], their_faces)
+    for k, target in enumerate(targets):
+        drawn = predicted.draw(k, points, rng)
         own = first
         if own is None or every_frame:
-            own = iterative_closest_points(cloud, target, per_axis=per_axis, rng=rng)
-            own_cd.append(chamfer(own(cloud), target, rng))
+            own = iterative_closest_points(drawn.points, target.points, per_axis=per_axis, rng=rng)
+            own_cd.append(chamfer(own(drawn.points), target.points, rng))
             first = first or own
         assert first is not None
-        fixed.append(chamfer(first(cloud), target, rng))
-        ours_here, theirs_here = drawn.normals(own(ours[k]), our_faces), on_truth.normals(theirs[k], their_faces)
-        agreement.append(normal_consistency(own(cloud), ours_here, target, theirs_here))
-    assert first is not None
-    moving = [first(tracked.on(v, our_faces)) for v in ours]
-    motion = motion_chamfer(moving, [on_truth.on(v, their_faces) for v in theirs])
+        fixed.append(chamfer(first(drawn.points), target.points, rng))
+        if drawn.normals is not None and target.normals is not None:
+            turned = own.turn_normals(drawn.normals)
+            agreement.append(normal_consistency(own(drawn.points), turned, target.points, target.normals))
+    motion = float("nan")
+    if moving is not None and first is not None:
+        motion = motion_chamfer([first(cloud.points) for cloud in moving], [cloud.points for cloud in targets])
+    rows = {"cd_3d": own_cd if every_frame else [], "cd_4d": fixed, "normals": agreement}
+    means = {name: float(np.mean(row)) if row else float("nan") for name, row in rows.items()}
     return Distances(
-        float(np.mean(own_cd)) if every_frame else float("nan"),
-        float(np.mean(fixed)),
-        motion,
-        float(np.mean(agreement)),
-        {"cd_4d": fixed, "normals": agreement} | ({"cd_3d": own_cd} if every_frame else {}),
+        means["cd_3d"], means["cd_4d"], motion, means["normals"], {n: row for n, row in rows.items() if row}
     )
 
 
@@ -133,6 +123,7 @@ def motion_chamfer(a: list[Float64], b: list[Float64]) -> float:
     return float(forth + back)
 
 
-def _into_unit_box(vertices: Float64) -> Float64:
+def into_unit_box(vertices: Float64) -> Float64:
+    """Points (T,N,3), moved and scaled so that the box around all poses lies in [-1,1]^3, its longest side full."""
     low, high = vertices.min(axis=(0, 1)), vertices.max(axis=(0, 1))
     return (vertices - (low + high) / 2) * (2 / (high - low).max())

@@ -34,6 +34,11 @@ class Alignment:
         """Map (…,3) points."""
         return (points * self.scale) @ self.rotation.T + self.shift
 
+    def turn_normals(self, normals: Float64) -> Float64:
+        """Map unit normals (…,3): the inverse transpose, made unit again."""
+        turned = (normals / self.scale) @ self.rotation.T
+        return turned / np.maximum(np.linalg.norm(turned, axis=-1, keepdims=True), 1e-20)
+
 
 def iterative_closest_points(
     source: Float64, target: Float64, *, per_axis: bool, rng: np.random.Generator, count: int = 10_000

@@ -18,38 +18,51 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, psnr, ssim
+from v2m4.evaluation.soundness import stretched_share, topology, unseen_share
 from v2m4.events import Progress, StageRun, drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.masks import mask_iou
-from v2m4.render.pictures import render_rgba
+from v2m4.render.fast import render_fast
+from v2m4.render.pictures import straight_alpha
 
 _TRACKED_VERTICES = 2000
 _CENTRE_TOLERANCE = 0.005
 
 
-def measure(animation: Animation, clip: Clip) -> StageRun[dict[str, Any]]:
+def measure(animation: Animation, clip: Clip, stretch: float = 2.0) -> StageRun[dict[str, Any]]:
     """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each.
 
     Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
-    ``flipped_faces``, ``edge_stretch`` and ``jitter``. IoU: of the silhouettes (alpha above a half). PSNR in dB: over
-    white, within the union of both silhouettes, so that what is missing or too much counts. SSIM: over white, within
-    the object's box.
+    ``jitter``, ``flipped_faces``, ``stretched_faces`` (by more than the factor ``stretch``), ``edge_stretch``,
+    ``unseen_surface`` (share of the area that no frame shows) and ``topology``. IoU: of the silhouettes (alpha above a
+    half). PSNR in dB: over white, within the union of both silhouettes, so that what is missing or too much counts.
+    SSIM: over white, within the object's box.
     """
-    report = yield from _compare(animation.mesh, animation.at, Camera.identity(FOV_DEG), clip)
     poses, faces = animation.vertices, animation.mesh.faces
+    seen = torch.zeros(len(faces), dtype=torch.bool)
+    report = yield from compare(animation.mesh_at, Camera.identity(FOV_DEG), clip, seen)
+    step = max(1, poses.shape[1] // _TRACKED_VERTICES)
+    report["jitter"] = jitter(torch.stack([animation.at(time)[::step] for time in clip.times]))
     report["flipped_faces"] = flipped_share(poses[0], poses, faces)
+    report["stretched_faces"] = stretched_share(poses[0], poses, faces, stretch)
     report["edge_stretch"] = edge_stretch(poses[0], poses, faces)
+    report["unseen_surface"] = unseen_share(poses[0], faces, seen)
+    report["topology"] = topology(poses.shape[1], faces)
     return report
 
 
 def evaluate(glb: Path, clip: Clip, camera: Path | None = None) -> dict[str, Any]:
-    """`measure` for a GLB and the description of its reference camera (``NAME.camera.json`` beside it by default).
+    """IoU, PSNR, SSIM, jitter and edge stretch, as of `measure`, for a GLB and the description of its reference camera
+    (``NAME.camera.json`` beside it by default).
 
     Raises V2M4Error if either cannot be read or the camera belongs to a picture of another shape.
     """
     model = read_glb(glb)
-    report = drain(_compare(model.mesh, model.at, read_camera(camera or glb.with_suffix(".camera.json"), clip), clip))
+    view = read_camera(camera or glb.with_suffix(".camera.json"), clip)
+    report = drain(compare(lambda time: model.mesh.with_vertices(model.at(time)), view, clip))
+    step = max(1, len(model.mesh.vertices) // _TRACKED_VERTICES)
+    report["jitter"] = jitter(torch.stack([model.at(time)[::step] for time in clip.times]))
     if len(model.times):
         poses = torch.stack([model.at(t) for t in model.times])
         report["edge_stretch"] = edge_stretch(model.mesh.vertices, poses, model.mesh.faces)
@@ -75,20 +88,23 @@ def read_camera(path: Path, clip: Clip) -> Camera:
     return Camera(w2c, math.degrees(2 * math.atan(0.5 / k[0, 0])))
 
 
-def _compare(mesh: Mesh, at: Callable[[float], Tensor], camera: Camera, clip: Clip) -> StageRun[dict[str, Any]]:
+def compare(
+    mesh_at: Callable[[float], Mesh], camera: Camera, clip: Clip, seen: Tensor | None = None
+) -> StageRun[dict[str, Any]]:
+    """``iou``, ``psnr`` and ``ssim`` of every frame, as of `measure`; yields after each.
+
+    seen: (F,) bool, where the faces that are visible in some frame are marked.
+    """
     rows: list[tuple[float, float, float]] = []
-    step = max(1, len(mesh.vertices) // _TRACKED_VERTICES)
-    tracks = []
     for index, time in enumerate(clip.times):
-        vertices = at(time)
-        tracks.append(vertices[::step])
-        rows.append(compare_pictures(render_rgba(mesh.with_vertices(vertices), camera, clip.side), clip.frame(index)))
+        images = render_fast(mesh_at(time), camera, clip.side, ("mask", "color"), supersample=2)
+        if seen is not None:
+            owners = images.triangle.reshape(-1)
+            seen[owners[owners >= 0]] = True
+        rows.append(compare_pictures(straight_alpha(images), clip.frame(index)))
         yield Progress("export", (index + 1) / len(clip), note="measuring")
-    report: dict[str, Any] = {}
-    for name, values in zip(("iou", "psnr", "ssim"), zip(*rows, strict=True), strict=True):
-        report[name] = _summary(np.asarray(values))
-    report["jitter"] = jitter(torch.stack(tracks))
-    return report
+    names = ("iou", "psnr", "ssim")
+    return {name: _summary(np.asarray(values)) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 def compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[float, float, float]:

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
-from v2m4.evaluation.actionbench import compare_motion
+from v2m4.evaluation.actionbench import compare_surfaces, into_unit_box
 from v2m4.evaluation.frechet import (
     FRAME_SIZE,
     WINDOW,
@@ -25,6 +23,7 @@ from v2m4.evaluation.frechet import (
 )
 from v2m4.evaluation.judges import ClipFeatures, Panel
 from v2m4.evaluation.report import compare_pictures, over_white
+from v2m4.evaluation.surfaces import MovingMesh, MovingSurface, SeparateMeshes
 from v2m4.evaluation.truth import Truth
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
@@ -67,15 +66,16 @@ GEOMETRY = ("cd_3d", "cd_4d", "cd_m", "normals")
 class Shown:
     """A moving mesh, the camera that filmed it, and the clip it is compared with (object cut out).
 
-    at: vertices (V,3) at a time in seconds. truth: the true geometry, if it is known.
+    at: the mesh at a time in seconds. tracked: whether its vertices are the same ones at all times. truth: the true
+    geometry, if it is known.
     """
 
     name: str
-    mesh: Mesh
-    at: Callable[[float], Tensor]
+    at: Callable[[float], Mesh]
     camera: Camera
     clip: Clip
     truth: Truth | None = None
+    tracked: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Scores:
 
 
 def score(shown: Sequence[Shown], panel: Panel, *, points: int = 100_000, every_frame: bool = True) -> Scores:
-    """Every measure of every result. points, every_frame: of the geometry's distances (`compare_motion`)."""
+    """Every measure of every result. points, every_frame: of the geometry's distances (`compare_surfaces`)."""
     clips = tuple(score_one(one, panel, points=points, every_frame=every_frame) for one in shown)
     overall: dict[str, Score] = {}
     for name in MEASURES:
@@ -164,9 +164,8 @@ def score_one(one: Shown, panel: Panel, *, points: int = 100_000, every_frame: b
     """The measures of one result; FVD, which compares sets, is not among them."""
     values: dict[str, list[float]] = {name: [] for name in (*panel.pictures, *PICTURES)}
     for index, time in enumerate(one.clip.times):
-        mesh = one.mesh.with_vertices(one.at(time))
         overlap, ratio, similarity = compare_pictures(
-            render_rgba(mesh, one.camera, one.clip.side), one.clip.frame(index)
+            render_rgba(one.at(time), one.camera, one.clip.side), one.clip.frame(index)
         )
         for name, value in zip(("iou", "psnr", "ssim"), (overlap, ratio, similarity), strict=True):
             values[name].append(value)
@@ -183,6 +182,10 @@ def score_one(one: Shown, panel: Panel, *, points: int = 100_000, every_frame: b
         left_out |= dict.fromkeys(GEOMETRY, "the true geometry is not known (--truth)")
     else:
         scores |= _geometry(one, one.truth, points, every_frame)
+        if not one.tracked:
+            left_out["cd_m"] = "its frames share no surface whose points could be followed"
+        if not every_frame:
+            left_out["cd_3d"] = "not asked for"
     ordered = {name: scores[name] for name in MEASURES if name in scores}
     return ClipScores(one.name, one.clip.name, len(one.clip), ordered, left_out)
 
@@ -199,7 +202,7 @@ def video_distance(shown: Sequence[Shown], features: ClipFeatures) -> tuple[floa
 
 def _rendered(one: Shown, time: float) -> Bytes:
     """(512,512,3) what the reference camera sees at ``time``, over white."""
-    return over_white(render_rgba(one.mesh.with_vertices(one.at(time)), one.camera, FRAME_SIZE))
+    return over_white(render_rgba(one.at(time), one.camera, FRAME_SIZE))
 
 
 def _filmed(one: Shown, index: int) -> Bytes:
@@ -208,17 +211,17 @@ def _filmed(one: Shown, index: int) -> Bytes:
 
 
 def _geometry(one: Shown, truth: Truth, points: int, every_frame: bool) -> dict[str, Score]:
-    times = _matching_times(one.clip, truth)
-    poses = torch.stack([one.at(time) for time in times])  # (T, V, 3)
-    found = compare_motion(
-        poses, one.mesh.faces, truth.vertices, truth.mesh.faces, points=points, every_frame=every_frame
-    )
-    out = {}
-    for name in GEOMETRY:
-        mean = getattr(found, name)
-        if not math.isnan(mean):
-            out[name] = Score(mean, tuple(found.per_frame.get(name, ())))
-    return out
+    meshes = [one.at(time) for time in _matching_times(one.clip, truth)]
+    arrays = [(mesh.vertices.double().numpy(), mesh.faces.numpy()) for mesh in meshes]
+    ours: MovingSurface = SeparateMeshes(arrays)
+    if one.tracked:
+        ours = MovingMesh(np.stack([vertices for vertices, _ in arrays]), arrays[0][1])
+    theirs = MovingMesh(into_unit_box(truth.vertices.double().numpy()), truth.mesh.faces.numpy())
+    found = compare_surfaces(ours, theirs, points=points, every_frame=every_frame)
+    means = {name: getattr(found, name) for name in GEOMETRY}
+    return {
+        name: Score(mean, tuple(found.per_frame.get(name, ()))) for name, mean in means.items() if not math.isnan(mean)
+    }
 
 
 def _matching_times(clip: Clip, truth: Truth) -> Sequence[float]:

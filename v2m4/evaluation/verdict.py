@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from v2m4.settings import VerdictSettings
@@ -14,7 +14,7 @@ def verdict(
     """Judge an animation by its mask overlap per frame; frames in ``empty`` show no object and are left out.
 
     Returns ``level`` ("weak", "fair" or "good"), ``says`` (one line that begins with the level), ``mean_overlap``,
-    ``worst_overlap``, ``worst_frame``, ``lost_frames`` and ``frames`` (how many were judged).
+    ``worst_overlap``, ``worst_frame``, ``weakest_frames``, ``lost_frames`` and ``frames`` (how many were judged).
     """
     shown = {index: overlap for index, overlap in enumerate(overlaps) if index not in empty}
     mean = sum(shown.values()) / max(1, len(shown))
@@ -29,15 +29,41 @@ def verdict(
     numbers = f"mask overlap {mean:.2f} on average, {shown.get(worst, 0.0):.2f} at worst (frame {worst})"
     if lost:
         numbers += f", below {settings.weak_frame:g} in {len(lost)} of {len(shown)} frames"
+    weakest = lost or _about(worst, shown, settings.weakest_within)
+    if len(weakest) > 1:
+        numbers += f"; the weakest frames are {frame_ranges(weakest)}"
     return {
         "level": level,
         "says": f"{level} result: {numbers}.{_advice(level, worst, warnings)}",
         "mean_overlap": round(mean, 4),
         "worst_overlap": round(shown.get(worst, 0.0), 4),
         "worst_frame": worst,
+        "weakest_frames": weakest,
         "lost_frames": lost,
         "frames": len(shown),
     }
+
+
+def _about(worst: int, shown: Mapping[int, float], within: float) -> list[int]:
+    """The frames next to the worst one that are nearly as bad."""
+    found = [worst] if worst in shown else []
+    for step in (-1, 1):
+        index = worst + step
+        while index in shown and shown[index] <= shown[worst] + within:
+            found.append(index)
+            index += step
+    return sorted(found)
+
+
+def frame_ranges(frames: Sequence[int]) -> str:
+    """Ascending frames in words: “3–5, 9”."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][-1] + 1:
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def _advice(level: str, worst: int, warnings: Sequence[str]) -> str:

@@ -21,6 +21,11 @@ class VerdictSettings:
     good_mean: Annotated[float, Range(0, 1)] = 0.85
     """A result is good if the mean overlap is at least this, it has no lost frame, and nothing warned."""
 
+    weakest_within: Annotated[float, Range(0, 1)] = 0.02
+    """Frames next to the worst one count among the weakest if their overlap is at most this much better."""
+    stretched: Annotated[float, Range(1, 100)] = 2.0
+    """A face counts as stretched if one of its edges grows or shrinks by more than this factor."""
+
 
 @dataclass(frozen=True)
 class ExportSettings:

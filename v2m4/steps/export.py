@@ -9,7 +9,7 @@ from typing import Any
 
 import v2m4
 from v2m4.animation import Animation
-from v2m4.artefacts import animation_of, load_warnings, masked_clip, matting_of, read_clip
+from v2m4.artefacts import animation_of, keyframes_of, load_camera, load_warnings, masked_clip, matting_of, read_clip
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure
 from v2m4.evaluation.verdict import verdict
@@ -30,7 +30,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     animation, clip = animation_of(run), masked_clip(run)
     yield Progress("export", 0.0)
     share = 0.5 if settings.export.preview else 1.0
-    measured = yield from scaled(measure(animation, clip), 0.0, share)
+    measured = yield from scaled(measure(animation, clip, settings.export.verdict.stretched), 0.0, share)
     if settings.export.material == "auto" and run.recipe.keeps_look:
         written = replace(settings.export, material="lit")
     else:
@@ -83,9 +83,20 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
         "faces": len(animation.mesh.faces),
         "vertices": len(animation.mesh.vertices),
         "plugs": run.recipe.names | {"matting": matting.method},
+        "camera_confidence": camera_confidence(run),
         "warnings": [*matting.warnings, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
     }
+
+
+def camera_confidence(run: Run) -> dict[str, float]:
+    """Frame of every keyframe whose camera was searched: how well the mesh it was found for covers the object there."""
+    found = {}
+    for index in keyframes_of(run)[0]:
+        path = run.place(Step("camera", index)) / "camera.json"
+        if path.exists():
+            found[str(index)] = round(float(load_camera(path)[1]["overlap"]), 4)
+    return found
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:

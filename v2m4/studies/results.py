@@ -65,13 +65,14 @@ def of_run(folder: Path) -> Shown:
 
 def of_animation(animation: Animation, clip: Clip, name: str) -> Shown:
     """An animation in the space of its reference camera, and the clip it was made from."""
-    return Shown(name, animation.mesh, animation.at, Camera.identity(FOV_DEG), clip)
+    return Shown(name, animation.mesh_at, Camera.identity(FOV_DEG), clip)
 
 
 def of_glb(glb: Path, clip: Clip) -> Shown:
     """An animated GLB, seen by the camera that ``NAME.camera.json`` beside it describes."""
     model = read_glb(glb)
-    return Shown(glb.stem, model.mesh, model.at, read_camera(glb.with_suffix(".camera.json"), clip), clip)
+    camera = read_camera(glb.with_suffix(".camera.json"), clip)
+    return Shown(glb.stem, lambda time: model.mesh.with_vertices(model.at(time)), camera, clip)
 
 
 def cut_out_clip(video: Path, folder: Path) -> Clip:
