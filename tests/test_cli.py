@@ -148,21 +148,6 @@ def test_preset_and_settings_exclude_each_other(capsys, finished, lizard):
     assert "either --settings or --preset" in err
 
 
-def test_render_writes_a_video(capsys, finished, tmp_path):
-    code, out, _ = run(capsys, "render", finished[1], "-o", tmp_path / "turn.mp4", "--orbit-deg", "90", "--size", "64")
-
-    assert code == 0
-    assert out.strip() == str(tmp_path / "turn.mp4")
-    assert (tmp_path / "turn.mp4").stat().st_size > 500
-
-
-def test_render_of_something_else_is_a_sentence(capsys, tmp_path):
-    code, _, err = run(capsys, "render", tmp_path)
-
-    assert code == 2
-    assert "holds no run" in err
-
-
 def test_evaluate_agrees_with_the_report(capsys, finished, lizard):
     _, output, _ = finished
     report = json.loads((output / "report.json").read_text())

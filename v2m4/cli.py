@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import v2m4
-from v2m4.commands import evaluate
+from v2m4.commands import evaluate, render
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.settings import Settings, fields_of
 
@@ -30,30 +30,22 @@ class Reconstruct:
     """Turn a video of a moving object into an animated, textured mesh (DIR/animation.glb).
 
     VIDEO is an mp4, webm, mov or gif, or a folder or zip of pictures. With --template MESH the video animates your own
-    mesh. A run that was interrupted goes on where it stopped when the same command is given again.
+    mesh. A run that was interrupted goes on where it stopped when the same command is given again. Several videos, or
+    a quoted pattern such as "clips/*.mp4", each get a folder of their name in DIR; --ray spreads them over a cluster.
     """
 
-    video: tyro.conf.Positional[Path]
-    """The video, or a folder or zip of frames."""
+    video: tyro.conf.Positional[tuple[Path, ...]]
+    """The video, or a folder or zip of frames; or several."""
     settings: Annotated[Settings, tyro.conf.arg(name="")]
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Folder for the results; output/<name of the video> if absent."""
+    """Folder for the results; output/<name of the video> if absent. Of several videos: for their folders."""
+    baseline: bool = False
+    """The paper's naive baseline instead: a mesh per frame as the generator makes it; no search, no refinement, no
+    registration."""
+    ray: str | None = None
+    """Spread several videos over a Ray cluster: its address, auto for one that runs, local for one on this machine."""
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
     """Print nothing but problems and the result's path."""
-
-
-@dataclass(frozen=True)
-class Render:
-    """Render a finished animation from its reference camera, or from around it, to an mp4."""
-
-    folder: tyro.conf.Positional[Path]
-    """The folder of a finished run."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The mp4 to write; FOLDER/render.mp4 if absent."""
-    orbit_deg: float = 0.0
-    """Degrees by which the camera travels around the object during the clip."""
-    size: int = 512
-    """Side of the picture in pixels."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class Download:
 
 _COMMANDS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
-    "render": Render,
+    "render": render.Render,
     "evaluate": evaluate.Evaluate,
     "doctor": Doctor,
     "download": Download,
@@ -126,7 +118,7 @@ def _dispatch(command: str, words: list[str]) -> int:
         return _reconstruct(words)
     options = _parse(_COMMANDS[command], command, words)
     if command == "render":
-        _render(options)
+        render.run(options)
     elif command == "evaluate":
         evaluate.run(options)
     elif command == "download":
@@ -152,8 +144,9 @@ def _long_form(word: str) -> str:
 
 def _reconstruct(words: list[str]) -> int:
     from v2m4.console import watch
-    from v2m4.pipeline import decide, reconstruct
+    from v2m4.pipeline import decide
     from v2m4.run import refuse_in_work
+    from v2m4.studies.batch import Job, expand
 
     problems = Problems()
     words = _allowed(words, problems)
@@ -165,17 +158,41 @@ def _reconstruct(words: list[str]) -> int:
         if problems:
             print(f"v2m4: {' '.join(problems.sentences)}", file=sys.stderr)
         raise
-    output = options.output or Path("output") / options.video.stem
+    videos = expand(options.video)
+    if not videos:
+        raise V2M4Error("Name a video, or a folder of frames: v2m4 reconstruct VIDEO -o DIR")
+    if len(videos) > 1 or videos != list(options.video) or options.ray is not None:
+        problems.refuse()
+        return _reconstruct_many(videos, options)
+    output = options.output or Path("output") / videos[0].stem
     if file is not None:
         with problems:
             refuse_in_work(output, "settings file", file)
     if problems:
         with problems:
-            decide(output, options.video, options.settings)
+            decide(output, videos[0], options.settings)
         problems.refuse()
-    finished = watch(reconstruct(options.video, options.settings, output), quiet=options.quiet)
-    print(finished.files["glb"])
+    finished = watch(Job(videos[0], options.settings, output, options.baseline).events(), quiet=options.quiet)
+    print(finished.files["frames" if options.baseline else "glb"])
     return EXIT_OK
+
+
+def _reconstruct_many(videos: list[Path], options: Reconstruct) -> int:
+    """Each clip into a folder of its name; prints the results' paths. EXIT_PROBLEM if any clip has none."""
+    from v2m4.console import watch
+    from v2m4.studies.batch import do_all, jobs_for
+
+    jobs = jobs_for(videos, options.settings, options.output or Path("output"), naive=options.baseline)
+    failed = 0
+    for outcome in do_all(jobs, lambda events: watch(events, quiet=options.quiet), options.ray):
+        if outcome.problem:
+            failed += 1
+            print(f"v2m4: {outcome.job.video}: {outcome.problem}", file=sys.stderr)
+        else:
+            print(outcome.files["frames" if options.baseline else "glb"])
+    if failed:
+        print(f"v2m4: {failed} of {len(jobs)} clips have no result; the others are finished.", file=sys.stderr)
+    return EXIT_PROBLEM if failed else EXIT_OK
 
 
 def _allowed(words: list[str], problems: Problems) -> list[str]:
@@ -238,15 +255,6 @@ def _read_settings(path: Path) -> Settings:
         raise V2M4Error(f"Cannot read the settings file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise V2M4Error(f"The settings file {path} is not text. Give a settings.json of an earlier run.") from error
-
-
-def _render(options: Render) -> None:
-    from v2m4.artefacts import finished_run
-    from v2m4.export.orbit import render_orbit
-
-    path = options.output or options.folder / "render.mp4"
-    render_orbit(path, *finished_run(options.folder), options.orbit_deg, options.size)
-    print(path)
 
 
 def _download(options: Download) -> None:

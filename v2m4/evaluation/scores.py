@@ -67,7 +67,7 @@ class Shown:
     """A moving mesh, the camera that filmed it, and the clip it is compared with (object cut out).
 
     at: the mesh at a time in seconds. tracked: whether its vertices are the same ones at all times. truth: the true
-    geometry, if it is known.
+    geometry, if it is known. source: the clip as it was read, background and all.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Shown:
     clip: Clip
     truth: Truth | None = None
     tracked: bool = True
+    source: Clip | None = None
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from v2m4.animation import Animation
 from v2m4.clip import Clip
 from v2m4.events import Progress, StageRun
 from v2m4.export.video import VideoWriter
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
 from v2m4.render.pictures import render_rgba
 from v2m4.settings import ExportSettings
+
+
+class Moving(Protocol):
+    """What has a mesh at every time, in the space of the reference camera: an animation, or a mesh per frame."""
+
+    def mesh_at(self, time: float) -> Mesh:
+        """The mesh at ``time`` in seconds."""
+        ...
+
 
 PAPER = (244, 243, 240)
 """sRGB colour behind the re-render, and behind the video where it is transparent."""
 _GAP_PX = 4
 
 
-def write_preview(path: Path, animation: Animation, clip: Clip, settings: ExportSettings) -> StageRun[None]:
+def write_preview(path: Path, animation: Moving, clip: Clip, settings: ExportSettings) -> StageRun[None]:
     """Write an H.264 video with the clip's own timestamps: ``clip`` on the left, ``animation`` on the right.
 
     Both without the padding to a square, their longer side at most ``settings.preview_size`` pixels. Yields after
@@ -34,7 +44,7 @@ def write_preview(path: Path, animation: Animation, clip: Clip, settings: Export
             yield Progress("export", (index + 1) / len(clip), note="preview")
 
 
-def preview_frames(animation: Animation, clip: Clip, size: int) -> Iterator[NDArray[np.uint8]]:
+def preview_frames(animation: Moving, clip: Clip, size: int) -> Iterator[NDArray[np.uint8]]:
     """(H,W,3) pictures of the preview, one per frame of the clip."""
     left, top, right, bottom = clip.content_box()
     shrink = min(1.0, size / max(right - left, bottom - top))

@@ -1,4 +1,4 @@
-"""Writing videos that every browser plays: H.264, 4:2:0, index first, real timestamps."""
+"""Writing videos that every browser plays: H.264, 4:2:0, index first, real timestamps; VP9 where they show through."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import av
 import numpy as np
@@ -22,10 +23,19 @@ class VideoWriter:
     """Writes pictures one at a time; the file appears when the ``with`` block ends well.
 
     times: seconds at which each picture is shown, ascending. duration: seconds until the last one ends.
-    crf: x264's constant quality, lower is better. Encoding problems become V2M4Error.
+    codec: h264 in an mp4, or vp9 with transparency in a webm. crf: constant quality, lower is better. Encoding problems
+    become V2M4Error.
     """
 
-    def __init__(self, path: Path, times: Sequence[float], duration: float, *, crf: int = 18) -> None:
+    def __init__(
+        self,
+        path: Path,
+        times: Sequence[float],
+        duration: float,
+        *,
+        codec: Literal["h264", "vp9"] = "h264",
+        crf: int = 18,
+    ) -> None:
         if not times:
             raise V2M4Error(f"There are no frames to write to {path}.")
         self._path = path
@@ -34,27 +44,35 @@ class VideoWriter:
         self._durations = {start: end - start for start, end in zip(self._starts, self._ends, strict=True)}
         # Without B-frames packets come in the order of display, and the last one's duration is the last picture's.
         self._options = {"crf": str(crf), "preset": "veryfast", "bf": "0"}
+        self._transparent = codec == "vp9"
+        if self._transparent:  # the encoder keeps no transparency in frames that are never shown
+            self._options = {"crf": str(crf), "b": "0", "auto-alt-ref": "0", "deadline": "good", "cpu-used": "4"}
         self._count = 0
 
     def __enter__(self) -> VideoWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing(self._path))
-            options = {"movflags": "+faststart"}
-            self._container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
+            options = {} if self._transparent else {"movflags": "+faststart"}
+            kind = "webm" if self._transparent else "mp4"
+            self._container = stack.enter_context(av.open(str(temporary), "w", format=kind, options=options))
             rate = Fraction(len(self._starts) * _CLOCK_HZ, self._ends[-1] - self._starts[0]).limit_denominator(1000)
-            self._stream = self._container.add_stream("libx264", rate=rate, options=self._options)
-            self._stream.pix_fmt = "yuv420p"
+            self._stream = self._container.add_stream(
+                "libvpx-vp9" if self._transparent else "libx264", rate=rate, options=self._options
+            )
+            self._stream.pix_fmt = "yuva420p" if self._transparent else "yuv420p"
             self._stream.codec_context.time_base = Fraction(1, _CLOCK_HZ)
             self._stack = stack.pop_all()
         return self
 
     def add(self, picture: NDArray[np.uint8]) -> None:
-        """Append an (H,W,3) uint8 sRGB picture; an odd side loses a pixel, which 4:2:0 cannot store."""
+        """Append an (H,W,3) uint8 sRGB picture, (H,W,4) with straight alpha for vp9; an odd side loses a pixel, which
+        4:2:0 cannot store."""
         height, width = (n - n % 2 for n in picture.shape[:2])
         if self._count == 0:
             self._stream.width, self._stream.height = width, height
         start, end = self._starts[self._count], self._ends[self._count]
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+        layout = "rgba" if self._transparent else "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format=layout)
         frame.pts, frame.time_base, frame.duration = start, Fraction(1, _CLOCK_HZ), end - start
         self._encode(frame)
         self._count += 1

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from v2m4.animation import Animation
-from v2m4.artefacts import finished_run
+from v2m4.artefacts import finished_run, read_clip
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
@@ -19,8 +18,9 @@ from v2m4.evaluation.truth import read_truth
 from v2m4.events import drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.matting.stage import cut_out
-from v2m4.run import RESULTS
+from v2m4.run import RESULTS, Run
 from v2m4.settings import Settings
+from v2m4.studies.baseline import is_baseline, shown_baseline
 from v2m4.video import load_video
 
 
@@ -48,7 +48,7 @@ def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequenc
         for index, result in enumerate(results):
             if videos:
                 glb = result / RESULTS["glb"] if is_run(result) else result
-                one = of_glb(glb, cut_out_clip(videos[index], Path(folder) / str(index)))
+                one = of_glb(glb, *cut_out_clip(videos[index], Path(folder) / str(index)))
             else:
                 one = of_run(result)
             if truths:
@@ -58,25 +58,24 @@ def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequenc
 
 
 def of_run(folder: Path) -> Shown:
-    """A finished run's animation, seen by the video's camera, and its clip."""
+    """A finished run's animation or baseline, seen by the video's camera, and its clip."""
+    run = Run.read(folder)
+    if is_baseline(run):
+        return shown_baseline(run)
     animation, clip = finished_run(folder)
-    return of_animation(animation, clip, folder.resolve().name)
+    name = folder.resolve().name
+    return Shown(name, animation.mesh_at, Camera.identity(FOV_DEG), clip, source=read_clip(run))
 
 
-def of_animation(animation: Animation, clip: Clip, name: str) -> Shown:
-    """An animation in the space of its reference camera, and the clip it was made from."""
-    return Shown(name, animation.mesh_at, Camera.identity(FOV_DEG), clip)
-
-
-def of_glb(glb: Path, clip: Clip) -> Shown:
+def of_glb(glb: Path, clip: Clip, source: Clip) -> Shown:
     """An animated GLB, seen by the camera that ``NAME.camera.json`` beside it describes."""
     model = read_glb(glb)
     camera = read_camera(glb.with_suffix(".camera.json"), clip)
-    return Shown(glb.stem, lambda time: model.mesh.with_vertices(model.at(time)), camera, clip)
+    return Shown(glb.stem, lambda time: model.mesh.with_vertices(model.at(time)), camera, clip, source=source)
 
 
-def cut_out_clip(video: Path, folder: Path) -> Clip:
-    """The video decoded into ``folder``, its object cut out, as the default settings do both."""
+def cut_out_clip(video: Path, folder: Path) -> tuple[Clip, Clip]:
+    """The video decoded into ``folder``: its object cut out, and as it is; by the default settings."""
     settings = Settings()
     clip = drain(load_video(video, folder / "frames", settings.video))
-    return drain(cut_out(clip, folder / "masked", settings.matting)).clip
+    return drain(cut_out(clip, folder / "masked", settings.matting)).clip, clip

@@ -1,0 +1,79 @@
+"""`v2m4 render` as a user meets it: files of every kind, and what it refuses."""
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from v2m4.cli import main
+
+
+def render(capsys, *words):
+    code = main(["render", *map(str, words)])
+    said = capsys.readouterr()
+    return code, said.out.split(), said.err
+
+
+def test_a_film_has_the_size_and_rate_that_were_asked_for(capsys, finished, tmp_path):
+    film = tmp_path / "turn.mp4"
+    code, out, _ = render(capsys, finished[1], "-o", film, "--view", "orbit", "--size", "64x48", "--fps", "20")
+    assert (code, out) == (0, [str(film)])
+    with av.open(str(film)) as container:
+        frames = list(container.decode(video=0))
+    assert (frames[0].width, frames[0].height) == (64, 48)
+    assert np.diff([f.time for f in frames]) == pytest.approx(0.05, abs=2e-3)
+
+
+def test_several_looks_and_views_go_into_a_folder_in_the_run(capsys, finished):
+    code, out, _ = render(capsys, finished[1], "--looks", "mask", "overlay", "--view", "both", "--size", "40")
+    names = ["mask-reference.mp4", "overlay-reference.mp4", "mask-orbit.mp4"]
+    assert code == 0 and out == [str(finished[1] / "renders" / name) for name in names]
+    assert render(capsys, finished[1], "--looks", "mask", "--size", "40")[0] == 0  # its own files it may replace
+
+
+def test_a_contact_sheet_has_the_video_above(capsys, finished, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    code, _, _ = render(capsys, finished[1], "-o", sheet, "--sheet", "3", "--looks", "color", "depth", "--size", "40")
+    assert code == 0
+    with Image.open(sheet) as image:
+        assert image.size == (3 * 40, 3 * 30)  # three moments; video, colour, depth; four by three as the video
+
+
+def test_what_exists_is_not_replaced_unasked(capsys, finished, tmp_path):
+    precious = tmp_path / "film.mp4"
+    precious.write_text("mine")
+    code, _, err = render(capsys, finished[1], "-o", precious, "--size", "32")
+    assert code == 2 and "exists already" in err and precious.read_text() == "mine"
+    assert render(capsys, finished[1], "-o", precious, "--size", "32", "--overwrite")[0] == 0
+    assert precious.stat().st_size > 500
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--size", "9"), "--size 9 cannot be"),
+        (("--size", "99999"), "from 16 to 4096"),
+        (("--size", "64x5000"), "--size 64x5000 cannot be"),
+        (("--size", "huge"), "--size huge cannot be"),
+        (("--fps", "0"), "rate must lie"),
+        (("--fps", "nan"), "rate must lie"),
+        (("--orbit-deg", "inf", "--view", "orbit"), "number of degrees"),
+        (("--looks", "color", "mask", "-o", "a.mp4"), "2 films do not fit into a.mp4"),
+        (("--looks", "overlay", "--view", "orbit"), "reference only"),
+        (("-o", "film.avi"), "film.avi: films are written as"),
+        (("-o", "film.mp4", "--background", "transparent"), "holds no transparency"),
+        (("--panorama", "nowhere.hdr"), "nowhere.hdr is no panorama"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence_and_no_file(capsys, finished, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = render(capsys, finished[1], "--size", "32", *words)
+    assert code == 2 and out == [] and said in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_something_else_is_a_sentence(capsys, tmp_path):
+    code, _, err = render(capsys, tmp_path)
+    assert code == 2 and "holds no run" in err
+    code, _, err = render(capsys, tmp_path / "thing.glb")
+    assert code == 2 and "--video" in err
