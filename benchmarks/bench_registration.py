@@ -1,6 +1,6 @@
 """Registration between true frames that share no vertices: how far, how tangled, how long.
 
-    python benchmarks/bench_registration.py [FOLDER_OR_NPZ ...] [--preset fast] [--step 5] [--pairs 3]
+    python -m benchmarks.bench_registration [FOLDER_OR_NPZ ...] [--preset fast] [--step 5] [--pairs 3] [--device cpu]
 
 Each sequence is an .npz of known geometry, as the examples and the evaluation have them. The first frame
 of a pair, its faces cut finer, is registered to the second, which has been remeshed. `error` is the mean distance, over
@@ -81,21 +81,32 @@ def main() -> None:
     parser.add_argument("--preset", choices=["paper", "fast", "draft"], default="fast")
     parser.add_argument("--step", type=int, default=5, help="frames between the two meshes")
     parser.add_argument("--pairs", type=int, default=3, help="pairs per sequence")
+    parser.add_argument("--faces", type=int, default=FACES, help="faces of the second mesh")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    settings = Settings.of(options.preset).registration.meshes
-    print(f"preset {options.preset}, {torch.get_num_threads()} threads")
+    settings, device = Settings.of(options.preset).registration.meshes, torch.device(options.device)
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"preset {options.preset}, {where}")
     print(f"{'sequence':16s} {'frames':>9s} {'faces':>11s} {'still %':>8s} {'error %':>8s} {'flipped %':>9s} {'s':>6s}")
     for name, vertices, faces in sequences(options.paths):
-        vertices, faces = subdivide(vertices, faces, FACES // 2)
+        vertices, faces = subdivide(vertices, faces, options.faces // 2)
         last = len(vertices) - 1 - options.step
         for start in np.unique(np.linspace(0, max(last, 0), options.pairs).astype(int)):
             rng = torch.Generator().manual_seed(0)
             truth = vertices[start + options.step]
-            target = remesh(truth, faces, FACES)
+            target = remesh(truth, faces, options.faces)
             began = time.perf_counter()
             found = drain(
-                register_meshes(vertices[start], Mesh(vertices[start], faces), target, settings, rng=rng, frame=UPRIGHT)
-            )
+                register_meshes(
+                    vertices[start],
+                    Mesh(vertices[start], faces),
+                    target,
+                    settings,
+                    rng=rng,
+                    frame=UPRIGHT,
+                    device=device,
+                )
+            ).cpu()
             seconds = time.perf_counter() - began
             samples = sample_surface(truth, faces, 20000, rng)
             at = [surface_points(v, faces, *samples) for v in (vertices[start], found, truth)]

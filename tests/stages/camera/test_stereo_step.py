@@ -17,6 +17,7 @@ from v2m4.settings import ScoreSettings, StereoStepSettings, changed
 from v2m4.stages.camera.scoring import Scorer, premultiplied
 from v2m4.stages.camera.stereo_fit import camera_by_descent, camera_by_pnp, similarity_by_chamfer, similarity_by_matches
 from v2m4.stages.camera.stereo_step import stereo_camera
+from v2m4.stereo import PointMaps
 from v2m4.stereo.features import Features
 
 DEVICES = [
@@ -127,3 +128,20 @@ def test_a_model_that_sees_nothing_gives_no_camera() -> None:
     stereo = MovedTruth(positions[0], positions, SIMILARITY, noise=10.0, outliers=1.0)
     found = drain(stereo_camera(scorer, cameras, stereo, SETTINGS, torch.Generator().manual_seed(0)))
     assert found is None or math.isfinite(scorer.overlap(found))
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_points_that_are_no_numbers_are_passed_over(share: float) -> None:
+    """What a model answers whose weights, or whose picture, it cannot make sense of."""
+    mesh, truth, scorer, cameras = scene()
+    positions = render_fast(mesh, cameras, SIZE, ("position",)).position
+    own = render_fast(mesh, Camera(truth.world_to_camera[None]), SIZE, ("position",)).position[0]
+    sound = MovedTruth(own, positions, SIMILARITY, noise=0.005, outliers=0.0)
+
+    def stereo(images: torch.Tensor) -> PointMaps:
+        maps = sound(images)
+        broken = torch.rand(maps.confidence.shape, generator=torch.Generator().manual_seed(0)) < share
+        return PointMaps(maps.points.masked_fill(broken[..., None], torch.nan), maps.confidence)
+
+    found = drain(stereo_camera(scorer, cameras, stereo, SETTINGS, torch.Generator().manual_seed(0)))
+    assert (found is None) if share == 1.0 else (found is not None and angle_deg(found, truth) < 6.0)

@@ -53,9 +53,9 @@ def stereo_camera(
     maps = stereo(torch.cat([frame[None], renderings]))
     yield 0.3
     points, confidence = maps.points.to(frame), maps.confidence.to(frame)
-    trusted = torch.stack(
-        [_trusted(c, m, settings.leave_out) for c, m in zip(confidence, torch.cat([mask[None], inside]), strict=True)]
-    )
+    # A model that is out of its depth may answer with no numbers at all.
+    sound = torch.cat([mask[None], inside]) & points.isfinite().all(-1) & confidence.isfinite()
+    trusted = torch.stack([_trusted(c, m, settings.leave_out) for c, m in zip(confidence, sound, strict=True)])
     own, others = trusted[0], trusted[1:]
     if min(int(own.sum()), int(others.sum())) < settings.fewest:
         return None
@@ -89,7 +89,8 @@ def stereo_camera(
         iterations=settings.pose_iterations,
         lr=settings.lr,
     )
-    return (yield from between(posing, 0.8, 1.0))
+    found = yield from between(posing, 0.8, 1.0)
+    return found if bool(found.world_to_camera.isfinite().all()) else None
 
 
 def _trusted(confidence: Tensor, inside: Tensor, leave_out: float) -> Tensor:
