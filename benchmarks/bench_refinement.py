@@ -39,6 +39,7 @@ from v2m4.render.gaussians import render_gaussians
 from v2m4.settings import RefinementSettings, Settings
 from v2m4.stages.refinement import (
     Comparison,
+    ImageDistances,
     Iteration,
     Sampled,
     mesh_picture,
@@ -320,7 +321,11 @@ def main() -> None:
             reached = "not measured" if toy else f"{r.seconds:.2f} s (target {TARGET_S} s), {r.peak_gb:.2f} GB"
             print(f"  paper's settings: {reached} (target {TARGET_GB} GB)")
     if toy and options.only is None:
-        drain(refine_appearance(maker, maker.extras, picture, camera, variants["fast"], perceptuals=distances))
+        drain(
+            refine_appearance(
+                maker, maker.extras, picture, camera, variants["fast"], distances=ImageDistances(distances)
+            )
+        )
     if options.json:
         content = {"machine": machine, "toy": toy, "sizes": sizes, "parts": rows, "results": [vars(r) for r in results]}
         options.json.write_text(json.dumps(content, indent=1))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.perceptual.dreamsim import DreamSim
-from v2m4.perceptual.structure import Structure
+from v2m4.perceptual.structure import Level, Prepared, Structure
 from v2m4.registry import Plug
 from v2m4.render.texture import sample_texture
 
@@ -129,25 +129,17 @@ class BumpyBall:
         return torch.cat([sdf, 0.1 * features[:, 8:53], features[:, 53:]], dim=1), fine
 
 
-class Sighted(NamedTuple):
-    """A reference made ready for both distances."""
-
-    dreamsim: Tensor
-    structure: object
-
-
 class SightedDreamSim(DreamSim):
     """DreamSim, whose network runs, plus the weight-free distance, which decides."""
 
     def prepare(self, reference: Tensor) -> Any:
-        return Sighted(super().prepare(reference), self._structure.prepare(reference))
+        levels = [tuple(vars(level).values()) for level in Structure(self.device).prepare(reference).levels]
+        return super().prepare(reference), levels
 
     def __call__(self, prepared: Any, images: Tensor) -> Tensor:
-        return 0.01 * super().__call__(prepared.dreamsim, images) + self._structure(prepared.structure, images)
-
-    @property
-    def _structure(self) -> Structure:
-        return Structure(self.device)
+        known, levels = prepared
+        structure = Structure(self.device)(Prepared([Level(*tensors) for tensors in levels]), images)
+        return 0.01 * super().__call__(known, images) + structure
 
 
 def install(toy: bool) -> None:

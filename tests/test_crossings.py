@@ -67,7 +67,7 @@ def tiny_trellis(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def small_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     """The refinement's image distances, small enough for a test."""
-    monkeypatch.setattr("v2m4.stages.refinement.load_perceptuals", lambda settings, device: KnownTrellis.DISTANCES)
+    monkeypatch.setattr("v2m4.stages.refinement.load_perceptuals", lambda *_: KnownTrellis.DISTANCES)
 
 
 def settings_of(crossing: tuple[str, str, str], mesh: Path) -> Settings:

@@ -14,6 +14,7 @@ from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.recipe import Recipe
 from v2m4.run import Run
 from v2m4.settings import Settings
+from v2m4.stages import refinement
 from v2m4.stages.registration.video import VideoTracker
 from v2m4.stereo import STEREOS, Locator, Stereo
 from v2m4.tracks import TRACKERS, Tracker
@@ -46,6 +47,14 @@ class Workbench:
     def perceptual(self) -> Perceptual:
         """Image distance."""
         return PERCEPTUALS[self.recipe.names["perceptual"]].create(self.recipe.settings, self.device)
+
+    @cached_property
+    def image_distances(self) -> refinement.ImageDistances:
+        """What refinement compares pictures with. A network that scores cameras too is loaded once."""
+        shared = {self.recipe.names["perceptual"]: self.perceptual}
+        return refinement.ImageDistances(
+            refinement.load_perceptuals(self.recipe.settings.refinement, self.device, shared)
+        )
 
     @cached_property
     def tracker(self) -> Tracker | None:

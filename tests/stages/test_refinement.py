@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from v2m4.settings import GeneratorSettings, RefinementSettings, Settings, Trell
 from v2m4.stages import refinement
 from v2m4.stages.refinement import (
     Comparison,
+    ImageDistances,
     Iteration,
     Sampled,
     iterations_at,
@@ -99,7 +101,9 @@ def test_a_tiny_object_moves_towards_the_picture(
 def test_the_stage_returns_a_mesh_and_reports_progress(
     plug: Trellis, extras: dict[str, Tensor], camera: Camera, settings: RefinementSettings
 ) -> None:
-    steps = refine_appearance(plug, extras, tiny.picture(), camera, settings, keyframe=3, perceptuals=DISTANCES)
+    steps = refine_appearance(
+        plug, extras, tiny.picture(), camera, settings, keyframe=3, distances=ImageDistances(DISTANCES)
+    )
     fractions = []
     while True:
         try:
@@ -171,6 +175,29 @@ def test_the_comparison_looks_inside_the_mask_only() -> None:
     torch.testing.assert_close(distance, expected)
 
 
+def test_a_comparison_that_is_used_again_is_the_one_made_anew() -> None:
+    distances, settings = ImageDistances(DISTANCES), FAST
+    pictures = [torch.rand(8, 8, 3, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+    first = distances.comparison(pictures[0].clone(), settings)
+    again = distances.comparison(pictures[1].clone(), settings)
+    assert again is first
+    anew = Comparison(pictures[1], DISTANCES, settings)
+    torch.testing.assert_close(again(pictures[2][None]), anew(pictures[2][None]), rtol=0, atol=0)
+    assert distances.comparison(torch.rand(9, 9, 3), settings) is not first
+    assert distances.comparison(torch.rand(9, 9, 3), PAPER) is not first
+
+
+def test_keyframes_leave_nothing_behind(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
+    """Tensors and bytes alive after a keyframe are those after the keyframe before."""
+    distances, alive = ImageDistances(DISTANCES), []
+    for _ in range(3):
+        drain(refine_appearance(plug, extras, tiny.picture(), camera, FAST, distances=distances))
+        gc.collect()
+        tensors = [x for x in gc.get_objects() if type(x) in (Tensor, torch.nn.Parameter)]
+        alive.append((len(tensors), sum(x.nbytes for x in tensors)))
+    assert alive[1] == alive[2]
+
+
 def test_an_overflowing_gradient_makes_no_step_and_lowers_the_scale() -> None:
     negative = torch.zeros(3, requires_grad=True)
     optimiser = torch.optim.Adam([negative], lr=0.1)
@@ -193,6 +220,6 @@ def test_an_overflowing_gradient_makes_no_step_and_lowers_the_scale() -> None:
 def test_what_is_wrong_is_said(plug: Trellis, extras: dict[str, Tensor], camera: Camera) -> None:
     empty: Any = np.zeros((32, 32, 4), np.uint8)
     with pytest.raises(V2M4Error, match="keyframe is empty"):
-        drain(refine_appearance(plug, extras, empty, camera, PAPER, perceptuals=DISTANCES))
+        drain(refine_appearance(plug, extras, empty, camera, PAPER, distances=ImageDistances(DISTANCES)))
     with pytest.raises(V2M4Error, match="lack noise"):
         plug.resume({k: v for k, v in extras.items() if k != "noise"})

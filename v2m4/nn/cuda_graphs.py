@@ -8,6 +8,7 @@ its backward pass ends. `Repeated` is for the steps of an optimiser.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def side_by_side(functions: list[Callable[[], Tensor]]) -> list[Tensor]:
     if not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing():
         return [function() for function in functions]
     main = torch.cuda.current_stream()
-    streams = [torch.cuda.Stream() for _ in functions]
+    streams = branches(main.cuda_stream, len(functions))
     results = []
     for function, stream in zip(functions, streams, strict=True):
         stream.wait_stream(main)
@@ -31,6 +32,13 @@ def side_by_side(functions: list[Callable[[], Tensor]]) -> list[Tensor]:
     for stream in streams:
         main.wait_stream(stream)
     return results
+
+
+@cache
+def branches(stream: int, count: int) -> tuple[torch.cuda.Stream, ...]:
+    """Streams beside the one with this handle, always the same: each stream that multiplied matrices once keeps a
+    workspace of cuBLAS for good, and keeps the memory of the graph in which it did so."""
+    return tuple(torch.cuda.Stream() for _ in range(count))
 
 
 class GraphPool:
@@ -47,7 +55,7 @@ def warm_up(function: Callable[..., Tensor], wanted: int, *examples: Tensor) -> 
     that is not recorded."""
     inputs = [e.detach().clone() for e in examples]
     inputs[wanted].requires_grad_()
-    side = torch.cuda.Stream()
+    (side,) = branches(torch.cuda.current_stream().cuda_stream, 1)
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side), torch.enable_grad():
         value = function(*inputs)

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._pytree import tree_flatten
 
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
@@ -150,20 +151,20 @@ def refine_appearance(
     *,
     keyframe: int | None = None,
     device: torch.device | str = "cpu",
-    perceptuals: Mapping[str, Perceptual] | None = None,
+    distances: ImageDistances | None = None,
 ) -> StageRun[Mesh]:
     """The keyframe's mesh, in the generator's pose, looking more like ``picture`` (S,S,4) uint8 RGBA.
 
-    ``camera``: the one that shows the generator's mesh as the picture does. ``perceptuals``: the image distances by
-    name, "dreamsim" and "lpips"; made from their plugs if absent. Nothing is drawn: the noise is that of the first
-    pass. Raises V2M4Error for an empty picture, too little memory, or an object that lost its surface.
+    ``camera``: the one that shows the generator's mesh as the picture does. ``distances``: kept from one keyframe to
+    the next; loaded if absent. Nothing is drawn: the noise is that of the first pass. Raises V2M4Error for an empty
+    picture, too little memory, or an object that lost its surface.
     """
-    if perceptuals is None:
-        perceptuals = load_perceptuals(settings, device)
+    if distances is None:
+        distances = ImageDistances(load_perceptuals(settings, device))
     with memory_guard("refinement"):
         source = generator.resume(extras, device)
         reference = reference_picture(picture, settings.image_size, device)
-        comparison = Comparison(reference, perceptuals, settings)
+        comparison = distances.comparison(reference, settings)
         with source.at_work():
             score = scorer(source, camera, comparison, settings)
             steps = optimise_negative(source, score, settings)
@@ -183,15 +184,19 @@ def refine_appearance(
     return mesh
 
 
-def load_perceptuals(settings: RefinementSettings, device: torch.device | str) -> dict[str, Any]:
-    """The image distances that the settings give a weight to, with their published weights."""
+def load_perceptuals(
+    settings: RefinementSettings, device: torch.device | str, loaded: Mapping[str, Perceptual] = {}
+) -> dict[str, Perceptual]:
+    """The image distances that the settings give a weight to, with their published weights; those that are ``loaded``
+    already are taken as they are."""
     weights = {"dreamsim": settings.dreamsim_weight, "lpips": settings.lpips_weight}
-    return {name: PERCEPTUALS[name].load()(device) for name, weight in weights.items() if weight}
+    wanted = [name for name, weight in weights.items() if weight]
+    return {name: loaded[name] if name in loaded else PERCEPTUALS[name].load()(device) for name in wanted}
 
 
 def reference_picture(picture: NDArray[np.uint8], size: int, device: torch.device | str) -> Tensor:
     """(S,S,4) uint8 RGBA with straight alpha -> (size,size,3) float32 in [0,1] on black."""
-    rgba = torch.from_numpy(np.ascontiguousarray(picture)).to(device).float() / 255
+    rgba = torch.tensor(picture, device=device).float() / 255
     premultiplied = (rgba[..., :3] * rgba[..., 3:]).permute(2, 0, 1)[None]
     shrinks = size < picture.shape[0]
     resized = functional.interpolate(premultiplied, (size, size), mode="bicubic", antialias=shrinks)
@@ -222,6 +227,23 @@ class Comparison:
         if reference.is_cuda:
             self.one = Recorded(self._one, 0, reference, pool=GraphPool())
 
+    def turn_to(self, reference: Tensor) -> bool:
+        """Compare with another picture from now on, in the same memory, so that what was recorded stays right.
+
+        Returns False, and changes nothing, where that cannot be: for another size, or distances whose prepared
+        references are no plain tensors.
+        """
+        fresh = (reference, [distance.prepare(reference) for _, distance, _ in self.distances])
+        own = (self.reference, [prepared for *_, prepared in self.distances])
+        (old, old_shape), (new, new_shape) = tree_flatten(own), tree_flatten(fresh)
+        if old_shape != new_shape or not all(_interchangeable(a, b) for a, b in zip(old, new, strict=True)):
+            return False
+        for mine, other in zip(old, new, strict=True):
+            if isinstance(mine, Tensor):
+                mine.copy_(other)
+        self.mask.copy_(self.reference.sum(-1, keepdim=True) > 0)
+        return True
+
     def __call__(self, images: Tensor) -> Tensor:
         """(N,H,W,3) -> (N,)."""
         masked = images * self.mask
@@ -233,6 +255,28 @@ class Comparison:
 
     def _one(self, image: Tensor) -> Tensor:
         return self(image[None])[0]
+
+
+def _interchangeable(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+    return isinstance(a, (int, float)) and a == b
+
+
+class ImageDistances:
+    """The image distances by name, "dreamsim" and "lpips", and the comparison made of them last, for the next one to
+    use again: networks are loaded, and graphs recorded, once for all keyframes."""
+
+    def __init__(self, perceptuals: Mapping[str, Perceptual]) -> None:
+        self.perceptuals = perceptuals
+        self._last: tuple[RefinementSettings, Comparison] | None = None
+
+    def comparison(self, reference: Tensor, settings: RefinementSettings) -> Comparison:
+        """With ``reference`` (H,W,3). The one before is not valid any more."""
+        if self._last is None or self._last[0] != settings or not self._last[1].turn_to(reference):
+            self._last = None  # frees its memory before as much is taken again
+            self._last = (settings, Comparison(reference, self.perceptuals, settings))
+        return self._last[1]
 
 
 def scorer(source: LatentObject, camera: Camera, comparison: Comparison, settings: RefinementSettings) -> ScoreLatent:

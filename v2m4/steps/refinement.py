@@ -26,6 +26,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         run.recipe.settings.refinement,
         keyframe=index,
         device=bench.device,
+        distances=bench.image_distances,
     )
     save_mesh(place / "mesh.npz", mesh.to("cpu"))
     write_still(place / "mesh.glb", mesh.to("cpu"), axes="z_up")
