@@ -3,7 +3,15 @@
 import torch
 
 from tests.render.scenes import ellipsoid
-from v2m4.geometry.laplacian import AdamUniform, LargeSteps, uniform_laplacian
+from v2m4.geometry.laplacian import (
+    AdamUniform,
+    Inverse,
+    LargeSteps,
+    cholesky,
+    compute_matrix,
+    solve,
+    uniform_laplacian,
+)
 
 
 def test_the_uniform_laplacian_counts_neighbours():
@@ -63,3 +71,12 @@ def test_a_step_bounds_how_far_the_differential_goes():
     left, way, gone = descend(step=0.02, iterations=150)
     assert gone <= 0.02 * 150 < way
     assert left > 0.05
+
+
+def test_the_inverse_solves_as_the_factorisation_does():
+    mesh = ellipsoid(3)
+    matrix = compute_matrix(len(mesh.vertices), mesh.faces, 99.0)
+    right = torch.randn(len(mesh.vertices), 3, generator=torch.Generator().manual_seed(0))
+    expected, found = solve(cholesky(matrix), right), solve(Inverse(matrix), right)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(matrix @ found, right, rtol=1e-4, atol=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -67,8 +69,45 @@ def rotation_from_axis_angle(vector: Tensor) -> Tensor:
 
 def closest_rotation(matrix: Tensor) -> Tensor:
     """The rotation (…,3,3) R that maximises trace(R^T M), the orthogonal Procrustes problem; never a reflection (Kabsch
-    1976, Umeyama 1991)."""
+    1976, Umeyama 1991).
+
+    On a GPU, whose singular value decompositions of many small matrices are slow and wait for the host, by quaternions.
+    """
+    if matrix.is_cuda:
+        return closest_rotation_by_quaternion(matrix)
     u, _, vt = torch.linalg.svd(matrix)
     sign = torch.ones(*matrix.shape[:-1], dtype=matrix.dtype, device=matrix.device)
     sign[..., 2] = torch.linalg.det(u @ vt).sign()
     return (u * sign[..., None, :]) @ vt
+
+
+_SQUARINGS = 20
+
+
+def closest_rotation_by_quaternion(matrix: Tensor) -> Tensor:
+    """The same by multiplications alone: trace(R^T M) is a quadratic form of R's unit quaternion (Horn 1987), whose
+    greatest eigenvector is what a shifted power of its matrix K maps everything to.
+
+    K is squared so often that eigenvalues apart by more than a millionth of M's size are told apart; rotations that
+    hardly differ in trace(R^T M) are not.
+    """
+    m = matrix.double()
+    m = m / m.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(1e-300)
+    a, b, c = (m[..., i, i] for i in range(3))
+    x, y, z = (m[..., j, i] - m[..., i, j] for i, j in ((1, 2), (2, 0), (0, 1)))  # what the turn's sine meets
+    xy, xz, yz = (m[..., i, j] + m[..., j, i] for i, j in ((0, 1), (0, 2), (1, 2)))
+    rows = [a + b + c, x, y, z, x, a - b - c, xy, xz, y, xy, b - a - c, yz, z, xz, yz, c - a - b]
+    # Eigenvalues lie within the square root of three of zero.
+    power = torch.stack(rows, dim=-1).unflatten(-1, (4, 4)) + math.sqrt(3) * torch.eye(4, device=m.device).double()
+    for _ in range(_SQUARINGS):
+        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+        power = power @ power
+    largest = power.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None].expand(*power.shape[:-1], 1)
+    q = torch.nn.functional.normalize(power.gather(-1, largest)[..., 0], dim=-1)
+    w, x, y, z = q.unbind(-1)
+    turn = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(turn, dim=-1).unflatten(-1, (3, 3)).to(matrix.dtype)

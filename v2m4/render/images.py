@@ -30,7 +30,7 @@ class Images:
     normal: (B,H,W,3) world-space unit normals, zero outside (blended at silhouettes if antialiased).
     depth: (B,H,W) distance along the camera's axis, 0 outside. position: (B,H,W,3) world coordinates, 0 outside.
     triangle: (B,H,W) int64 face at the pixel's centre, -1 outside. barycentrics: (B,H,W,2) of its corners 0 and 1,
-    with gradients if any of color, depth, position or smooth normals was asked for.
+    with gradients if any of color, depth, position or smooth normals was asked for; else they may be zeros.
     With supersampling, depth, position, triangle and barycentrics belong to one sample next to the pixel's centre.
     """
 
@@ -77,7 +77,8 @@ def render(
     smooth = smooth_normals and "normal" in want
     within_faces = smooth or bool({"color", "depth", "position"} & set(want))
     # Masks and flat normals are constant over a face: their gradients come from the silhouettes alone.
-    raster = rasterize(clip if within_faces else clip.detach(), mesh.faces, size * supersample, backend)
+    shown = clip if within_faces else clip.detach()
+    raster = rasterize(shown, mesh.faces, size * supersample, backend, barycentrics=within_faces)
     inside = (raster.triangle >= 0).to(clip.dtype)[..., None]
 
     layers: dict[str, Tensor] = {}

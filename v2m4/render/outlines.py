@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from v2m4.arrays import Int64
 from v2m4.render.gather import gather_rows
@@ -89,7 +90,21 @@ def outlines_torch(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor,
 
 def opposite_edges(faces: Tensor) -> Tensor:
     """(F,3) where each edge, from corner e to e+1, continues: 3 x face + edge of the face across it, -1 at borders and
-    where more than two faces meet."""
+    where more than two faces meet.
+
+    What was found for a tensor of faces is kept as long as that lives and nobody writes into it: an optimisation
+    renders the same faces in every step.
+    """
+    known = _KNOWN.get(faces)
+    if known is None or known[0] != faces._version:
+        known = _KNOWN[faces] = (faces._version, _find_opposite_edges(faces))
+    return known[1]
+
+
+_KNOWN: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def _find_opposite_edges(faces: Tensor) -> Tensor:
     count = int(faces.max()) + 1 if len(faces) else 1
     second = faces[:, [1, 2, 0]]
     key, order = torch.sort((torch.minimum(faces, second) * count + torch.maximum(faces, second)).reshape(-1))

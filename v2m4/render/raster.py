@@ -35,18 +35,31 @@ class Raster:
         return (self.triangle.reshape(-1) >= 0).nonzero()[:, 0]
 
 
-def rasterize(clip: Tensor, faces: Tensor, size: int | tuple[int, int], backend: Backend = "auto") -> Raster:
+def rasterize(
+    clip: Tensor,
+    faces: Tensor,
+    size: int | tuple[int, int],
+    backend: Backend = "auto",
+    *,
+    barycentrics: bool = True,
+) -> Raster:
     """Find the face at every pixel centre.
 
     clip: (B,V,4) float32 homogeneous clip coordinates; x and y in [-w,w] span the image, row 0 has y = -w, and
     z outside [-w,w] is cut off. faces: (F,3) int64. size: the image's side, or (height, width), in pixels.
     Barycentrics carry gradients to ``clip``; the choice of the face does not (`antialias` adds that), nor does depth.
+    Without ``barycentrics`` they may be zeros, which saves their computation on a GPU.
     """
     height, width = (size, size) if isinstance(size, int) else size
     chosen = choose_backend(backend, clip.device)
     if chosen == "nvdiffrast":
         native = rasterize_nvdiffrast(clip, faces, height, width)
         return Raster(native[..., :2], native[..., 3].long() - 1, native[..., 2], chosen, native)
+    if chosen == "triton" and not barycentrics:
+        from v2m4.render.visibility_triton import visible_triangles_with_depth
+
+        owner, depth = visible_triangles_with_depth(clip, faces, height, width)
+        return Raster(depth.new_zeros(()).expand(*depth.shape, 2), owner.long(), depth, chosen)
     if chosen == "triton":
         from v2m4.render.visibility_triton import visible_triangles_triton as visible
     else:

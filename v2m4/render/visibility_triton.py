@@ -24,12 +24,22 @@ def visible_triangles_triton(clip: Tensor, faces: Tensor, height: int, width: in
 
     Depths are compared as float64; where two faces are equally deep the lower index wins.
     """
+    return visible_triangles_with_depth(clip, faces, height, width)[0]
+
+
+@torch.no_grad()
+def visible_triangles_with_depth(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The same, and (B,H,W) float32 z/w of the face at each pixel centre, zero where there is none."""
     faces, views = faces.contiguous(), max(1, _SET_UP_TOGETHER // max(1, len(faces)))
-    owners = [_own_views(part, faces, height, width) for part in clip.float().contiguous().split(views)]
-    return torch.cat(owners) if owners else torch.empty(0, height, width, dtype=torch.int32, device=clip.device)
+    parts = [_own_views(part, faces, height, width) for part in clip.float().contiguous().split(views)]
+    if not parts:
+        empty = torch.empty(0, height, width, device=clip.device)
+        return empty.int(), empty
+    owners, depths = zip(*parts, strict=True)
+    return torch.cat(owners), torch.cat(depths)
 
 
-def _own_views(clip: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
+def _own_views(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     views, vertices, _ = clip.shape
     count = nothing = len(faces)
     each = views * count
@@ -43,14 +53,16 @@ def _own_views(clip: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
     ends = number.cumsum(0)
     drawn = torch.repeat_interleave(number)
     blocks = len(drawn)
+    depth = torch.full((views * height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
     if blocks:
-        depth = torch.full((views * height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
         grid = (triton.cdiv(blocks, _GROUP),)
         for closing in (False, True):
             _draw[grid](
                 functions, box, number, ends, drawn, depth, owner, blocks, count, width, height, closing, _GROUP
             )
-    return owner.masked_fill_(owner == nothing, -1)
+    absent = owner == nothing
+    reached = torch.where(depth < 0, depth ^ _NOTHING, depth).view(torch.float64).float()
+    return owner.masked_fill_(absent, -1), reached.view_as(owner).masked_fill_(absent, 0.0)
 
 
 @triton.jit

@@ -27,6 +27,8 @@ class GlobalAlignmentSettings:
     restart_above: Annotated[float, Range(0, 1e12)] = 0.05
     """The half turn is tried too where the first alignment ends further from the target than this share of its
     diagonal; 0 always tries it."""
+    restart_after: Annotated[int, Range(0, 100000)] = 0
+    """Steps after which the two attempts are compared and the worse is given up; 0 compares them at their ends."""
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,16 @@ from torch import Tensor
 
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
-from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.chamfer import SurfaceChamfer
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_change
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import surface_points
-from v2m4.render import render
 from v2m4.settings import MeshToMeshSettings
 from v2m4.stages.registration.limb_alignment import coarse_alignment
+from v2m4.stages.registration.normal_views import NormalViews
 
-_PIXELS_AT_ONCE = 1 << 21
-_CACHED_PIXELS = 1 << 24
 _GLOBAL_SHARE = 0.3  # of the progress bar
 
 
@@ -94,11 +91,12 @@ def register_meshes(
 
 @dataclass(frozen=True)
 class Aligning:
-    """A descent under way: the share done in [0,1], the vertices (V,3) as they are and the loss."""
+    """A descent under way: the share done in [0,1], the vertices (V,3) as they are, and the loss (), which stays on
+    its device, for reading it waits for all that the device has still to do."""
 
     fraction: float
     vertices: Tensor
-    loss: float
+    loss: Tensor
 
 
 def align_globally(
@@ -115,46 +113,92 @@ def align_globally(
     """Rotation, translation and scale per axis: (x - pivot) R^T * scale + pivot + translation.
 
     A descent from the pose as it is; if that ends further than ``restart_above`` from the target, another one from
-    the pose turned by 180 degrees about ``up``, and the better of the two stays. pivot: the mesh's middle if absent.
+    the pose turned by 180 degrees about ``up``, and the better of the two stays. With ``restart_after`` the two are
+    compared after so many iterations, and the better one alone goes on. pivot: the mesh's middle if absent.
     """
     descent = settings.alignment
     pivot = vertices.mean(0) if pivot is None else pivot
-    half_turn = 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
     cloud = _chamfer(vertices, faces, target, settings, rng)
     diagonal = (target.vertices.amax(0) - target.vertices.amin(0)).norm()
-    ends: list[Aligning] = []
-    for attempt, turn in enumerate((torch.eye(3, device=vertices.device), half_turn)):
-        turned = (vertices - pivot) @ turn.T
-        rot6d = torch.tensor([1.0, 0, 0, 0, 1, 0], device=vertices.device, requires_grad=True)
-        translation = torch.zeros(3, device=vertices.device, requires_grad=True)
-        scale = torch.ones(3, device=vertices.device, requires_grad=True)
-        optimiser = torch.optim.Adam([rot6d, translation, scale], lr=descent.lr)
-        stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
-        losses: list[float] = []
-        for i in range(descent.iterations):
-            moved = turned @ rotation_from_6d(rot6d).T * scale + pivot + translation
+    trial = min(descent.restart_after or descent.iterations, descent.iterations)
+    half_turn = 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
+    attempts = [
+        _RigidDescent(vertices, faces, turn, pivot, cloud, views, settings, rng)
+        for turn in (torch.eye(3, device=vertices.device), half_turn)
+    ]
+    kept = attempts[0]
+    planned, done = descent.iterations + trial, 0
+    for _ in kept.advance(trial):
+        done += 1
+        yield Aligning(done / planned, kept.moved, kept.loss)
+    above = (descent.restart_above * diagonal) ** 2
+    if descent.restart_above == 0 or bool(cloud(kept.moved) >= above):
+        for _ in attempts[1].advance(trial):
+            done += 1
+            yield Aligning(done / planned, kept.moved, kept.loss)
+        kept = min(attempts, key=lambda attempt: float(attempt.recent_loss()))
+    for _ in kept.advance(descent.iterations - trial):
+        done += 1
+        yield Aligning(done / planned, kept.moved, kept.loss)
+    yield Aligning(1.0, kept.moved, kept.recent_loss())
+
+
+class _RigidDescent:
+    """One attempt of the global registration: Adam on rotation, translation and scale, from the pose turned first.
+
+    moved: (V,3) the vertices as they are. loss: () that of the last iteration.
+    """
+
+    def __init__(
+        self,
+        vertices: Tensor,
+        faces: Tensor,
+        turn: Tensor,
+        pivot: Tensor,
+        cloud: SurfaceChamfer,
+        views: NormalViews,
+        settings: MeshToMeshSettings,
+        rng: torch.Generator,
+    ) -> None:
+        self._faces, self._pivot, self._cloud, self._views, self._rng = faces, pivot, cloud, views, rng
+        self._settings = settings.alignment
+        self._turned = (vertices - pivot) @ turn.T
+        device = vertices.device
+        self._rot6d = torch.tensor([1.0, 0, 0, 0, 1, 0], device=device, requires_grad=True)
+        self._translation = torch.zeros(3, device=device, requires_grad=True)
+        self._scale = torch.ones(3, device=device, requires_grad=True)
+        self._optimiser = torch.optim.Adam([self._rot6d, self._translation, self._scale], lr=self._settings.lr)
+        self._stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
+        self._losses: list[Tensor] = []
+        self._stopped = False
+        self.moved, self.loss = vertices, torch.full((), math.inf)
+
+    def advance(self, iterations: int) -> Iterator[None]:
+        """So many iterations, fewer if it stops early; pauses after each."""
+        settings = self._settings
+        for _ in range(iterations):
+            if self._stopped:
+                return
+            moved = self._turned @ rotation_from_6d(self._rot6d).T * self._scale + self._pivot + self._translation
             leaf = moved.detach().requires_grad_()
-            loss = descent.chamfer_weight * cloud(leaf)
-            loss.backward()
-            value = loss.item()
-            if descent.image_weight > 0:
-                for part in views.differences(leaf, faces, descent.views, rng):
-                    value += descent.image_weight * part.item()
-                    (descent.image_weight * part).backward()
-                    yield Aligning((i / descent.iterations + attempt) / 2, vertices, value)
-            optimiser.zero_grad()
+            term = settings.chamfer_weight * self._cloud(leaf)
+            term.backward()
+            loss = term.detach()
+            if settings.image_weight > 0:
+                for part in self._views.differences(leaf, self._faces, settings.views, self._rng):
+                    (settings.image_weight * part).backward()
+                    loss = loss + settings.image_weight * part.detach()
+            self._optimiser.zero_grad()
             moved.backward(leaf.grad)
-            optimiser.step()
-            losses.append(value)
-            state = Aligning((i / descent.iterations + attempt) / 2, moved.detach(), value)
-            yield replace(state, vertices=state.vertices if attempt == 0 else ends[0].vertices)
-            if stop(value):
-                break
-        # The views differ between iterations, so several are compared.
-        ends.append(replace(state, loss=sum(losses[-10:]) / len(losses[-10:])))
-        if float(cloud(state.vertices)) < (descent.restart_above * float(diagonal)) ** 2:
-            break
-    yield replace(min(ends, key=lambda end: end.loss), fraction=1.0)
+            self._optimiser.step()
+            self.moved, self.loss = moved.detach(), loss
+            self._losses = [*self._losses[-9:], loss]
+            self._stopped = self._stop(loss)
+            yield
+
+    def recent_loss(self) -> Tensor:
+        """() the mean over the last iterations: the views differ between them."""
+        return torch.stack(self._losses).mean()
 
 
 def align_limbs(
@@ -171,7 +215,7 @@ def align_limbs(
     low, high = settings.limbs.importance_low, settings.limbs.importance_high
     guesses: list[tuple[float | None, float, float]] = [(None, 1.0, 0.0), (low, 1.0, 0.0), (high, 1.0, 0.0)]
     guesses.append((high, settings.limbs.stiff_attempt, settings.limbs.stiff_bending))
-    best = Aligning(0.0, vertices, math.inf)
+    best = Aligning(0.0, vertices, torch.full((), math.inf))
     for guess, (importance, stiffer, bending) in enumerate(guesses):
         moved = vertices
         rounds = coarse_alignment(
@@ -190,8 +234,8 @@ def align_limbs(
             done = (guess + (i + 1) / settings.limbs.rounds) / len(guesses)
             yield Aligning(done, best.vertices, best.loss)
         strain = edge_change(moved, rest) / rest.face_edge_length.square().mean()
-        loss = float(cloud(moved) / square + settings.limbs.strain_weight * strain)
-        if loss < best.loss:
+        loss = cloud(moved) / square + settings.limbs.strain_weight * strain
+        if float(loss) < float(best.loss):
             best = Aligning(1.0, moved, loss)
     yield replace(best, fraction=1.0)
 
@@ -214,7 +258,7 @@ def align_locally(
     u = space.to_differential(vertices.detach()).requires_grad_()
     optimiser = AdamUniform([u], lr=descent.step)
     stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
-    moved, value = vertices, math.inf
+    moved, value = vertices, torch.full((), math.inf)
     for i in range(descent.iterations):
         solved = space.from_differential(u)
         moved = solved.detach()
@@ -228,11 +272,12 @@ def align_locally(
         if tracks:
             loss = loss + descent.track_weight * tracking_loss(leaf, faces, tracks)
         loss.backward()
-        value = loss.item()
+        value = loss.detach()
         if descent.image_weight > 0:
             for part in views.differences(leaf, faces, descent.views, rng):
-                value += descent.image_weight * part.item()
                 (descent.image_weight * part).backward()
+                value = value + descent.image_weight * part.detach()
+                yield Aligning(i / descent.iterations, moved, value)
                 yield Aligning(i / descent.iterations, moved, value)
         optimiser.zero_grad()
         solved.backward(leaf.grad)
@@ -249,60 +294,6 @@ def _chamfer(
     return SurfaceChamfer(
         vertices, faces, target, samples=settings.surface_samples, normal_match=settings.normal_match, rng=rng
     )
-
-
-class NormalViews:
-    """A pool of cameras around the target, and the target's normal maps in them (drawn when first needed)."""
-
-    def __init__(self, target: Mesh, cameras: Camera, size: int) -> None:
-        self._target, self._cameras, self._size = target, cameras, size
-        keeps = len(cameras.world_to_camera) * size * size <= _CACHED_PIXELS
-        self._maps: dict[int, Tensor] | None = {} if keeps else None
-
-    @staticmethod
-    def around(target: Mesh, settings: MeshToMeshSettings, frame: Tensor | None) -> NormalViews:
-        """Evenly spread views on a sphere of ``view_radius``, in units of the target's largest extent."""
-        low, high = target.vertices.amin(0).cpu(), target.vertices.amax(0).cpu()
-        extent = float((high - low).max())
-        if frame is None:
-            frame = torch.eye(4)
-            frame[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up becomes -y up
-            frame[:3, 3] = (low + high) / 2
-        cameras = surrounding_cameras(settings.view_pool, settings.view_radius * extent, frame)
-        moved = replace(cameras, world_to_camera=cameras.world_to_camera.to(target.vertices.device))
-        return NormalViews(target, moved, settings.view_size)
-
-    def differences(self, vertices: Tensor, faces: Tensor, count: int, rng: torch.Generator) -> Iterator[Tensor]:
-        """Terms that add up to the mean absolute difference of the normal maps over ``count`` drawn views.
-
-        One term for each handful of views, so that memory stays bounded and a caller can pause between them.
-        """
-        picks = torch.randperm(len(self._cameras.world_to_camera), generator=rng)[:count]
-        for part in picks.split(max(1, _PIXELS_AT_ONCE // self._size**2)):
-            ours = normal_map(Mesh(vertices, faces), self._camera(part), self._size)
-            yield (ours - self._target_maps(part)).abs().mean() * (len(part) / len(picks))
-
-    def _camera(self, picks: Tensor) -> Camera:
-        return replace(
-            self._cameras, world_to_camera=self._cameras.world_to_camera[picks.to(self._cameras.world_to_camera.device)]
-        )
-
-    @torch.no_grad()
-    def _target_maps(self, picks: Tensor) -> Tensor:
-        if self._maps is None:
-            return normal_map(self._target, self._camera(picks), self._size)
-        missing = [int(i) for i in picks if int(i) not in self._maps]
-        if missing:
-            drawn = normal_map(self._target, self._camera(torch.tensor(missing)), self._size)
-            self._maps.update(zip(missing, drawn, strict=True))
-        return torch.stack([self._maps[int(i)] for i in picks])
-
-
-def normal_map(mesh: Mesh, camera: Camera, size: int) -> Tensor:
-    """(B,H,W,3) world-space normals as colours, (n + 1) / 2, on black; antialiased."""
-    images = render(mesh, camera, size, ("mask", "normal"))
-    assert images.normal is not None and images.mask is not None
-    return 0.5 * (images.normal + images.mask[..., None])
 
 
 def tracking_loss(vertices: Tensor, faces: Tensor, tracks: Sequence[PointTracks]) -> Tensor:
@@ -322,14 +313,15 @@ class _EarlyStop:
     """Says when a loss has improved by less than a share of itself from one window of iterations to the next."""
 
     def __init__(self, share: float, window: int) -> None:
-        self._share, self._window, self._values = share, window, list[float]()
+        self._share, self._window, self._values = share, window, list[Tensor]()
 
-    def __call__(self, value: float) -> bool:
-        self._values.append(value)
-        window = self._window
-        if self._share <= 0 or len(self._values) < 2 * window or len(self._values) % 10:
+    def __call__(self, value: Tensor) -> bool:
+        if self._share <= 0:
             return False
-        before, now = sum(self._values[-2 * window : -window]), sum(self._values[-window:])
+        self._values.append(value)
+        if len(self._values) < 2 * self._window or len(self._values) % 10:
+            return False
+        before, now = torch.stack(self._values[-2 * self._window :]).view(2, -1).sum(1).tolist()
         return now > (1 - self._share) * before
 
 
