@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from v2m4 import device
+from v2m4 import device, doctor
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.convolution import _gathering
 from v2m4.generators.trellis.layers import normalise_heads
@@ -192,3 +192,17 @@ def test_a_package_that_cannot_be_imported_is_done_without(
         with pytest.raises(V2M4Error, match=f"The {package} .*Choose auto"):
             choose(package, GPU)
     assert f"{package} is installed but does not work here" in caplog.text and "libcudart" in caplog.text
+
+
+@pytest.mark.parametrize(("works", "state"), [(True, "present"), (False, "broken")])
+def test_doctor_tells_what_is_installed_but_fails(monkeypatch: pytest.MonkeyPatch, works: bool, state: str) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object() if name == "gsplat" else None)
+    monkeypatch.setattr(doctor, "pick_device", lambda name: GPU)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(gaussians, "gsplat_works", lambda device: works)
+    states = {name: doctor.optional_state(name) for name in ("gsplat", "nvdiffrast")}
+    assert states == {"gsplat": state, "nvdiffrast": "absent"}
+    everything = {name: states.get(name, "absent") for name in doctor._OPTIONAL}
+    facts = {"version": "1", "python": "3", "torch": "2", "cores": 2, "gpu": None, "free_disk_gb": 1, "plugs": []}
+    monkeypatch.setattr(doctor, "real_3d_hint", lambda: "")
+    assert ("gsplat is installed but fails" in doctor.report({**facts, "optional": everything})) == (not works)

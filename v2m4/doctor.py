@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import platform
 import shutil
 from typing import Any
+
+import torch
 
 import v2m4
 from v2m4.device import pick_device
@@ -20,12 +23,14 @@ _OPTIONAL = {
     "DracoPy": 'Draco-compressed templates: pip install "v2m4[draco]"',
     "gradio": 'the page: pip install "v2m4[ui]"',
 }
+_ON_GPU = {
+    "nvdiffrast": "v2m4.render.raster_nvdiffrast:nvdiffrast_works",
+    "gsplat": "v2m4.render.gaussians:gsplat_works",
+}
 
 
 def examine() -> dict[str, Any]:
     """The machine, the optional packages, and every plug with its licence and what it lacks."""
-    import torch
-
     gpu = None
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
@@ -37,9 +42,21 @@ def examine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpu": gpu,
         "free_disk_gb": round(shutil.disk_usage(".").free / 2**30, 1),
-        "optional": {name: importlib.util.find_spec(name) is not None for name in _OPTIONAL},
+        "optional": {name: optional_state(name) for name in _OPTIONAL},
         "plugs": [describe(plug, gpu) for plugs in PORTS.values() for plug in plugs.values()],
     }
+
+
+def optional_state(name: str) -> str:
+    """Whether an optional package is "absent", "present", or "broken": installed, but failing at what it is for."""
+    if importlib.util.find_spec(name) is None:
+        return "absent"
+    device = pick_device("auto")
+    if name not in _ON_GPU or device.type != "cuda":
+        return "present"
+    module, _, function = _ON_GPU[name].partition(":")
+    works = getattr(importlib.import_module(module), function)
+    return "present" if works(torch.device("cuda", torch.cuda.current_device())) else "broken"
 
 
 def describe(plug: Plug, gpu: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -93,7 +110,11 @@ def report(findings: dict[str, Any]) -> str:
             lines.append(f"         {'':11} lacks {', '.join(plug['missing'])}")
         if plug["bring"]:
             lines.append(f"         {'':11} bring it: {plug['bring']}")
-    absent = [text for name, text in _OPTIONAL.items() if not findings["optional"][name]]
-    if absent:
-        lines += ["", "optional:", *(f"  {text}" for text in absent)]
+    states = findings["optional"]
+    broken = [name for name in _OPTIONAL if states[name] == "broken"]
+    absent = [text for name, text in _OPTIONAL.items() if states[name] == "absent"]
+    if broken or absent:
+        lines += ["", "optional:"]
+        lines += [f"  {name} is installed but fails here, so it is not used; install it anew" for name in broken]
+        lines += [f"  {text}" for text in absent]
     return "\n".join(lines)

@@ -23,15 +23,17 @@ def descend(scorer: Scorer, numbers: Tensor, settings: DescentSettings) -> Gener
     weight = mask.numel() / float(mask.sum().clamp_min(1.0))
     unknown = numbers.to(scorer.frame.device).clone().requires_grad_()
     optimiser = torch.optim.Adam([unknown], lr=settings.lr)
-    best, lowest = numbers, math.inf
+    # Which numbers were best stays on the device too: reading a loss waits for all that the device has still to do.
+    best, lowest = unknown.detach().clone(), torch.full((), math.inf, device=unknown.device)
     for step in range(settings.iterations):
         drawn = render(scorer.mesh, camera_of(unknown), settings.size, ("mask",)).mask
         assert drawn is not None
         loss = weight * (drawn[0] - mask).square().mean()
-        if float(loss.detach()) < lowest:
-            best, lowest = unknown.detach().cpu().clone(), float(loss.detach())
+        with torch.no_grad():
+            better = loss < lowest
+            best, lowest = torch.where(better, unknown, best), torch.where(better, loss, lowest)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         yield (step + 1) / settings.iterations
-    return best
+    return best.cpu()
