@@ -76,10 +76,11 @@ class Case:
 CASES = (
     Case("fast", "fast", 150),
     Case("paper", "paper", 280),
-    Case("registration", "", 80),
-    Case("gpu-tests", "", 100),
+    Case("registration", "", 60),
     Case("fast-low-vram", "fast", 90, ("--low-vram",)),
     Case("rubbish", "fast", 100, rubbish=True),
+    Case("registration-every-view", "", 100, ("--every-view",)),
+    Case("gpu-tests", "", 100),
 )
 
 
@@ -123,10 +124,20 @@ def run_whole(out: Path, work: Path, seconds: float, toy: bool, only: Sequence[s
 def command_of(case: Case, out: Path, work: Path, device: torch.device, toy: bool) -> list[str]:
     """The command line of a case."""
     python = [sys.executable, "-m"]
-    if case.name == "registration":
+    if case.name.startswith("registration"):
         truth = str(ROOT / "assets" / "examples" / "truth" / "bird.npz")
         sizes = ["--faces", "500", "--preset", "draft"] if toy else ["--faces", "10000", "--preset", "paper"]
-        return [*python, "benchmarks.bench_registration", truth, "--pairs", "1", "--device", device.type, *sizes]
+        return [
+            *python,
+            "benchmarks.bench_registration",
+            truth,
+            "--pairs",
+            "1",
+            "--device",
+            device.type,
+            *sizes,
+            *case.words,
+        ]
     if case.name == "gpu-tests":
         marked = [str(p) for p in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in p.read_text()]
         return [*python, "pytest", "-m", "gpu", "-q", "-rfEs", "-p", "no:cacheprovider", *marked]
