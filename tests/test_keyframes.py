@@ -64,9 +64,9 @@ def test_a_turning_texture_counts_as_motion():
     a = np.ones((32, 32, 4), np.float32)
     b = a.copy()
     b[::2, :, :3] = 0
-    assert change(a, a, 1.0) == 0
-    assert change(a, b, 1.0) > 0.3
-    assert change(np.zeros_like(a), np.zeros_like(a), 1.0) == 0
+    assert change(a, a, KeyframeSettings()) == 0
+    assert change(a, b, KeyframeSettings()) > 0.3
+    assert change(np.zeros_like(a), np.zeros_like(a), KeyframeSettings()) == 0
 
 
 def test_two_frames_are_both_keyframes(tmp_path):

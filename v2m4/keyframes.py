@@ -38,13 +38,13 @@ def choose_keyframes(clip: Clip, settings: KeyframeSettings, empty: Collection[i
 
 
 def _adaptive(clip: Clip, shown: list[int], least: int, settings: KeyframeSettings) -> tuple[int, ...]:
-    chosen, most, weight = [shown[0]], settings.stride, settings.color_weight
+    chosen, most = [shown[0]], settings.stride
     reference = previous = _small(clip, shown[0], settings)
     for before, index, following in zip(shown, shown[1:], [*shown[2:], -1], strict=False):
         current = _small(clip, index, settings)
-        step = change(previous, current, weight)
+        step = change(previous, current, settings)
         # Half a step early rather than half a step late: the change at the keyframe stays near the threshold.
-        moved = change(reference, current, weight) + 0.5 * step >= settings.motion_threshold
+        moved = change(reference, current, settings) + settings.ahead * step >= settings.motion_threshold
         gap = index - chosen[-1]
         # A keyframe on either side of a gap without the object, so that no pose is drawn out across it.
         rim = following != index + 1 or before != index - 1
@@ -81,9 +81,10 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
         points = cv2.findNonZero(mask)
         hull = max(float(cv2.contourArea(cv2.convexHull(points))), float(area))
         apart = 1 - area / hull
-        changes = [min(1.0, change(picture, other, settings.color_weight)) for other in pictures]
-        distance = float(np.mean(changes))
-        scores.append(_inside(clip, mask) * (0.5 + 0.5 * area / largest) * (0.7 + 0.3 * apart) * (1.5 - distance))
+        distance = float(np.mean([min(1.0, change(picture, other, settings)) for other in pictures]))
+        size, limbs = settings.best.area_weight, settings.best.limbs_weight
+        large, free = (1 - size) + size * area / largest, (1 - limbs) + limbs * apart
+        scores.append(_inside(clip, mask) * large * free * (settings.best.likeness - distance))
     return keyframes[int(np.argmax(np.round(scores, 6)))]
 
 
@@ -96,7 +97,7 @@ def _inside(clip: Clip, mask: Bytes) -> float:
     return max(0.0, 1 - 2 * float(rim.sum()) / (len(rows) + len(columns)))
 
 
-def change(a: Float32, b: Float32, color_weight: float) -> float:
+def change(a: Float32, b: Float32, settings: KeyframeSettings) -> float:
     """How much the object changed between two (H,W,4) pictures with values in [0,1]; 0 for the same picture.
 
     1 minus the overlap (IoU) of the masks, plus the weighted mean colour difference where both show the object, so that
@@ -107,7 +108,7 @@ def change(a: Float32, b: Float32, color_weight: float) -> float:
     if union <= 0:
         return 0.0
     colour = float((np.abs(a[..., :3] - b[..., :3]).mean(-1) * both).sum()) / max(overlap, 1.0)
-    return 1 - overlap / union + color_weight * max(0.0, colour - 0.01)
+    return 1 - overlap / union + settings.color_weight * max(0.0, colour - settings.color_noise)
 
 
 def _small(clip: Clip, index: int, settings: KeyframeSettings) -> Float32:

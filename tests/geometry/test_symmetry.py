@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from v2m4.geometry.symmetry import mirror_plane
+from v2m4.settings import MirrorSearchSettings
 
 
 def creature(rng: np.random.Generator) -> np.ndarray:
@@ -30,7 +31,7 @@ def test_the_plane_turns_with_the_shape(seed: int) -> None:
     rng = np.random.default_rng(seed)
     turn = Rotation.from_rotvec(rng.standard_normal(3))
     points = 0.7 * turn.apply(creature(rng)) + rng.standard_normal(3)
-    normal, error = mirror_plane(points)
+    normal, error = mirror_plane(points, MirrorSearchSettings())
     assert abs(np.linalg.norm(normal) - 1) < 1e-9
     assert abs(normal @ turn.apply([1.0, 0, 0])) > np.cos(np.radians(8))
     assert error < 0.1
@@ -40,4 +41,4 @@ def test_a_lopsided_shape_has_a_large_error() -> None:
     rng = np.random.default_rng(0)
     screw = rng.random(500) * 3 * np.pi
     points = np.stack([np.cos(screw), np.sin(screw), 0.3 * screw], axis=1) * (1 + 0.3 * screw[:, None])
-    assert mirror_plane(points)[1] > 2 * mirror_plane(creature(rng))[1]
+    assert mirror_plane(points, MirrorSearchSettings())[1] > 2 * mirror_plane(creature(rng), MirrorSearchSettings())[1]

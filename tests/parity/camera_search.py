@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.parity.runner import Check, Measure, compare, group
 from v2m4.events import drain
 from v2m4.geometry.camera import FOV_DEG, Camera
-from v2m4.settings import Algorithm1Settings
+from v2m4.settings import Algorithm1Settings, StereoStepSettings
 from v2m4.stages.camera.six_numbers import sample_cameras
 from v2m4.stages.camera.stereo_fit import (
     camera_by_descent,
@@ -72,18 +72,23 @@ def check_stereo_guess(path: Path, meta: Mapping[str, Any], tensors: Tensors) ->
     # The fixture's points lie at the pixels' corners, as the release counts; ours lie at their centres.
     pixels = torch.stack([column, row], dim=1) / masks.shape[-1]
     truth = Camera(tensors["in.reference_extrinsics"])
-    rng = torch.Generator().manual_seed(0)
+    rng, settings = torch.Generator().manual_seed(0), StereoStepSettings()
 
     def distance(camera: Camera | None) -> float:
         assert camera is not None
         return float((2 * (camera.project(true)[0] - truth.project(true)[0])).norm(dim=1).mean())
 
-    clouds = [cloud[subset(len(cloud), 0.05, len(cloud), rng)] for cloud in (predicted[own:], true)]
-    descended = drain(similarity_by_chamfer(clouds[0], clouds[1], rng, iterations=2000, lr=0.01))
+    clouds = [
+        cloud[subset(len(cloud), settings.keep, settings.least_points, len(cloud), rng)]
+        for cloud in (predicted[own:], true)
+    ]
+    descended = drain(similarity_by_chamfer(clouds[0], clouds[1], settings, rng))
     start = Camera(tensors["in.prior_extrinsics"][0])
-    posed = drain(camera_by_descent(descended.apply(predicted[:own]), pixels, start, iterations=500, lr=0.01))
-    matched = similarity_by_matches(predicted[own:], true, torch.ones(len(true)), rng, most=4000)
-    direct = camera_by_pnp(matched.apply(predicted[:own]), pixels, FOV_DEG, tolerance=0.012)
+    posed = drain(camera_by_descent(descended.apply(predicted[:own]), pixels, start, settings))
+    matched = similarity_by_matches(predicted[own:], true, torch.ones(len(true)), settings, rng)
+    direct = camera_by_pnp(
+        matched.apply(predicted[:own]), pixels, FOV_DEG, settings, tolerance=settings.match_tolerance
+    )
     return [Measure("descents", distance(posed), 4e-2), Measure("closed forms", distance(direct), 1e-3)]
 
 

@@ -9,15 +9,9 @@ from scipy.spatial import cKDTree
 
 from v2m4.arrays import Float64, Real
 from v2m4.geometry.sampling import half_sphere_directions
+from v2m4.settings import MirrorSearchSettings
 
-_DIRECTIONS = 150  # normals tried, spread over a half sphere
-_CANDIDATES = 4  # of which the best are refined
-_ROUNDS = 15
-_KEPT = 0.7  # share of the points that must have a counterpart: limbs of a posed body have none
-
-
-_TILTS = (0.1, 0.05, 0.025, 0.0125)  # radians, by which a plane found is improved
-_APART_DEG = 25.0  # planes closer than this count as one
+_Trial = tuple[float, Float64, float]  # a plane's error, normal (3,) and offset
 
 
 @dataclass(frozen=True)
@@ -40,64 +34,86 @@ class MirrorPlane:
         return _mirrored(directions, self.normal, 0.0)
 
 
-def mirror_planes(points: Float64, most: int = 3, asked: int = 1500) -> list[MirrorPlane]:
-    """Up to ``most`` mirror planes of surface points (P,3) that differ in direction, the best one first.
-
-    About ``asked`` of the points are mirrored; all of them count as places where an image may lie.
-    """
-    middle = points.mean(axis=0)
-    scale = float(np.sqrt(points.var(axis=0).sum())) + 1e-12
-    tree = cKDTree((points - middle) / scale)
-    some = np.asarray(tree.data)[:: max(1, len(points) // asked)]
-    found = sorted((_error(tree, some, n, 0.0) for n in half_sphere_directions(_DIRECTIONS)), key=lambda each: each[0])
-    apart = np.cos(np.radians(_APART_DEG))
-    # Neighbouring directions mostly lead to the same plane, so each start lies apart from those before.
-    starts: list[tuple[float, Float64, float]] = []
-    for start in found:
+def mirror_planes(points: Float64, settings: MirrorSearchSettings) -> list[MirrorPlane]:
+    """Mirror planes of surface points (P,3) that differ in direction, the best one first."""
+    cloud = _Cloud.of(points)
+    some = np.asarray(cloud.tree.data)[:: max(1, len(points) // settings.points)]
+    apart = np.cos(np.radians(settings.apart_deg))
+    # 1. Neighbouring directions mostly lead to the same plane, so each start lies apart from those before.
+    starts: list[_Trial] = []
+    for start in _through_middle(cloud.tree, some, settings):
         if all(abs(start[1] @ other[1]) <= apart for other in starts):
             starts.append(start)
-    closest = (_refine(tree, some, normal, offset) for _, normal, offset in starts[: 2 * most])
-    refined = sorted((_polish(tree, some, each) for each in closest), key=lambda each: each[0])
-    spacing = float(tree.query(some, k=2)[0][:, 1].mean())
+    # 2. Closest points, then small tilts and shifts.
+    closest = (_refine(cloud.tree, some, start, settings) for start in starts[: 2 * settings.planes])
+    refined = sorted((_polish(cloud.tree, some, each, settings) for each in closest), key=_error_of)
+    # 3. What is left of those that ended at the same plane.
+    spacing = float(cloud.tree.query(some, k=2)[0][:, 1].mean())
     planes: list[MirrorPlane] = []
     for error, normal, offset in refined:
         if all(abs(normal @ other.normal) <= apart for other in planes):
-            whole = float(tree.query(_mirrored(some, normal, offset))[0].mean()) - spacing
-            planes.append(MirrorPlane(normal, offset * scale + float(normal @ middle), error, whole))
-    return planes[:most]
+            whole = float(cloud.tree.query(_mirrored(some, normal, offset))[0].mean()) - spacing
+            planes.append(MirrorPlane(normal, offset * cloud.scale + float(normal @ cloud.middle), error, whole))
+    return planes[: settings.planes]
 
 
-def _polish(tree: cKDTree, points: Float64, start: tuple[float, Float64, float]) -> tuple[float, Float64, float]:
+def mirror_plane(points: Float64, settings: MirrorSearchSettings) -> tuple[Float64, float]:
+    """The unit normal (3,) of the best mirror plane of surface points (P,3), and its error as a share of their spread.
+
+    The error is the mean distance of the points that have a counterpart to the mirror image; about 0.02 is a posed
+    animal. Of `mirror_planes` it has the first steps alone: for the best plane's normal they are enough.
+    """
+    tree = _Cloud.of(points).tree
+    everything = np.asarray(tree.data)
+    starts = _through_middle(tree, everything, settings)[: settings.candidates]
+    error, normal, _ = min((_refine(tree, everything, start, settings) for start in starts), key=_error_of)
+    return normal, error
+
+
+def _error_of(trial: _Trial) -> float:
+    return trial[0]
+
+
+@dataclass(frozen=True)
+class _Cloud:
+    """Points about their middle (3,), in units of their spread (scale)."""
+
+    tree: cKDTree
+    middle: Float64
+    scale: float
+
+    @staticmethod
+    def of(points: Float64) -> _Cloud:
+        middle = points.mean(axis=0)
+        scale = float(np.sqrt(points.var(axis=0).sum())) + 1e-12
+        return _Cloud(cKDTree((points - middle) / scale), middle, scale)
+
+
+def _through_middle(tree: cKDTree, points: Float64, settings: MirrorSearchSettings) -> list[_Trial]:
+    """The planes through the middle with normals from all over the half sphere, best first."""
+    return sorted(
+        (_error(tree, points, normal, 0.0, settings) for normal in half_sphere_directions(settings.directions)),
+        key=_error_of,
+    )
+
+
+def _polish(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearchSettings) -> _Trial:
     """Tilts and shifts as long as one makes the error smaller, then ever smaller ones: on smooth surfaces closest
     points slide along and hardly pull."""
     best = start
-    for step in _TILTS:
+    for halvings in range(settings.halvings + 1):
+        step = settings.tilt / 2**halvings
         while True:
             _, normal, offset = best
             side = np.linalg.svd(normal[None])[2][1:]  # two directions within the plane
             tilted = [normal + sign * step * direction for direction in side for sign in (-1, 1)]
             trials = [(n / np.linalg.norm(n), offset) for n in tilted]
             trials += [(normal, offset + sign * step / 2) for sign in (-1, 1)]
-            found = min((_error(tree, points, *trial) for trial in trials), key=lambda each: each[0])
+            found = min((_error(tree, points, *trial, settings) for trial in trials), key=_error_of)
             if found[0] >= best[0]:
                 break
             best = found
     return best
-
-
-def mirror_plane(points: Float64) -> tuple[Float64, float]:
-    """The unit normal (3,) of the best mirror plane of surface points (P,3), and its error as a share of their spread.
-
-    The error is the mean distance of the best 70 % of the points to the mirror image; about 0.02 is a posed animal.
-    """
-    scale = float(np.sqrt(points.var(axis=0).sum())) + 1e-12
-    centred = (points - points.mean(axis=0)) / scale
-    tree = cKDTree(centred)
-    found = [_error(tree, centred, normal, 0.0) for normal in half_sphere_directions(_DIRECTIONS)]
-    best = sorted(found, key=lambda each: each[0])[:_CANDIDATES]
-    refined = [_refine(tree, centred, normal, offset) for _, normal, offset in best]
-    error, normal, _ = min(refined, key=lambda each: each[0])
-    return normal, error
 
 
 def _mirrored(points: Real, normal: Float64, offset: float) -> Float64:
@@ -105,17 +121,17 @@ def _mirrored(points: Real, normal: Float64, offset: float) -> Float64:
     return result
 
 
-def _error(tree: cKDTree, points: Float64, normal: Float64, offset: float) -> tuple[float, Float64, float]:
+def _error(tree: cKDTree, points: Float64, normal: Float64, offset: float, settings: MirrorSearchSettings) -> _Trial:
     gaps = np.sort(tree.query(_mirrored(points, normal, offset))[0])
-    return float(gaps[: int(_KEPT * len(gaps))].mean()), normal, offset
+    return float(gaps[: int(settings.kept * len(gaps))].mean()), normal, offset
 
 
-def _refine(tree: cKDTree, points: Float64, normal: Float64, offset: float) -> tuple[float, Float64, float]:
+def _refine(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearchSettings) -> _Trial:
     """Iterated closest points."""
-    best = _error(tree, points, normal, offset)
-    for _ in range(_ROUNDS):
+    best, (_, normal, offset) = start, start
+    for _ in range(settings.rounds):
         gaps, mates = tree.query(_mirrored(points, normal, offset))
-        kept = gaps <= np.quantile(gaps, _KEPT)
+        kept = gaps <= np.quantile(gaps, settings.kept)
         # The reflection that best maps points to their mates has the normal that minimises sum (p.n)(q.n) about their
         # common middle, which lies in the plane.
         p, q = points[kept], np.asarray(tree.data)[mates[kept]]
@@ -123,5 +139,5 @@ def _refine(tree: cKDTree, points: Float64, normal: Float64, offset: float) -> t
         cross = (p - middle).T @ (q - middle)
         normal = np.linalg.eigh(cross + cross.T)[1][:, 0]
         offset = float(normal @ middle)
-        best = min(best, _error(tree, points, normal, offset), key=lambda each: each[0])
+        best = min(best, _error(tree, points, normal, offset, settings), key=_error_of)
     return best

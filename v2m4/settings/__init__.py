@@ -18,6 +18,8 @@ from v2m4.settings.camera import (
     AlignmentLevelSettings,
     CameraSettings,
     DescentSettings,
+    FeatureSettings,
+    LowPolySettings,
     RigidAlignmentSettings,
     RigidSearchSettings,
     ScoreSettings,
@@ -37,7 +39,9 @@ from v2m4.settings.generator import (
     TripoSgSettings,
     TripoSRSettings,
 )
+from v2m4.settings.geometry import MirrorSearchSettings
 from v2m4.settings.pixels import (
+    AnchorSettings,
     BackgroundSettings,
     CameraMotionSettings,
     ClickSettings,
@@ -67,12 +71,19 @@ from v2m4.settings.registration import (
 )
 from v2m4.settings.renamed import RENAMED
 from v2m4.settings.schema import Field, PlugName, Range, changed, fields_of, problems, updated
-from v2m4.settings.texture import FillSettings, OptimiseSettings, ProjectSettings, TextureSettings
+from v2m4.settings.texture import (
+    FillSettings,
+    MirrorFillSettings,
+    OptimiseSettings,
+    ProjectSettings,
+    TextureSettings,
+)
 
 __all__ = [
     "RENAMED",
     "Algorithm1Settings",
     "AlignmentLevelSettings",
+    "AnchorSettings",
     "BackgroundSettings",
     "CameraMotionSettings",
     "CameraSettings",
@@ -82,6 +93,7 @@ __all__ = [
     "DeformationGraphSettings",
     "DescentSettings",
     "ExportSettings",
+    "FeatureSettings",
     "Field",
     "FillSettings",
     "FlatSettings",
@@ -94,9 +106,12 @@ __all__ = [
     "KeyframeSettings",
     "LargeStepsSettings",
     "LimbSettings",
+    "LowPolySettings",
     "MaskCleanupSettings",
     "MattingSettings",
     "MeshToMeshSettings",
+    "MirrorFillSettings",
+    "MirrorSearchSettings",
     "MotionSettings",
     "OptimiseSettings",
     "PlugName",

@@ -20,6 +20,8 @@ class ScoreSettings:
     """Weight of the mask difference."""
     overlap_size: Annotated[int, Range(16, 2048)] = 256
     """Side of the renderings whose overlap with the frame's mask is measured, in pixels."""
+    fewest_pixels: Annotated[int, Range(1, 1000000)] = 16
+    """A frame whose mask has fewer pixels shows no object to search a camera for."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,44 @@ class RigidAlignmentSettings:
     """Weight of a squared colour difference, against 1 for the mask's."""
     huber: Annotated[float, Range(0.001, 1000)] = 0.35
     """Differences beyond this count linearly: highlights, cast shadows, parts that the mesh does not have."""
+    gain_least: Annotated[float, Range(0.01, 1)] = 0.5
+    """The rendering's colours are first dimmed to the frame's, at most by this factor."""
+    gain_most: Annotated[float, Range(1, 100)] = 2.0
+    """Or brightened, at most by this factor."""
+    inside_least: Annotated[float, Range(0, 1)] = 0.02
+    """Blurred mask from which a pixel has the nearest surface's depth; further out it has the object's mean depth."""
+    damping: Annotated[float, Range(0, 1000)] = 0.01
+    """Damping of the first step, as a share of the normal equations' diagonal."""
+    damping_better: Annotated[float, Range(0.001, 1)] = 0.3
+    """Factor to the damping after a step that lowered the energy."""
+    damping_worse: Annotated[float, Range(1, 1000)] = 10.0
+    """Factor to the damping after a step that did not."""
+    longest_turn: Annotated[float, Range(0.001, 3.15)] = 0.35
+    """No step turns the object further than this, in radians."""
+    longest_shift: Annotated[float, Range(0.001, 10)] = 0.25
+    """No step shifts it further than this, in its distances."""
+    least_size: Annotated[int, Range(16, 2048)] = 64
+    """A frame is not compared at more pixels than it has across the object, but at so many at least."""
+    low_poly_below: Annotated[int, Range(0, 4096)] = 100
+    """Pictures whose side is below this many pixels show a simplified mesh."""
+    apart_deg: Annotated[float, Range(0, 180)] = 1.0
+    """Of aligned poses closer than this rotation only the better one is kept."""
     first: AlignmentLevelSettings = field(default_factory=AlignmentLevelSettings)
     second: AlignmentLevelSettings = field(default_factory=lambda: AlignmentLevelSettings(16, 64, 1.2, 5))
     third: AlignmentLevelSettings = field(default_factory=lambda: AlignmentLevelSettings(5, 128, 1.2, 4))
     last: AlignmentLevelSettings = field(default_factory=lambda: AlignmentLevelSettings(2, 224, 1.0, 3))
+
+
+@dataclass(frozen=True)
+class LowPolySettings:
+    """The simplified mesh of renderings that are too small to show more."""
+
+    vertex_colors_from: Annotated[int, Range(0, 100000000)] = 1500
+    """Faces from which a texture is averaged to vertex colours; a mesh of few, large faces keeps its texture."""
+    faces: Annotated[int, Range(4, 100000000)] = 6000
+    """Faces that are left of a mesh with more than twice as many."""
+    aggressiveness: Annotated[float, Range(1, 10)] = 7.0
+    """How soon costly edge collapses are tried; lower is slower and better."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +106,23 @@ class RigidSearchSettings:
     """Rings about the object's centroid on which a direction is compared with the frame."""
     apart_deg: Annotated[float, Range(0, 180)] = 9.0
     """Candidates differ by at least this rotation."""
+    margin: Annotated[float, Range(0.05, 0.5)] = 0.43
+    """Distance from the object's centroid to its farthest pixel, as a share of the side of the crop around it."""
+    rings_beyond: Annotated[float, Range(0, 1)] = 0.05
+    """How far beyond that distance the rings reach."""
+    shrink_least: Annotated[float, Range(0.01, 1)] = 0.3
+    """The distance that the mask's area gives is at least so many times the one that was rendered from."""
+    shrink_most: Annotated[float, Range(1, 100)] = 3.0
+    """And at most so many times."""
+    color_weight: Annotated[float, Range(0, 1000)] = 0.5
+    """Weight of the colours' correlation on the rings, against 1 for the masks' overlap."""
+    plain: Annotated[float, Range(0, 1)] = 0.002
+    """Energy that is added to the colours' variation, per area: an object of one colour has none to compare."""
+    cut_share: Annotated[float, Range(0, 1)] = 0.01
+    """Share of a side of the frame from which the object on it counts as cut off there."""
+    cut_room: Annotated[float, Range(1, 10)] = 1.3
+    """How many times larger the crop around an object that is cut off is made, for what the frame does not show."""
+    low_poly: LowPolySettings = field(default_factory=LowPolySettings)
     alignment: RigidAlignmentSettings = field(default_factory=RigidAlignmentSettings)
 
 
@@ -120,6 +173,28 @@ class Algorithm1Settings:
 
 
 @dataclass(frozen=True)
+class FeatureSettings:
+    """Matches between a rendering and the frame by keypoints and flow (the stereo plug "features")."""
+
+    keypoints: Annotated[int, Range(1, 100000)] = 1500
+    """SIFT keypoints in each picture, at most."""
+    contrast: Annotated[float, Range(0, 1)] = 0.01
+    """Contrast from which a keypoint counts."""
+    ratio: Annotated[float, Range(0, 1)] = 0.85
+    """A keypoint's nearest descriptor must be closer than this share of the second nearest's distance (Lowe 2004)."""
+    black: Annotated[int, Range(0, 255)] = 4
+    """Brightest channel, of 255, up to which a pixel of the frame is its black background."""
+    mask_growth: Annotated[int, Range(1, 101)] = 5
+    """Side of the square by which the mask is grown before keypoints are sought in it, in pixels."""
+    dense_step: Annotated[int, Range(1, 1000)] = 4
+    """Pixels between matches by flow."""
+    round_trip_px: Annotated[float, Range(0.01, 1000)] = 1.5
+    """Flow there and back must end this near to its start, in pixels."""
+    overlap: Annotated[float, Range(0, 1)] = 0.5
+    """Renderings whose mask, laid over the frame's, overlaps it less than this are not followed by flow."""
+
+
+@dataclass(frozen=True)
 class StereoStepSettings:
     """The step through dense stereo: point maps of the frame and of renderings, fitted to each other."""
 
@@ -135,12 +210,32 @@ class StereoStepSettings:
     """Share of the points kept for the chamfer fit."""
     points: Annotated[int, Range(10, 10000000)] = 4000
     """At most so many points are kept for either fit."""
+    least_points: Annotated[int, Range(1, 10000000)] = 200
+    """And at least so many, where there are."""
     fit_iterations: Annotated[int, Range(1, 100000)] = 2000
     """chamfer: steps of the similarity's descent."""
     pose_iterations: Annotated[int, Range(1, 100000)] = 500
     """chamfer: steps of the camera's descent on image coordinates."""
     lr: Annotated[float, Range(1e-8, 10)] = 0.01
     """chamfer: Adam's step in both descents."""
+    box_share: Annotated[float, Range(0.01, 1)] = 0.95
+    """chamfer: share of the points, the middle ones along each axis, whose box tells where the descent starts."""
+    box_points: Annotated[int, Range(10, 10000000)] = 20000
+    """chamfer: points that this box is taken from, at most."""
+    extent_share: Annotated[float, Range(0.01, 1)] = 0.9
+    """matched: share of the points within the distance from their median that counts as their extent."""
+    fit_tolerance: Annotated[float, Range(1e-5, 10)] = 0.1
+    """matched: distance, in extents, within which a match counts as right at first, and at most."""
+    fit_deviations: Annotated[float, Range(0.1, 100)] = 2.5
+    """matched: the same then, in robust standard deviations of the first fit's errors."""
+    fit_draws: Annotated[int, Range(1, 1000000)] = 256
+    """matched: similarities of randomly drawn matches that are tried."""
+    fit_sample: Annotated[int, Range(3, 1000)] = 4
+    """matched: matches that are drawn for each."""
+    pnp_draws: Annotated[int, Range(1, 1000000)] = 400
+    """matched and features: cameras of randomly drawn matches that PnP tries, at most."""
+    pnp_confidence: Annotated[float, Range(0.01, 1)] = 0.9999
+    """matched and features: PnP stops earlier once it is this sure to have drawn right matches alone."""
     leave_out: Annotated[float, Range(0, 0.99)] = 0.1
     """Share of each picture's points, those the model is least sure of, that is left out."""
     fewest: Annotated[int, Range(6, 10000)] = 50
@@ -151,6 +246,7 @@ class StereoStepSettings:
     """The same for the matches of a plug that finds them itself (features)."""
     dust3r_precision: Literal["auto", "tf32"] = "auto"
     """tf32: the precision of the published numbers; auto: what suits the GPU."""
+    features: FeatureSettings = field(default_factory=FeatureSettings)
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,18 @@ class MattingSettings:
 
 
 @dataclass(frozen=True)
+class AnchorSettings:
+    """Which keyframe shows the object best."""
+
+    area_weight: Annotated[float, Range(0, 1)] = 0.5
+    """Share of the score that a keyframe has by showing the object as large as the one that shows it largest."""
+    limbs_weight: Annotated[float, Range(0, 1)] = 0.3
+    """Share of the score that it would have if the outline's hull were free of the object: limbs are apart."""
+    likeness: Annotated[float, Range(1, 100)] = 1.5
+    """The score falls with the mean change to the other keyframes, and would be 0 at this."""
+
+
+@dataclass(frozen=True)
 class KeyframeSettings:
     """Which frames get a mesh of their own."""
 
@@ -262,3 +274,9 @@ class KeyframeSettings:
     """Side of a square of the object's area in those pictures, as a share of theirs."""
     color_weight: Annotated[float, Range(0, 100)] = 1.0
     """Weight of the mean colour difference against that of the masks, so that turning in place counts as motion."""
+    color_noise: Annotated[float, Range(0, 1)] = 0.01
+    """Mean colour difference, of 1, up to which the colours count as the same."""
+    ahead: Annotated[float, Range(0, 1)] = 0.5
+    """adaptive: share of the last frame's change that is added to the change since the keyframe: rather half a step
+    early than half a step late."""
+    best: AnchorSettings = field(default_factory=AnchorSettings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from v2m4.settings.geometry import MirrorSearchSettings
 from v2m4.settings.schema import Range
 
 Weight = Annotated[float, Range(0, 1e12)]
@@ -228,6 +229,7 @@ class SymmetrySettings:
     """Error of the symmetry, in sizes of the object, up to which it is fully heeded."""
     error_most: Annotated[float, Range(0, 10)] = 0.12
     """The same, from which it is ignored."""
+    search: MirrorSearchSettings = field(default_factory=MirrorSearchSettings)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from v2m4.settings.geometry import MirrorSearchSettings
 from v2m4.settings.schema import Range
 
 
@@ -24,6 +25,18 @@ class ProjectSettings:
     """Distance to the nearest silhouette, in pixels of the frame, up to which a pixel is not trusted at all."""
     edge_far_px: Annotated[float, Range(0, 100)] = 2.0
     """Distance to the nearest silhouette, in pixels of the frame, from which a pixel is trusted fully."""
+    opaque: Annotated[int, Range(0, 255)] = 240
+    """Alpha, of 255, above which a pixel shows nothing but the object."""
+    depth_jump: Annotated[float, Range(0, 10)] = 0.02
+    """Depth, in sizes of the object, that must jump between pixels to be the silhouette of a limb before another."""
+    depth_tolerance: Annotated[float, Range(0, 10)] = 0.005
+    """Depth, in sizes of the object, within which a place counts as the one that a pixel shows."""
+    overlap_power: Annotated[int, Range(0, 100)] = 3
+    """A frame's quality grows with this power of the overlap of mesh and object in it."""
+    sharpness_weight: Annotated[float, Range(0, 1)] = 0.5
+    """Share of a frame's quality that it has by being as sharp as the sharpest."""
+    sure: Annotated[float, Range(0.001, 1)] = 0.5
+    """Trust from which a place counts as fully seen."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,39 @@ class OptimiseSettings:
     """Weight of the frames against the renderings."""
     seen: Annotated[float, Range(0, 1000)] = 0.25
     """Texels that all views together touched with less than so many of their pixels are filled."""
+    opaque: Annotated[float, Range(0, 1)] = 0.95
+    """Alpha above which a pixel of a view shows nothing but the object."""
+
+
+@dataclass(frozen=True)
+class MirrorFillSettings:
+    """When colours may be taken from their mirror images: where the shape has one plane, or the colours tell which."""
+
+    points: Annotated[int, Range(100, 1000000)] = 10000
+    """Points on the surface by which its planes are found."""
+    error: Annotated[float, Range(0, 10)] = 0.06
+    """Largest error of a plane, in units of the shape's spread; a posed animal has about 0.02."""
+    clearly: Annotated[float, Range(1, 100)] = 1.6
+    """By which factor the next plane's error must be larger for the best one to be the only one."""
+    noticeable: Annotated[float, Range(0, 1)] = 0.004
+    """Difference of the errors over all points that tells two planes apart, in the same units."""
+    seen: Annotated[float, Range(0, 1)] = 0.5
+    """Trust above which a point counts as seen."""
+    fewest: Annotated[int, Range(1, 1000000)] = 10
+    """Seen points without which no plane is believed."""
+    both_sides: Annotated[float, Range(0, 1)] = 0.04
+    """Share of the seen points that must be seen on both sides of a plane for their colours to tell."""
+    agree: Annotated[float, Range(0, 10)] = 0.55
+    """Colours agree if they differ by less than this share of what any two points differ by."""
+    disagree: Annotated[float, Range(0, 10)] = 0.9
+    """The only plane is not believed if they differ by more than this share."""
+    upright: Annotated[float, Range(0, 1)] = 0.5
+    """Largest sine of the tilt of a plane that counts as upright."""
+    reach: Annotated[float, Range(0, 10)] = 0.08
+    """How far beside a mirror image a point may lie, in units of the shape's spread."""
+    facing_cosine: Annotated[float, Range(-1, 1)] = 0.4
+    """Least cosine between a normal and its mirror image."""
+    search: MirrorSearchSettings = field(default_factory=MirrorSearchSettings)
 
 
 @dataclass(frozen=True)
@@ -65,6 +111,13 @@ class FillSettings:
     mirror: bool = True
     """Parts of a mesh without a look of its own first take the colours of their mirror images, if it has a left and a
     right."""
+    held_from: Annotated[float, Range(0, 1)] = 0.3
+    """Trust above which a colour that was seen is held while the others are continued from it."""
+    hold: Annotated[float, Range(0.001, 1e6)] = 50.0
+    """How strongly, against the pull of neighbouring pieces."""
+    sharpness: Annotated[int, Range(0, 100)] = 3
+    """Power of a palette colour's share in its weight: the higher, the harder the borders between colours."""
+    mirroring: MirrorFillSettings = field(default_factory=MirrorFillSettings)
 
 
 @dataclass(frozen=True)

@@ -14,37 +14,32 @@ import torch
 from torch import Tensor
 
 from v2m4.arrays import Bytes, Float32, Float64, Mask
-from v2m4.settings import Settings
+from v2m4.settings import FeatureSettings, Settings
 from v2m4.stereo import Matches
-
-Bytes = Bytes
-_RATIO = 0.85
-_DENSE_STEP = 4  # pixels between dense matches
-_ROUND_TRIP_PX = 1.5  # flow there and back must end this near its start
-_OVERLAP = 0.5  # renderings whose mask, laid over the frame's, agrees less are not followed by flow
 
 
 class Features:
     """The `Locator` of keypoints and flow."""
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = device
+    def __init__(self, settings: FeatureSettings | None = None) -> None:
+        self.settings = settings or FeatureSettings()
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Features:
         """The plug for a run's settings."""
-        return cls(device)
+        return cls(settings.camera.stereo.features)
 
     def locate(self, reference: Tensor, renderings: Tensor, positions: Tensor, inside: Tensor) -> Matches:
         """See `v2m4.stereo.Locator`."""
-        frame = _bytes(reference)
-        seen = _foreground(frame)
+        frame, settings = _bytes(reference), self.settings
+        seen: Mask = frame.max(2) > settings.black
         places, pixels = [np.zeros((0, 3), np.float32)], [np.zeros((0, 2), np.float32)]
-        keypoints = _keypoints(frame, seen)
+        keypoints = _keypoints(frame, seen, settings)
         for picture, surface, mask in zip(renderings, positions, inside, strict=True):
             drawn, points = _bytes(picture), surface.detach().float().cpu().numpy()
             covered = mask.cpu().numpy()
-            for here, there in (_sift_matches(drawn, covered, keypoints), _flow_matches(drawn, covered, frame, seen)):
+            by_keypoints = _sift_matches(drawn, covered, keypoints, settings)
+            for here, there in (by_keypoints, _flow_matches(drawn, covered, frame, seen, settings)):
                 column, row = np.floor(here).astype(int).T
                 valid = covered[row, column]
                 places.append(points[row, column][valid])
@@ -57,29 +52,28 @@ def _bytes(image: Tensor) -> Bytes:
     return (image.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
-def _foreground(image: Bytes) -> Mask:
-    return image.max(2) > 4
-
-
-def _keypoints(image: Bytes, mask: Mask) -> tuple[Float32, Float32 | None]:
+def _keypoints(image: Bytes, mask: Mask, settings: FeatureSettings) -> tuple[Float32, Float32 | None]:
     """Places (K,2), in pixels with centres at halves, and descriptors (K,128) of the SIFT keypoints on the object."""
-    detector = cv2.SIFT.create(nfeatures=1500, contrastThreshold=0.01)
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    detector = cv2.SIFT.create(nfeatures=settings.keypoints, contrastThreshold=settings.contrast)
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((settings.mask_growth,) * 2, np.uint8))
     found, descriptors = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), grown)
     places = np.array([k.pt for k in found], np.float32).reshape(-1, 2) + 0.5
     return places, None if descriptors is None else np.asarray(descriptors, np.float32)
 
 
-def _sift_matches(drawn: Bytes, covered: Mask, reference: tuple[Float32, Float32 | None]) -> tuple[Float32, Float32]:
+def _sift_matches(
+    drawn: Bytes, covered: Mask, reference: tuple[Float32, Float32 | None], settings: FeatureSettings
+) -> tuple[Float32, Float32]:
     """Matched places (M,2) in the rendering and in the frame: each other's nearest, clearly before the second."""
-    places, descriptors = _keypoints(drawn, covered)
+    places, descriptors = _keypoints(drawn, covered, settings)
     none = np.zeros((0, 2), np.float32)
     if descriptors is None or reference[1] is None or len(places) < 2 or len(reference[0]) < 2:
         return none, none
     similarity = _unit(descriptors) @ _unit(reference[1]).T
     ahead, back = similarity.argmax(1), similarity.argmax(0)
     ranked = np.sqrt(np.maximum(2 - 2 * np.sort(similarity, axis=1)[:, -2:], 0))
-    chosen = np.flatnonzero((back[ahead] == np.arange(len(places))) & (ranked[:, 1] < _RATIO * ranked[:, 0]))
+    clear = ranked[:, 1] < settings.ratio * ranked[:, 0]
+    chosen = np.flatnonzero((back[ahead] == np.arange(len(places))) & clear)
     edge = drawn.shape[0] - 1e-3
     return places[chosen].clip(0, edge), reference[0][ahead[chosen]]
 
@@ -89,7 +83,9 @@ def _unit(descriptors: Float32) -> Float32:
     return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), 1e-9)
 
 
-def _flow_matches(drawn: Bytes, covered: Mask, frame: Bytes, seen: Mask) -> tuple[Float32, Float32]:
+def _flow_matches(
+    drawn: Bytes, covered: Mask, frame: Bytes, seen: Mask, settings: FeatureSettings
+) -> tuple[Float32, Float32]:
     """Places (M,2) of the rendering followed into the frame by flow, checked by following them back."""
     none = np.zeros((0, 2), np.float32)
     if not covered.any() or not seen.any():
@@ -100,19 +96,20 @@ def _flow_matches(drawn: Bytes, covered: Mask, frame: Bytes, seen: Mask) -> tupl
     overlay = warp + np.array([0, 0, 0.5 * scale - 0.5])  # OpenCV counts from pixel centres
     laid = cv2.warpAffine(drawn, overlay, (side, side), flags=cv2.INTER_LINEAR)
     mask = cv2.warpAffine(covered.astype(np.uint8), overlay, (side, side), flags=cv2.INTER_NEAREST) > 0
-    if (mask & seen).sum() < _OVERLAP * (mask | seen).sum():
+    if (mask & seen).sum() < settings.overlap * (mask | seen).sum():
         return none, none
     before, after = (np.asarray(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), np.uint8) for i in (laid, frame))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     still = np.zeros((2, side, side, 2), np.float32)
     ahead, back = flow.calc(before, after, still[0]), flow.calc(after, before, still[1])
     row, column = np.nonzero(mask)
-    kept = (row % _DENSE_STEP == 0) & (column % _DENSE_STEP == 0)
+    kept = (row % settings.dense_step == 0) & (column % settings.dense_step == 0)
     start = np.stack([column[kept], row[kept]], axis=1).astype(np.float32)
     end = start + ahead[row[kept], column[kept]]
     nearest = np.round(end).astype(int).clip(0, side - 1)
     returned = end + back[nearest[:, 1], nearest[:, 0]]
-    right = (np.linalg.norm(returned - start, axis=1) < _ROUND_TRIP_PX) & seen[nearest[:, 1], nearest[:, 0]]
+    closed = np.linalg.norm(returned - start, axis=1) < settings.round_trip_px
+    right = closed & seen[nearest[:, 1], nearest[:, 0]]
     original = ((start[right] + 0.5 - shift) / scale).astype(np.float32)
     return original.clip(0, side - 1e-3), end[right] + 0.5
 

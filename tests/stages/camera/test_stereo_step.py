@@ -89,7 +89,7 @@ def test_matched_similarity_is_exact_and_ignores_wrong_matches() -> None:
     true = torch.rand(800, 3, generator=rng)
     predicted = true @ SIMILARITY[:3, :3].T + SIMILARITY[:3, 3]
     predicted[:240] = torch.rand(240, 3, generator=rng)
-    fit = similarity_by_matches(predicted, true, torch.ones(800), rng, most=800)
+    fit = similarity_by_matches(predicted, true, torch.ones(800), changed(SETTINGS, {"points": 800}), rng)
     assert torch.allclose(fit.apply(predicted[240:]), true[240:], atol=1e-4)
 
 
@@ -101,7 +101,8 @@ def test_chamfer_finds_the_way_out_of_a_half_turn(device: str) -> None:
     axes = torch.tensor([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
     predicted = true @ flip @ axes * 0.5
     predicted, true = predicted.to(device), true.to(device)
-    fit = drain(similarity_by_chamfer(predicted, true, torch.Generator().manual_seed(0), iterations=600, lr=0.01))
+    longer = changed(SETTINGS, {"fit_iterations": 600})
+    fit = drain(similarity_by_chamfer(predicted, true, longer, torch.Generator().manual_seed(0)))
     assert float((fit.apply(predicted) - true).norm(dim=1).mean()) < 0.02
 
 
@@ -110,16 +111,17 @@ def test_pnp_and_descent_find_the_camera_that_sees_the_points(device: str) -> No
     truth = orbit(-130, 35, 2.5, (0.1, -0.1, 0.05))
     points = painted_creature().vertices
     pixels, _ = truth.project(points)
-    assert angle_deg(camera_by_pnp(points, pixels, FOV_DEG, tolerance=0.012), truth) < 0.05
+    assert angle_deg(camera_by_pnp(points, pixels, FOV_DEG, SETTINGS, tolerance=0.012), truth) < 0.05
     start = orbit(-110, 25, 2.2)
-    descended = drain(camera_by_descent(points.to(device), pixels.to(device), start, iterations=500, lr=0.01))
+    longer = changed(SETTINGS, {"pose_iterations": 500})
+    descended = drain(camera_by_descent(points.to(device), pixels.to(device), start, longer))
     assert angle_deg(Camera(descended.world_to_camera.cpu()), truth) < 0.5
 
 
 def test_pnp_says_none_rather_than_guess() -> None:
     rng = torch.Generator().manual_seed(0)
     points, pixels = torch.rand(5, 3, generator=rng), torch.rand(5, 2, generator=rng)
-    assert camera_by_pnp(points, pixels, FOV_DEG, tolerance=0.012) is None
+    assert camera_by_pnp(points, pixels, FOV_DEG, SETTINGS, tolerance=0.012) is None
 
 
 def test_a_model_that_sees_nothing_gives_no_camera() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.stages.texture.test_stage import ball
 from v2m4.render.atlas import texels_of, unwrap
+from v2m4.settings import FillSettings
 from v2m4.stages.texture.inpainting import diffuse_colors
 from v2m4.stages.texture.samples import place_samples
 
@@ -17,7 +18,7 @@ def test_colours_spread_along_the_surface_and_stay_clean() -> None:
     points = samples.interpolate(mesh.faces.numpy(), mesh.vertices.numpy())
     red_above = np.where(points[:, 1:2] > 0, [[1.0, 0, 0]], [[0, 0, 1.0]])
     seen = (points[:, 2] < 0).astype(np.float64)
-    smooth, clean = (diffuse_colors(red_above, seen, samples, n) for n in (0, 2))
+    smooth, clean = (diffuse_colors(red_above, seen, samples, FillSettings(), palette=n) for n in (0, 2))
     for filled in (smooth, clean):
         assert np.abs(filled - red_above)[seen > 0].mean() < 0.05
         assert np.abs(filled - red_above)[points[:, 1] > 0.3].max() < 0.55

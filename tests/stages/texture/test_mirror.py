@@ -20,6 +20,7 @@ from v2m4.stages.texture.mirror import color_plane, fill_mirrored
 from v2m4.stages.texture.stage import texture_mesh
 
 SETTINGS = TextureSettings(size=128)
+MIRRORING = SETTINGS.fill.mirroring
 HAIR, SKIN, EYE = (0.45, 0.25, 0.1), (0.95, 0.75, 0.6), (0.05, 0.1, 0.4)
 
 
@@ -123,9 +124,9 @@ def test_colours_that_contradict_the_plane_are_not_mirrored(tmp_path: Path) -> N
     noise = 0.1 * rng.standard_normal((len(points), 3))
     red_or_blue = np.where(points[:, 2:] > 0, [[0.9, 0.1, 0.1]], [[0.1, 0.1, 0.9]]) + noise
     seen = (points[:, 0] > 0).astype(float)
-    assert color_plane(mesh.vertices, mesh.faces, points, red_or_blue, seen) is None
+    assert color_plane(mesh.vertices, mesh.faces, points, red_or_blue, seen, MIRRORING) is None
     bands = scales(mesh.vertices).double().numpy()
-    plane = color_plane(mesh.vertices, mesh.faces, points, bands, seen)
+    plane = color_plane(mesh.vertices, mesh.faces, points, bands, seen, MIRRORING)
     assert plane is not None
     assert abs(plane.normal[2]) > 0.99
 
@@ -133,7 +134,7 @@ def test_colours_that_contradict_the_plane_are_not_mirrored(tmp_path: Path) -> N
 def test_planes_of_a_box_are_found_and_ordered() -> None:
     rng = np.random.default_rng(1)
     points = rng.uniform(-1, 1, (3000, 3)) * [1.0, 0.6, 0.3] + [5, 6, 7]
-    planes = mirror_planes(points)
+    planes = mirror_planes(points, MIRRORING.search)
     assert len(planes) == 3
     assert [p.error for p in planes] == sorted(p.error for p in planes)
     normals = np.abs([p.normal for p in planes])
@@ -146,13 +147,13 @@ def test_planes_of_a_box_are_found_and_ordered() -> None:
 def test_what_is_seen_stays_and_what_has_no_image_stays_unseen() -> None:
     mesh = fish()
     points = mesh.vertices.double().numpy()
-    plane = mirror_planes(points)[0]
+    plane = mirror_planes(points, MIRRORING.search)[0]
     colors = np.zeros((len(points), 3))
     colors[:, 0] = 1
     seen = (points[:, 2] < 0).astype(float)
-    filled, trust = fill_mirrored(plane, points, points, colors, seen)
+    filled, trust = fill_mirrored(plane, points, points, colors, seen, MIRRORING)
     assert np.array_equal(filled[seen > 0], colors[seen > 0])
     assert np.quantile(trust, 0.05) > 0.5
-    nothing, same = fill_mirrored(plane, points, -points, colors, np.zeros(len(points)))
+    nothing, same = fill_mirrored(plane, points, -points, colors, np.zeros(len(points)), MIRRORING)
     assert np.array_equal(nothing, colors)
     assert not same.any()

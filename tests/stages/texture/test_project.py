@@ -13,12 +13,12 @@ from v2m4.arrays import Int32, Real
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import texels_of, unwrap
 from v2m4.settings import FillSettings, ProjectSettings
-from v2m4.stages.texture.project import View, project_frame
+from v2m4.stages.texture.project import ProjectedFrame, project_frame
 from v2m4.stages.texture.samples import Samples, place_samples
 
 
-def plain_sample(view: View, texel: Int32, share: Real, wanted: Real) -> tuple[Real, Real]:
-    """`View.sample`, all points at once."""
+def plain_sample(view: ProjectedFrame, texel: Int32, share: Real, wanted: Real) -> tuple[Real, Real]:
+    """`ProjectedFrame.sample`, all points at once."""
     side = len(view.image)
     point, normal = ((values[texel] * share[..., None]).sum(1) for values in (view.points, view.normals))
     z = point[:, 2]
@@ -43,7 +43,7 @@ def plain_sample(view: View, texel: Int32, share: Real, wanted: Real) -> tuple[R
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[View, Samples]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectedFrame, Samples]:
     """A frame of a ball before a larger one, whose edge hides part of it."""
     small, large = ball(2, 0.15), ball(3, 0.4)
     vertices = torch.cat([small.vertices + torch.tensor([0.1, 0.0, -0.7]), large.vertices])
@@ -54,7 +54,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[View, Samples]:
     return project_frame(mesh, poses[0].contiguous(), clip.frame(0), samples, ProjectSettings()), samples
 
 
-def test_the_kernel_sees_what_plain_numpy_sees(scene: tuple[View, Samples]) -> None:
+def test_the_kernel_sees_what_plain_numpy_sees(scene: tuple[ProjectedFrame, Samples]) -> None:
     view, samples = scene
     wanted = (np.arange(len(samples.face)) % 5 > 0).astype(np.float32)
     colors, trust = view.sample(samples.texel, samples.share, wanted)
@@ -67,7 +67,7 @@ def test_the_kernel_sees_what_plain_numpy_sees(scene: tuple[View, Samples]) -> N
     np.testing.assert_allclose(colors[both], expected_colors[both], atol=2e-3)
 
 
-def test_what_faces_away_or_lies_outside_the_picture_is_not_seen(scene: tuple[View, Samples]) -> None:
+def test_what_faces_away_or_lies_outside_the_picture_is_not_seen(scene: tuple[ProjectedFrame, Samples]) -> None:
     view, samples = scene
     everywhere = np.ones(len(samples.face), np.float32)
     _, trust = view.sample(samples.texel, samples.share, everywhere)

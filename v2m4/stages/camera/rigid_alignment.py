@@ -110,7 +110,7 @@ def align(
     scale = max(float((picture.image[..., 3] * picture.known).sum()), 1.0)
     best, best_energy = poses, np.full(len(poses), np.inf)
     normal, right = np.zeros((len(poses), 6, 6)), np.zeros((len(poses), 6))
-    damping = np.full(len(poses), 1e-2)
+    damping = np.full(len(poses), settings.damping)
     trial = poses
     for step in range(iterations + 1):
         views = render_poses(mesh, middle, trial, picture.size, picture.fov_deg, supersample=supersample)
@@ -123,9 +123,10 @@ def align(
             np.where(pick, trial.rotation, best.rotation), np.where(better[:, None], trial.centre, best.centre)
         )
         normal, right = np.where(pick, a, normal), np.where(better[:, None], b, right)
-        damping = np.clip(np.where(better, damping * 0.3, damping * 10), 1e-4, 1e3)
+        factor = np.where(better, settings.damping_better, settings.damping_worse)
+        damping = np.clip(damping * factor, 1e-4, 1e3)
         if step < iterations:
-            trial = _moved(best, _solve(normal, right, damping))
+            trial = _moved(best, _solve(normal, right, damping), settings)
     return best, best_energy
 
 
@@ -136,13 +137,17 @@ def _solve(normal: Float64, right: Float64, damping: Float64) -> Float64:
     return np.linalg.solve(system, right[..., None])[..., 0]
 
 
-def _moved(poses: Poses, step: Float64) -> Poses:
+def _moved(poses: Poses, step: Float64, settings: RigidAlignmentSettings) -> Poses:
     """Turn by step[:, :3] (radians, about the object's centre) and shift by step[:, 3:] times the distance."""
     turn, shift = step[:, :3], step[:, 3:]
-    turn = turn * np.minimum(1, 0.35 / np.maximum(np.linalg.norm(turn, axis=1, keepdims=True), 1e-12))
-    shift = shift * np.minimum(1, 0.25 / np.maximum(np.linalg.norm(shift, axis=1, keepdims=True), 1e-12))
+    turn, shift = _shortened(turn, settings.longest_turn), _shortened(shift, settings.longest_shift)
     rotation = rotation_from_axis_angle(torch.from_numpy(turn)).numpy() @ poses.rotation
     return Poses(rotation, poses.centre + shift * poses.centre[:, 2:])
+
+
+def _shortened(vectors: Float64, longest: float) -> Float64:
+    """Vectors (N,3), those longer than ``longest`` made as long as that."""
+    return vectors * np.minimum(1, longest / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
 
 def _blurred(image: Float32, blur_px: float) -> Float32:
@@ -162,25 +167,25 @@ def normal_equations(
     focal = size * 0.5 / np.tan(np.radians(picture.fov_deg) / 2)
     energy, a, b = np.zeros(count), np.zeros((count, 6, 6)), np.zeros((count, 6))
     centre = np.ascontiguousarray(poses.centre)
-    weights = settings.color_weight, settings.huber
+    numbers = settings.color_weight, settings.huber, settings.inside_least
 
     def work(first: int, last: int, _row0: int, _row1: int) -> None:
         for n in range(first, last):
             image = _blurred(views.image[n], blur_px)
-            gain = _gains(views.image[n], picture)
+            gain = _gains(views.image[n], picture, settings)
             inside = (views.depth[n] > 0).astype(np.float32)
             depth = np.asarray(cv2.GaussianBlur(np.dstack([views.depth[n], inside]), (0, 0), blur_px + 1.0), np.float32)
             mean = float(views.depth[n].sum() / max(float(inside.sum()), 1.0)) or float(centre[n, 2])
             image[..., :3] *= gain
-            energy[n] = accumulate(image, depth, mean, target, picture.known, centre[n], focal, *weights, a[n], b[n])
+            energy[n] = accumulate(image, depth, mean, target, picture.known, centre[n], focal, *numbers, a[n], b[n])
 
     parallel_for(work, count, 1)
     return energy, a, b
 
 
-def _gains(image: Float32, picture: Picture) -> Float32:
+def _gains(image: Float32, picture: Picture, settings: RigidAlignmentSettings) -> Float32:
     """How much brighter each colour is in the picture than in the rendering, where both show the object: (3,)."""
     both = (picture.known * np.minimum(picture.image[..., 3], image[..., 3]))[..., None]
     seen, drawn = picture.image[..., :3], image[..., :3]
     gain = (both * seen * drawn).sum((0, 1)) / np.maximum((both * drawn * drawn).sum((0, 1)), 1e-6)
-    return np.clip(gain, 0.5, 2.0).astype(np.float32)
+    return np.clip(gain, settings.gain_least, settings.gain_most).astype(np.float32)

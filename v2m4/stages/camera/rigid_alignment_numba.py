@@ -7,7 +7,7 @@ import numpy as np
 from v2m4.arrays import Float32, Float64
 from v2m4.compiled import njit
 
-_SIGNATURE = "f8(f4[:,:,::1],f4[:,:,::1],f8,f4[:,:,::1],f4[:,::1],f8[::1],f8,f8,f8,f8[:,::1],f8[::1])"
+_SIGNATURE = "f8(f4[:,:,::1],f4[:,:,::1],f8,f4[:,:,::1],f4[:,::1],f8[::1],f8,f8,f8,f8,f8[:,::1],f8[::1])"
 
 
 @njit(_SIGNATURE, nogil=True)
@@ -21,13 +21,14 @@ def accumulate(
     focal: float,
     color_weight: float,
     huber: float,
+    inside_least: float,
     a: Float64,
     b: Float64,
 ) -> float:
     """Add one view's normal equations to a (6,6) and b (6,), and return its energy; see `normal_equations`.
 
-    image and target (S,S,4), depth (S,S,2): the blurred depth and inside-ness, whose ratio is the depth of the
-    nearest surface also a little beyond the silhouette, where the mask's residuals are.
+    image and target (S,S,4), known (S,S), centre (3,), depth (S,S,2): the blurred depth and inside-ness, whose ratio is
+    the depth of the nearest surface also a little beyond the silhouette, where the mask's residuals are.
     """
     size = image.shape[0]
     energy = 0.0
@@ -40,7 +41,7 @@ def accumulate(
                 continue
             # 1. The surface point that the pixel shows, relative to the centre, about which the object turns.
             left, right = max(x - 1, 0), min(x + 1, size - 1)
-            z = depth[y, x, 0] / depth[y, x, 1] if depth[y, x, 1] > 0.02 else mean_depth
+            z = depth[y, x, 0] / depth[y, x, 1] if depth[y, x, 1] > inside_least else mean_depth
             px = (x + 0.5 - 0.5 * size) / focal
             py = (y + 0.5 - 0.5 * size) / focal
             s = focal / z

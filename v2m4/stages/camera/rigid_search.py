@@ -26,15 +26,12 @@ from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.sampling import fibonacci_directions
 from v2m4.render import render_fast
 from v2m4.render.vertex_colors import vertex_colored
-from v2m4.settings import RigidAlignmentSettings, RigidSearchSettings
+from v2m4.settings import LowPolySettings, RigidSearchSettings
 from v2m4.stages.camera.rigid_alignment import Picture, Poses, align, render_poses
 
 # Where the frame's border cuts the object: how much larger than what is seen of it the whole may be, and by how many
 # sides of the crop its centroid may lie beyond. From hardly to half cut; direct alignment closes the gaps between.
 OCCLUSION_GUESSES = ((1.0, 0.08), (1.12, 0.08), (1.12, 0.16), (1.3, 0.14), (1.3, 0.24), (1.5, 0.2), (1.5, 0.32))
-_MANY_SMALL_FACES = 1500
-_LOW_POLY_FACES = 6000
-MARGIN = 0.43  # distance from the centroid to the object's farthest pixel, as a share of the crop's side
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class CropCamera:
         return Poses.of(turn @ w2c, middle)
 
 
-def crop_around(frame: Float32, fov_deg: float) -> CropCamera:
+def crop_around(frame: Float32, fov_deg: float, settings: RigidSearchSettings) -> CropCamera:
     """The camera that looks straight at the object in a frame (S,S,4) float32, colour premultiplied on black."""
     side = frame.shape[0]
     focal = 0.5 / math.tan(math.radians(fov_deg) / 2)
@@ -93,9 +90,9 @@ def crop_around(frame: Float32, fov_deg: float) -> CropCamera:
     turn = looking_at_ray(axis)
     local = rays @ turn.T
     reach = float(np.max(np.linalg.norm(local[:, :2], axis=1) / np.maximum(local[:, 2], 1e-3)))
-    if cut_sides(frame):
-        reach *= 1.3  # room for the parts that the frame does not show
-    return CropCamera(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / MARGIN)), fov_deg)
+    if cut_sides(frame, settings.cut_share):
+        reach *= settings.cut_room
+    return CropCamera(frame, turn, math.degrees(2 * math.atan(0.5 * max(reach, 1e-3) / settings.margin)), fov_deg)
 
 
 def looking_along(directions: Float64) -> Float64:
@@ -113,19 +110,21 @@ def bounding_sphere(mesh: Mesh) -> tuple[Float64, float]:
     return middle, float(np.linalg.norm(vertices - middle, axis=1).max())
 
 
-def low_poly(mesh: Mesh) -> Mesh:
+def low_poly(mesh: Mesh, settings: LowPolySettings) -> Mesh:
     """The mesh for renderings too small to show more: texture averaged to vertex colours, few faces.
 
     A mesh of few, large faces keeps its texture.
     """
-    if len(mesh.faces) >= _MANY_SMALL_FACES:
+    if len(mesh.faces) >= settings.vertex_colors_from:
         mesh = vertex_colored(mesh)
-    return _simplified(mesh) if len(mesh.faces) > 2 * _LOW_POLY_FACES else mesh
+    return _simplified(mesh, settings) if len(mesh.faces) > 2 * settings.faces else mesh
 
 
-def _simplified(mesh: Mesh) -> Mesh:
+def _simplified(mesh: Mesh, settings: LowPolySettings) -> Mesh:
     device, vertices = mesh.vertices.device, mesh.vertices.detach().cpu()
-    points, faces = simplify(vertices.numpy(), mesh.faces.cpu().numpy(), _LOW_POLY_FACES, aggressiveness=7.0)
+    points, faces = simplify(
+        vertices.numpy(), mesh.faces.cpu().numpy(), settings.faces, aggressiveness=settings.aggressiveness
+    )
     kept = torch.from_numpy(np.ascontiguousarray(points, np.float32))
     colors = None if mesh.colors is None else mesh.colors.cpu()[Neighbours(vertices).nearest(kept)]
     return Mesh(kept, torch.from_numpy(faces), colors=colors).to(device)
@@ -146,14 +145,14 @@ def _masks(mesh: Mesh, middle: Float64, poses: Poses, size: int, fov_deg: float)
     return torch.cat([p for p in parts if p is not None]).cpu().numpy()
 
 
-def fit_distance(poses: Poses, mask: Float32, picture: Picture) -> Poses:
+def fit_distance(poses: Poses, mask: Float32, picture: Picture, settings: RigidSearchSettings) -> Poses:
     """Move poses sideways and along the axis so that their masks (N,S,S) get the picture's area and centroid."""
     focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
     area, centroid = _moments(mask)
     (wanted,), (goal,) = _moments(picture.image[None, ..., 3] * picture.known)
     shrink = np.sqrt(area / wanted)
     centre = poses.centre.copy()
-    centre[:, 2] *= np.clip(shrink, 0.3, 3.0)
+    centre[:, 2] *= np.clip(shrink, settings.shrink_least, settings.shrink_most)
     # The centroid keeps its offset from the centre's projection, but for the change of size.
     drawn = focal * poses.centre[:, :2] / poses.centre[:, 2:]
     offset = (centroid - drawn) / shrink[:, None]
@@ -161,11 +160,12 @@ def fit_distance(poses: Poses, mask: Float32, picture: Picture) -> Poses:
     return Poses(poses.rotation, centre)
 
 
-def polar(images: Float32, centres: Float64, zooms: Float64, angles: int, radii: int) -> Float32:
+def polar(images: Float32, centres: Float64, zooms: Float64, settings: RigidSearchSettings) -> Float32:
     """Images (N,S,S,C) about their centres (N,2) (in picture sides from the middle), magnified: (N,radii,angles,C)."""
+    angles, radii = settings.angles, settings.radii
     size = images.shape[1]
     turn = np.arange(angles) * (2 * np.pi / angles)
-    radius = (np.arange(radii) + 0.5) / radii * (MARGIN + 0.05)
+    radius = (np.arange(radii) + 0.5) / radii * (settings.margin + settings.rings_beyond)
     grid = radius[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
     out = np.empty((len(images), radii, angles, images.shape[-1]), np.float32)
     for n, image in enumerate(images):
@@ -174,11 +174,11 @@ def polar(images: Float32, centres: Float64, zooms: Float64, angles: int, radii:
     return out
 
 
-def angle_scores(target: Float32, views: Float32) -> Float64:
+def angle_scores(target: Float32, views: Float32, settings: RigidSearchSettings) -> Float64:
     """How alike target (R,A,5) and views (N,R,A,4), turned by each of A angles, are: (N,A), higher is better.
 
-    Mask overlap (intersection over union) plus the correlation of the colours' variation inside the mask, both where
-    the target's fifth channel, what the frame shows at all, is 1.
+    Mask overlap (intersection over union) plus the weighted correlation of the colours' variation inside the mask, both
+    where the target's fifth channel, what the frame shows at all, is 1.
     """
     angles = target.shape[1]
     weight = (np.arange(target.shape[0]) + 0.5)[:, None, None]  # (R,1,1), a ring's share of the area
@@ -209,10 +209,10 @@ def angle_scores(target: Float32, views: Float32) -> Float64:
     overlap = both / np.maximum(area + against(known, mask) - both, 1e-6)
     # 2. Normalised correlation of the colours' variation, each view's energy taken where the frame is known.
     a, b = varying(target), varying(views)
-    plain = 2e-3 * area  # an object of one colour has no variation to compare
+    plain = settings.plain * area
     energy = float((weight * a * a).sum()) + plain
     own_energy = np.maximum(against(known, spectrum((b * b).sum(-1, keepdims=True))), 0) + plain
-    return overlap + 0.5 * against(a, spectrum(b)) / np.sqrt(energy * own_energy)
+    return overlap + settings.color_weight * against(a, spectrum(b)) / np.sqrt(energy * own_energy)
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,9 @@ class Hypothesis:
     shift: tuple[float, float]
 
 
-def hypotheses(crop: CropCamera) -> list[Hypothesis]:
+def hypotheses(crop: CropCamera, cut_share: float) -> list[Hypothesis]:
     """The object is as it is seen; where the frame's border cuts it, it may also reach beyond by various amounts."""
-    sides = cut_sides(crop.frame)
+    sides = cut_sides(crop.frame, cut_share)
     found = [Hypothesis(1.0, (0.0, 0.0))]
     ways = [*sides, (sum(s[0] for s in sides), sum(s[1] for s in sides))] if len(sides) > 1 else sides
     for x, y in ways:
@@ -234,11 +234,12 @@ def hypotheses(crop: CropCamera) -> list[Hypothesis]:
     return found
 
 
-def cut_sides(frame: Float32) -> list[tuple[int, int]]:
-    """Outward directions (x, y) of the sides where the frame's border cuts the object."""
+def cut_sides(frame: Float32, cut_share: float) -> list[tuple[int, int]]:
+    """Outward directions (x, y) of the sides where the frame's border cuts the object: it is on more than
+    ``cut_share`` of the side."""
     alpha = frame[..., 3] > 0.5
     edges = {(-1, 0): alpha[:, 0], (1, 0): alpha[:, -1], (0, -1): alpha[0], (0, 1): alpha[-1]}
-    return [side for side, line in edges.items() if line.mean() > 0.01]
+    return [side for side, line in edges.items() if line.mean() > cut_share]
 
 
 def _placed(poses: Poses, hypothesis: Hypothesis, picture: Picture) -> Poses:
@@ -284,25 +285,26 @@ def coarse_poses(
     focal = 0.5 / math.tan(math.radians(picture.fov_deg) / 2)
     directions, angles = settings.directions, settings.angles
     poses = Poses(
-        looking_along(fibonacci_directions(directions)), np.tile([0.0, 0.0, radius * focal / MARGIN], (directions, 1))
+        looking_along(fibonacci_directions(directions)),
+        np.tile([0.0, 0.0, radius * focal / settings.margin], (directions, 1)),
     )
     # 2. Distance and shift from the masks' areas and centroids.
     masks = _masks(mesh, middle, poses, settings.coarse_size // 2, picture.fov_deg)  # (D,S/2,S/2)
-    poses = fit_distance(poses, masks, picture)
+    poses = fit_distance(poses, masks, picture, settings)
     yield 0.2
     # 3. The frame in polar coordinates about the object's centroid, once per hypothesis: (R,A,5) each.
     shown = np.dstack([picture.image, picture.known])[None]  # (1,S,S,5)
     (wanted,), goal = _moments(picture.image[None, ..., 3] * picture.known)
-    cases = hypotheses(crop)
-    targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), angles, settings.radii)[0] for h in cases]
+    cases = hypotheses(crop, settings.cut_share)
+    targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), settings)[0] for h in cases]
     # 4. Every direction's rendering, unrolled likewise and scored at all angles at once: (H,D,A).
     scores = []
     parts = np.array_split(np.arange(directions), max(1, directions // 128))
     for done, part in enumerate(parts):
         views = render_poses(mesh, middle, poses[part], settings.coarse_size, picture.fov_deg).image
         area, centroid = _moments(views[..., 3])
-        unrolled = polar(views, centroid, np.sqrt(area / wanted), angles, settings.radii)
-        scores.append(np.stack([angle_scores(target, unrolled) for target in targets]))
+        unrolled = polar(views, centroid, np.sqrt(area / wanted), settings)
+        scores.append(np.stack([angle_scores(target, unrolled, settings) for target in targets]))
         yield 0.2 + 0.8 * (done + 1) / len(parts)
     # 5. All H x D x A poses; of those rolled little enough, the best that differ from each other.
     turn = np.arange(angles) * (2 * np.pi / angles)
@@ -330,26 +332,27 @@ def _distinct(rotation: Float64, score: Float64, keep: int, apart: float) -> NDA
 
 
 def refine_poses(
-    mesh: Mesh, crop: CropCamera, poses: Poses, settings: RigidAlignmentSettings
+    mesh: Mesh, crop: CropCamera, poses: Poses, settings: RigidSearchSettings
 ) -> Generator[float, None, tuple[Poses, Float64]]:
     """Align the poses coarse to fine, dropping the worse ones; returns the rest, best first, and their energies."""
     middle, _ = bounding_sphere(mesh)
-    simple = low_poly(mesh)
+    simple = low_poly(mesh, settings.low_poly)
+    alignment = settings.alignment
     energy = np.zeros(len(poses))
-    levels = settings.first, settings.second, settings.third, settings.last
+    levels = alignment.first, alignment.second, alignment.third, alignment.last
     for done, level in enumerate(levels):
         # A blown-up frame is softer than a rendering.
-        picture = crop.picture(min(level.size, max(64, crop.native_size)))
+        picture = crop.picture(min(level.size, max(alignment.least_size, crop.native_size)))
         poses, energy = align(
-            simple if level.size < 100 else mesh,
+            simple if level.size < alignment.low_poly_below else mesh,
             middle,
             poses[: level.keep],
             picture,
-            settings,
+            alignment,
             blur_px=level.blur_px,
             iterations=level.iterations,
         )
-        order = _distinct(poses.rotation, -energy, len(poses), math.radians(1.0))
+        order = _distinct(poses.rotation, -energy, len(poses), math.radians(alignment.apart_deg))
         poses, energy = poses[order], energy[order]
         yield (done + 1) / len(levels)
     return poses, energy

@@ -23,15 +23,13 @@ _VIEW_SIDE = 512  # pixels of the pictures that the events show
 
 
 def premultiplied(reference: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(S,S,4) float32 in [0,1], colour premultiplied on black, of a square straight-alpha frame; checked."""
+    """(S,S,4) float32 in [0,1], colour premultiplied on black, of a square straight-alpha frame."""
     if reference.ndim != 3 or reference.shape[0] != reference.shape[1] or reference.shape[2] != 4:
         raise V2M4Error(
             f"The camera search needs a square RGBA frame (S,S,4), but got {reference.shape}. Pad it first."
         )
     frame = reference.astype(np.float32) / np.float32(255)
     frame[..., :3] *= frame[..., 3:]
-    if int((frame[..., 3] > 0.5).sum()) < 16:
-        raise V2M4Error("The frame shows no object to search a camera for: its mask is empty. Check the matting.")
     return frame
 
 
@@ -55,7 +53,9 @@ class Scorer:
         perceptual: Perceptual,
         device: torch.device,
     ) -> None:
-        """frame: (S,S,4) premultiplied on black, from `premultiplied`."""
+        """frame: (S,S,4) premultiplied on black, from `premultiplied`. Raises V2M4Error if it shows no object."""
+        if int((frame[..., 3] > 0.5).sum()) < settings.fewest_pixels:
+            raise V2M4Error("The frame shows no object to search a camera for: its mask is empty. Check the matting.")
         self.mesh, self.settings, self.perceptual = mesh.to(device), settings, perceptual
         self.frame = torch.from_numpy(frame).to(device)
         small = resized(self.frame, settings.size)

@@ -77,7 +77,7 @@ def _search_directions(
     """The fast way: near ``start`` first, everywhere only if that covers the object badly (`rigid_search`)."""
     mesh = scorer.mesh
     middle, _ = bounding_sphere(mesh)
-    crop = crop_around(frame, FOV_DEG)
+    crop = crop_around(frame, FOV_DEG, settings.rigid)
 
     def shown(camera: Camera, phase: Phase) -> StageRun[float]:
         score = float(scorer.score(Camera(camera.world_to_camera[None], camera.fov_deg)))
@@ -92,15 +92,17 @@ def _search_directions(
     near: list[Poses] = []
     if start is not None:
         near = [crop.poses(start, middle)]
-        poses, _ = yield from reported(refine_poses(mesh, crop, near[0], settings.rigid.alignment), keyframe, 0.0, 0.3)
+        poses, _ = yield from reported(refine_poses(mesh, crop, near[0], settings.rigid), keyframe, 0.0, 0.3)
         if (yield from shown(first(poses), "descent")) >= settings.warm_overlap:
             return first(poses)
         near = [poses[:1]]
-    coarse = coarse_poses(low_poly(mesh), crop, settings.rigid, keep=settings.rigid.candidates - len(near))
+    coarse = coarse_poses(
+        low_poly(mesh, settings.rigid.low_poly), crop, settings.rigid, keep=settings.rigid.candidates - len(near)
+    )
     found, _ = yield from reported(coarse, keyframe, 0.3 * len(near), 0.6)
     yield from shown(first(found), "sampling")
     found = Poses.joined([*near, found])
-    poses, _ = yield from reported(refine_poses(mesh, crop, found, settings.rigid.alignment), keyframe, 0.6, 0.9)
+    poses, _ = yield from reported(refine_poses(mesh, crop, found, settings.rigid), keyframe, 0.6, 0.9)
     camera = first(poses)
     if not settings.stereo.enabled or stereo is None or scorer.overlap(camera) >= settings.rigid.stereo_below:
         yield from shown(camera, "descent")
@@ -113,6 +115,6 @@ def _search_directions(
     else:
         yield from shown(located, "stereo")
         both = Poses.joined([poses[:1], crop.poses(located, middle)])
-        poses, _ = yield from reported(refine_poses(mesh, crop, both, settings.rigid.alignment), keyframe, 0.95, 1.0)
+        poses, _ = yield from reported(refine_poses(mesh, crop, both, settings.rigid), keyframe, 0.95, 1.0)
     yield from shown(first(poses), "descent")
     return first(poses)

@@ -23,20 +23,24 @@ from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.similarity import Similarity, umeyama_ransac
 from v2m4.nn.cuda_graphs import Repeated
 from v2m4.render.gather import gather_rows
+from v2m4.settings import StereoStepSettings
 
 # Point maps come in the axes of a camera (y down, z forward); this is that camera on the orbit at yaw 0.
 _START_6D = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 _EVENTS_PER_FIT = 40
+_MANY_POINTS = 100_000
+_MAD_TO_DEVIATION = 1.4826  # of normally distributed errors
+_FEWEST_FOR_PNP = 6  # points that fix a camera without knowing which of several it is
 
 
-def subset(count: int, share: float, most: int, rng: torch.Generator) -> Tensor:
-    """(M,) random indices: a share of ``count``, but at least 200 where there are so many, and at most ``most``."""
-    size = min(count, most, max(200, round(share * count)))
+def subset(count: int, share: float, least: int, most: int, rng: torch.Generator) -> Tensor:
+    """(M,) random indices: a share of ``count``, but at least ``least`` where there are so many, at most ``most``."""
+    size = min(count, most, max(least, round(share * count)))
     return torch.randperm(count, generator=rng)[:size]
 
 
 def similarity_by_chamfer(
-    predicted: Tensor, true: Tensor, rng: torch.Generator, *, iterations: int, lr: float
+    predicted: Tensor, true: Tensor, settings: StereoStepSettings, rng: torch.Generator
 ) -> Generator[float, None, Similarity]:
     """Lay points (N,3) onto points (M,3) of which none is matched, by descent on the Chamfer distance.
 
@@ -44,7 +48,7 @@ def similarity_by_chamfer(
     the two ends is lower is kept (section 4.1). Yields the share done.
     """
     device = predicted.device
-    own_box, box = (_inner_box(p, rng) for p in (predicted, true))
+    own_box, box = (_inner_box(p, settings, rng) for p in (predicted, true))
     d6 = torch.tensor(_START_6D, device=device)
     # The start only swaps and mirrors axes, so the turned box is the box of the turned points.
     first, last = (corner @ rotation_from_6d(d6).T for corner in own_box)
@@ -52,6 +56,7 @@ def similarity_by_chamfer(
     translation = (box[0] + box[1]) / 2 - scale * (first + last) / 2
     source_tree, target_tree = Neighbours(predicted), Neighbours(true)
     middle = true.mean(0)
+    iterations = settings.fit_iterations
     half = iterations // 2
     ends: list[tuple[float, Similarity]] = []
     for part in range(2):
@@ -61,7 +66,7 @@ def similarity_by_chamfer(
             d6, scale = rotation[:2].flatten(), torch.tensor([ends[0][1].scale], device=device)
             translation = about * (ends[0][1].translation - middle) + middle
         unknowns = [t.clone().requires_grad_() for t in (d6, translation, scale)]
-        optimiser = _adam(unknowns, lr)
+        optimiser = _adam(unknowns, settings.lr)
         best = torch.full((), math.inf, device=device)
         kept = [t.detach().clone() for t in unknowns]
 
@@ -93,30 +98,48 @@ def similarity_by_chamfer(
     return min(ends, key=lambda end: end[0])[1]
 
 
-def _inner_box(points: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The lower and upper corner (3,) of the box around the middle 95 % of points, along each axis."""
-    some = points[subset(len(points), 0.95, 20000, rng).to(points.device)]
-    low, high = torch.quantile(some, torch.tensor([0.025, 0.975], device=points.device), dim=0)
+def _inner_box(points: Tensor, settings: StereoStepSettings, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The lower and upper corner (3,) of the box around the middle ``box_share`` of the points, along each axis."""
+    share = settings.box_share
+    some = points[subset(len(points), share, settings.least_points, settings.box_points, rng).to(points.device)]
+    ends = torch.tensor([(1 - share) / 2, (1 + share) / 2], device=points.device)
+    low, high = torch.quantile(some, ends, dim=0)
     return low, high
 
 
 def similarity_by_matches(
-    predicted: Tensor, true: Tensor, weights: Tensor, rng: torch.Generator, *, most: int
+    predicted: Tensor, true: Tensor, weights: Tensor, settings: StereoStepSettings, rng: torch.Generator
 ) -> Similarity:
     """Lay points (N,3) onto their matches (N,3) in closed form, whatever share of them is wrong (up to about half).
 
-    weights: (N,) confidences. most: as many matches are used. Raises V2M4Error where no similarity fits.
+    weights: (N,) confidences. Raises V2M4Error where no similarity fits.
     """
-    picks = subset(len(predicted), 1.0, most, rng).to(predicted.device)
-    reach = (true - true.median(0).values).norm(dim=1).quantile(0.9) if len(true) < 100_000 else true.std(0).norm()
-    fit, _ = umeyama_ransac(predicted[picks], true[picks], rng, threshold=0.1 * float(reach), weights=weights[picks])
-    right = (fit.apply(predicted[picks]) - true[picks]).norm(dim=1)
-    threshold = float((2.5 * 1.4826 * right.median()).clamp(min=1e-4 * float(reach), max=0.1 * float(reach)))
-    return umeyama_ransac(predicted[picks], true[picks], rng, threshold=threshold, weights=weights[picks])[0]
+    picks = subset(len(predicted), 1.0, settings.least_points, settings.points, rng).to(predicted.device)
+    source, target, w = predicted[picks], true[picks], weights[picks]  # (M,3), (M,3), (M,)
+    # 1. The true points' extent: of very many by their standard deviation, which needs no sorting.
+    away = (true - true.median(0).values).norm(dim=1)  # (N,)
+    extent = float(away.quantile(settings.extent_share) if len(true) < _MANY_POINTS else true.std(0).norm())
+
+    def fitted(threshold: float) -> Similarity:
+        return umeyama_ransac(
+            source,
+            target,
+            rng,
+            threshold=threshold,
+            weights=w,
+            trials=settings.fit_draws,
+            sample=settings.fit_sample,
+        )[0]
+
+    # 2. A first fit with a generous tolerance, and a second with what its errors show to be the noise.
+    widest = settings.fit_tolerance * extent
+    error = (fitted(widest).apply(source) - target).norm(dim=1)  # (M,)
+    noise = settings.fit_deviations * _MAD_TO_DEVIATION * error.median()
+    return fitted(float(noise.clamp(min=1e-4 * extent, max=widest)))
 
 
 def camera_by_descent(
-    points: Tensor, pixels: Tensor, start: Camera, *, iterations: int, lr: float
+    points: Tensor, pixels: Tensor, start: Camera, settings: StereoStepSettings
 ) -> Generator[float, None, Camera]:
     """The roll-free camera that sees points (N,3) at pixels (N,2) in [0,1], by descent from ``start``.
 
@@ -124,7 +147,8 @@ def camera_by_descent(
     """
     w2c = start.world_to_camera.reshape(4, 4).to(points.device)
     unknowns = [w2c[2, :3].clone().requires_grad_(), w2c[:3, 3].clone().requires_grad_()]
-    optimiser = _adam(unknowns, lr)
+    optimiser = _adam(unknowns, settings.lr)
+    iterations = settings.pose_iterations
     best = torch.full((), math.inf, device=points.device)
     kept = [t.detach().clone() for t in unknowns]
 
@@ -163,13 +187,15 @@ def _keep_better(loss: Tensor, unknowns: list[Tensor], best: Tensor, kept: list[
         own.copy_(torch.where(better, now, own))
 
 
-def camera_by_pnp(points: Tensor, pixels: Tensor, fov_deg: float, *, tolerance: float) -> Camera | None:
+def camera_by_pnp(
+    points: Tensor, pixels: Tensor, fov_deg: float, settings: StereoStepSettings, *, tolerance: float
+) -> Camera | None:
     """The camera, with roll, that sees most points (N,3) at their pixels (N,2) in [0,1], or None if none is found.
 
     tolerance: how far off, as a share of the picture's side, a right match may be seen. RANSAC over EPnP (Lepetit et
     al. 2009), then least squares over all right matches; OpenCV's draws are the same in every run.
     """
-    if len(points) < 6:
+    if len(points) < _FEWEST_FOR_PNP:
         return None
     world = points.detach().cpu().double().numpy()
     seen = pixels.detach().cpu().double().numpy()
@@ -180,12 +206,12 @@ def camera_by_pnp(points: Tensor, pixels: Tensor, fov_deg: float, *, tolerance: 
         seen,
         intrinsics,
         None,
-        iterationsCount=400,
+        iterationsCount=settings.pnp_draws,
         reprojectionError=tolerance,
-        confidence=0.9999,
+        confidence=settings.pnp_confidence,
         flags=cv2.SOLVEPNP_EPNP,
     )
-    if not found or right is None or len(right) < 6:
+    if not found or right is None or len(right) < _FEWEST_FOR_PNP:
         return None
     right = right[:, 0]
     turn, shift = cv2.solvePnPRefineLM(world[right], seen[right], intrinsics, None, turn, shift)

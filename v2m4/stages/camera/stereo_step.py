@@ -45,50 +45,50 @@ def stereo_camera(
     A model of point maps goes the way of ``settings.fit``; a `Locator`'s matches go to PnP directly. Yields the
     share done.
     """
+    # 1. The frame and the renderings, whose pixels' surface points are known.
     frame, mask, renderings, positions, inside = _pictures(scorer, cameras, settings.size)
     yield 0.05
+    # 2. A plug that matches renderings and frame itself leaves only PnP to do.
     if isinstance(stereo, Locator):
         matches = stereo.locate(frame, renderings, positions, inside)
-        return camera_by_pnp(matches.points, matches.pixels, cameras.fov_deg, tolerance=settings.match_tolerance)
-    maps = stereo(torch.cat([frame[None], renderings]))
+        tolerance = settings.match_tolerance
+        return camera_by_pnp(matches.points, matches.pixels, cameras.fov_deg, settings, tolerance=tolerance)
+    # 3. Point maps of all pictures in one world, the frame's first; of each, its object's surer pixels.
+    maps = stereo(torch.cat([frame[None], renderings]))  # (1+N,H,W,3)
     yield 0.3
     points, confidence = maps.points.to(frame), maps.confidence.to(frame)
     # A model that is out of its depth may answer with no numbers at all.
     sound = torch.cat([mask[None], inside]) & points.isfinite().all(-1) & confidence.isfinite()
     trusted = torch.stack([_trusted(c, m, settings.leave_out) for c, m in zip(confidence, sound, strict=True)])
-    own, others = trusted[0], trusted[1:]
+    own, others = trusted[0], trusted[1:]  # (H,W), (N,H,W)
     if min(int(own.sum()), int(others.sum())) < settings.fewest:
         return None
-    predicted, true = points[1:][others], positions[others]
+    # 4. The similarity that lays the renderings' points onto the mesh.
+    predicted, true = points[1:][others], positions[others]  # (P,3), (P,3)
     matched = settings.fit == "matched"
     try:
         if matched:
             weights = confidence[1:][others]
-            similarity = similarity_by_matches(predicted, true, weights, rng, most=settings.points)
+            similarity = similarity_by_matches(predicted, true, weights, settings, rng)
         else:
             clouds = [
-                cloud[subset(len(cloud), settings.keep, settings.points, rng).to(cloud.device)]
+                cloud[subset(len(cloud), settings.keep, settings.least_points, settings.points, rng).to(cloud.device)]
                 for cloud in (predicted, positions[inside])
             ]
-            fitting = similarity_by_chamfer(
-                clouds[0], clouds[1], rng, iterations=settings.fit_iterations, lr=settings.lr
-            )
+            fitting = similarity_by_chamfer(clouds[0], clouds[1], settings, rng)
             similarity = yield from between(fitting, 0.3, 0.8)
     except V2M4Error:
         return None
+    # 5. It lays the frame's points there too; the camera is the one that sees them at their pixels.
     row, column = own.nonzero().float().unbind(1)
-    pixels = torch.stack([column + 0.5, row + 0.5], dim=1) / settings.size
-    located = similarity.apply(points[0][own])
-    picks = subset(len(located), 1.0, settings.points, rng).to(located.device)
+    pixels = torch.stack([column + 0.5, row + 0.5], dim=1) / settings.size  # (Q,2)
+    located = similarity.apply(points[0][own])  # (Q,3)
+    picks = subset(len(located), 1.0, settings.least_points, settings.points, rng).to(located.device)  # (M,)
     if matched:
-        return camera_by_pnp(located[picks], pixels[picks], cameras.fov_deg, tolerance=settings.map_tolerance)
-    posing = camera_by_descent(
-        located[picks],
-        pixels[picks],
-        Camera(cameras.world_to_camera[0], cameras.fov_deg),
-        iterations=settings.pose_iterations,
-        lr=settings.lr,
-    )
+        tolerance = settings.map_tolerance
+        return camera_by_pnp(located[picks], pixels[picks], cameras.fov_deg, settings, tolerance=tolerance)
+    start = Camera(cameras.world_to_camera[0], cameras.fov_deg)
+    posing = camera_by_descent(located[picks], pixels[picks], start, settings)
     found = yield from between(posing, 0.8, 1.0)
     return found if bool(found.world_to_camera.isfinite().all()) else None
 

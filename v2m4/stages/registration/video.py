@@ -318,9 +318,8 @@ class VideoTracker:
     def _mirror(self) -> tuple[Float64, float]:
         """The normal (3,) of the mesh's plane of symmetry and how far it may be trusted to tell depths, 0..1."""
         numbers = self.settings.symmetry
-        normal, error = mirror_plane(
-            surface_at(self.start_vertices, *_spread(self.start_vertices, self.faces, numbers.samples))
-        )
+        spread = _spread(self.start_vertices, self.faces, numbers.samples)
+        normal, error = mirror_plane(surface_at(self.start_vertices, *spread), numbers.search)
         # Seen from the side, the picture and the plane fix a point; seen from the front they do not.
         side_on = (abs(normal[2]) - numbers.side_on_from) / (numbers.side_on_full - numbers.side_on_from)
         symmetric = (numbers.error_most - error) / (numbers.error_most - numbers.error_full)

@@ -25,11 +25,12 @@ from v2m4.stages.texture.samples import place_samples
 
 @dataclass(frozen=True)
 class Observation:
-    """What one view demands: colors (N,3) in [0,1] at the texture coordinates uv (N,2), with its weight in the loss."""
+    """What one view demands: colors (N,3) in [0,1] at the texture coordinates uv (N,2), with its weight in the loss, of
+    which a rendering has 1."""
 
     uv: Tensor
     colors: Tensor
-    weight: float
+    weight: float = 1.0
 
 
 def optimise_texture(
@@ -58,14 +59,15 @@ def optimise_texture(
     for pose, frame in zip(vertices, keyframes, strict=True):
         picture = torch.from_numpy(np.array(clip.frame(frame))).to(device).float() / 255
         posed = charted.with_vertices(pose.detach().float().to(device))
-        observations.append(observe(posed, Camera.identity(device=device), picture, settings.optimise.reference_weight))
+        seen = observe(posed, Camera.identity(device=device), picture, opaque=settings.optimise.opaque)
+        observations.append(replace(seen, weight=settings.optimise.reference_weight))
         yield Progress("texture", 0.05 * len(observations) / len(keyframes), note="looking at the frames")
     if mesh.texture is not None or mesh.colors is not None:
         for camera in orbit(still.vertices, settings.optimise.views, settings.optimise.orbit_radius):
             image = render(still, camera, settings.optimise.orbit_size, ("mask", "color"), antialias=False)
             assert image.color is not None and image.mask is not None
             picture = torch.cat([image.color[0], image.mask[0, ..., None]], dim=-1)
-            observations.append(observe(charted, camera, picture, 1.0))
+            observations.append(observe(charted, camera, picture, opaque=settings.optimise.opaque))
             yield Progress("texture", 0.05 + 0.1 * len(observations) / (settings.optimise.views + len(keyframes)))
     observations = [o for o in observations if len(o.uv)]
     if not observations:
@@ -79,13 +81,13 @@ def optimise_texture(
     return replace(mesh, uv=charted.uv, uv_faces=charted.uv_faces, texture=picture.to(device), colors=None)
 
 
-def observe(mesh: Mesh, camera: Camera, picture: Tensor, weight: float) -> Observation:
-    """The pixels of an (S,S,4) RGBA picture that show both the object and the mesh."""
+def observe(mesh: Mesh, camera: Camera, picture: Tensor, *, opaque: float) -> Observation:
+    """The pixels of an (S,S,4) RGBA picture, of more than ``opaque`` alpha, that show both the object and the mesh."""
     assert mesh.uv is not None and mesh.uv_faces is not None
     raster: Raster = rasterize(camera.clip(mesh.vertices).reshape(1, -1, 4).contiguous(), mesh.faces, len(picture))
     uv = interpolate(mesh.uv, raster, mesh.uv_faces)[0]
-    both = (raster.triangle[0] >= 0) & (picture[..., 3] > 0.95)
-    return Observation(uv[both], picture[..., :3][both], weight)
+    both = (raster.triangle[0] >= 0) & (picture[..., 3] > opaque)  # (S,S)
+    return Observation(uv[both], picture[..., :3][both])
 
 
 def orbit(vertices: Tensor, count: int, radius: float) -> list[Camera]:

@@ -46,7 +46,7 @@ def project_texture(
     texels = texels_of(uv, uv_faces, settings.size)
     samples = place_samples(mesh.faces.numpy(), texels, settings.fill.samples)
     yield Progress("texture", 0.2, note="looking at the frames")
-    views: list[View] = []
+    views: list[ProjectedFrame] = []
     for i, frame in enumerate(keyframes):
         pose = vertices[i].detach().float().contiguous()
         views.append(project_frame(mesh, pose, clip.frame(frame), samples, settings.project))
@@ -62,8 +62,7 @@ def project_texture(
             total += here * trust[:, None]
             weight[:, 0] += trust
         yield Progress("texture", 0.6 + 0.25 * (i + 1) / len(views))
-    # A texel counts as fully seen from half trust on.
-    sure: Real = np.minimum(2 * weight[:, 0], 1)
+    sure: Real = np.minimum(weight[:, 0] / settings.project.sure, 1)
     found: Real = total / np.maximum(weight, 1e-6)
     yield Progress("texture", 0.95, note="filling")
     look = Look(colors, seen, found, sure)
@@ -73,7 +72,7 @@ def project_texture(
 
 
 def choose_views(
-    views: list[View], samples: Samples, anchor: int | None, settings: ProjectSettings
+    views: list[ProjectedFrame], samples: Samples, anchor: int | None, settings: ProjectSettings
 ) -> tuple[list[Real], Real, Real]:
     """Which frame colours which part of the surface.
 
@@ -86,7 +85,10 @@ def choose_views(
     looks = [view.sample(corner, unit, everywhere) for view in views]
     trust = np.stack([seen for _, seen in looks], axis=1)
     sharpest = max(max(v.sharpness for v in views), 1e-9)
-    quality = np.array([v.overlap**3 * (0.5 + 0.5 * v.sharpness / sharpest) for v in views])
+    sharp = settings.sharpness_weight
+    quality = np.array(
+        [v.overlap**settings.overlap_power * ((1 - sharp) + sharp * v.sharpness / sharpest) for v in views]
+    )
     scores = samples.smooth(trust * quality, settings.label_smoothing)
     scores[:, int(scores.sum(0).argmax()) if anchor is None else anchor] *= settings.anchor_bonus
     best = scores.argmax(1)
@@ -96,11 +98,11 @@ def choose_views(
     used = shares * trust
     seen = used.sum(1)
     colors = sum(c * used[:, i : i + 1] for i, (c, _) in enumerate(looks)) / np.maximum(seen, 1e-6)[:, None]
-    return [np.ascontiguousarray(s, dtype=np.float32) for s in shares.T], colors, np.minimum(2 * seen, 1)
+    return [np.ascontiguousarray(s, dtype=np.float32) for s in shares.T], colors, np.minimum(seen / settings.sure, 1)
 
 
 @dataclass(frozen=True)
-class View:
+class ProjectedFrame:
     """A frame, and what it can say of the mesh's samples.
 
     points, normals: (P,3) of the samples in camera space. image: (S,S,3) float32 in [0,1]. depth: (S,S) of the mesh,
@@ -140,7 +142,9 @@ class View:
         )
 
 
-def project_frame(mesh: Mesh, vertices: Tensor, frame: Bytes, samples: Samples, settings: ProjectSettings) -> View:
+def project_frame(
+    mesh: Mesh, vertices: Tensor, frame: Bytes, samples: Samples, settings: ProjectSettings
+) -> ProjectedFrame:
     """The view of ``mesh`` with ``vertices`` (V,3) in camera space in a frame (S,S,4) uint8."""
     camera = Camera.identity()
     side = frame.shape[0]
@@ -149,9 +153,9 @@ def project_frame(mesh: Mesh, vertices: Tensor, frame: Bytes, samples: Samples, 
     drawn = raster.triangle[0].numpy() >= 0
     z = interpolate(vertices[:, 2:].contiguous(), raster, mesh.faces)[0, ..., 0].numpy()
     depth = np.where(drawn, z, np.inf).astype(np.float32)
-    solid = frame[..., 3] > 240
+    solid = frame[..., 3] > settings.opaque
     extent = float((vertices.amax(0) - vertices.amin(0)).max())
-    usable = solid & drawn & ~_depth_jumps(depth, 0.02 * extent)
+    usable = solid & drawn & ~_depth_jumps(depth, settings.depth_jump * extent)
     away = cv2.distanceTransform(np.pad(usable, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     from_edge = (away - settings.edge_near_px) / (settings.edge_far_px - settings.edge_near_px)
     trust = _smoothstep(from_edge).astype(np.float32)
@@ -159,14 +163,14 @@ def project_frame(mesh: Mesh, vertices: Tensor, frame: Bytes, samples: Samples, 
     normals = vertex_normals(vertices, mesh.faces).numpy()
     object_mask = frame[..., 3] > 127
     image = np.ascontiguousarray(frame[..., :3], dtype=np.float32) / 255
-    return View(
+    return ProjectedFrame(
         samples.interpolate(faces, vertices.numpy()),
         samples.interpolate(faces, normals),
         image,
         depth,
         trust,
         camera.focal,
-        0.005 * extent,
+        settings.depth_tolerance * extent,
         float((drawn & object_mask).sum() / max((drawn | object_mask).sum(), 1)),
         _sharpness(image, usable),
         settings.grazing_cosine,

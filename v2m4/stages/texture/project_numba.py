@@ -1,4 +1,4 @@
-"""The compiled kernel of `project.View`: what a frame shows of many points of a surface."""
+"""The compiled kernel of `project.ProjectedFrame`: what a frame shows of many points of a surface."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sample_view(
     grazing: float,
     facing: float,
 ) -> tuple[Real, Real]:
-    """Colours (N,3) and trust (N,) of points between three samples each; the other arguments are those of `View`.
+    """Colours (N,3) and trust (N,) of points between three samples each; the rest is as in `ProjectedFrame`.
 
     points, normals (P,3), texel and share (N,3), wanted (P,), image (S,S,3), depth and trust (S,S).
     """

@@ -1,0 +1,32 @@
+"""Numbers of the geometry that several sections share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from v2m4.settings.schema import Range
+
+
+@dataclass(frozen=True)
+class MirrorSearchSettings:
+    """The search for planes of mirror symmetry, by mirroring surface points and looking how far off the images lie."""
+
+    directions: Annotated[int, Range(4, 100000)] = 150
+    """Normals that are tried, spread over a half sphere."""
+    points: Annotated[int, Range(10, 1000000)] = 1500
+    """Points that are mirrored, where several planes are sought; where one is, all are."""
+    planes: Annotated[int, Range(1, 100)] = 3
+    """Planes that are kept, where several are sought."""
+    candidates: Annotated[int, Range(1, 1000)] = 4
+    """Best normals that are refined, where one plane is sought; where several are, twice as many as are kept."""
+    rounds: Annotated[int, Range(0, 1000)] = 15
+    """Rounds of closest points that refine a plane."""
+    kept: Annotated[float, Range(0.01, 1)] = 0.7
+    """Share of the points that must have a counterpart: limbs of a posed body have none."""
+    tilt: Annotated[float, Range(0, 1)] = 0.1
+    """First tilt, in radians, by which a refined plane is improved, where several are sought."""
+    halvings: Annotated[int, Range(0, 30)] = 3
+    """How often that tilt is halved once it improves nothing."""
+    apart_deg: Annotated[float, Range(0, 90)] = 25.0
+    """Planes closer than this count as one."""
