@@ -16,8 +16,8 @@ class InflateSettings:
     faces: Annotated[int, Range(200, 200000)] = 6000
     """Triangles of the mesh."""
     thickness: Annotated[float, Range(0.05, 5)] = 1.0
-    """1 gives limbs as deep as wide; less is flatter, more is rounder."""
-    trunk: Annotated[float, Range(0.01, 10)] = 0.28
+    """1 gives limbs and trunk as deep as wide; less is flatter, more is rounder."""
+    trunk: Annotated[float, Range(0.01, 10)] = 0.4
     """Half thickness beyond which the trunk is flattened, as a share of the object's mean side."""
     working_size: Annotated[int, Range(50, 1600)] = 400
     """Longer side of the object in the picture that is traced, in working pixels: thinner limbs want more."""
@@ -26,7 +26,7 @@ class InflateSettings:
     least_area: Annotated[float, Range(0, 0.5)] = 0.0015
     """Pieces and holes smaller than this share of the object are noise."""
     grid: Annotated[float, Range(1, 20)] = 2.5
-    """Working pixels per cell of the grid on which the Poisson equation of the thickness is solved."""
+    """Working pixels per cell of the grid on which the thickness is found."""
     palette: Annotated[int, Range(1, 64)] = 6
     """Colours told apart when the far side is filled."""
 
@@ -51,14 +51,21 @@ class TemplateSettings:
 class SculptSettings:
     """The surface of the network that comes with the package."""
 
+    form: Literal["sheet", "solid"] = "sheet"
+    """sheet: the outline inflated around the network's depths, meshed as generator.inflate says; solid: all that the
+    network sees, hidden limbs too, on a rougher surface."""
+    own_depth: Annotated[float, Range(0, 1)] = 0.75
+    """Sheet: how much the network decides how deep the object is; the rest is as deep as its outline is wide."""
+    evenness: Annotated[float, Range(0.3, 10)] = 1.5
+    """Sheet: width in cells of the network's grid over which its depths are smoothed."""
     faces: Annotated[int, Range(200, 200000)] = 8000
-    """Triangles of the mesh, at most."""
+    """Solid: triangles of the mesh, at most."""
     resolution: Annotated[int, Range(64, 512)] = 256
-    """Nodes per side of the grid on which the surface is found: the finer, the sharper its outline."""
+    """Solid: nodes per side of the grid on which the surface is found: the finer, the sharper its outline."""
     smoothing: Annotated[int, Range(0, 500)] = 40
-    """Rounds in which the network's grain is smoothed away along the picture's rays."""
+    """Solid: rounds in which the network's grain is smoothed away along the picture's rays."""
     texture_size: Annotated[int, Range(64, 8192)] = 1024
-    """Side of the texture."""
+    """Solid: side of the texture."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,17 +18,21 @@ from v2m4.generators import GENERATORS, Generated
 from v2m4.generators.sculpt import generator
 from v2m4.generators.sculpt.generator import WEIGHTS, Sculpt
 from v2m4.geometry.camera import look_at
+from v2m4.geometry.mesh import Mesh
 from v2m4.render import render_fast
-from v2m4.settings import SculptSettings, Settings
+from v2m4.settings import InflateSettings, SculptSettings, Settings
+
+Form = Literal["sheet", "solid"]
 
 
-def sculpt(image: NDArray[np.uint8], faces: int = 8000) -> Generated:
-    return Sculpt(SculptSettings(faces=faces))(image, torch.Generator().manual_seed(0))
+def sculpt(image: NDArray[np.uint8], form: Form = "sheet", faces: int = 6000) -> Generated:
+    plug = Sculpt(SculptSettings(form=form, faces=faces), InflateSettings(faces=faces))
+    return plug(image, torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(scope="module")
-def made() -> Generated:
-    return sculpt(animal(256))
+@pytest.fixture(scope="module", params=["sheet", "solid"])
+def made(request: pytest.FixtureRequest) -> Generated:
+    return sculpt(animal(256), request.param)
 
 
 def mask_and_color(made: Generated, side: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
@@ -43,14 +48,23 @@ def test_the_weights_are_small_and_come_with_the_package() -> None:
     assert isinstance(GENERATORS["sculpt"].create(Settings(), torch.device("cpu")), Sculpt)
 
 
-def test_the_mesh_is_closed_manifold_and_no_larger_than_asked(made: Generated) -> None:
-    for mesh, limit in ((made.mesh, 8000), (sculpt(animal(256), 1500).mesh, 1500)):
-        edges = np.sort(mesh.faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-        assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
-        solid = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
-        assert solid.is_winding_consistent and solid.volume > 0
-        assert 0.8 * limit < len(mesh.faces) <= limit
-        assert len(np.unique(mesh.faces.numpy())) == len(mesh.vertices)
+def assert_sound(mesh: Mesh) -> None:
+    """Closed, manifold, oriented outwards, without loose vertices."""
+    edges = np.sort(mesh.faces.numpy()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+    solid = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
+    assert solid.is_winding_consistent and solid.volume > 0
+    assert len(np.unique(mesh.faces.numpy())) == len(mesh.vertices)
+
+
+def test_the_mesh_is_closed_and_manifold(made: Generated) -> None:
+    assert_sound(made.mesh)
+
+
+@pytest.mark.parametrize("faces", [2000, 6000])
+def test_a_sheet_has_about_as_many_faces_as_asked_for_and_a_solid_no_more(faces: int) -> None:
+    assert len(sculpt(animal(256), "sheet", faces).mesh.faces) == pytest.approx(faces, rel=0.2)
+    assert 0.8 * faces < len(sculpt(animal(256), "solid", faces).mesh.faces) <= faces
 
 
 def test_it_has_a_texture_in_its_own_atlas(made: Generated) -> None:
@@ -63,9 +77,10 @@ def test_it_has_a_texture_in_its_own_atlas(made: Generated) -> None:
 
 
 @pytest.mark.parametrize("side", [160, 400])
-def test_the_camera_shows_the_picture_again(side: int) -> None:
+@pytest.mark.parametrize("form", ["sheet", "solid"])
+def test_the_camera_shows_the_picture_again(side: int, form: Form) -> None:
     image = animal(side)
-    mask, color = mask_and_color(sculpt(image), side)
+    mask, color = mask_and_color(sculpt(image, form), side)
     truth = image[..., 3] > 127
     both = mask & truth
     assert both.sum() / (mask | truth).sum() > 0.97
@@ -73,9 +88,10 @@ def test_the_camera_shows_the_picture_again(side: int) -> None:
     assert -10 * np.log10(error) > 24
 
 
-def test_the_outline_holds_off_the_centre_of_a_wide_view() -> None:
+@pytest.mark.parametrize("form", ["sheet", "solid"])
+def test_the_outline_holds_off_the_centre_of_a_wide_view(form: Form) -> None:
     image = picture([(40, 40, 150, 60, 35), (150, 60, 185, 185, 10)])
-    mask, _ = mask_and_color(sculpt(image), 200)
+    mask, _ = mask_and_color(sculpt(image, form), 200)
     truth = image[..., 3] > 127
     assert (mask & truth).sum() / (mask | truth).sum() > 0.96
 
@@ -105,11 +121,12 @@ def test_it_has_depth_and_a_back_of_the_objects_colours(made: Generated) -> None
     assert (seen.amax(1) > 0.25).float().mean() > 0.9  # and nothing of it black but the eyes
 
 
-def test_the_same_picture_gives_the_same_mesh(made: Generated) -> None:
-    again = sculpt(animal(256))
-    assert torch.equal(made.mesh.vertices, again.mesh.vertices)
-    assert made.mesh.texture is not None and again.mesh.texture is not None
-    assert torch.equal(made.mesh.texture, again.mesh.texture)
+@pytest.mark.parametrize("form", ["sheet", "solid"])
+def test_the_same_picture_gives_the_same_mesh(form: Form) -> None:
+    first, second = sculpt(animal(160), form).mesh, sculpt(animal(160), form).mesh
+    assert torch.equal(first.vertices, second.vertices)
+    assert first.texture is not None and second.texture is not None
+    assert torch.equal(first.texture, second.texture)
 
 
 def test_a_picture_without_an_object_is_refused_with_advice() -> None:
@@ -128,5 +145,5 @@ def test_a_damaged_weights_file_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_too_few_faces_are_refused() -> None:
-    with pytest.raises(V2M4Error, match="generator.sculpt.faces"):
-        Sculpt(SculptSettings(faces=10))
+    with pytest.raises(V2M4Error, match="generator.sculpt.faces.*generator.inflate.faces"):
+        Sculpt(SculptSettings(faces=10), InflateSettings(faces=10))

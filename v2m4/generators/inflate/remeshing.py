@@ -1,6 +1,7 @@
 """Remeshing a height field until its triangles are even on the surface, not in the plane.
 
-The surface is z = sqrt(distance * squared_height_per_distance) over the picture. Long edges are split, short ones
+The surface is z = middle + sqrt(distance * squared half depth per distance) over the picture; ``surface`` (3,h,w) holds
+the distance to the outline, the squared half depth per distance, and the middle. Long edges are split, short ones
 collapsed, edges flipped by the Delaunay criterion measured in space, and vertices relaxed along the surface (Botsch and
 Kobbelt 2004). The outline's vertices (the rim) stay, and no edge may join two of them but the outline's own: the
 mirrored other side has the same rim, and would share that edge.
@@ -28,8 +29,7 @@ def split_long_edges(
     space: Float64,
     rim: Mask,
     faces: Int64,
-    distance: Real,
-    squared_height_per_distance: Real,
+    surface: Real,
     size: Real,
     only_chords: bool,
 ) -> tuple[Float64, Mask, Int64, int]:
@@ -42,9 +42,7 @@ def split_long_edges(
     order = order[urgency[order] > (1e5 if only_chords else 0)]
     space = np.concatenate([space, np.zeros((len(order), 3))])
     faces = np.concatenate([faces, np.zeros((2 * len(order), 3), np.int64)])
-    vertices, triangles = halve_edges(
-        order, opposite, space, faces, count, number, distance, squared_height_per_distance
-    )
+    vertices, triangles = halve_edges(order, opposite, space, faces, count, number, surface)
     rim = np.concatenate([rim, np.zeros(vertices - count, bool)])
     return space[:vertices], rim, faces[:triangles], vertices - count
 
@@ -60,8 +58,7 @@ def _relax(
     space: Float64,
     rim: Mask,
     faces: Int64,
-    distance: Real,
-    squared_height_per_distance: Real,
+    surface: Real,
 ) -> None:
     """Move inner vertices, in place, towards the area-weighted middle of their triangles, along the surface."""
     corners = space[faces]
@@ -73,7 +70,7 @@ def _relax(
     move = total[:, :3] / np.maximum(total[:, 6:], 1e-15) - space
     move -= unit * (move * unit).sum(1, keepdims=True)
     move[rim] = 0
-    shift_vertices(space, faces, 0.7 * move, *vertex_faces(faces, len(space)), distance, squared_height_per_distance)
+    shift_vertices(space, faces, 0.7 * move, *vertex_faces(faces, len(space)), surface)
 
 
 def collapse_short_edges(space: Float64, rim: Mask, faces: Int64, size: Real) -> tuple[Float64, Mask, Int64]:
@@ -91,38 +88,32 @@ def refine(
     points: Float64,
     faces: Int64,
     rim: Mask,
-    distance: Real,
-    squared_height_per_distance: Real,
+    surface: Real,
     size: Real,
 ) -> tuple[Float64, Int64, Mask]:
     """Remesh a triangulation (N,2), (F,3) whose rim (N,) is the outline; the first returned array is (M,3): x, y, z.
 
-    distance, squared_height_per_distance: (h,w), as in the module's text. size: (h,w), the edge length wanted. All in
-    working pixels.
+    surface: (3,h,w), as in the module's text. size: (h,w), the edge length wanted. All in working pixels.
     """
     used, faces = compact(faces)
     points, rim = points[used], rim[used]
-    space = np.column_stack([points, surface_heights(points, rim, distance, squared_height_per_distance)])
+    space = np.column_stack([points, surface_heights(points, rim, surface)])
     faces = np.ascontiguousarray(faces)
     # 1. No inner edge may join two vertices of the rim.
     for _ in range(20):
-        space, rim, faces, added = split_long_edges(
-            space, rim, faces, distance, squared_height_per_distance, size, True
-        )
+        space, rim, faces, added = split_long_edges(space, rim, faces, surface, size, True)
         if added == 0:
             break
     # 2. Split, flip and relax until no edge is too long.
     for _ in range(8):
-        space, rim, faces, added = split_long_edges(
-            space, rim, faces, distance, squared_height_per_distance, size, False
-        )
+        space, rim, faces, added = split_long_edges(space, rim, faces, surface, size, False)
         flip_edges(space, rim, faces, opposite_faces(faces, len(space)))
-        _relax(space, rim, faces, distance, squared_height_per_distance)
+        _relax(space, rim, faces, surface)
         if added == 0:
             break
     # 3. What relaxing drew together is collapsed.
     for _ in range(4):
         space, rim, faces = collapse_short_edges(space, rim, faces, size)
         flip_edges(space, rim, faces, opposite_faces(faces, len(space)))
-        _relax(space, rim, faces, distance, squared_height_per_distance)
+        _relax(space, rim, faces, surface)
     return space, faces, rim

@@ -1,7 +1,7 @@
 """The compiled loops of the remeshing: neighbours, splits, flips, collapses and moves of a height field's triangles.
 
 space: (N,3) x, y in working pixels and z, the height over them. faces: (F,3). rim: (N,) vertices of the outline.
-distance, squared_height_per_distance, size: (h,w) as in `remeshing`.
+surface: (3,h,w), size: (h,w) as in `remeshing`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ def bilinear(grid: Real, x: float, y: float) -> float:
 
 
 @njit()
-def height_at(x: float, y: float, distance: Real, squared_height_per_distance: Real) -> float:
-    """z over the point (x, y), a little more than zero also on the outline."""
-    d = max(bilinear(distance, x, y), 0.05)
-    return np.sqrt(d * max(bilinear(squared_height_per_distance, x, y), 0.05))
+def height_at(x: float, y: float, surface: Real) -> float:
+    """z over the point (x, y), a little above the sheet's middle also on the outline."""
+    d = max(bilinear(surface[0], x, y), 0.05)
+    return bilinear(surface[2], x, y) + np.sqrt(d * max(bilinear(surface[1], x, y), 0.05))
 
 
 @njit()
-def surface_heights(points: Float64, rim: Mask, distance: Real, squared_height_per_distance: Real) -> Float64:
-    """(N,) z over points (N,2), zero on the rim."""
+def surface_heights(points: Float64, rim: Mask, surface: Real) -> Float64:
+    """(N,) z over points (N,2), the sheet's middle on the rim."""
     out = np.zeros(len(points))
     for i in range(len(points)):
-        if not rim[i]:
-            out[i] = height_at(points[i, 0], points[i, 1], distance, squared_height_per_distance)
+        if rim[i]:
+            out[i] = bilinear(surface[2], points[i, 0], points[i, 1])
+        else:
+            out[i] = height_at(points[i, 0], points[i, 1], surface)
     return out
 
 
@@ -104,8 +106,7 @@ def halve_edges(
     faces: Int64,
     vertices: int,
     triangles: int,
-    distance: Real,
-    squared_height_per_distance: Real,
+    surface: Real,
 ) -> tuple[int, int]:
     """Halve the edges in ``order``, at most one per triangle; what is new goes behind what is there."""
     touched = np.zeros(triangles, np.bool_)
@@ -123,7 +124,7 @@ def halve_edges(
         d = faces[g, (m + 2) % 3]
         x, y = 0.5 * (space[a, 0] + space[b, 0]), 0.5 * (space[a, 1] + space[b, 1])
         space[vertices, 0], space[vertices, 1] = x, y
-        space[vertices, 2] = height_at(x, y, distance, squared_height_per_distance)
+        space[vertices, 2] = height_at(x, y, surface)
         faces[f, 0], faces[f, 1], faces[f, 2] = a, vertices, c
         faces[g, 0], faces[g, 1], faces[g, 2] = b, vertices, d
         faces[triangles, 0], faces[triangles, 1], faces[triangles, 2] = vertices, b, c
@@ -200,8 +201,7 @@ def shift_vertices(
     move: Float64,
     start: Int64,
     around: Int64,
-    distance: Real,
-    squared_height_per_distance: Real,
+    surface: Real,
 ) -> None:
     """Apply each vertex's move in the plane and lift it onto the surface, unless that turns a triangle over."""
     for v in range(len(space)):
@@ -210,7 +210,7 @@ def shift_vertices(
         x, y, z = space[v, 0], space[v, 1], space[v, 2]
         space[v, 0] = x + move[v, 0]
         space[v, 1] = y + move[v, 1]
-        space[v, 2] = height_at(space[v, 0], space[v, 1], distance, squared_height_per_distance)
+        space[v, 2] = height_at(space[v, 0], space[v, 1], surface)
         for e in range(start[v], start[v + 1]):
             f = around[e]
             if orient2d(space, faces[f, 0], faces[f, 1], faces[f, 2]) <= 1e-3:

@@ -1,4 +1,4 @@
-"""One side of an inflated object: a well-shaped triangulation of its outline's interior, even on the curved surface.
+"""The two sides of an inflated object: good triangulations of its outline's interior, even on the curved surface.
 
 The picture plane is triangulated by a conforming Delaunay triangulation, then refined where the surface stands steep
 over it (`remeshing`).
@@ -15,6 +15,7 @@ from scipy.spatial import Delaunay
 
 from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import V2M4Error
+from v2m4.generators.inflate.heights import Heights
 from v2m4.generators.inflate.outline import Outline, sample_rim
 from v2m4.generators.inflate.remeshing import refine
 from v2m4.generators.inflate.triangulation_numba import sample_interior
@@ -23,7 +24,7 @@ from v2m4.generators.inflate.triangulation_numba import sample_interior
 @dataclass(frozen=True)
 class HeightField:
     """points: (N,2) working coordinates; height: (N,) above the picture plane; faces: (F,3), positively oriented in
-    (x, y); rim: (N,) True on the outline, where the height is zero."""
+    (x, y); rim: (N,) True on the outline, whose vertices come first, in the same order on both sides."""
 
     points: Float64
     height: Float64
@@ -31,14 +32,19 @@ class HeightField:
     rim: Mask
 
 
-def triangulate(
-    outline: Outline, squared_height_per_distance: Real, edge: float, coarseness: float = 1.0
-) -> HeightField:
-    """Mesh the outline's interior.
+@dataclass(frozen=True)
+class Sides:
+    """The front, seen from the camera, and the back, seen from behind: its height grows away from the camera."""
 
-    squared_height_per_distance: (h,w) float32, so that the height over a point at signed distance d is its root times
-    that of d. edge: the longest edge wanted, in working pixels; edges are shorter near narrow parts: the outline's
-    spacing times ``coarseness``.
+    front: HeightField
+    back: HeightField
+
+
+def triangulate(outline: Outline, heights: Heights, edge: float, coarseness: float = 1.0) -> Sides:
+    """Mesh the outline's interior, once for each side of the object.
+
+    edge: the longest edge wanted, in working pixels; edges are shorter near narrow parts: the outline's spacing times
+    ``coarseness``.
     """
     rim, dense, successor = sample_rim(outline, edge, coarseness)
     size = np.minimum(outline.size * np.float32(coarseness), np.float32(edge))
@@ -46,22 +52,29 @@ def triangulate(
     rim, dense, successor, faces = _conforming(outline, rim, dense, successor, inner)
     points = np.concatenate([rim, inner])
     is_rim = np.arange(len(points)) < len(rim)
-    space, faces, is_rim = refine(points, faces, is_rim, outline.distance, squared_height_per_distance, size)
-    return HeightField(space[:, :2], space[:, 2], faces, is_rim)
+
+    def side(surface: Real) -> HeightField:
+        space, triangles, on_rim = refine(points, faces, is_rim, surface, size)
+        return HeightField(space[:, :2], space[:, 2], triangles, on_rim)
+
+    front = side(heights.front)
+    return Sides(front, front if heights.is_mirrored else side(heights.back))
 
 
-def edges_for(outline: Outline, squared_height_per_distance: Real, faces: int, longest: float) -> tuple[float, float]:
-    """``edge`` and ``coarseness`` with which `triangulate` makes about ``faces`` triangles: surface over triangle area.
+def edges_for(outline: Outline, heights: Heights, faces: int, longest: float) -> tuple[float, float]:
+    """``edge`` and ``coarseness`` with which `triangulate` makes about ``faces`` triangles on both sides together:
+    surface over triangle area.
 
     A triangle's area is taken as 0.38 of its longest edge's square, as measured on what `triangulate` makes. No edge
     is made longer than ``longest`` working pixels. Where narrow parts would eat up the faces and leave the trunk too
     coarse, they are made coarser too.
     """
     # 1. The area of the surface over each pixel, and the edge of as many triangles of one size.
-    height = np.sqrt(np.maximum(outline.distance, 0) * squared_height_per_distance)
-    down, right = np.gradient(height)
     inside = outline.distance > 0
-    area = np.sqrt(1 + down**2 + right**2)[inside]
+    area = np.zeros(int(inside.sum()))
+    for distance, squared, middle in (heights.front, heights.back):
+        down, right = np.gradient(middle + np.sqrt(np.maximum(distance, 0) * squared))
+        area += np.sqrt(1 + down**2 + right**2)[inside]
     even = float(np.sqrt(area.sum() / (0.38 * faces)))
     # 2. Narrow parts have shorter edges, so the others get longer ones, found by bisection, until they are too long.
     edge = even

@@ -1,7 +1,8 @@
 """One picture to a closed mesh by a small network that the package brings along.
 
-The front lies on the rays of the picture's pixels and ends at the picture's outline; the depths, the far side and what
-hides behind other parts are the network's. `training/` makes the network, docs/network.md says how good it is.
+The front lies on the rays of the picture's pixels and ends at the picture's outline; the depths are the network's. As a
+sheet, the mesh is one even surface over the outline; as a solid, it also has what hides behind other parts.
+`training/` makes the network, docs/network.md says how good it is.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ import torch
 from v2m4.arrays import Bytes, Float64
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
+from v2m4.generators.inflate.heights import round_heights
+from v2m4.generators.inflate.outline import crop_object, trace
+from v2m4.generators.inflate.sheet import sheet
 from v2m4.generators.sculpt.colors import textured
-from v2m4.generators.sculpt.network import GRID, ColumnNetwork
-from v2m4.generators.sculpt.picture import MARGIN, input_of, square_around
+from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
+from v2m4.generators.sculpt.picture import MARGIN, Square, input_of, square_around
 from v2m4.generators.sculpt.readout import extended, from_both
+from v2m4.generators.sculpt.sheet import sheet_heights
 from v2m4.generators.sculpt.surface import surface
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
-from v2m4.settings import SculptSettings, Settings
+from v2m4.settings import InflateSettings, SculptSettings, Settings
 from v2m4.settings.schema import problems
 
 DIGEST = "81907f5566d98579b21ed5b6b43798e2dd031d5130493a298cb4004e47331ff8"
@@ -36,19 +41,23 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
 @dataclass(frozen=True)
 class Sculpt:
-    """The generator `sculpt`. Raises `V2M4Error` for settings outside their ranges."""
+    """The generator `sculpt`. ``outline``: how a sheet's outline is traced and meshed, as for `inflate`.
+
+    Raises `V2M4Error` for settings outside their ranges."""
 
     settings: SculptSettings = field(default_factory=SculptSettings)
+    outline: InflateSettings = field(default_factory=InflateSettings)
 
     def __post_init__(self) -> None:
         wrong = [f"generator.sculpt.{sentence}" for sentence in problems(self.settings)]
+        wrong += [f"generator.inflate.{sentence}" for sentence in problems(self.outline)]
         if wrong:
             raise V2M4Error(" ".join(wrong))
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Sculpt:
         """The plug for a run's settings."""
-        return cls(settings.generator.sculpt)
+        return cls(settings.generator.sculpt, settings.generator.inflate)
 
     @torch.no_grad()
     def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
@@ -56,16 +65,33 @@ class Sculpt:
         square = square_around(reference[..., 3])
         with memory_guard("sculpt"):
             found = network(torch.device(device))(input_of(reference, square).to(device))
-        opacity = reference[..., 3:].astype(np.float32) / 255
-        found = extended(found, square.cut(opacity, GRID) > INSIDE)
-        alpha = square.cut(opacity, self.settings.resolution)
+        opacity = square.cut(reference[..., 3:].astype(np.float32) / 255, GRID)
+        found = extended(found, opacity > INSIDE)
+        made = (
+            self._sheet(reference, found, square)
+            if self.settings.form == "sheet"
+            else self._solid(reference, found, square)
+        )
+        camera = made.camera
+        assert camera is not None
+        return Generated(made.mesh.to(device), camera.to(device))
+
+    def _sheet(self, reference: Bytes, found: Prediction, square: Square) -> Generated:
+        crop = crop_object(reference, self.outline.working_size)
+        outline = trace(crop.rgba[..., 3], self.outline)
+        inside = square.cut(reference[..., 3:].astype(np.float32) / 255, GRID) > 0.5
+        round_ = round_heights(outline.distance, self.outline)
+        heights = sheet_heights(found, inside, square, crop, len(reference), round_, self.settings)
+        return sheet(reference, crop, outline, heights, self.outline)
+
+    def _solid(self, reference: Bytes, found: Prediction, square: Square) -> Generated:
+        alpha = square.cut(reference[..., 3:].astype(np.float32) / 255, self.settings.resolution)
         points, faces = surface(from_both(found)[0], alpha, square, self.settings)
         mesh = Mesh(torch.from_numpy(points).float(), torch.from_numpy(faces))
         mesh = textured(mesh, reference, square, found, self.settings.texture_size)
         camera = _canonical(square.slopes(np.array([0.5, 0.5])), 1 / square.ray_width)
         world = (mesh.vertices * MARGIN - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
-        placed = mesh.with_vertices(world).to(device)
-        return Generated(placed, Camera(camera.world_to_camera.to(device), camera.fov_deg))
+        return Generated(mesh.with_vertices(world), camera)
 
 
 @lru_cache(maxsize=2)
