@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from tests import plug_types
 from v2m4.errors import V2M4Error
+from v2m4.plugs import PORTS
 from v2m4.registry import Plug, choose
 from v2m4.settings import Settings
 
@@ -71,3 +73,19 @@ def test_a_check_of_its_own_counts_as_missing_weights():
 
 def never():
     return False
+
+
+def test_the_type_checker_sees_every_plug_of_ours():
+    shown = {
+        "generator": plug_types.GENERATORS,
+        "stereo": plug_types.STEREOS,
+        "perceptual": plug_types.PERCEPTUALS,
+        "matting": plug_types.MATTINGS,
+        "tracks": plug_types.TRACKERS,
+        "measure": plug_types.MEASURES,
+    }
+    ours = {
+        port: {plug.load() for plug in plugs.values() if plug.target.startswith("v2m4.")}
+        for port, plugs in PORTS.items()
+    }
+    assert ours == {port: set(classes) for port, classes in shown.items()}

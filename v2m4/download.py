@@ -17,12 +17,12 @@ Say = Callable[[str], None]
 _BLOCK = 1 << 22
 
 
-def learned(ports: Mapping[str, Mapping[str, Plug[Any]]]) -> dict[str, Plug[Any]]:
+def learned(ports: Mapping[str, Mapping[str, Plug[object]]]) -> dict[str, Plug[object]]:
     """The plugs that come with weights, by name."""
     return {plug.name: plug for plugs in ports.values() for plug in plugs.values() if plug.weights or plug.torch_files}
 
 
-def download(plug: Plug[Any], say: Say) -> list[Path]:
+def download(plug: Plug[object], say: Say) -> list[Path]:
     """Fetch all files of ``plug``, those already there excepted, and check each; ``say`` is told of every file.
 
     Raises V2M4Error if a file cannot be fetched or is damaged; a damaged one is removed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from v2m4.evaluation.judges import JUDGES
 from v2m4.generators import GENERATORS
@@ -13,7 +12,7 @@ from v2m4.registry import Plug
 from v2m4.stereo import STEREOS
 from v2m4.tracks import TRACKERS
 
-PORTS: Mapping[str, Mapping[str, Plug[Any]]] = {
+PORTS: Mapping[str, Mapping[str, Plug[object]]] = {
     "generator": GENERATORS,
     "stereo": STEREOS,
     "perceptual": PERCEPTUALS,

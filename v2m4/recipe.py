@@ -75,7 +75,7 @@ class Recipe:
             keeps_look=settings.texture.keep_template and generator.keeps_look,
         )
 
-    def plug(self, port: str) -> Plug[Any] | None:
+    def plug(self, port: str) -> Plug[object] | None:
         """The declaration of what fills a port; None where the run does without."""
         return PORTS[port][self.plugs[port][0]] if port in self.plugs else None
 

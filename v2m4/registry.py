@@ -10,9 +10,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from v2m4.errors import V2M4Error
 from v2m4.settings import Settings
@@ -20,19 +20,31 @@ from v2m4.settings import Settings
 if TYPE_CHECKING:
     import torch
 
-T = TypeVar("T")
-P = TypeVar("P", bound="Plug[Any]")
+T_co = TypeVar("T_co", covariant=True)
+P = TypeVar("P", bound="Plug[object]")
+
+
+class PlugClass(Protocol[T_co]):
+    """A class that fills a port, whose Protocol is ``T_co``."""
+
+    def from_settings(self, settings: Settings, device: torch.device) -> T_co:
+        """The plug for a run's settings; a class method."""
+        ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> T_co:
+        """The plug made from what its own constructor asks."""
+        ...
 
 
 @dataclass(frozen=True)
-class Plug(Generic[T]):
-    """One implementation of a port, whose Protocol is ``T``.
+class Plug(Generic[T_co]):
+    """One implementation of a port, whose Protocol is ``T_co``.
 
-    ``target`` is ``"module:Class"``. ``weights`` are ``(repository, file, revision)`` triples on the Hugging Face
-    Hub, all of which are needed; ``torch_files`` are ``(name, URL, first digits of its SHA-256)`` of checkpoints in
-    PyTorch's hub cache, for weights that are published elsewhere; the digits may be empty. ``sha256`` are ``(file,
-    SHA-256)`` of weights for which these are known. ``preference`` orders what ``auto`` tries: the highest one that is
-    ready wins.
+    ``target`` is ``"module:Class"``; tests/plug_types.py shows the type checker that the class fills the port.
+    ``weights`` are ``(repository, file, revision)`` triples on the Hugging Face Hub, all of which are needed;
+    ``torch_files`` are ``(name, URL, first digits of its SHA-256)`` of checkpoints in PyTorch's hub cache, for weights
+    that are published elsewhere; the digits may be empty. ``sha256`` are ``(file, SHA-256)`` of weights for which these
+    are known. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
     ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
     what its licence forbids to some users.
@@ -61,7 +73,7 @@ class Plug(Generic[T]):
         if self.needs_gpu and not _has_gpu():
             lacks.append("a CUDA GPU")
         lacks += [f"weights {name}" for name in self._absent_weights() + self._absent_torch_files()]
-        if self.check and not lacks and not _target(self.check)():
+        if self.check and not lacks and not cast("Callable[[], bool]", _target(self.check))():
             lacks.append("its weights")
         return lacks
 
@@ -94,14 +106,13 @@ class Plug(Generic[T]):
         named = (f"{repo}/{file}@{revision}" for repo, file, revision in self.weights)
         return (*named, *(name for name, *_ in self.torch_files))
 
-    def load(self) -> Any:
+    def load(self) -> PlugClass[T_co]:
         """The plug's class, imported."""
-        return _target(self.target)
+        return cast("PlugClass[T_co]", _target(self.target))
 
-    def create(self, settings: Settings, device: torch.device) -> T:
+    def create(self, settings: Settings, device: torch.device) -> T_co:
         """Import the plug and build it for a run's settings, by its class method ``from_settings``."""
-        plug: T = self.load().from_settings(settings, device)
-        return plug
+        return self.load().from_settings(settings, device)
 
 
 def by_name(*plugs: P) -> dict[str, P]:
@@ -109,9 +120,10 @@ def by_name(*plugs: P) -> dict[str, P]:
     return {plug.name: plug for plug in plugs}
 
 
-def _target(name: str) -> Any:
+def _target(name: str) -> object:
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: object = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _has_gpu() -> bool:

@@ -141,8 +141,9 @@ class DreamSim:
         """The plug for a run's settings."""
         return cls(device)
 
-    def __call__(self, prepared: Tensor, images: Tensor) -> Tensor:
+    def __call__(self, prepared: object, images: Tensor) -> Tensor:
         """(N,) distances of `images` (N, H, W, 3) in [0, 1], in [0, 2]; differentiable."""
+        assert isinstance(prepared, Tensor)
         return 1 - self.embed(images) @ prepared[0]
 
     def embed(self, images: Tensor) -> Tensor:

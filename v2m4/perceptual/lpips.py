@@ -123,8 +123,9 @@ class Lpips:
         """The plug for a run's settings."""
         return cls(device)
 
-    def __call__(self, prepared: PreparedReference, images: Tensor) -> Tensor:
+    def __call__(self, prepared: object, images: Tensor) -> Tensor:
         """(N,) distances of `images` (N, H, W, 3) in [0, 1]; differentiable. Another size is resampled first."""
+        assert isinstance(prepared, PreparedReference)
         parts = [torch.stack([m.mean((1, 2)) for m in maps]).sum(0) for maps in self._levels(prepared, images)]
         return torch.cat(parts)
 
