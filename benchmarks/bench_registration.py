@@ -83,11 +83,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3, help="pairs per sequence")
     parser.add_argument("--faces", type=int, default=FACES, help="faces of the second mesh")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--every-view", action="store_true", help="draw all views of each step, at their full size")
+    parser.add_argument(
+        "--full-views", action="store_true", help="draw views at their full size, and both attempts whole"
+    )
     options = parser.parse_args()
     settings, device = Settings.of(options.preset).registration.meshes, torch.device(options.device)
-    if options.every_view:
-        settings = changed(settings, {"view_share": 1.0, "view_detail": 1.0, "alignment.restart_after": 0})
+    if options.full_views:
+        settings = changed(settings, {"view_detail": 1.0, "alignment.restart_after": 0})
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"preset {options.preset}, {where}")
     print(f"{'sequence':16s} {'frames':>9s} {'faces':>11s} {'still %':>8s} {'error %':>8s} {'flipped %':>9s} {'s':>6s}")

@@ -79,7 +79,7 @@ CASES = (
     Case("registration", "", 60),
     Case("fast-low-vram", "fast", 90, ("--low-vram",)),
     Case("rubbish", "fast", 100, rubbish=True),
-    Case("registration-every-view", "", 100, ("--every-view",)),
+    Case("registration-full-views", "", 100, ("--full-views",)),
     Case("gpu-tests", "", 100),
 )
 

@@ -261,8 +261,7 @@ _PAPER = Settings(
         meshes=MeshToMeshSettings(
             view_size=512,
             view_pool=1000,
-            view_share=0.2,
-            view_detail=0.5,
+            view_detail=0.25,
             surface_samples=0,
             normal_match=0.0,
             alignment=GlobalAlignmentSettings(iterations=500, views=20, restart_above=0.0, restart_after=100),

@@ -144,10 +144,8 @@ class MeshToMeshSettings:
     """Views, spread evenly around the object, that each step's are drawn from."""
     view_radius: Annotated[float, Range(0.1, 100)] = 2.0
     """Distance of those views, in sizes of the object."""
-    view_share: Annotated[float, Range(0.001, 1)] = 1.0
-    """Share of a step's views that are drawn. The slope stays the same on average over steps, it only scatters more."""
     view_detail: Annotated[float, Range(0.05, 1)] = 1.0
-    """Side of the maps that are drawn, as a share of view_size."""
+    """Side of the maps that are really drawn, as a share of view_size: smaller ones end as near to the target."""
     surface_samples: Annotated[int, Range(0, 1000000)] = 5000
     """Points spread over each surface whose distance is measured; 0 takes the vertices, as the paper does."""
     normal_match: Annotated[float, Range(0, 10)] = 0.1

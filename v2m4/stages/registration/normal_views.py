@@ -20,9 +20,8 @@ _CACHED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}
 class NormalViews:
     """A pool of cameras around the target, and the target's normal maps in them, each drawn once."""
 
-    def __init__(self, target: Mesh, cameras: Camera, size: int, share: float = 1.0) -> None:
-        """``share``: of the views asked for, those that are drawn."""
-        self._target, self._cameras, self._size, self._share = target, cameras, size, share
+    def __init__(self, target: Mesh, cameras: Camera, size: int) -> None:
+        self._target, self._cameras, self._size = target, cameras, size
         device = target.vertices.device
         count = len(cameras.world_to_camera)
         # Half precision tells 1 from 1 - 1/2000: finer than what a difference of colours is about.
@@ -43,16 +42,14 @@ class NormalViews:
             frame[:3, 3] = (low + high) / 2
         cameras = surrounding_cameras(settings.view_pool, settings.view_radius * extent, frame)
         moved = replace(cameras, world_to_camera=cameras.world_to_camera.to(target.vertices.device))
-        size = max(1, round(settings.view_detail * settings.view_size))
-        return NormalViews(target, moved, size, settings.view_share)
+        return NormalViews(target, moved, max(1, round(settings.view_detail * settings.view_size)))
 
     def differences(self, vertices: Tensor, faces: Tensor, count: int, rng: torch.Generator) -> Iterator[Tensor]:
-        """Terms that add up to the mean absolute difference of the normal maps over ``count`` random views, or the
-        share of them.
+        """Terms that add up to the mean absolute difference of the normal maps over ``count`` random views.
 
         One term for as many views as memory allows, so that it stays bounded and a caller can pause between them.
         """
-        picks = torch.randperm(len(self._cameras.world_to_camera), generator=rng)[: max(1, round(self._share * count))]
+        picks = torch.randperm(len(self._cameras.world_to_camera), generator=rng)[:count]
         for part in picks.split(self._at_once):
             ours = normal_map(Mesh(vertices, faces), self._camera(part), self._size)
             yield (ours - self._target_maps(part)).abs().mean() * (len(part) / len(picks))
