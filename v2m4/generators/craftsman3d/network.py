@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from v2m4.generators.trellis.layers import TimeEmbedder, time_embedding
 from v2m4.generators.vecset.attention import CrossAttention, KeysValues, Mlp, SelfAttention
+from v2m4.generators.vecset.flow import FlowNetwork
 
 _EPS = 1e-6
 _CONTEXT_EPS = 1e-5
@@ -69,7 +70,7 @@ class FinalLayer(nn.Module):
         return out
 
 
-class CraftsManDiT(nn.Module):
+class CraftsManDiT(FlowNetwork[list[KeysValues]]):
     """Velocity, from data to noise, of latents (B, L, C) at times (B,) in thousandths."""
 
     def __init__(self, config: CraftsManConfig = CraftsManConfig()) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.generators.trellis.layers import attend, layer_norm, time_embedding
+from v2m4.generators.vecset.flow import FlowNetwork
 
 _EPS = 1e-6
 _TIME_CHANNELS = 256
@@ -178,7 +179,7 @@ class FinalLayer(nn.Module):
         return out
 
 
-class HunyuanDiT(nn.Module):
+class HunyuanDiT(FlowNetwork[Tensor]):
     """Velocity, from noise to data, of latents (B, L, C) at times (B,) from 0 (noise) to 1 (data)."""
 
     def __init__(self, config: HunyuanConfig = HunyuanConfig()) -> None:

@@ -15,12 +15,14 @@ from v2m4.generators.triposg.network import (
     TripoSgVaeConfig,
     decoder_names,
 )
+from v2m4.generators.vecset.attention import KeysValues
 from v2m4.generators.vecset.decoder import VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, read_config, same, without
 from v2m4.generators.vecset.model import VecsetModel
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.weights import fetch, memory_guard, read_state_dict
 
+TripoSgModel = VecsetModel[list[KeysValues]]
 TOKENS = 2048
 """Latents per shape; the networks take any number, and were trained with up to these."""
 VAE_UNUSED = ("encoder.", "quant.")
@@ -51,7 +53,7 @@ def from_pretrained(
     revision: str = REVISION,
     device: torch.device | str = "cpu",
     low_vram: bool = False,
-) -> VecsetModel:
+) -> TripoSgModel:
     """Load TripoSG from the Hub (or a folder laid out like it) onto `device`.
 
     Raises V2M4Error if files are missing or foreign, the Hub cannot be reached, or memory is too small.
@@ -79,6 +81,6 @@ def from_pretrained(
             PLUG,
             dtype,
         )
-        return VecsetModel(
+        return TripoSgModel(
             PLUG, encoder, flow, decoder, TOKENS, of_flow.in_channels, device, low_vram and device.type != "cpu"
         )

@@ -7,13 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from v2m4.generators.triposg.builder import from_pretrained
+from v2m4.generators.triposg.builder import TripoSgModel, from_pretrained
 from v2m4.generators.triposg.checkpoints import PLUG, REPOSITORY
 from v2m4.generators.triposg.picture import encoder_input
 from v2m4.generators.triposg.sampling import flow_grid
 from v2m4.generators.vecset.flow import FlowGrid
 from v2m4.generators.vecset.generator import VecsetGenerator
-from v2m4.generators.vecset.model import VecsetModel
 from v2m4.generators.vecset.surface import Extraction
 from v2m4.generators.vecset.volume import VolumeRule, halvings
 
@@ -28,24 +27,24 @@ def extraction(resolution: int, coarsest: int) -> Extraction:
     return Extraction(halvings(resolution, coarsest, BLOCK), BOUND, resolution, RULE)
 
 
-class TripoSg(VecsetGenerator[VecsetModel]):
+class TripoSg(VecsetGenerator[TripoSgModel]):
     """TripoSG (Li et al., arXiv 2502.06608)."""
 
     plug = PLUG
     repository = REPOSITORY
 
-    def load(self, device: torch.device) -> VecsetModel:
+    def load(self, device: torch.device) -> TripoSgModel:
         return from_pretrained(self.source, device=device, low_vram=self.low_vram)
 
-    def pixels(self, reference: NDArray[np.uint8], model: VecsetModel) -> Tensor:
+    def pixels(self, reference: NDArray[np.uint8], model: TripoSgModel) -> Tensor:
         return encoder_input(reference)
 
-    def flow_grid(self, model: VecsetModel) -> FlowGrid:
+    def flow_grid(self, model: TripoSgModel) -> FlowGrid:
         return flow_grid(self.settings.triposg.steps)
 
     def guidance(self) -> float | None:
         guidance = self.settings.triposg.guidance
         return guidance if guidance > 1 else None
 
-    def extraction(self, model: VecsetModel) -> Extraction:
+    def extraction(self, model: TripoSgModel) -> Extraction:
         return extraction(self.settings.triposg.resolution, self.settings.triposg.coarsest)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from v2m4.generators.trellis.layers import time_embedding
 from v2m4.generators.vecset.attention import CrossAttention, KeysValues, Mlp, SelfAttention
 from v2m4.generators.vecset.decoder import DecoderConfig
+from v2m4.generators.vecset.flow import FlowNetwork
 from v2m4.nn.weights import Renaming
 
 _EPS = 1e-5
@@ -70,7 +71,7 @@ class TripoSgBlock(nn.Module):
         return out
 
 
-class TripoSgDiT(nn.Module):
+class TripoSgDiT(FlowNetwork[list[KeysValues]]):
     """Velocity, from noise to data, of latents (B, L, C) at times (B,) in thousandths."""
 
     def __init__(self, config: TripoSgConfig = TripoSgConfig()) -> None:

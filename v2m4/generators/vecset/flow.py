@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
 
 Numbers = NDArray[np.float64]
+Context = TypeVar("Context")
+Context_contra = TypeVar("Context_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,18 @@ class FlowGrid:
             raise V2M4Error("Sampling needs at least one step. Raise the generator's steps.")
 
 
-class Velocity(Protocol):
-    """A flow network: states (B, L, C) at one time to velocities, given the conditions of all B."""
+class Velocity(Protocol[Context_contra]):
+    """How a flow network is asked: states (B, L, C) at one time to velocities, given the conditions of all B."""
 
-    def __call__(self, x: Tensor, time: Tensor, context: Any) -> Tensor: ...
+    def __call__(self, x: Tensor, time: Tensor, context: Context_contra) -> Tensor: ...
+
+
+class FlowNetwork(nn.Module, ABC, Generic[Context]):
+    """The transformer that tells velocities. Called with states (B, L, C), times (B,) and what `prepare` gave."""
+
+    @abstractmethod
+    def prepare(self, tokens: Tensor) -> Context:
+        """What the steps need of the picture's tokens (B, T, C), computed once."""
 
 
 def shifted(sigmas: Numbers, shift: float) -> Numbers:
@@ -49,7 +60,12 @@ def guided(velocity: Tensor, guidance: float) -> Tensor:
 
 
 def euler(
-    network: Velocity, noise: Tensor, grid: FlowGrid, context: Any, guidance: float | None, dtype: torch.dtype
+    network: Velocity[Context],
+    noise: Tensor,
+    grid: FlowGrid,
+    context: Context,
+    guidance: float | None,
+    dtype: torch.dtype,
 ) -> Iterator[Tensor]:
     """Integrate from `noise` (B, L, C); yields the state after every step, in float32.
 

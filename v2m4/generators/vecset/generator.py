@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from v2m4.generators.vecset.surface import Extraction, finish
 from v2m4.nn.weights import memory_guard
 from v2m4.settings import GeneratorSettings, Settings
 
-Model = TypeVar("Model", bound=VecsetModel)
+Model = TypeVar("Model", bound=VecsetModel[Any])
 
 
 class VecsetGenerator(ABC, Generic[Model]):

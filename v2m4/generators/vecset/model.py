@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from v2m4.device import on_device
 from v2m4.generators.trellis.model import with_index
 from v2m4.generators.vecset.decoder import VecsetDecoder
-from v2m4.generators.vecset.flow import FlowGrid, Velocity, euler, last
+from v2m4.generators.vecset.flow import Context, FlowGrid, FlowNetwork, Velocity, euler, last
 from v2m4.generators.vecset.surface import Extraction, extract
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.dinov2 import Dinov2
@@ -24,15 +24,15 @@ CHUNK_CPU = 8192
 
 
 @dataclass
-class VecsetModel:
+class VecsetModel(Generic[Context]):
     """The networks of one checkpoint. They rest on `device`, or with `low_vram` on the CPU except while they work.
 
-    denoiser: has `prepare(tokens)` and is called with (x, time, prepared). tokens x channels: size of the latents.
+    tokens x channels: size of the latents.
     """
 
     plug: str
     encoder: Dinov2
-    denoiser: Any
+    denoiser: FlowNetwork[Context]
     decoder: VecsetDecoder
     tokens: int
     channels: int
@@ -66,13 +66,18 @@ class VecsetModel:
         """What the flow starts from, (1, L, C); a CPU generator gives the same noise on every machine."""
         return torch.randn(1, self.tokens, self.channels, generator=rng, device=rng.device).to(self.device)
 
-    def velocity(self, x: Tensor, time: Tensor, context: Any) -> Tensor:
+    def velocity(self, x: Tensor, time: Tensor, context: Context) -> Tensor:
         """The flow network as the sampler calls it; `time` (B,) float32 of the grid."""
         out: Tensor = self.denoiser(x, time, context)
         return out
 
     def sample(
-        self, tokens: Tensor, noise: Tensor, grid: FlowGrid, guidance: float | None, velocity: Velocity | None = None
+        self,
+        tokens: Tensor,
+        noise: Tensor,
+        grid: FlowGrid,
+        guidance: float | None,
+        velocity: Velocity[Context] | None = None,
     ) -> Tensor:
         """Latents (1, L, C) for a picture's tokens (1, T, C); `guidance` None: without. `velocity`: as the method."""
         with self.resident(self.denoiser):
