@@ -264,7 +264,7 @@ _PAPER = Settings(
             view_detail=0.25,
             surface_samples=0,
             normal_match=0.0,
-            alignment=GlobalAlignmentSettings(iterations=500, views=20, restart_above=0.0, restart_after=100),
+            alignment=GlobalAlignmentSettings(iterations=500, views=20, restart_above=0.0, restart_after=200),
             limbs=LimbSettings(rounds=0),
             large_steps=LargeStepsSettings(iterations=1000, views=50, step=0.1, image_weight=1.0, chamfer_weight=1.0),
         ),
