@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import v2m4
-from v2m4.commands import evaluate, render
+from v2m4.commands import ablate, evaluate, render
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.settings import Settings, fields_of
 
@@ -68,6 +68,7 @@ _COMMANDS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
     "render": render.Render,
     "evaluate": evaluate.Evaluate,
+    "ablate": ablate.Ablate,
     "doctor": Doctor,
     "download": Download,
 }
@@ -116,6 +117,8 @@ def _dispatch(command: str, words: list[str]) -> int:
     words = [_long_form(word) for word in words]
     if command == "reconstruct":
         return _reconstruct(words)
+    if command == "ablate":
+        return _ablate(words)
     options = _parse(_COMMANDS[command], command, words)
     if command == "render":
         render.run(options)
@@ -193,6 +196,15 @@ def _reconstruct_many(videos: list[Path], options: Reconstruct) -> int:
     if failed:
         print(f"v2m4: {failed} of {len(jobs)} clips have no result; the others are finished.", file=sys.stderr)
     return EXIT_PROBLEM if failed else EXIT_OK
+
+
+def _ablate(words: list[str]) -> int:
+    problems = Problems()
+    words, base, _ = _base_settings(_allowed(words, problems), problems)
+    default = ablate.Ablate(clips=tyro.MISSING, settings=base)
+    options: ablate.Ablate = _parse(ablate.Ablate, "ablate", words, default)
+    problems.refuse()
+    return ablate.run(options)
 
 
 def _allowed(words: list[str], problems: Problems) -> list[str]:

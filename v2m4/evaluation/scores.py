@@ -137,6 +137,20 @@ class Scores:
             ],
         }
 
+    @staticmethod
+    def from_plain(data: Mapping[str, Any]) -> Scores:
+        """What `to_plain` described. Raises KeyError or TypeError for anything else."""
+
+        def read(scores: Mapping[str, Any]) -> dict[str, Score]:
+            return {
+                name: Score(float(s["mean"]), tuple(s.get("per_frame", ())), s["weights"]) for name, s in scores.items()
+            }
+
+        clips = tuple(
+            ClipScores(c["name"], c["clip"], c["frames"], read(c["scores"]), c["left_out"]) for c in data["clips"]
+        )
+        return Scores(clips, read(data["overall"]), data["left_out"], data["fvd_windows"])
+
 
 def score(shown: Sequence[Shown], panel: Panel, *, points: int = 100_000, every_frame: bool = True) -> Scores:
     """Every measure of every result. points, every_frame: of the geometry's distances (`compare_surfaces`)."""

@@ -161,6 +161,8 @@ class GeneratorSettings:
     """Your own mesh (GLB, OBJ, PLY) as the object's shape: the video animates it. Implies the template generator."""
     max_faces: Annotated[int, Range(100, 1000000)] = 10000
     """Meshes with more faces are simplified to this many."""
+    noise: Annotated[float, Range(0, 1)] = 0.0
+    """For studies: Gaussian noise on the vertices of every mesh that is made, as a share of its box's diagonal."""
     inflate: InflateSettings = field(default_factory=InflateSettings)
     sculpt: SculptSettings = field(default_factory=SculptSettings)
     own_mesh: TemplateSettings = field(default_factory=TemplateSettings)

@@ -5,6 +5,7 @@ Videos and result folders must lie where every node sees them. A job that is don
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from v2m4.errors import V2M4Error
 T = TypeVar("T")
 R = TypeVar("R")
 _ATTEMPTS = 4
+_PATIENCE_S = 10.0
 
 
 def fan_out(function: Callable[[T], R], items: Sequence[T], address: str, *, gpus: float | None = None) -> Iterator[R]:
@@ -56,8 +58,16 @@ def _ray() -> Any:
 def _connect(ray: Any, address: str) -> None:
     options = {"include_dashboard": False} if address == "local" else {"address": address}
     try:
+        _knock(address)
         ray.init(log_to_driver=False, configure_logging=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise V2M4Error(
             f"No Ray cluster answers at “{address}” ({error}). Start one with `ray start --head`, or give --ray local."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
