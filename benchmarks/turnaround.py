@@ -22,7 +22,8 @@ from torch import Tensor
 from v2m4.animation import Animation
 from v2m4.artefacts import finished_run
 from v2m4.clip import Clip
-from v2m4.evaluation.actionbench import SurfacePoints, compare_motion
+from v2m4.evaluation.actionbench import compare_motion
+from v2m4.evaluation.surfaces import SurfacePoints
 from v2m4.evaluation.truth import Truth, load_truth
 from v2m4.export.preview import over_paper
 from v2m4.files import replacing
