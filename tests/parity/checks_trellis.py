@@ -40,7 +40,6 @@ from v2m4.generators.trellis.sparse import (
     SparseGroupNorm,
     downsample,
     upsample,
-    window_attention,
 )
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
@@ -140,6 +139,8 @@ def _swin_window_attn(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> 
     measures = []
     for name, shift in (("shift0", 0), ("shift_half", size // 2)):
         windows = voxels.windows(size, shift)
+        from tests.generators.trellis.windows import window_attention
+
         got = window_attention(*given["qkv"].unbind(1), windows)
         measures += compare({f"attn_{name}": got}, {f"attn_{name}": want[f"attn_{name}"]}, FEATURES)
         # Labels are arbitrary: two partitions agree if one relabelled gives the other and back.
@@ -238,7 +239,7 @@ def _flexicubes(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[M
 
 
 def _flexicubes_cases(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
-    from v2m4.generators.trellis.flexicubes import extract_grid
+    from tests.generators.trellis.dense_grid import extract_grid
 
     given, want = group(tensors, "in"), group(tensors, "out")
     mesh = extract_grid(

@@ -23,7 +23,7 @@ from tests.parity.runner import (
     weights_of,
 )
 from tests.parity.volume_rendering import orbit_rays, render_field
-from v2m4.generators.triposr.config import FieldConfig, TripoSRConfig, vit_config
+from v2m4.generators.triposr.config import FieldConfig, TripoSRConfig, ViTConfig
 from v2m4.generators.triposr.network import FieldDecoder, ImageTokenizer, TripoSRNetwork
 from v2m4.generators.triposr.picture import network_image, object_square, on_grey
 from v2m4.generators.triposr.surface import GridField, plane_features, query, refine
@@ -67,9 +67,14 @@ def _image_prepare(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> lis
     return measures
 
 
+def _vit_config(config: Mapping[str, Any]) -> ViTConfig:
+    """The tokenizer's sizes out of a transformers configuration; what is absent is as released."""
+    return ViTConfig(**{name: config[name] for name in ViTConfig.__dataclass_fields__ if name in config})
+
+
 @torch.no_grad()
 def _tokenizer(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
-    model = ImageTokenizer(vit_config(config_of(meta)["vit"]))
+    model = ImageTokenizer(_vit_config(config_of(meta)["vit"]))
     load_strictly(model, group(weights_of(path, meta, tensors), "image_tokenizer"), "triposr")
     want = group(tensors, "out") | group(tensors, "mid")
     got: Tensors = {}
@@ -90,7 +95,7 @@ def _tokenizer(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Me
 @torch.no_grad()
 def _network(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     config, limits = config_of(meta), _tolerances(meta)
-    model = TripoSRNetwork(TripoSRConfig.from_official(config, vit_config(config["vit"])))
+    model = TripoSRNetwork(TripoSRConfig.from_official(config, _vit_config(config["vit"])))
     load_strictly(model, weights_of(path, meta, tensors), "triposr")
     seen = _branches(model.backbone)
     images = network_image(tensors["in.images"], model.config.image_size)
@@ -238,7 +243,7 @@ def _render(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measu
 
 
 def _manifest(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
-    config = TripoSRConfig.from_official(meta["config"], vit_config(meta["image_tokenizer_config"]))
+    config = TripoSRConfig.from_official(meta["config"], _vit_config(meta["image_tokenizer_config"]))
     with torch.device("meta"):
         model = TripoSRNetwork(config)
     want = {name: (shape, meta["dtype"]) for name, shape in meta["tensors"].items()}

@@ -30,8 +30,9 @@ from v2m4.geometry.camera import (
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
 from v2m4.geometry.losses import RestShape, arap_energy, area_change, best_rotations, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
-from v2m4.geometry.rotations import rotation_from_6d, umeyama
+from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import hammersley_directions
+from v2m4.geometry.similarity import umeyama
 from v2m4.nn.schedule import half_cosine
 from v2m4.render.environment import irradiance, irradiance_matrices, panorama_coordinates
 from v2m4.settings import OptimiseSettings, Settings, changed

@@ -68,7 +68,7 @@ def read_glb(path: Path) -> MorphModel:
     if len(scene.parts) > 1:
         raise V2M4Error(f"{document.title} holds {len(scene.parts)} separate parts; join them into one mesh first.")
     part = scene.parts[0]
-    mesh, targets = _mesh(part, document.title), torch.from_numpy(part.turn(part.targets)).float()
+    mesh, targets = _mesh(part), torch.from_numpy(part.turn(part.targets)).float()
     if part.node in keys:
         times, weights, step = keys[part.node]
         return MorphModel(mesh, targets, times, weights, step, document.json)
@@ -76,7 +76,7 @@ def read_glb(path: Path) -> MorphModel:
     return MorphModel(mesh, targets, np.zeros(len(values)), values, document=document.json)
 
 
-def _mesh(part: Part, title: str) -> Mesh:
+def _mesh(part: Part) -> Mesh:
     """The part in the scene. Its look is the picture or, without one, colours; V2M4Error if a picture is missing."""
     surface, faces = part.surface, torch.from_numpy(part.faces)
     if surface.missing is not None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, case_rules, extract, extract_grid
+from tests.generators.trellis.dense_grid import extract_grid
+from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, case_rules, extract
 
 FIXTURES = Path(__file__).parents[2] / "parity" / "fixtures" / "trellis"
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.generators.trellis.test_voxels import random_voxels
+from tests.generators.trellis.windows import window_attention
 from v2m4.generators.trellis.sparse import (
     SparseGroupNorm,
     downsample,
     from_items,
     to_items,
     upsample,
-    window_attention,
 )
 from v2m4.generators.trellis.voxels import Voxels
 

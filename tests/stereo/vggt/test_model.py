@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from v2m4.errors import V2M4Error
@@ -16,7 +14,6 @@ from v2m4.stereo.vggt import predictor as predictor_module
 from v2m4.stereo.vggt.aggregator import AggregatorConfig
 from v2m4.stereo.vggt.heads import points_and_confidence, position_map
 from v2m4.stereo.vggt.model import Vggt, VggtConfig, world_point_part
-from v2m4.stereo.vggt.poses import decode_poses, encode_poses, unproject
 
 TINY = VggtConfig(
     AggregatorConfig(img_size=42, embed_dim=24, depth=3, num_heads=2, dino_depth=1, dino_num_heads=2),
@@ -78,34 +75,6 @@ def test_the_position_map_is_odd_in_its_sines_and_even_in_its_cosines() -> None:
     assert torch.allclose(placed[:4], -placed[:4].flip(2), atol=1e-6)
     assert torch.allclose(placed[4:8], placed[4:8].flip(2), atol=1e-6)
     assert torch.allclose(placed[8:12], -placed[8:12].flip(1), atol=1e-6)
-
-
-angles = st.floats(0.2, 2.8)
-numbers = st.floats(-3, 3, allow_subnormal=False)
-
-
-@given(st.lists(numbers, min_size=7, max_size=7).filter(lambda v: sum(x * x for x in v[3:]) > 0.1), angles, angles)
-def test_pose_vectors_survive_decoding_and_encoding(pose: list[float], fov_h: float, fov_w: float) -> None:
-    vector = torch.tensor([*pose, fov_h, fov_w], dtype=torch.float64)
-    back = encode_poses(*decode_poses(vector, (392, 518)), (392, 518))
-    assert torch.allclose(back[[0, 1, 2, 7, 8]], vector[[0, 1, 2, 7, 8]], atol=1e-9)
-    unit = vector[3:7] / vector[3:7].norm()
-    assert torch.allclose(back[3:7].abs(), unit.abs(), atol=1e-7)
-    assert back[6] >= 0
-
-
-def test_unprojected_pixels_project_back_to_themselves() -> None:
-    generator = torch.Generator().manual_seed(0)
-    vector = torch.randn(2, 9, generator=generator, dtype=torch.float64)
-    vector[:, 7:] = torch.tensor([0.8, 1.1], dtype=torch.float64)
-    extrinsics, intrinsics = decode_poses(vector, (6, 8))
-    depth = torch.rand(2, 6, 8, generator=generator, dtype=torch.float64) + 1
-    world = unproject(depth, extrinsics, intrinsics)
-    camera = world @ extrinsics[:, None, :, :3].transpose(-1, -2) + extrinsics[:, None, None, :, 3]
-    pixels = camera @ intrinsics[:, None].transpose(-1, -2)
-    pixels = pixels[..., :2] / pixels[..., 2:]
-    assert torch.allclose(camera[..., 2], depth)
-    assert torch.allclose(pixels[:, 3, 5], torch.tensor([5.0, 3.0], dtype=torch.float64).expand(2, 2))
 
 
 @pytest.mark.parametrize("size", [(42, 42), (40, 56)])

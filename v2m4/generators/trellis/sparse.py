@@ -77,12 +77,6 @@ class _Unpack(torch.autograd.Function):
         return _Pack.apply(grad, index, position), None, None
 
 
-def window_attention(q: Tensor, k: Tensor, v: Tensor, windows: Windows) -> Tensor:
-    """Every row attends to all rows of its window: (N, heads, head_dim) each -> the same shape."""
-    packed = _Pack.apply(torch.stack([q, k, v], dim=1), windows.index, windows.position)
-    return _unpack(_attend_in_groups((packed[:, 0], packed[:, 1], packed[:, 2]), windows), windows)
-
-
 def window_self_attention(x: Tensor, attention: SelfAttention, windows: Windows) -> Tensor:
     """(N, channels) -> (N, channels): `attention` inside each window."""
     # Projecting after the rows were gathered costs a little arithmetic on padding and saves moving three times as much.

@@ -121,13 +121,6 @@ class TripoSRConfig:
         return found
 
 
-def vit_config(config: Mapping[str, Any]) -> ViTConfig:
-    """The tokenizer's sizes out of a transformers configuration; what is absent is as released."""
-    if config.get("hidden_act", "gelu") != "gelu" or not config.get("qkv_bias", True):
-        raise V2M4Error(f"TripoSR: this image tokenizer is of an unknown kind. Use the official files of {REPOSITORY}.")
-    return ViTConfig(**{name: config[name] for name in ViTConfig.__dataclass_fields__ if name in config})
-
-
 def check_supported(config: Mapping[str, Any]) -> None:
     """Raise V2M4Error where the configuration asks for something that is not implemented here."""
     for path, value in _SUPPORTED.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +28,6 @@ class VggtConfig:
     point_features: int = 256
     point_channels: tuple[int, ...] = (256, 512, 1024, 1024)
     point_levels: tuple[int, ...] = (4, 11, 17, 23)
-
-    @classmethod
-    def from_parts(cls, parts: Mapping[str, Mapping[str, Any]]) -> VggtConfig:
-        """Read constructor values given per part: `aggregator`, `dino`, `camera_head`, `point_head`."""
-        dino = {f"dino_{name}": value for name, value in parts.get("dino", {}).items()}
-        known = AggregatorConfig.__dataclass_fields__
-        own = {name: value for name, value in {**parts.get("aggregator", {}), **dino}.items() if name in known}
-        camera, point = parts.get("camera_head", {}), parts.get("point_head", {})
-        return cls(
-            aggregator=AggregatorConfig(**own),
-            camera_trunk_depth=camera.get("trunk_depth", cls.camera_trunk_depth),
-            camera_num_heads=camera.get("num_heads", cls.camera_num_heads),
-            point_features=point.get("features", cls.point_features),
-            point_channels=tuple(point.get("out_channels", cls.point_channels)),
-            point_levels=tuple(point.get("intermediate_layer_idx", cls.point_levels)),
-        )
 
 
 class VggtOutput(NamedTuple):
