@@ -24,10 +24,47 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.run import Run, Step
 
 WARNINGS = "warnings.json"
+MESHLESS = "meshless.json"
 
 
 def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
-    """The keyframes' frame indices, ascending, and the anchor: the one from whose mesh all others are registered."""
+    """The keyframes' frame indices, ascending, and the anchor: the one from whose mesh all others are registered.
+
+    Those for which no mesh could be made are left out: the animation goes over them from neighbour to neighbour.
+    Raises V2M4Error if that leaves none.
+    """
+    absent = meshless(run)
+    kept = [index for index in visiting_order(*chosen_keyframes(run)) if index not in absent]
+    if not kept:
+        told = " ".join(f"Frame {index}: {why}" for index, why in absent.items())
+        raise V2M4Error(f"No keyframe got a mesh. {told}")
+    return tuple(sorted(kept)), kept[0]
+
+
+def visiting_order(indices: tuple[int, ...], anchor: int) -> list[int]:
+    """Keyframes from the anchor onwards, then backwards from it."""
+    return [anchor, *(i for i in indices if i > anchor), *(i for i in reversed(indices) if i < anchor)]
+
+
+def meshless(run: Run) -> dict[int, str]:
+    """The keyframes for which no mesh could be made so far, and why."""
+    found = {}
+    for index in chosen_keyframes(run)[0]:
+        step = Step("generation", index)
+        path = run.place(step) / MESHLESS
+        if run.done(step) and path.exists():
+            with reading(path):
+                found[index] = str(json.loads(path.read_text())["why"])
+    return found
+
+
+def save_meshless(place: Path, why: str) -> None:
+    """Note in a keyframe's place why it has no mesh."""
+    write_atomically(place / MESHLESS, json.dumps({"why": why}).encode())
+
+
+def chosen_keyframes(run: Run) -> tuple[tuple[int, ...], int]:
+    """All keyframes' frame indices, ascending, and the one chosen as anchor."""
     path = run.place(Step("keyframes")) / "keyframes.json"
     with reading(path):
         data = json.loads(path.read_text())

@@ -15,6 +15,7 @@ from v2m4.events import (
     Finished,
     ForegroundReady,
     FramesReady,
+    KeyframePassedOver,
     KeyframesChosen,
     MeshGenerated,
     MeshRegistered,
@@ -73,6 +74,8 @@ def _line(event: Event) -> str:
             return f"{len(indices)} keyframes, anchored at frame {anchor}"
         case MeshGenerated(keyframe, faces, _, warnings):
             return "\n".join([f"frame {keyframe}: mesh of {faces} faces", *(f"warning: {w}" for w in warnings)])
+        case KeyframePassedOver(keyframe, why):
+            return f"warning: frame {keyframe} has no mesh, the animation goes over it: {why}"
         case CameraFound(keyframe, overlap):
             return f"frame {keyframe}: camera found, mask overlap {overlap:.3f}"
         case MeshRegistered(keyframe, overlap, _):

@@ -17,6 +17,10 @@ class RunStoppedError(V2M4Error):
     """The run was asked to stop; everything finished so far is kept in its folder and can be resumed."""
 
 
+class NoSurfaceError(V2M4Error):
+    """A generator made nothing that could be a mesh of the object. Another picture of it may do better."""
+
+
 class Problems:
     """Collects what V2M4Errors say, so that everything wrong is told at once. Each check is a ``with`` block of it."""
 

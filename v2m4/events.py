@@ -98,6 +98,14 @@ class MeshGenerated(Event):
 
 
 @dataclass(frozen=True)
+class KeyframePassedOver(Event):
+    """No mesh could be made of a keyframe; the animation goes over it. ``why`` is a sentence."""
+
+    keyframe: int
+    why: str
+
+
+@dataclass(frozen=True)
 class CameraView(Event):
     """The best view after one phase of the camera search.
 

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
-from v2m4.artefacts import keyframes_of
+from v2m4.artefacts import chosen_keyframes, keyframes_of, meshless, visiting_order
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
 from v2m4.recipe import Recipe, file_problem
@@ -132,14 +132,31 @@ def plan(run: Run, stages: Sequence[StageSpec] = STAGES) -> Iterator[Step]:
         if whole:
             yield from (Step(spec.name) for spec in specs)
             continue
-        group = tuple(specs)
-        indices, anchor = keyframes_of(run)
-        ahead = [i for i in indices if i > anchor]
-        behind = [i for i in reversed(indices) if i < anchor]
-        for after, index in [(None, anchor), *pairwise([anchor, *ahead]), *pairwise([anchor, *behind])]:
-            for spec in group:
-                if spec.per == "keyframe" or run.recipe.mesh_per_keyframe or index == anchor:
-                    yield Step(spec.name, index, after)
+        yield from _visits(run, tuple(specs))
+
+
+def _visits(run: Run, group: Sequence[StageSpec]) -> Iterator[Step]:
+    """The steps of all keyframes. One for which no mesh can be made is passed over, be it the anchor."""
+
+    def visit(index: int, after: int | None) -> Iterator[Step]:
+        for spec in group:
+            if spec.per == "keyframe" or run.recipe.mesh_per_keyframe or after is None:
+                yield Step(spec.name, index, after)
+            if index in meshless(run):
+                return
+
+    indices, first = chosen_keyframes(run)
+    for index in visiting_order(indices, first):
+        yield from visit(index, None)
+        if index not in meshless(run):
+            break
+    _, anchor = keyframes_of(run)
+    for side in ([i for i in indices if i > anchor], [i for i in reversed(indices) if i < anchor]):
+        before = anchor
+        for index in side:
+            if index not in meshless(run):
+                yield from visit(index, before)
+            before = before if index in meshless(run) else index
 
 
 def execute(run: Run, step: Step, bench: Workbench, stages: Sequence[StageSpec] = STAGES) -> Iterator[Event]:

@@ -9,7 +9,9 @@ import torch
 
 from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh
 from v2m4.device import pick_device
+from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS, Generator
+from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.recipe import Recipe
 from v2m4.run import Run
@@ -68,8 +70,19 @@ class Workbench:
         if self._video_tracker is None or self._video_tracker[0] != key:
             _, anchor = keyframes_of(run)
             mesh, settings = posed_mesh(run, anchor), run.recipe.settings.registration.video
+            require_in_front(mesh, anchor)
             self._video_tracker = (key, VideoTracker(mesh, masked_clip(run), anchor, settings))
         return self._video_tracker[1]
+
+
+def require_in_front(mesh: Mesh, frame: int) -> None:
+    """Raise V2M4Error for a posed mesh that is not wholly in front of the camera: pictures cannot tell of it."""
+    depth = mesh.vertices[:, 2]
+    if not bool(((depth > 0) & depth.isfinite()).all()):
+        raise V2M4Error(
+            f"The camera found for frame {frame} stands inside the mesh or beyond it, so the video cannot be "
+            "followed. Try another seed, another frame (--keyframes.anchor) or another generator."
+        )
 
 
 def plug_settings(settings: Settings) -> Settings:

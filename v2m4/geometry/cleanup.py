@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from v2m4.arrays import Float64, Int64, Mask, Real
-from v2m4.errors import V2M4Error
+from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.geometry.mesh import Mesh
 
 
@@ -41,14 +41,14 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     vertices = mesh.vertices.detach().cpu().double().numpy()
     faces = mesh.faces.detach().cpu().long().numpy()
     if not np.isfinite(vertices).all():
-        raise V2M4Error("The mesh has vertices that are not finite numbers. Generate it again with another seed.")
+        raise NoSurfaceError("The mesh has vertices that are not finite numbers. Generate it again with another seed.")
     colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()
     vertices, faces, kept = weld(vertices, faces)
     colors = None if colors is None else colors[kept]
     faces = remove_small_pieces(remove_bad_faces(faces), limits.floater_faces)
     faces = remove_cavities(vertices, remove_floaters(vertices, faces, limits.floater_area))
     if len(faces) == 0:
-        raise V2M4Error("The mesh has no surface left after clean-up. Generate it again with another seed.")
+        raise NoSurfaceError("The mesh has no surface left after clean-up. Generate it again with another seed.")
     original, original_colors = vertices, colors
     vertices, faces, _ = fill_holes(vertices, faces, limits.hole_edges, limits.hole_size)
     vertices, faces = simplify(vertices, faces, max_faces)

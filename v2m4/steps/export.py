@@ -9,7 +9,16 @@ from typing import Any
 
 import v2m4
 from v2m4.animation import Animation
-from v2m4.artefacts import animation_of, keyframes_of, load_camera, load_warnings, masked_clip, matting_of, read_clip
+from v2m4.artefacts import (
+    animation_of,
+    keyframes_of,
+    load_camera,
+    load_warnings,
+    masked_clip,
+    matting_of,
+    meshless,
+    read_clip,
+)
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure
 from v2m4.evaluation.verdict import verdict
@@ -71,7 +80,12 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
     """What the report says beside the measures; the verdict stands first."""
     matting = matting_of(run)
     judged = verdict(measured["iou"]["per_frame"], matting.empty, matting.warnings, run.recipe.settings.export.verdict)
-    of_meshes = [w for index in animation.keyframes for w in load_warnings(run.place(Step("generation", index)))]
+    made = [Step(stage, index) for index in animation.keyframes for stage in ("generation", "refinement")]
+    of_meshes = [w for step in made if run.done(step) for w in load_warnings(run.place(step))]
+    passed_over = [
+        f"Frame {index} has no mesh of its own, so the animation goes over it: {why}"
+        for index, why in meshless(run).items()
+    ]
     return {
         "verdict": judged,
         "version": v2m4.__version__,
@@ -84,7 +98,7 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
         "vertices": len(animation.mesh.vertices),
         "plugs": run.recipe.names | {"matting": matting.method},
         "camera_confidence": camera_confidence(run),
-        "warnings": [*matting.warnings, *dict.fromkeys(of_meshes)],
+        "warnings": [*matting.warnings, *passed_over, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
     }
 

@@ -6,8 +6,19 @@ from collections.abc import Iterator
 
 import torch
 
-from v2m4.artefacts import load_arrays, load_warnings, masked_clip, save_camera, save_mesh, save_tensors, save_warnings
-from v2m4.events import Event, MeshGenerated, Progress, StageRun
+from v2m4.artefacts import (
+    load_arrays,
+    load_warnings,
+    masked_clip,
+    meshless,
+    save_camera,
+    save_mesh,
+    save_meshless,
+    save_tensors,
+    save_warnings,
+)
+from v2m4.errors import NoSurfaceError
+from v2m4.events import Event, KeyframePassedOver, MeshGenerated, Progress, StageRun
 from v2m4.export.glb import write_still
 from v2m4.geometry.mesh import Mesh
 from v2m4.run import Run, Step
@@ -19,9 +30,17 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Make the mesh; with it, a camera if the generator knows one, and what refinement needs."""
     index = step.frame
     yield Progress("generation", 0.0, index)
-    rng = run.rng(step)
-    made = bench.generator(masked_clip(run).frame(index), rng, bench.device)
-    place, mesh = run.place(step), shaken(made.mesh.to("cpu"), run.recipe.settings.generator.noise, rng)
+    place, rng = run.place(step), run.rng(step)
+    try:
+        made = bench.generator(masked_clip(run).frame(index), rng, bench.device)
+        mesh = made.mesh.to("cpu")
+        _require_surface(mesh)
+    except NoSurfaceError as error:
+        if not run.recipe.mesh_per_keyframe:
+            raise
+        save_meshless(place, str(error))
+        return
+    mesh = shaken(mesh, run.recipe.settings.generator.noise, rng)
     save_mesh(place / "mesh.npz", mesh)
     if made.camera is not None:
         save_camera(place / "camera.json", made.camera)
@@ -39,9 +58,26 @@ def shaken(mesh: Mesh, noise: float, rng: torch.Generator) -> Mesh:
     return mesh.with_vertices(mesh.vertices + noise * diagonal * torch.randn(mesh.vertices.shape, generator=rng))
 
 
+def _require_surface(mesh: Mesh) -> None:
+    """Raise NoSurfaceError for a mesh that nothing can be done with."""
+    extent = mesh.vertices.amax(0) - mesh.vertices.amin(0) if len(mesh.vertices) else torch.zeros(3)
+    if len(mesh.faces) == 0 or len(mesh.vertices) == 0:
+        wrong = "is empty"
+    elif not bool(torch.isfinite(mesh.vertices).all()):
+        wrong = "has vertices that are not finite numbers"
+    elif int((extent > 0).sum()) < 2:
+        wrong = "is a line or a point"
+    else:
+        return
+    raise NoSurfaceError(f"The mesh that the generator made {wrong}. Try another seed or another generator.")
+
+
 def recall(run: Run, step: Step) -> Iterator[Event]:
-    """How large the mesh is, and where a viewer finds it."""
+    """How large the mesh is, and where a viewer finds it; or why there is none."""
     place = run.place(step)
+    if step.frame in (absent := meshless(run)):
+        yield KeyframePassedOver(step.frame, absent[step.frame])
+        return
     faces = len(load_arrays(place / "mesh.npz")["faces"])
     yield MeshGenerated(step.frame, faces, place / "mesh.glb", load_warnings(place))
 

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from torch import Tensor
 
 from v2m4.arrays import Float32, Float64, Int64, Real
-from v2m4.errors import V2M4Error
+from v2m4.errors import NoSurfaceError
 from v2m4.generators.sculpt.network import FARTHEST, NEAREST, SLICES
 from v2m4.generators.sculpt.picture import Square
 from v2m4.geometry.cleanup import compact, part_pinched_edges, remove_cavities, remove_floaters, simplify
@@ -51,7 +51,7 @@ def surface(volume: Tensor, alpha: Real, square: Square, settings: SculptSetting
     cut = torch.minimum(fine, inside)
     vertices, faces = marching_cubes(F.pad(cut, (1, 1, 1, 1, 1, 1), value=-BAND))
     if len(faces) == 0:
-        raise V2M4Error(
+        raise NoSurfaceError(
             "sculpt found no surface in the picture's object. Choose another keyframe, or the generator inflate."
         )
     # 2. The grid's axes (depth, y, x) are the camera's (x, y, depth) in reverse, so faces turn over.

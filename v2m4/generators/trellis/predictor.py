@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from v2m4.errors import V2M4Error
+from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.trellis.builder import from_pretrained
 from v2m4.generators.trellis.checkpoints import ENCODER_REPOSITORY, PLUG, REPOSITORY
@@ -116,7 +116,7 @@ class Trellis:
             mesh = model.decode_mesh(slat, voxels)[0]
             gaussians = model.decode_gaussians(slat, voxels)[0]
         if not mesh.success:
-            raise V2M4Error("TRELLIS made an object without a surface. Try another seed or another generator.")
+            raise NoSurfaceError("TRELLIS made an object without a surface. Try another seed or another generator.")
         return TrellisSample(model, cond, negative, voxels, noise, slat, mesh, gaussians)
 
     def _sampling(self, of_the_model: SamplerSettings) -> SamplerSettings:

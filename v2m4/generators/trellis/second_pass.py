@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from v2m4.errors import V2M4Error
+from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.generators.trellis.conditioning import negative_condition
 from v2m4.generators.trellis.flexicubes import MeshResult, TouchedCorners, extract, touched_corners
 from v2m4.generators.trellis.model import TrellisModel, TrellisSample
@@ -158,5 +158,5 @@ class SecondPass:
         """The final mesh of a latent, cleaned up. Raises V2M4Error if it has no surface."""
         result = self.decode_mesh(slat)
         if not result.success:
-            raise V2M4Error("TRELLIS made an object without a surface. Try another seed or another generator.")
+            raise NoSurfaceError("TRELLIS made an object without a surface. Try another seed or another generator.")
         return clean(Mesh(result.vertices, result.faces, colors=result.attributes[:, :3]), self.max_faces)

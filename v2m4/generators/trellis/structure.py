@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.errors import V2M4Error
+from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.generators.trellis.layers import (
     FINAL_NORM_EPS,
     FlowBlock,
@@ -169,7 +169,7 @@ def occupied_voxels(logits: Tensor) -> Tensor:
     """
     coords = (logits[:, 0] > 0).nonzero().int()
     if len(coords[:, 0].unique()) < logits.shape[0]:
-        raise V2M4Error(
+        raise NoSurfaceError(
             "TRELLIS found no solid part in the picture. Check that the object was cut out of its background, "
             "or try another seed or generator."
         )

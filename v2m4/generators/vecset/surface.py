@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from v2m4.errors import V2M4Error
+from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.generators.vecset.volume import Field, VolumeRule, closed_at_border, coarse_to_fine
 from v2m4.geometry.cleanup import CleanupLimits, clean, remove_cavities, remove_small_pieces, simplify
 from v2m4.geometry.marching_cubes import marching_cubes
@@ -39,7 +39,7 @@ def extract(field: Field, extraction: Extraction, device: torch.device, chunk: i
         raise V2M4Error(f"{plug}: the network's values are not finite numbers. Try another seed or device.")
     vertices, faces = marching_cubes(closed_at_border(volume.logits))
     if len(faces) == 0:
-        raise V2M4Error(f"{plug} made an object without a surface. Try another seed or another generator.")
+        raise NoSurfaceError(f"{plug} made an object without a surface. Try another seed or another generator.")
     return Mesh(placed(vertices - 1, extraction.bound, extraction.divisions), faces)
 
 
