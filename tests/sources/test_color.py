@@ -9,11 +9,14 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from v2m4.color import linear_to_srgb, srgb_to_linear
 from v2m4.events import drain
 from v2m4.settings import VideoSettings
+from v2m4.sources.color import compress_highlights
 from v2m4.video import load_video
 
 COLOURS = np.array([(200, 205, 190), (200, 60, 40), (40, 80, 200), (30, 120, 50)])
@@ -42,7 +45,9 @@ def standard(nits: NDArray[np.float64]) -> NDArray[np.float64]:
     return linear_to_srgb(nits / WHITE_NITS)
 
 
-def write(path: Path, signal: NDArray[np.float64], transfer: ColorTrc) -> Path:
+def write(
+    path: Path, signal: NDArray[np.float64], transfer: ColorTrc, primaries: ColorPrimaries = ColorPrimaries.BT2020
+) -> Path:
     """Four colours side by side as HEVC of 10 bits, Rec. 2020; ``signal`` (4,3) are non-linear R'G'B'."""
     luma = signal @ LUMA_2020
     blue, red = (signal[:, 2] - luma) / 1.8814, (signal[:, 0] - luma) / 1.4746
@@ -54,7 +59,7 @@ def write(path: Path, signal: NDArray[np.float64], transfer: ColorTrc) -> Path:
         stream = container.add_stream("libx265", rate=12, options={"crf": "8", "x265-params": "log-level=none"})
         stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p10le"
         context = stream.codec_context
-        context.color_trc, context.color_primaries, context.colorspace = transfer, ColorPrimaries.BT2020, 9
+        context.color_trc, context.color_primaries, context.colorspace = transfer, primaries, 9
         for index in range(3):
             frame = av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
             frame.pts, frame.time_base = index, Fraction(1, 12)
@@ -75,3 +80,39 @@ def test_rec_2020_becomes_the_filmed_srgb(tmp_path, curve, transfer, longest_sid
     step = longest_side // 4
     seen = clip.frame(1)[longest_side // 2, step // 2 :: step, :3].astype(int)
     assert np.abs(seen - COLOURS).mean() < 10
+
+
+def seen_colours(path: Path, folder: Path) -> NDArray[np.int64]:
+    """(4,3) levels of the four colours."""
+    clip = drain(load_video(path, folder, VideoSettings(longest_side=128)))
+    return clip.frame(1)[64, 16::32, :3].astype(int)
+
+
+@pytest.mark.parametrize(("curve", "transfer"), [(hlg, ColorTrc.ARIB_STD_B67), (pq, ColorTrc.SMPTE2084)])
+def test_highlights_keep_their_differences_and_white_stays_near_white(tmp_path, curve, transfer):
+    lights = np.array([1.0, 1.6, 2.6, 4.5])[:, None] * [1.0, 1.0, 0.9] @ TO_2020.T * WHITE_NITS
+    seen = seen_colours(write(tmp_path / "phone.mov", curve(lights), transfer), tmp_path / "frames")
+    assert (np.diff(seen[:, 0]) >= 2).all()
+    assert 244 <= seen[0, 0] < seen[3, 0] <= 255
+    # The hue of the highlights is that of the surface.
+    assert (seen[:, 0] - seen[:, 2] >= 5).all()
+
+
+@given(levels=st.tuples(*[st.integers(0, 255)] * 3))
+def test_no_colour_of_the_standard_range_moves_by_more_than_ten_levels(levels):
+    light = srgb_to_linear(np.array([levels], np.float32) / 255)
+    moved = linear_to_srgb(compress_highlights(light)) * 255
+    assert np.abs(moved - levels).max() <= 10
+
+
+@given(low=st.floats(0, 4.875, width=32), step=st.floats(0.0625, 1, width=32))
+def test_brighter_light_gives_a_brighter_level_up_to_the_peak(low, step):
+    dark, bright = compress_highlights(np.array([[low] * 3, [min(low + step, 4.92)] * 3], np.float32))
+    assert (dark < bright).all() and (bright <= 1).all()
+
+
+def test_p3_of_phones_in_standard_range(tmp_path):
+    to_p3 = np.array([[0.8225, 0.1774, 0.0], [0.0332, 0.9669, 0.0], [0.0171, 0.0724, 0.9108]])  # linear, from Rec. 709
+    signal = linear_to_srgb(srgb_to_linear(COLOURS / 255) @ to_p3.T)
+    path = write(tmp_path / "phone.mov", signal, ColorTrc.BT709, ColorPrimaries.SMPTE432)
+    assert np.abs(seen_colours(path, tmp_path / "frames") - COLOURS).max() <= 5

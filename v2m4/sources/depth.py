@@ -1,8 +1,9 @@
-"""Pictures of every depth and mode as 8 bit RGBA, each by the full range that it can hold."""
+"""Pictures of every depth, mode and colour profile as sRGB RGBA of 8 bits, each by the full range that it can hold."""
 
 from __future__ import annotations
 
-from functools import cache
+import io
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,46 @@ _SIGNED = 2
 
 
 def to_rgba(image: Image.Image) -> NDArray[np.uint8]:
-    """(H,W,4) of a picture in whatever mode.
+    """(H,W,4) of a picture in whatever mode, its colours converted from the ICC profile that it brings, if any.
 
     Whole numbers are scaled from their full range (16 bits: value / 257); negative ones are black. Floating-point
     values are taken to reach up to 1, or to 255 or 65535 if the picture holds larger ones.
     """
+    alpha = None
+    profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey = _deep(image)
-        return np.dstack([grey, grey, grey, _keyed_alpha(image)])
-    if image.mode == "LAB":
+        alpha = _keyed_alpha(image)
+        image = Image.fromarray(_deep(image))
+    elif image.mode == "LAB":
         converted = ImageCms.applyTransform(image, _from_lab())
         assert converted is not None
-        image = converted
+        image, profile = converted, None
     elif image.mode == "HSV":
         image = image.convert("RGB")
-    return np.asarray(image.convert("RGBA"))
+    rgba = np.array(image.convert("RGBA"))
+    if profile:
+        rgba[..., :3] = _by_profile(image, profile)
+    if alpha is not None:
+        rgba[..., 3] = alpha
+    return rgba
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> NDArray[np.uint8]:
+    """(H,W,3) sRGB of a picture whose colours are those of an ICC profile; a broken profile counts for nothing."""
+    mode = image.mode if image.mode in ("L", "CMYK") else {"1": "L", "LA": "L", "La": "L"}.get(image.mode, "RGB")
+    image = image.convert("RGBA").convert(mode) if mode == "RGB" else image.convert(mode)
+    try:
+        converted = ImageCms.applyTransform(image, _from_profile(profile, mode))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        converted = image.convert("RGB")
+    return np.asarray(converted, np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _from_profile(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"
+    )
 
 
 def _deep(image: Image.Image) -> NDArray[np.uint8]:

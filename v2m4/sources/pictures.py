@@ -22,6 +22,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _KINDS = "PNG, JPG or WebP pictures (nor TIFF or BMP)"
 T = TypeVar("T")
 _MAX_PICTURE_BYTES = 256 * 2**20
+_ORIENTATION = 0x0112
 
 
 class AnimationSource(Closing):
@@ -30,8 +31,9 @@ class AnimationSource(Closing):
     def __init__(self, path: Path) -> None:
         self.name, self.name_stem, self.damaged = path.name, path.stem, 0
         self._image = _guarded(path.name, lambda: Image.open(path))
-        self.size = self._image.size
         self.frame_count = int(getattr(self._image, "n_frames", 1))
+        first = _guarded(path.name, lambda: self._seek(0))
+        self.size = (first.shape[1], first.shape[0])
         self.seconds = 0.0
         self.fps = 1 / self._delay()
 
@@ -57,7 +59,7 @@ class AnimationSource(Closing):
 
     def _seek(self, index: int) -> NDArray[np.uint8]:
         self._image.seek(index)
-        return to_rgba(self._image)
+        return _upright(self._image)
 
 
 class PictureSource(Closing):
@@ -136,10 +138,16 @@ class PictureSource(Closing):
     def _load(self, name: str) -> NDArray[np.uint8]:
         def decode() -> NDArray[np.uint8]:
             with Image.open(io.BytesIO(self._read(name))) as image:
-                # Pillow turns what has an orientation, and returns a copy without the palette's details otherwise.
-                return to_rgba(ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image)
+                return _upright(image)
 
         return _guarded(f"{name} in {self.name}", decode)
+
+
+def _upright(image: Image.Image) -> NDArray[np.uint8]:
+    """(H,W,4) of a picture, turned as its EXIF data asks for."""
+    image.load()  # TIFF is turned by Pillow itself when it is loaded
+    # Without an orientation, Pillow would return a copy that lacks the palette's details.
+    return to_rgba(ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image)
 
 
 def _one_series(name: str, pictures: list[str]) -> list[str]:
