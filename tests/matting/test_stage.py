@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -247,3 +250,47 @@ def test_a_shadow_with_a_hard_edge_is_warned_of(tmp_path):
         clip, _ = film(tmp_path / name, background, frames=4)
         matte = drain(cut_out(clip, tmp_path / f"{name} masked", MattingSettings(method="flat")))
         assert any("shadow" in words for words in matte.warnings) == (name == "shaded")
+
+
+def second_thing(picture, index):
+    cv2.circle(picture, (112, 14 + 2 * index), 10, (40, 90, 200), -1)
+
+
+def moving_shadow(picture, index):
+    spot = np.zeros(picture.shape[:2], np.uint8)
+    cv2.ellipse(spot, (38 + 4 * index, 112), (30, 9), 0, 0, 360, 1, -1)
+    picture[spot > 0] = (0.6 * picture[spot > 0]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(second_thing, "second object.*left out"), (moving_shadow, "shadow with a hard edge"), (None, None)],
+)
+def test_before_clutter_too_a_second_object_and_a_hard_shadow_are_told(tmp_path, change, words):
+    clip = film(tmp_path, clutter(), frames=12)[0]
+    still_life = clutter().astype(np.uint8)
+    for index in range(12):
+        picture = still_life.copy()
+        if change:
+            change(picture, index)
+        cv2.ellipse(picture, (38 + 4 * index, 74), (24, 34), 0, 0, 360, (240, 150, 60), -1)
+        write_png(clip.path(index), np.dstack([picture, np.full((128, 128), 255, np.uint8)]))
+    matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="motion")))
+    assert len(matte.warnings) == (words is not None)
+    assert words is None or re.search(words, matte.warnings[0])
+
+
+def test_a_network_that_sees_two_objects_tells_of_the_one_that_was_left_out(tmp_path, monkeypatch):
+    def remove(rgb, session, only_mask):
+        mask = np.zeros(rgb.shape[:2], np.uint8)
+        cv2.circle(mask, (40, 64), 30, 255, -1)
+        cv2.circle(mask, (116, 12), 11, 255, -1)
+        return mask
+
+    network = SimpleNamespace(remove=remove, new_session=lambda name: name)
+    monkeypatch.setitem(sys.modules, "rembg", network)
+    clip = film(tmp_path / "frames", clutter(), frames=3)[0]
+    matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="rembg")))
+    assert ["It was left out" in words for words in matte.warnings] == [True]
+    mended = MattingSettings(method="rembg", points="0 0.3 0.5 +")
+    assert matte.warnings[0] in drain(cut_out(clip, tmp_path / "mended", mended)).warnings

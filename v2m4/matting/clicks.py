@@ -17,7 +17,7 @@ from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun, scaled
-from v2m4.matting import Matting
+from v2m4.matting import Doubting, Doubts, Matting
 from v2m4.matting.clicks_numba import relax
 from v2m4.matting.frames import padded, picture
 from v2m4.matting.graph_cut import contour_weight, cut
@@ -72,6 +72,11 @@ class Mended:
         self._matting, self._settings, self._own = matting, settings, settings.clicks
         self._clicks = parse_clicks(settings.points)
         self._seeds: list[list[_Seed]] = []
+
+    @property
+    def doubts(self) -> Doubts:
+        """Those of the matting that is mended."""
+        return self._matting.doubts if isinstance(self._matting, Doubting) else Doubts()
 
     def prepare(self, clip: Clip, settings: MattingSettings) -> StageRun[None]:
         """Prepare the matting that is mended, and follow the clicks through the clip."""

@@ -18,14 +18,12 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
 from v2m4.matting import Doubts
+from v2m4.matting.doubts import darkened, doubts_of, even_piece, luma_chroma
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
 from v2m4.matting.mask_cleanup import fill_speckles, keep_object, largest_piece
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import FlatSettings, MattingSettings, Settings
-
-# Rows: luma, and two chroma differences (ITU-R BT.601), which compression treats differently.
-_TO_LUMA_CHROMA = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,9 @@ class Flat:
         inside = keep_object(pieces, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) | shadow)[view].astype(np.float32))
         # 3. What may be wrong: a thing of its own that was dropped, and a shadow whose edge looked like an outline.
-        area = max(1, int(mask.sum()))
-        kept, darkened = _darkened(surface, difference, tolerance, flat)
-        self.doubts = Doubts(
-            left_out=largest_piece(pieces & ~inside) / area,
-            hard_shadow=_even_piece(mask & darkened, kept, flat.even_shadow) / area,
-        )
+        kept, shaded = darkened(_behind(surface, difference), difference, tolerance[1:], flat.darkest_shadow)
+        shadow_area = even_piece(mask & shaded, kept, flat.even_shadow)
+        self.doubts = doubts_of(mask, largest_piece(pieces & ~inside), shadow_area)
         return mask
 
 
@@ -171,40 +166,25 @@ def _shadow(
     a third of their height per pixel, the rims of shadows more slowly.
     """
     # 1. Darkened, the hue unchanged.
-    _, darkened = _darkened(surface, difference, tolerance, settings)
+    _, shaded = darkened(_behind(surface, difference), difference, tolerance[1:], settings.darkest_shadow)
     # 2. Without an edge: its slope is small, or small beside the depth of the shadow around.
     grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
     depth = cv2.dilate(np.maximum(-difference[..., 0], 0), np.ones((9, 9), np.uint8))
-    soft = (plain | darkened) & (slope < np.maximum(settings.shadow_slope, settings.shadow_steepness * depth))
+    soft = (plain | shaded) & (slope < np.maximum(settings.shadow_slope, settings.shadow_steepness * depth))
     # 3. Reached from plain background. Leaks through gaps of a pixel or two in a faint outline are no way in.
     soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
     return _connected_to_rim(soft, settings.rim) & ~plain
 
 
-def _darkened(
-    surface: Surface, difference: Float32, tolerance: Float32, settings: FlatSettings
-) -> tuple[Float32, Mask]:
-    """(H,W) the share of the background's luma that is left, and where chroma is scaled with it as in a shadow."""
-    behind = cv2.transform(surface.colours(*difference.shape[:2]), _TO_LUMA_CHROMA)
-    keep = 1 + difference[..., 0] / np.maximum(behind[..., 0], 1.0)
-    tinted = np.abs(difference[..., 1:] - (keep - 1)[..., None] * behind[..., 1:])
-    return np.asarray(keep, np.float32), (keep < 1) & (keep > settings.darkest_shadow) & (tinted < tolerance[1:]).all(
-        -1
-    )
-
-
-def _even_piece(darkened: Mask, keep: Float32, evenness: float) -> int:
-    """Area of the largest piece of ``darkened`` that keeps one share of the background's light, as a shadow does."""
-    if not darkened.any():
-        return 0
-    return largest_piece(darkened & (np.abs(keep - np.median(keep[darkened])) < evenness))
-
-
 def _difference(rgb: Bytes, surface: Surface) -> Float32:
     """(H,W,3) luma and chroma differences from the background, in levels."""
-    away = rgb.astype(np.float32) - surface.colours(*rgb.shape[:2])
-    return np.asarray(cv2.transform(away, _TO_LUMA_CHROMA), np.float32)
+    return luma_chroma(rgb.astype(np.float32) - surface.colours(*rgb.shape[:2]))
+
+
+def _behind(surface: Surface, difference: Float32) -> Float32:
+    """(H,W,3) luma and chroma of the background."""
+    return luma_chroma(surface.colours(*difference.shape[:2]))
 
 
 def _basis(height: int, width: int) -> Float64:

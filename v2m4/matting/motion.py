@@ -10,11 +10,13 @@ from v2m4.arrays import Bytes, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun, scaled
+from v2m4.matting import Doubts
 from v2m4.matting.background import Background, learn, noise_level
 from v2m4.matting.camera_motion import CameraMotion, Mosaic, canvas_of, lay
+from v2m4.matting.doubts import darkened, doubts_of, even_piece, luma_chroma
 from v2m4.matting.frames import around, padded, picture, sample_indices
 from v2m4.matting.graph_cut import contour_weight, cut
-from v2m4.matting.mask_cleanup import fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object, largest_piece
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import CameraMotionSettings, MattingSettings, Settings
 
@@ -26,6 +28,8 @@ _WAYS_OUT = (
 
 class Motion:
     """Matting by motion, for a camera that stands still, shakes or turns."""
+
+    doubts = Doubts()
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Motion:
@@ -93,7 +97,7 @@ class Motion:
         motion, cleanup = self._settings.motion, self._settings.cleanup
         # 1. Evidence: the squared distance from the background in units of noise, leant on by the coarse mask.
         covered = back.covered(rgb)
-        mask = np.zeros(covered.shape, bool)
+        self.doubts, mask = Doubts(), np.zeros(covered.shape, bool)
         difference = rgb.astype(np.float32) - back.colours
         unknown = np.isnan(difference[..., 0])
         difference[unknown] = 0
@@ -110,8 +114,16 @@ class Motion:
         # Edges of the background are no reason for a contour: only what differs from it counts.
         changed = np.where(unknown[..., None], rgb, np.clip(128 + smooth, 0, 255)).astype(np.uint8)
         weight = contour_weight(changed[view], motion.contour, motion.contour_contrast)
-        inside = keep_object(cut(evidence[view], weight) > 0.5, cleanup)
+        pieces = cut(evidence[view], weight) > 0.5
+        inside = keep_object(pieces, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) & ~unknown)[view].astype(np.float32))
+        # 3. What may be wrong: a thing of its own that was dropped, and a shadow, which moves with the object.
+        flat, behind = self._settings.flat, luma_chroma(np.asarray(np.nan_to_num(back.colours), np.float32))
+        kept, shaded = darkened(
+            behind, luma_chroma(np.asarray(smooth, np.float32)), tolerance[..., None], flat.darkest_shadow
+        )
+        shadow = even_piece(mask & shaded & ~unknown, kept, flat.even_shadow)
+        self.doubts = doubts_of(mask, largest_piece(pieces & ~inside), shadow)
         return mask
 
 

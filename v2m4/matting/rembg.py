@@ -13,8 +13,10 @@ from v2m4.arrays import Bytes
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
+from v2m4.matting import Doubts
+from v2m4.matting.doubts import doubts_of
 from v2m4.matting.frames import padded, picture
-from v2m4.matting.mask_cleanup import fill_speckles, keep_object
+from v2m4.matting.mask_cleanup import fill_speckles, keep_object, largest_piece
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import MattingSettings, Settings
 
@@ -39,6 +41,8 @@ def is_ready() -> bool:
 class Rembg:
     """Matting by a network, frame by frame. Downloads its weights (1 GB) on first use."""
 
+    doubts = Doubts()
+
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Rembg:
         """The plug for a run's settings."""
@@ -60,7 +64,10 @@ class Rembg:
         if mask.ndim == 3:
             mask = mask[..., 0]
         cleanup = self._settings.cleanup
-        inside = fill_speckles(keep_object(mask > 127, cleanup), cleanup)
+        pieces = mask > 127
+        inside = keep_object(pieces, cleanup)
+        self.doubts = doubts_of(inside, largest_piece(pieces & ~inside))
+        inside = fill_speckles(inside, cleanup)
         return padded(clip, soften(rgb, inside, None, self._settings.soft_edge_px))
 
 
