@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -172,3 +173,78 @@ def test_an_object_that_enters_late_keeps_its_alpha(tmp_path):
     clip = drain(load_video(write_video(tmp_path / "a.mov", frames, "qtrle", "argb"), tmp_path / "frames", SETTINGS))
     assert clip.has_alpha
     assert not clip.frame(0).any()
+
+
+def test_a_file_that_is_cut_off_gives_what_comes_before_the_cut(tmp_path):
+    whole = tmp_path / "whole.mp4"
+    with av.open(str(whole), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=12, options={"g": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(COUNT):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(index), format="rgb24")))
+        container.mux(stream.encode(None))
+    for share in (0.75, 0.85, 0.95):
+        path = tmp_path / f"cut{share}.mp4"
+        path.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+        alone = 0
+        with av.open(str(path)) as container:
+            context = container.streams.video[0].codec_context
+            context.thread_type, context.thread_count = "NONE", 1
+            for packet in container.demux(video=0):
+                with contextlib.suppress(av.error.FFmpegError):
+                    alone += len(context.decode(packet))
+        with open_source(path, 24.0) as source:
+            assert (share, len(list(source.frames(0.0, 64))), source.damaged > 0) == (share, alone, True)
+
+
+def interlaced(path: Path, codec: str, pixels: str) -> Path:
+    """A disc that moves 6 pixels from field to field, top field first."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=192, height=144, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 25))
+    graph.link_nodes(source, graph.add("setfield", "tff"), graph.add("buffersink"))
+    graph.configure()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"flags": "+ildct+ilme", "qmax": "4"})
+        stream.width, stream.height, stream.pix_fmt = 192, 144, pixels
+        for index in range(6):
+            picture = disc(2 * index)
+            picture[1::2] = disc(2 * index + 1)[1::2]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            graph.push(frame)
+            container.mux(stream.encode(graph.pull().reformat(format=pixels)))
+        container.mux(stream.encode(None))
+    return path
+
+
+def disc(field: int) -> np.ndarray:
+    y, x = np.mgrid[:144, :192]
+    inside = (x - 40 - 6 * field) ** 2 + (y - 72) ** 2 < 30**2
+    return np.where(inside[..., None], (200, 60, 40), (190, 205, 200)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"), [("a.mkv", "mpeg2video", "yuv422p"), ("a.mp4", "libx264", "yuv444p")]
+)
+def test_interlaced_frames_become_whole_pictures_with_their_times(tmp_path, name, codec, pixels):
+    path = interlaced(tmp_path / name, codec, pixels)
+    with open_source(path, 24.0) as source:
+        frames = list(source.frames(0.0, 192))
+    assert [round(f.time * 25) for f in frames] == list(range(6))
+    for index, frame in enumerate(frames):
+        red = frame.rgba[..., 0].astype(int) - frame.rgba[..., 2] > 80
+        truth = disc(2 * index)[..., 2] == 40
+        assert (red & truth).sum() / (red | truth).sum() > 0.96
+
+
+def test_a_recording_that_was_stopped_before_its_index_was_written_says_so(tmp_path):
+    whole, cut = write(tmp_path / "whole.mp4"), tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(V2M4Error, match=r"cut\.mp4 is cut off: the index"):
+        probe(cut, SETTINGS)
+
+
+def test_a_link_that_leads_nowhere_says_so(tmp_path):
+    (tmp_path / "a.mp4").symlink_to("nowhere.mp4")
+    with pytest.raises(V2M4Error, match=r"a\.mp4 is a link that leads nowhere"):
+        probe(tmp_path / "a.mp4", SETTINGS)

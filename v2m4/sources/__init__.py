@@ -31,6 +31,8 @@ def require_input(path: Path) -> None:
         return
     if _ADDRESS.match(str(path)):
         raise V2M4Error(f"{path} is an address, and only files on this machine are read. Download the video first.")
+    if path.is_symlink():
+        raise V2M4Error(f"{path} is a link that leads nowhere. Give the video itself, or mend the link.")
     raise V2M4Error(f"There is no file or folder {path}. Check the path; a video can be {ACCEPTED}.")
 
 

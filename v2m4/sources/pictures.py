@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from v2m4.errors import V2M4Error
 from v2m4.sources.depth import to_rgba
-from v2m4.sources.series import natural, series_of
+from v2m4.sources.series import natural, places_in_time, series_of
 from v2m4.sources.source import Closing, TimedFrame, reason
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -73,17 +73,21 @@ class PictureSource(Closing):
         read: Callable[[str], bytes],
         fps: float,
         close: Callable[[], None],
+        others: str = "",
     ) -> None:
+        """others: what lies beside the pictures, for the case that there are none."""
+        self._within = name.replace("The folder", "the folder", 1)
         self.name, self.name_stem, self.damaged = name, stem, 0
         self._read, self.close = read, close  # type: ignore[method-assign]
         try:
             if fps <= 0:
                 raise V2M4Error(f"Frames per second of pictures must be above 0, but is {fps:g}. 24 is usual.")
             if not pictures:
-                raise V2M4Error(f"{name} holds no {_KINDS}. Put the frames into it, numbered in order.")
+                raise V2M4Error(f"{name} holds no {_KINDS}{others}. Put the frames into it, numbered in order.")
             self._pictures = _one_series(name, pictures)
+            self._places = places_in_time(self._pictures)
             self.fps, self.frame_count = fps, len(self._pictures)
-            self.seconds = self.frame_count / fps
+            self.seconds = (self._places[-1] + 1) / fps
             height, width = self._load(self._pictures[0]).shape[:2]
         except BaseException:
             close()
@@ -102,7 +106,9 @@ class PictureSource(Closing):
                 ]
         except OSError as error:
             raise V2M4Error(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
-        return cls(f"The folder {name}", name, pictures, lambda n: (path / n).read_bytes(), fps, lambda: None)
+        kinds = sorted({p.suffix.lower() for p in path.iterdir() if p.suffix} - set(PICTURE_SUFFIXES))
+        others = f", but {', '.join(kinds[:3])} files, which would have to be exported as such first" if kinds else ""
+        return cls(f"The folder {name}", name, pictures, lambda n: (path / n).read_bytes(), fps, lambda: None, others)
 
     @classmethod
     def of_zip(cls, path: Path, fps: float) -> PictureSource:
@@ -123,24 +129,25 @@ class PictureSource(Closing):
 
     def frames(self, start_s: float, longest_side: int) -> Iterator[TimedFrame]:
         """See `Source.frames`."""
-        for index, name in enumerate(self._pictures):
-            if (index + 1) / self.fps < start_s:
+        ends = [*self._places[1:], self._places[-1] + 1]
+        for name, place, end in zip(self._pictures, self._places, ends, strict=True):
+            if end / self.fps < start_s:
                 continue
             rgba = self._load(name)
             if (rgba.shape[1], rgba.shape[0]) != self.size:
                 raise V2M4Error(
-                    f"The pictures in {self.name} differ in size: {self._pictures[0]} is "
+                    f"The pictures in {self._within} differ in size: {self._pictures[0]} is "
                     f"{self.size[0]} x {self.size[1]}, {name} is {rgba.shape[1]} x {rgba.shape[0]}. "
                     "Give frames of one size."
                 )
-            yield TimedFrame(index / self.fps, 1 / self.fps, rgba)
+            yield TimedFrame(place / self.fps, (end - place) / self.fps, rgba)
 
     def _load(self, name: str) -> NDArray[np.uint8]:
         def decode() -> NDArray[np.uint8]:
             with Image.open(io.BytesIO(self._read(name))) as image:
                 return _upright(image)
 
-        return _guarded(f"{name} in {self.name}", decode)
+        return _guarded(f"{name} in {self._within}", decode)
 
 
 def _upright(image: Image.Image) -> NDArray[np.uint8]:

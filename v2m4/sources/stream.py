@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from v2m4.sources.source import ACCEPTED, Closing, TimedFrame, reason
 # Containers whose index tells truly where a frame that starts a group of pictures lies.
 _INDEXED = ("mov,mp4", "matroska")
 _SEEK_MARGIN_S = 1.0
+# What an MP4 or MOV may begin with.
+_FIRST_BOXES = (b"ftyp", b"wide", b"mdat", b"free", b"skip")
 # FFmpeg's side data that PyAV knows by name ends here; of later kinds FFmpeg itself knows fewer than so many.
 _FIRST_UNNAMED, _UNNAMED = 28, 36
 
@@ -56,6 +59,11 @@ class StreamSource(Closing):
             # A playlist may name other files, but nothing beyond this machine.
             self._container = av.open(str(self._path), options={"protocol_whitelist": "file"})
         except (FFmpegError, OSError, ValueError) as error:
+            if _has_no_index(self._path):
+                raise V2M4Error(
+                    f"{self.name} is cut off: the index at its end is missing, as when a recording or a download was "
+                    "stopped. Copy or download it again."
+                ) from error
             raise V2M4Error(
                 f"{self.name} is not a video that can be read ({reason(error)}). Give {ACCEPTED}."
             ) from error
@@ -69,9 +77,9 @@ class StreamSource(Closing):
         if context is None or not context.width:
             self.close()
             raise V2M4Error(f"{self.name} is damaged or its format is unknown. Export it again, for example as MP4.")
-        # Frames do not depend on the number of threads; more only cost memory at these sizes.
+        # Threads that each decode a frame would lose good ones beside one that is damaged.
         context.thread_count = 2
-        context.thread_type = "AUTO"
+        context.thread_type = "SLICE"
 
     def _reopen(self) -> None:
         """Go back to the start. Seeking would lose the frames before the first index entry of many containers."""
@@ -116,17 +124,20 @@ class StreamSource(Closing):
             try:
                 packet = next(packets)
             except StopIteration:
-                return
+                break
             except FFmpegError:  # the container is damaged from here on
                 self.damaged += 1
-                return
+                break
             # Theora and others say "as before" by an empty packet, which a decoder takes for the end of all.
-            if not packet.size and packet.dts is not None:
-                continue
-            try:
-                yield from decoder.decode(packet)
-            except FFmpegError:
-                self.damaged += 1
+            if packet.size:
+                try:
+                    yield from decoder.decode(packet)
+                except FFmpegError:
+                    self.damaged += 1
+        try:
+            yield from decoder.decode(None)  # what the decoder still holds back
+        except FFmpegError:
+            self.damaged += 1
 
     def _decode_from(self, start_s: float) -> Iterator[av.VideoFrame]:
         """All frames from ``start_s`` on, and maybe some before. Seeks only where the landing can be trusted."""
@@ -152,7 +163,8 @@ class StreamSource(Closing):
         """See `Source.frames`. Opaque frames are shrunk while their colours are converted."""
         step = 1 / self.fps if self.fps else 1 / 24
         time = -step
-        for frame in self._decode_from(start_s):
+        decoded = self._decode_from(start_s)
+        for frame in progressive(decoded) if self._first.interlaced_frame else decoded:
             time = frame.pts * self._tick - self._origin if frame.pts is not None else time + step
             duration = float(frame.duration or 0) * self._tick or step
             if time + duration < start_s:
@@ -172,6 +184,64 @@ class StreamSource(Closing):
         if transposed:
             picture = picture.transpose(1, 0, 2)
         return np.ascontiguousarray(picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+
+def progressive(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Interlaced ``frames`` with whole pictures in place of their two fields, by FFmpeg's bwdif; the times stay.
+
+    In each frame the lines of one field are kept, and the others, which were filmed half a frame apart, are
+    interpolated. Frames of another size or format than the first are left as they are.
+    """
+    graph: Graph | None = None
+    times: deque[tuple[int | None, int]] = deque()
+
+    def pull(graph: Graph) -> Iterator[av.VideoFrame]:
+        while times:
+            try:
+                frame = graph.pull()
+            except (BlockingIOError, EOFError):
+                return
+            assert isinstance(frame, av.VideoFrame)
+            # The filter counts time in steps of its own.
+            frame.pts, frame.duration = times.popleft()
+            yield frame
+
+    shape: tuple[object, ...] = ()
+    for frame in frames:
+        if graph is None:
+            shape = (frame.width, frame.height, frame.format.name)
+            graph = Graph()
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+            )
+            graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))
+            graph.configure()
+        if (frame.width, frame.height, frame.format.name) != shape:
+            yield frame
+            continue
+        times.append((frame.pts, frame.duration or 0))
+        graph.push(frame)
+        yield from pull(graph)
+    if graph is not None:
+        graph.push(None)
+        yield from pull(graph)
+
+
+def _has_no_index(path: Path) -> bool:
+    """Whether ``path`` is an MP4 or MOV that ends before the box that tells where its frames are (moov)."""
+    with path.open("rb") as file:
+        found: list[bytes] = []
+        while len(head := file.read(8)) == 8:
+            size, header = int.from_bytes(head[:4], "big"), 8
+            found.append(head[4:])
+            if found[0] not in _FIRST_BOXES or b"moov" in found:
+                return False
+            if size == 1:  # the size follows, in 8 bytes
+                size, header = int.from_bytes(file.read(8), "big"), 16
+            if size < header:
+                break
+            file.seek(size - header, 1)
+    return bool(found)
 
 
 def _has_alpha_plane(frame: av.VideoFrame) -> bool:

@@ -79,8 +79,9 @@ def _source(document: Document, texture: dict[str, Any]) -> int:
             return int(extensions[name]["source"])
     names = " and ".join(extensions) or "no image at all"
     raise V2M4Error(
-        f"{document.title} stores a texture as {names}, which cannot be read here. Unpack it with "
-        "“npx @gltf-transform/cli ktxdecompress IN.glb OUT.glb”, or export it with PNG or JPEG textures."
+        f"{document.title} stores a texture as {names}, which cannot be read here. Export it with PNG or JPEG "
+        "textures, or unpack it with “npx @gltf-transform/cli ktxdecompress IN.glb OUT.glb”, which needs the command "
+        "ktx of KTX-Software."
     )
 
 
