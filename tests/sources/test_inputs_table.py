@@ -217,7 +217,7 @@ def table(tried: list[Tried]) -> str:
         f"average. {right} of {len(made)} are. Made by `python -m tests.sources.test_inputs_table` and ffmpeg.",
         "Beside these, the tests read recordings of browsers, live streams, phones (HLG, PQ, Rec. 2020, Display P3,",
         "rotation), camcorders (interlaced), cameras (EXIF, all orientations, ICC profiles) and screens, files that",
-        "were cut off, folders with gaps in their numbers or of several kinds, zips, and animated GIF, WebP, PNG, TIFF.",
+        "were cut off, folders with gaps in their numbers or of several kinds, zips, animated GIF, WebP, PNG, TIFF.",
         "",
         "| | right | wrong | could not be made here |",
         "|---|---|---|---|",
