@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import v2m4
-from v2m4.commands import ablate, evaluate, render
+from v2m4.commands import ablate, actionbench, evaluate, render
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.settings import Settings, fields_of
 
@@ -119,6 +119,8 @@ def _dispatch(command: str, words: list[str]) -> int:
         return _reconstruct(words)
     if command == "ablate":
         return _ablate(words)
+    if (command, words[:1]) == ("evaluate", ["actionbench"]):
+        return actionbench.run(_parse(actionbench.ActionBench, "evaluate actionbench", words[1:]))
     options = _parse(_COMMANDS[command], command, words)
     if command == "render":
         render.run(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def load_truth(path: Path) -> Truth:
     try:
         with np.load(path) as data:
             return _from_arrays({k: data[k] for k in data.files})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise V2M4Error(f"{path} is not a sequence with known geometry: {error}.") from error
 
 
