@@ -22,11 +22,11 @@ import torch
 from PIL import Image
 
 from benchmarks.checkpoints import environment, write_checkpoints
+from benchmarks.history import ROOT, commit
 from benchmarks.stand_in import STRIDE, known
 from v2m4.render import render_fast
 from v2m4.settings import Settings, changed
 
-ROOT = Path(__file__).parents[1]
 KEYFRAMES, SIDE = 3, 512
 PER_KEYFRAME = ("generation", "camera", "refinement", "registration")
 EVEN_MEMORY = 0.02  # by how much memory after the keyframes may differ
@@ -84,8 +84,11 @@ CASES = (
 )
 
 
-def run_whole(out: Path, work: Path, seconds: float, toy: bool, only: Sequence[str]) -> int:
-    """Run the cases within ``seconds``; ``out`` gets log.txt, events.jsonl and run.json. Returns how many failed.
+def run_whole(
+    out: Path, work: Path, seconds: float, toy: bool, only: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Run the cases within ``seconds``; ``out`` gets log.txt, events.jsonl and run.json. Returns what each found, and
+    how many failed.
 
     work: a folder for checkpoints (8 GB), the clip and the runs.
     """
@@ -111,6 +114,8 @@ def run_whole(out: Path, work: Path, seconds: float, toy: bool, only: Sequence[s
         command = command_of(case, out, work, device, toy)
         found = run_case(case.name, command, out, surroundings, min(case.limit_s, left))
         found["checks"] = judged(case, found)
+        if case.preset and not found["checks"]:
+            found |= {"whole": found["seconds"], "stages": seconds_of(found)}
         failed += bool(found["checks"])
         report["cases"][case.name] = found
         (out / "run.json").write_text(json.dumps(report, indent=1))
@@ -118,7 +123,7 @@ def run_whole(out: Path, work: Path, seconds: float, toy: bool, only: Sequence[s
             log.write(table(case.name, found))
         print(table(case.name, found), flush=True)
     (out / "run.json").write_text(json.dumps(report, indent=1))
-    return failed
+    return report["cases"], failed
 
 
 def command_of(case: Case, out: Path, work: Path, device: torch.device, toy: bool) -> list[str]:
@@ -225,6 +230,15 @@ def last_of_keyframes(found: dict[str, Any]) -> list[dict[str, Any]]:
     return list({line["keyframe"]: line for line in steps if line["keyframe"] in whole}.values())
 
 
+def seconds_of(found: dict[str, Any]) -> dict[str, float]:
+    """Seconds of every stage, over all keyframes."""
+    total: dict[str, float] = {}
+    for line in found["told"]:
+        if line["event"] == "step":
+            total[line["stage"]] = total.get(line["stage"], 0.0) + line["seconds"]
+    return total
+
+
 def table(name: str, found: dict[str, Any]) -> str:
     """A case's steps and judgement as text."""
     lines = [f"\n--- {name}: {found['seconds']:.1f} s, {'; '.join(found['checks']) or 'passed'}"]
@@ -246,11 +260,3 @@ def machine(device: torch.device) -> str:
     if device.type != "cuda":
         return f"CPU, {os.cpu_count()} cores, torch {torch.__version__}"
     return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-
-
-def commit() -> str:
-    """The checkout's commit, as far as it can be told."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
