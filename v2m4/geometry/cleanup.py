@@ -89,11 +89,13 @@ def remove_bad_faces(faces: Int64) -> Int64:
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
     if len(faces) == 0:
         return faces
+    # 1. Each face from its lowest vertex on: it then turns one way or the other.
     first = faces.argmin(1)
-    rolled = faces[np.arange(len(faces))[:, None], (first[:, None] + np.arange(3)) % 3]
-    sign = np.where(rolled[:, 1] < rolled[:, 2], 1, -1)
-    same = _numbered(np.sort(faces, axis=1))
-    net = np.sign(np.bincount(same, weights=sign))
+    rolled = faces[np.arange(len(faces))[:, None], (first[:, None] + np.arange(3)) % 3]  # (F,3)
+    sign = np.where(rolled[:, 1] < rolled[:, 2], 1, -1)  # (F,)
+    # 2. Of the faces on the same three vertices one stays, if more of them turn its way than the other.
+    same = _numbered(np.sort(faces, axis=1))  # (F,) one of G groups
+    net = np.sign(np.bincount(same, weights=sign))  # (G,)
     wanted = np.flatnonzero(net[same] == sign)
     return faces[wanted[np.sort(np.unique(same[wanted], return_index=True)[1])]]
 
@@ -102,8 +104,8 @@ def remove_small_pieces(faces: Int64, least: float) -> Int64:
     """Without connected pieces that have fewer faces than ``least`` times those of the piece that has most."""
     if least <= 0 or len(faces) == 0:
         return faces
-    piece = _pieces(int(faces.max()) + 1, faces)
-    count = np.bincount(piece)
+    piece = _pieces(int(faces.max()) + 1, faces)  # (F,) one of P pieces
+    count = np.bincount(piece)  # (P,)
     return faces[(count >= least * count.max())[piece]]
 
 
@@ -113,7 +115,7 @@ def remove_floaters(vertices: Float64, faces: Int64, least: float) -> Int64:
         return faces
     piece = _pieces(len(vertices), faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
-    area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))  # (P,), doubled
     return faces[(area >= least * area.max())[piece]]
 
 
@@ -121,17 +123,20 @@ def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
     """Without closed inner walls: pieces that face inwards and lie within the box of a piece that faces outwards."""
     if len(faces) == 0:
         return faces
-    piece = _pieces(len(vertices), faces)
+    # 1. The pieces' volumes, below zero where a piece faces inwards.
+    piece = _pieces(len(vertices), faces)  # (F,) one of P pieces
     a, b, c = (vertices[faces[:, i]] for i in range(3))
-    volume = np.bincount(piece, weights=(a * np.cross(b, c)).sum(1))
+    volume = np.bincount(piece, weights=(a * np.cross(b, c)).sum(1))  # (P,), six times it
     if not (volume < 0).any():
         return faces
+    # 2. Whether a piece has a boundary, (P,), and its box, (P,3) each.
     is_open = np.bincount(np.tile(piece, 3), weights=_directed_edges(faces)[1]) > 0
     low = np.full((len(volume), 3), np.inf)
     high = np.full((len(volume), 3), -np.inf)
     for i in range(3):
         np.minimum.at(low, piece, vertices[faces[:, i]])
         np.maximum.at(high, piece, vertices[faces[:, i]])
+    # 3. A wall is dropped that lies within the box of a larger piece that faces outwards.
     drop = np.zeros(len(volume), dtype=bool)
     for wall in np.flatnonzero((volume < 0) & ~is_open):
         around = (volume > -volume[wall]) & (low <= low[wall]).all(1) & (high >= high[wall]).all(1)
@@ -149,7 +154,7 @@ def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float)
     patches: list[Int64] = []
     filled = 0
     for loop in boundary_loops(faces):
-        corners = vertices[loop]
+        corners = vertices[loop]  # (L,3)
         width = float(np.linalg.norm(np.ptp(corners, axis=0)))
         if len(loop) > max_edges or width > max_size * diagonal:
             continue
@@ -161,7 +166,7 @@ def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float)
         centre = len(vertices) + len(centres)
         centres.append(corners.mean(0))
         following = np.roll(loop, -1)
-        patches.append(np.stack([following, loop, np.full(len(loop), centre)], axis=1))
+        patches.append(np.stack([following, loop, np.full(len(loop), centre)], axis=1))  # (L,3)
     if not filled:
         return vertices, faces, 0
     return np.concatenate([vertices, *(c[None] for c in centres)]), np.concatenate([faces, *patches]), filled
@@ -169,11 +174,13 @@ def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float)
 
 def boundary_loops(faces: Int64) -> list[Int64]:
     """Closed chains of edges that only one face has, in that face's direction; where chains touch, none is returned."""
+    # 1. Open edges (E,2), by the vertex they start at, where only one does.
     edges, is_open = _directed_edges(faces)
     open_edges = edges[is_open]
     starts, number = np.unique(open_edges[:, 0], return_counts=True)
     clear = set(starts[number == 1].tolist())
     following = {a: b for a, b in open_edges.tolist() if a in clear}
+    # 2. Chains of them; those that come back to their start are loops.
     loops = []
     while following:
         start, at = following.popitem()
@@ -206,6 +213,9 @@ def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float
     return np.asarray(vertices, np.float64), faces
 
 
+_PARTED = 0.05  # of the way from a pinched edge to its faces' corners: any small number keeps the walls apart
+
+
 def part_pinched_edges(vertices: Float64, faces: Int64) -> tuple[Float64, Int64]:
     """The same surface without edges of four faces, which an edge collapse leaves where two walls meet.
 
@@ -213,6 +223,7 @@ def part_pinched_edges(vertices: Float64, faces: Int64) -> tuple[Float64, Int64]
     itself: around the edge, a face and the next one on the side of the solid belong together.
     """
     for _ in range(len(faces)):
+        # 1. The first edge (a, b) that four faces have; those faces (4,), and their third corners (4,).
         edges, count = np.unique(np.sort(_directed_edges(faces)[0], axis=1), axis=0, return_counts=True)
         pinched = edges[count == 4]
         if len(pinched) == 0:
@@ -220,20 +231,23 @@ def part_pinched_edges(vertices: Float64, faces: Int64) -> tuple[Float64, Int64]
         a, b = pinched[0]
         around = np.flatnonzero((faces == a).any(1) & (faces == b).any(1))
         apex = faces[around].sum(1) - a - b
+        # 2. Two of a solid's faces run along the edge, two against it.
         follows = (faces[around] == a).argmax(1) + 1  # where b stands if the face runs from a to b
         runs = faces[around, follows % 3] == b
         if runs.sum() != 2:  # not a solid's walls
             break
+        # 3. Each that runs along it belongs with the next one that runs against it, as the angles go.
         axis = vertices[b] - vertices[a]
         angle = _angles(vertices[apex] - vertices[a], axis)
         ahead, against = np.flatnonzero(runs), np.flatnonzero(~runs)
-        gap = (angle[ahead][:, None] - angle[against]) % (2 * np.pi)
+        gap = (angle[ahead][:, None] - angle[against]) % (2 * np.pi)  # (2,2)
         partner = against if gap[0, 0] + gap[1, 1] < gap[0, 1] + gap[1, 0] else against[::-1]
+        # 4. Each pair gets a middle of its own, drawn a little into its wall, and its faces are cut in two there.
         new = []
         for pair in zip(ahead, partner, strict=True):
             middle = (vertices[a] + vertices[b]) / 2
             inner = vertices[apex[list(pair)]].mean(0)
-            vertices = np.concatenate([vertices, (middle + 0.05 * (inner - middle))[None]])
+            vertices = np.concatenate([vertices, (middle + _PARTED * (inner - middle))[None]])
             for corner in pair:
                 face = faces[around[corner]]
                 new += [np.where(face == end, len(vertices) - 1, face) for end in (a, b)]
@@ -284,7 +298,7 @@ def _pieces(vertices: int, faces: Int64) -> Int64:
     """(F,) connected piece of each face; faces that share a vertex are connected."""
     a = np.concatenate([faces[:, 0], faces[:, 1]])
     b = np.concatenate([faces[:, 1], faces[:, 2]])
-    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(vertices, vertices))
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(vertices, vertices))  # two edges join three corners
     label = connected_components(graph, directed=False)[1]
     return np.unique(label[faces[:, 0]], return_inverse=True)[1].reshape(-1)
 

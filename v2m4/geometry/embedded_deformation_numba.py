@@ -29,8 +29,15 @@ def add_point_to_plane(
     matrix: Float64,
     gradient: Float64,
 ) -> None:
-    """(normal . point - distance)^2 of surface points, down-weighted by Geman-McClure."""
+    """(normal . point - distance)^2 of surface points, down-weighted by Geman-McClure.
+
+    P constraints: corners, barycentrics, normals (P,3), distances, weights (P,). V vertices, each carried by K of N
+    nodes: node_indices, skinning_weights (V,K), rest (V,3). nodes, positions (N,3), rotations (N,3,3). robust: distance
+    beyond which a constraint counts less and less.
+    """
     influences = node_indices.shape[1]
+    # Of the nodes that carry a point, at most 3K: which, its place seen from them and their share of it (both times the
+    # share), and the residual's derivatives by their turn and move.
     ids = np.empty(3 * influences, np.int64)
     arm = np.zeros((3 * influences, 3))
     share = np.zeros(3 * influences)
@@ -104,10 +111,13 @@ def add_rigidity(
     matrix: Float64,
     gradient: Float64,
 ) -> None:
-    """|R_k offset + x_k - x_l|^2 for both directions of every edge."""
-    arm = np.zeros(3)
+    """|R_k offset + x_k - x_l|^2 for both directions of every edge: ARAP between nodes (Sorkine and Alexa 2007).
+
+    edges (E,2), offsets (E,2,3) at rest, seen from either end; rotations (N,3,3), positions (N,3).
+    """
+    arm = np.zeros(3)  # R_k offset
     residual = np.zeros(3)
-    turn = np.zeros((3, 3))
+    turn = np.zeros((3, 3))  # of the arm, by a small turn of node k
     for e in range(edges.shape[0]):
         for d in range(2):
             k, j = edges[e, d], edges[e, 1 - d]
@@ -120,6 +130,7 @@ def add_rigidity(
             turn[0, 1], turn[0, 2], turn[1, 2] = arm[2], -arm[1], arm[0]
             turn[1, 0], turn[2, 0], turn[2, 1] = -arm[2], arm[1], -arm[0]
             ik, ij = 6 * k, 6 * j
+            # Gradient and matrix of (turn of k, move of k, move of j), whose derivatives are (turn, 1, -1).
             for a in range(3):
                 s = 0.0
                 for c in range(3):
@@ -147,7 +158,8 @@ def add_rigidity(
 def add_bending(
     edges: Int64, weight: float, relative_rotations: Float64, rotations: Float64, matrix: Float64, gradient: Float64
 ) -> None:
-    """Squared angle between R_l and R_k relative_rotation, for every edge."""
+    """Squared angle between R_l and R_k relative_rotation, for every edge: edges (E,2), relative_rotations (E,3,3),
+    rotations (N,3,3)."""
     expected = np.zeros((3, 3))
     off = np.zeros((3, 3))
     angle = np.zeros(3)
@@ -173,6 +185,7 @@ def add_bending(
         angle[0] = factor * (off[2, 1] - off[1, 2])
         angle[1] = factor * (off[0, 2] - off[2, 0])
         angle[2] = factor * (off[1, 0] - off[0, 1])
+        # 3. Gradient and matrix of both turns.
         ik, ij = 6 * k, 6 * j
         for a in range(3):
             gradient[ij + a] += weight * angle[a]

@@ -55,7 +55,11 @@ def _walk(  # type: ignore[no-untyped-def]
     slack: tl.constexpr,
     group: tl.constexpr,
 ):
-    """Write into ``ends`` (N,2) the vertices of the outline edge between pixel centres, where there is one."""
+    """Write into ``ends`` (N,2) the vertices of the outline edge between pixel centres, where there is one.
+
+    inner, outer (N,) flattened pixels; clip (B,V,4); faces and across (F,3); triangle (B,H,W), contiguous all of them.
+    """
+    # 1. A lane per pair of neighbouring pixels: one step, along a row or a column, from the centre of the nearer one.
     row = tl.program_id(0) * group + tl.arange(0, group)
     valid = row < count
     pixel = tl.load(inner + row, mask=valid, other=0)
@@ -63,6 +67,7 @@ def _walk(  # type: ignore[no-untyped-def]
     step = other - pixel
     horizontal = (step == 1) | (step == -1)
     sign = tl.where(step > 0, 1.0, -1.0).to(tl.float64)
+    # 2. That centre in the image of its view, from -1 to 1; the faces at both centres.
     wide, high = width.to(tl.float64), height.to(tl.float64)
     area = width.to(tl.int64) * height
     clip += (pixel // area * vertices) * 4
@@ -74,6 +79,7 @@ def _walk(  # type: ignore[no-untyped-def]
     active = valid & (face >= 0)
     hop = 0
     while (hop < hops) & (tl.max(tl.where(active, 1, 0)) > 0):
+        # 3. The corners of the face at hand, seen from the centre, and the lines through its edges: x, y and 1 of each.
         i = tl.load(faces + 3 * face, mask=active, other=0)
         j = tl.load(faces + 3 * face + 1, mask=active, other=0)
         k = tl.load(faces + 3 * face + 2, mask=active, other=0)
@@ -83,11 +89,13 @@ def _walk(  # type: ignore[no-untyped-def]
         x0, y0, c0 = py * qw - pw * qy, pw * qx - px * qw, px * qy - py * qx
         x1, y1, c1 = qy * rw - qw * ry, qw * rx - qx * rw, qx * ry - qy * rx
         x2, y2, c2 = ry * pw - rw * py, rw * px - rx * pw, rx * py - ry * px
+        # 4. Times `side` the edge functions are positive inside the face; g is the change of each over the step.
         side = tl.where(x0 * rx + y0 * ry + c0 * rw > 0.0, 1.0, -1.0).to(tl.float64)
         turn = sign * side
         g0 = tl.where(horizontal, x0 * (2.0 / wide), y0 * (2.0 / high)) * turn
         g1 = tl.where(horizontal, x1 * (2.0 / wide), y1 * (2.0 / high)) * turn
         g2 = tl.where(horizontal, x2 * (2.0 / wide), y2 * (2.0 / high)) * turn
+        # 5. Where on the way each edge is left, as a share of the step; the way never leaves by the edge it came in by.
         far = float("inf")
         leaves0 = (c0 * side >= slack * g0) & (g0 < 0.0) & (entered != 0)
         leaves1 = (c1 * side >= slack * g1) & (g1 < 0.0) & (entered != 1)
@@ -95,6 +103,7 @@ def _walk(  # type: ignore[no-untyped-def]
         t0 = tl.where(leaves0, c0 * side / -tl.where(leaves0, g0, 1.0), far)
         t1 = tl.where(leaves1, c1 * side / -tl.where(leaves1, g1, 1.0), far)
         t2 = tl.where(leaves2, c2 * side / -tl.where(leaves2, g2, 1.0), far)
+        # 6. The edge that is left first, and its line.
         by_second = (t1 < t0) & (t1 <= t2)
         by_third = (t2 < t0) & (t2 < t1)
         edge = tl.where(by_third, 2, tl.where(by_second, 1, 0))
@@ -102,12 +111,14 @@ def _walk(  # type: ignore[no-untyped-def]
         x = tl.where(by_third, x2, tl.where(by_second, x1, x0))
         y = tl.where(by_third, y2, tl.where(by_second, y1, y0))
         c = tl.where(by_third, c2, tl.where(by_second, c1, c0))
+        # 7. The face beyond it, if there is one, and whether its far corner lies on this side: then the surface folds.
         beyond = tl.load(across + 3 * face + edge, mask=active, other=-1)
         next_face = tl.maximum(beyond, 0) // 3
         next_edge = tl.maximum(beyond, 0) % 3
         apex = tl.load(faces + 3 * next_face + (next_edge + 2) % 3, mask=active, other=0)
         u, v, w = _seen_from(clip, apex, fx, fy, active)
         folds = (beyond < 0) | ((x * u + y * v + c * w) * side >= 0.0)
+        # 8. An outline within the step is written down if it crosses this axis more squarely than the other.
         steep = tl.abs(x / wide) >= tl.abs(y / high)
         reached = active & (crossing < 1.0)
         hit = reached & folds & (steep == horizontal)
@@ -115,6 +126,7 @@ def _walk(  # type: ignore[no-untyped-def]
         end = tl.where(edge == 0, j, tl.where(edge == 1, k, i))
         tl.store(ends + 2 * row, begin, mask=hit)
         tl.store(ends + 2 * row + 1, end, mask=hit)
+        # 9. Where the surface goes on, so does the walk, unless it has come to the neighbour's own face.
         active = reached & (folds == 0) & (next_face != goal)
         face = tl.where(active, next_face, face)
         entered = tl.where(active, next_edge, entered)

@@ -20,7 +20,8 @@ def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, r
 
     Homogeneous edge functions (Olano and Greer 1997): faces that cross the camera plane need no clipping, because a
     pixel whose three edge functions have the determinant's sign lies in front of the camera. All in float64, where a
-    shared edge has exactly opposite functions in its two faces, so there are neither gaps nor overlaps.
+    shared edge has exactly opposite functions in its two faces, so there are neither gaps nor overlaps. clip (B,V,4),
+    faces (F,3).
     """
     height, width = owner.shape[1], owner.shape[2]
     sx, sy = 2.0 / width, 2.0 / height
@@ -33,6 +34,7 @@ def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, r
             x0, y0, w0 = np.float64(clip[b, i, 0]), np.float64(clip[b, i, 1]), np.float64(clip[b, i, 3])
             x1, y1, w1 = np.float64(clip[b, j, 0]), np.float64(clip[b, j, 1]), np.float64(clip[b, j, 3])
             x2, y2, w2 = np.float64(clip[b, k, 0]), np.float64(clip[b, k, 1]), np.float64(clip[b, k, 3])
+            # 1. The pixels that the face can own: its box; all, if it crosses the camera plane; none from behind that.
             left, right, top, bottom = 0, width - 1, row0, row1 - 1
             if w0 > 1e-9 and w1 > 1e-9 and w2 > 1e-9:
                 u0, u1, u2 = x0 / w0, x1 / w1, x2 / w2
@@ -52,6 +54,7 @@ def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, r
                 continue
             if left > right or top > bottom:
                 continue
+            # 2. Edge functions a x + b y + c, each opposite to a corner; seen edge on, the determinant is zero.
             a0, b0, c0 = y1 * w2 - w1 * y2, w1 * x2 - x1 * w2, x1 * y2 - y1 * x2
             determinant = a0 * x0 + b0 * y0 + c0 * w0
             if not (determinant != 0.0 and np.isfinite(determinant)):
@@ -63,8 +66,10 @@ def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, r
             za = (a0 * z0 + a1 * z1 + a2 * z2) / determinant
             zb = (b0 * z0 + b1 * z1 + b2 * z2) / determinant
             zc = (c0 * z0 + c1 * z1 + c2 * z2) / determinant
+            # 3. Faces seen from behind own pixels too: all signs turn.
             if determinant < 0.0:
                 a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
+            # 4. A pixel inside all three edges is the face's if that is the nearest so far, between near and far plane.
             for y in range(top, bottom + 1):
                 fy = (y + 0.5) * sy - 1.0
                 r0, r1, r2, rz = c0 + b0 * fy, c1 + b1 * fy, c2 + b2 * fy, zc + zb * fy
@@ -168,17 +173,20 @@ def find_outlines(
                 x1, y1 = x + (1 - axis), y + axis
                 if x1 >= width or y1 >= height or owner[y, x] == owner[y1, x1]:
                     continue
+                # 1. From the nearer of two neighbouring pixels of different faces, one step to the other.
                 first = owner[y1, x1] < 0 or (owner[y, x] >= 0 and depth[y, x] <= depth[y1, x1])
                 xa, ya, step = (x, y, 1.0) if first else (x1, y1, -1.0)
                 f, goal = owner[ya, xa], owner[y1, x1] if first else owner[y, x]
                 fx, fy = (xa + 0.5) * (2.0 / width) - 1.0, (ya + 0.5) * (2.0 / height) - 1.0
                 entered = -1
                 for _ in range(hops):
+                    # 2. The corners of the face at hand, seen from the nearer pixel's centre.
                     i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
                     pw, qw, rw = np.float64(clip[i, 3]), np.float64(clip[j, 3]), np.float64(clip[k, 3])
                     px, py = clip[i, 0] - fx * pw, clip[i, 1] - fy * pw
                     qx, qy = clip[j, 0] - fx * qw, clip[j, 1] - fy * qw
                     rx, ry = clip[k, 0] - fx * rw, clip[k, 1] - fy * rw
+                    # 3. The edge by which the step leaves the face: edge functions at the centre (c), and their change.
                     best, edge, la, lb, lc = 1.0, -1, 0.0, 0.0, 0.0
                     side = 1.0
                     for e in range(3):
@@ -192,6 +200,7 @@ def find_outlines(
                         px, py, pw, qx, qy, qw, rx, ry, rw = qx, qy, qw, rx, ry, rw, px, py, pw
                     if edge < 0:
                         break
+                    # 4. The surface goes on beyond it if the next face's far corner lies on the other side.
                     o = across[f, edge]
                     if o >= 0:
                         v = faces[o // 3, (o % 3 + 2) % 3]
@@ -201,6 +210,7 @@ def find_outlines(
                             if f == goal:
                                 break
                             continue
+                    # 5. Else the edge is an outline, blended along the axis that it crosses more squarely.
                     if (abs(la / width) >= abs(lb / height)) == (axis == 0):
                         if n < out.shape[0]:
                             out[n, 0] = ya * width + xa
