@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -91,4 +92,17 @@ def _summary(finished: Finished) -> list[str]:
     overlap, psnr = (finished.report.get(key, {}) for key in ("iou", "psnr"))
     if "mean" in overlap and "mean" in psnr:
         lines.append(f"mask overlap {overlap['mean']:.3f}, PSNR {psnr['mean']:.1f} dB, over all frames")
+    if "topology" in finished.report:
+        lines.append(_soundness(finished.report))
     return lines
+
+
+def _soundness(report: Mapping[str, Any]) -> str:
+    """What the mesh is, and how much of it the video shows, in one line."""
+    shape = report["topology"]
+    pieces = "one piece" if shape["components"] == 1 else f"{shape['components']} pieces"
+    tight = "watertight" if shape["watertight"] else f"{shape['open_edges']} open edges"
+    words = [f"{shape['triangles']} triangles, {pieces}, {tight}", "" if shape["manifold"] else "not manifold"]
+    shares = {"unseen_surface": "of the surface never seen", "stretched_faces": "of the faces stretched"}
+    words += [f"{report[key]:.0%} {what}" for key, what in shares.items() if key in report]
+    return ", ".join(filter(None, words))

@@ -16,7 +16,7 @@ from v2m4.evaluation.scores import score
 from v2m4.settings import Settings, changed
 from v2m4.steps.generation import shaken
 from v2m4.studies import ablation, batch
-from v2m4.studies.ablation import Study, cannot_run, make, tables, write_tables
+from v2m4.studies.ablation import Study, cannot_run, folder_key, make, tables, write_tables
 from v2m4.studies.paper_tables import NOISE, PAPER_SECONDS, PAPER_TOTAL, TABLES
 
 SMALL = {
@@ -112,6 +112,12 @@ def test_rows_that_cannot_run_or_fail_lose_no_other(study, measured, monkeypatch
     assert "vggt cannot run here" in vggt.problem
     rows = tables(three, [final, vggt])["table3"]
     assert rows.rows[0][1:5] == ("–",) * 4 and any("The disk is full." in note for note in rows.notes)
+
+
+def test_rows_of_equal_settings_share_their_runs(study):
+    rows = {row.key: row for table in TABLES.values() for row in table}
+    assert {folder_key(study, rows[key]) for key in ("final", "original", "search-1", "vggt")} == {"final", "vggt"}
+    assert folder_key(study, rows["naive-inflate"]) != folder_key(study, rows["inflate"])
 
 
 def test_rows_that_would_change_nothing_say_so(study):

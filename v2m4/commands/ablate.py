@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from v2m4.errors import V2M4Error
-from v2m4.settings import Settings
+from v2m4.settings import Range, Settings
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Ablate:
     """The true geometry, one per clip: adds CD-4D, CD-M and normals to the table."""
     dataset: Literal["simple", "complex", "all"] | None = None
     """Whose numbers of the paper stand beside ours; all for table 2, else simple, the only one there is."""
+    points: Annotated[int, Range(100, 10_000_000)] = 20_000
+    """Points on each surface for the distances of geometry."""
     ray: str | None = None
     """Spread the runs over a Ray cluster: its address, auto for one that runs, local for one on this machine."""
     clip_model: str = "ViT-bigG-14/laion2b_s39b_b160k"
@@ -55,6 +57,8 @@ def run(options: Ablate) -> int:
         for row in TABLES[options.table]:
             print(f"{row.key:20} {row.label}: {', '.join(f'{k} = {v}' for k, v in row.changes.items())}")
         return 0
+    if not 100 <= options.points <= 10_000_000:
+        raise V2M4Error(f"points must lie between 100 and 10000000, but is {options.points}.")
     dataset = options.dataset or ("all" if options.table == 2 else "simple")
     if options.table != 2 and dataset != "simple":
         raise V2M4Error(f"The paper has table {options.table} for its simple set only: drop --dataset {dataset}.")
@@ -66,6 +70,7 @@ def run(options: Ablate) -> int:
         options.rows,
         options.truth,
         dataset,
+        options.points,
     )
     study.chosen()
     panel = Panel.gather(LEARNED, pick_device(options.settings.device), options.clip_model)

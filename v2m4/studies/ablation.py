@@ -1,7 +1,8 @@
 """The paper's tables made again: every row a set of settings, every clip a run, measured and set beside the paper.
 
-Everything lies in one folder, ``ROW/CLIP`` per run and ``ROW/scores.json`` per row, so a study that was interrupted
-goes on where it was, and what is finished is not done again. A row that fails leaves a dash, and its reason below.
+Everything lies in one folder, ``ROW/CLIP`` per run and ``ROW/scores.json`` per row (rows of equal settings share
+theirs, in whichever table they stand), so a study that was interrupted goes on where it was, and what is finished is
+not done again. A row that fails leaves a dash, and its reason below.
 """
 
 from __future__ import annotations
@@ -84,11 +85,16 @@ def make(
         else:
             jobs[row.key] = _jobs(study, row)
     done: dict[str, list[Outcome]] = {key: [] for key in jobs}
-    of_output = {job.output: key for key, several in jobs.items() for job in several}
-    for outcome in do_all([job for several in jobs.values() for job in several], watch, ray):
-        key = of_output[outcome.job.output]
-        done[key].append(outcome)
-        say(f"{key}: {outcome.job.output.name} {'failed: ' + outcome.problem if outcome.problem else 'is done'}")
+    sharing: dict[Path, list[str]] = {}
+    for key, several in jobs.items():
+        for job in several:
+            sharing.setdefault(job.output, []).append(key)
+    for outcome in do_all({job.output: job for several in jobs.values() for job in several}.values(), watch, ray):
+        keys = sharing[outcome.job.output]
+        for key in keys:
+            done[key].append(outcome)
+        what = f"failed: {outcome.problem}" if outcome.problem else "is done"
+        say(f"{', '.join(keys)}: {outcome.job.output.name} {what}")
     measured = []
     for row in rows:
         failed = [f"{o.job.output.name}: {o.problem}" for o in done.get(row.key, ()) if o.problem]
@@ -178,11 +184,17 @@ def write_tables(folder: Path, made: Mapping[str, Table]) -> list[Path]:
 
 def _jobs(study: Study, row: Row) -> list[Job]:
     settings = _settings(study, row)
-    names = _names(study.clips)
+    names, key = _names(study.clips), folder_key(study, row)
     return [
-        Job(clip, settings, study.folder / row.key / name, row.naive)
-        for clip, name in zip(study.clips, names, strict=True)
+        Job(clip, settings, study.folder / key / name, row.naive) for clip, name in zip(study.clips, names, strict=True)
     ]
+
+
+def folder_key(study: Study, row: Row) -> str:
+    """The key of the first row of any table with these very settings."""
+    settings = _settings(study, row)
+    every = (other for rows in TABLES.values() for other in rows)
+    return next((o.key for o in every if o.naive == row.naive and _settings(study, o) == settings), row.key)
 
 
 def _settings(study: Study, row: Row) -> Settings:
@@ -206,7 +218,7 @@ def _measured(study: Study, row: Row, folders: Sequence[Path], panel: Panel) -> 
         for stage, value in report["seconds"].items():
             seconds[stage] = seconds.get(stage, 0.0) + value
     frames, keyframes = sum(r["frames"] for r in reports), sum(len(r["keyframes"]) for r in reports)
-    key, file = _key(study, folders, panel), study.folder / row.key / "scores.json"
+    key, file = _key(study, folders, panel), study.folder / folder_key(study, row) / "scores.json"
     kept = _kept(file, key)
     if kept is None:
         several = [of_run(folder) for folder in folders]

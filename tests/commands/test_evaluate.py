@@ -1,0 +1,68 @@
+"""`v2m4 evaluate` as a user meets it: runs, GLBs, truths, tables, and what it refuses."""
+
+import csv
+import json
+
+import pytest
+
+from v2m4.cli import main
+
+
+def evaluate(capsys, *words):
+    code = main(["evaluate", *map(str, words)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_runs_scores_are_those_of_its_report(capsys, finished, tmp_path):
+    code, out, _ = evaluate(capsys, finished[1], "--no-learned", "-o", tmp_path / "scores")
+    report = json.loads((finished[1] / "report.json").read_text())
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert code == 0 and out == (tmp_path / "scores" / "scores.md").read_text()
+    assert scores["overall"]["psnr"]["mean"] == pytest.approx(report["psnr"]["mean"], abs=1e-3)
+    frames = list(csv.DictReader((tmp_path / "scores" / f"frames-{finished[1].name}.csv").open()))
+    assert [float(f["IoU↑"]) for f in frames] == pytest.approx(report["iou"]["per_frame"], abs=1e-3)
+    assert (tmp_path / "scores" / "psnr.svg").read_bytes().startswith(b"<?xml")
+    assert (tmp_path / "scores" / "scores.tex").read_text().startswith(r"\begin{table}")
+
+
+def test_learned_measures_are_named_where_they_cannot_run(capsys, finished, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    code, out, _ = evaluate(capsys, finished[1])
+    assert code == 0
+    assert all(f"{name} left out:" in out for name in ("CLIP", "LPIPS", "FVD", "DreamSim", "CD-M"))
+    assert "| CLIP" not in out
+
+
+def test_against_its_own_animation_as_the_truth(capsys, finished):
+    """Distances are the floor of the points that are drawn, and CD-3D was not asked for."""
+    glb = finished[1] / "animation.glb"
+    words = [finished[1], "--no-learned", "--truth", glb, "--points", "300", "--no-cd-3d", "--format", "json"]
+    code, out, _ = evaluate(capsys, *words)
+    scores = json.loads(out)
+    assert code == 0
+    assert scores["overall"]["cd_m"]["mean"] < 0.3 and scores["overall"]["normals"]["mean"] > 0.7
+    assert scores["left_out"]["cd_3d"] == "not asked for"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("thing.glb",), "--video CLIP..."),
+        (("a", "b", "--truth", "t.npz"), "2 results need as many of --truth"),
+        ((".",), "holds no run"),
+        ((".", "--points", "3"), "points must lie"),
+        ((), "Name at least one result"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(capsys, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = evaluate(capsys, *words, "--no-learned")
+    assert code == 2 and said in err
+
+
+def test_a_truth_that_is_none_is_a_sentence(capsys, finished, tmp_path):
+    for content in (b"", b"PK\x03\x04 broken", b"numbers"):
+        (tmp_path / "truth.npz").write_bytes(content)
+        code, _, err = evaluate(capsys, finished[1], "--no-learned", "--truth", tmp_path / "truth.npz")
+        assert code == 2 and "truth.npz is not a sequence with known geometry" in err
