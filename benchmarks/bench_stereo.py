@@ -23,8 +23,9 @@ from tests.stereo.dust3r.scenes import wavy_scene
 from v2m4.nn.precision import Precision, computing
 from v2m4.perceptual.dreamsim import DINO_VIT, DreamSim, DreamSimNetwork, VitConfig
 from v2m4.perceptual.lpips import Lpips, LpipsNetwork
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo.dust3r import Dust3r
-from v2m4.stereo.dust3r.alignment import AlignmentSettings, Observations, align, descend, unknowns_from
+from v2m4.stereo.dust3r.alignment import Observations, align, descend, unknowns_from
 from v2m4.stereo.dust3r.model import AsymmetricCroCo3DStereo, Dust3rConfig
 from v2m4.stereo.dust3r.pairs import PairPredictions, complete_graph, predict_pairs
 from v2m4.stereo.dust3r.spanning_tree import start_from_tree
@@ -95,7 +96,7 @@ class Clock:
         return result
 
 
-def bench_dust3r(clock: Clock, toy: bool, precision: Precision, side: int, settings: AlignmentSettings) -> None:
+def bench_dust3r(clock: Clock, toy: bool, precision: Precision, side: int, settings: Dust3rSettings) -> None:
     """The network's parts and the plug as a whole, computing in `precision`."""
     with torch.device(clock.device):
         model = AsymmetricCroCo3DStereo(TOY_DUST3R if toy else Dust3rConfig())
@@ -117,14 +118,12 @@ def bench_dust3r(clock: Clock, toy: bool, precision: Precision, side: int, setti
     clock.part(f"dust3r: whole plug ({plug.precision})", lambda: plug(images))
 
 
-def bench_alignment(clock: Clock, side: int, settings: AlignmentSettings) -> None:
+def bench_alignment(clock: Clock, side: int, settings: Dust3rSettings) -> None:
     """Global alignment of a scene whose pairs are like a trained network's."""
     side = side // 16 * 16
     predicted = wavy_scene(IMAGES, seed=0, noise=0.01, size=(side, side), focal=side * 1.2).pairs
     pairs = PairPredictions(predicted.edges, *(t.to(clock.device) for t in list(vars(predicted).values())[1:]))
-    tree = clock.part(
-        "alignment: spanning tree", lambda: start_from_tree(pairs, settings.confident, settings.pnp_iterations)
-    )
+    tree = clock.part("alignment: spanning tree", lambda: start_from_tree(pairs, settings))
     seen = clock.part("alignment: observations grouped", lambda: Observations.of(pairs))
 
     def descent() -> None:
@@ -177,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(0)
     clock = Clock(device, options.repeats)
     samples = 4 if toy else SAMPLES
-    settings = AlignmentSettings(iterations=10 if toy else 300)
+    settings = Dust3rSettings(iterations=10 if toy else 300)
     precisions: tuple[Precision, ...] = ("auto",) if toy else ("tf32", "auto")
     for precision in precisions:
         bench_dust3r(clock, toy, precision, 64 if toy else SIDE, settings)

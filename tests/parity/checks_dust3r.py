@@ -24,6 +24,7 @@ from v2m4.geometry.similarity import umeyama
 from v2m4.nn.schedule import half_cosine
 from v2m4.nn.transformer import grid_positions, rotate, rotation_tables
 from v2m4.nn.weights import load_strictly
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo.dust3r import alignment as ga
 from v2m4.stereo.dust3r import registration
 from v2m4.stereo.dust3r.head import points_and_confidence
@@ -151,8 +152,10 @@ def _helpers(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
     given, want = group(tensors, "in"), group(tensors, "out")
     limits = json.loads(meta["tolerance"])
     fit = umeyama(given["rigid_src"], given["rigid_dst"], given["rigid_weight"])
-    located = registration.camera_from_points(given["pnp_pts3d"], given["pnp_mask"], float(given["pnp_focal"]), 10)
-    searched = registration.camera_from_points(given["pnp_pts3d"], given["pnp_mask"], None, 10)
+    located = registration.camera_from_points(
+        given["pnp_pts3d"], given["pnp_mask"], float(given["pnp_focal"]), Dust3rSettings()
+    )
+    searched = registration.camera_from_points(given["pnp_pts3d"], given["pnp_mask"], None, Dust3rSettings())
     assert located is not None
     assert searched is not None
     rates = [half_cosine(t, 0.01, 1e-6) for t in given["cosine_t"].tolist()]
@@ -160,7 +163,7 @@ def _helpers(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
         "rigid_scale": torch.tensor(fit.scale),
         "rigid_R": fit.rotation,
         "rigid_T": fit.translation,
-        "focal": registration.estimate_focal(given["focal_pts3d"]),
+        "focal": registration.estimate_focal(given["focal_pts3d"], Dust3rSettings().focal_rounds),
         "signed_log1p": registration.signed_log1p(given["slog_x"]),
         "signed_expm1": registration.signed_expm1(given["slog_x"]),
         "edge_score": registration.pair_scores(given["score_conf_i"], given["score_conf_j"]),
@@ -176,15 +179,16 @@ def _helpers(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Meas
 def _alignment(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     given, want = group(tensors, "in"), group(tensors, "out")
     config, limits = config_of(meta), json.loads(meta["tolerance"])
-    settings = ga.AlignmentSettings(
+    settings = Dust3rSettings(
         iterations=config["niter"],
-        learning_rate=config["lr"],
-        last_learning_rate=config["lr_min"],
-        betas=tuple(config["adam_betas"]),
+        lr=config["lr"],
+        lr_end=config["lr_min"],
+        beta1=config["adam_betas"][0],
+        beta2=config["adam_betas"][1],
         pair_scale=config["base_scale"],
         focal_unit=config["focal_break"],
         confident=config["min_conf_thr"],
-        pnp_iterations=config["niter_PnP"],
+        pnp_draws=config["niter_PnP"],
     )
     pairs = PairPredictions(
         given["edges"],
@@ -194,7 +198,7 @@ def _alignment(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Me
         given["pred2_conf"],
     )
     seen = ga.Observations.of(pairs)
-    start = start_from_tree(pairs, settings.confident, settings.pnp_iterations)
+    start = start_from_tree(pairs, settings)
     unknowns = ga.unknowns_from(start, pairs, settings)
     measures = compare(
         {
@@ -219,9 +223,7 @@ def _alignment(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Me
     )
 
 
-def _state(
-    unknowns: ga.Unknowns, pairs: PairPredictions, seen: ga.Observations, settings: ga.AlignmentSettings
-) -> Tensors:
+def _state(unknowns: ga.Unknowns, pairs: PairPredictions, seen: ga.Observations, settings: Dust3rSettings) -> Tensors:
     """What the fixture records of a state, in its names."""
     with torch.no_grad():
         last_row = torch.tensor([[[0.0, 0.0, 0.0, 1.0]]])
@@ -258,7 +260,7 @@ def _gradient_measures(
     unknowns: ga.Unknowns,
     pairs: PairPredictions,
     seen: ga.Observations,
-    settings: ga.AlignmentSettings,
+    settings: Dust3rSettings,
     root: tuple[int, int],
     want: Tensors,
 ) -> list[Measure]:
@@ -284,7 +286,7 @@ def _descent_measures(
     unknowns: ga.Unknowns,
     pairs: PairPredictions,
     seen: ga.Observations,
-    settings: ga.AlignmentSettings,
+    settings: Dust3rSettings,
     root: tuple[int, int],
     want: Tensors,
     limits: Mapping[str, float],
@@ -325,10 +327,7 @@ def _descent_measures(
         measures.append(Measure(f"loss at iter{step}", _off(loss_there, float(want["loss_curve"][step])), 1e-4))
     state = _state(descending, pairs, seen, settings)
     points_off = float((state["pts3d"] - want["final.pts3d"]).abs().mean())
-    rates = [
-        half_cosine(n / settings.iterations, settings.learning_rate, settings.last_learning_rate)
-        for n in range(settings.iterations)
-    ]
+    rates = [half_cosine(n / settings.iterations, settings.lr, settings.lr_end) for n in range(settings.iterations)]
     return [
         *measures,
         Measure("first loss", _off(losses[0], float(want["loss_curve"][0])), limits["init_loss_rel"]),

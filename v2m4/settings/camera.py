@@ -195,6 +195,42 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True)
+class Dust3rSettings:
+    """DUSt3R's global alignment of all pairs in one world (Wang et al. 2024, section 3.4); the authors' values."""
+
+    iterations: Annotated[int, Range(0, 100000)] = 300
+    """Steps of Adam."""
+    lr: Annotated[float, Range(1e-8, 10)] = 0.01
+    """Adam's rate at the start; it falls to lr_end along half a cosine."""
+    lr_end: Annotated[float, Range(0, 10)] = 1e-6
+    """Adam's rate at the end."""
+    beta1: Annotated[float, Range(0, 0.9999)] = 0.9
+    """Adam's memory of the gradient, as a share kept per step."""
+    beta2: Annotated[float, Range(0, 0.99999)] = 0.9
+    """Adam's memory of the squared gradient, as a share kept per step."""
+    pair_scale: Annotated[float, Range(1e-3, 1000)] = 0.5
+    """Geometric mean of the pairs' scales, which fixes the size of the world."""
+    focal_unit: Annotated[float, Range(1e-3, 1e6)] = 20.0
+    """Focal lengths are descended on as so many times their logarithm: the larger, the slower they move."""
+    focal_rounds: Annotated[int, Range(1, 1000)] = 10
+    """Rounds of reweighting in which a point map's focal length is estimated."""
+    confident: Annotated[float, Range(0, 1000)] = 3.0
+    """Confidence above which pixels locate a camera that the tree of pairs does not give, by PnP."""
+    pnp_draws: Annotated[int, Range(1, 1000000)] = 10
+    """Cameras of randomly drawn pixels that this PnP tries."""
+    pnp_error_px: Annotated[float, Range(0.01, 1000)] = 5.0
+    """How far off, in pixels of the network's picture, it may see a right point."""
+    pnp_points: Annotated[int, Range(4, 100000000)] = 20000
+    """Of more pixels it takes every so-manieth."""
+    focals: Annotated[int, Range(1, 10000)] = 21
+    """Focal lengths that it tries where none is known, spread evenly in their logarithm."""
+    focal_least: Annotated[float, Range(0.01, 100)] = 0.5
+    """The shortest of them, in sides of the picture."""
+    focal_most: Annotated[float, Range(0.01, 100)] = 3.0
+    """The longest of them."""
+
+
+@dataclass(frozen=True)
 class StereoStepSettings:
     """The step through dense stereo: point maps of the frame and of renderings, fitted to each other."""
 
@@ -246,6 +282,7 @@ class StereoStepSettings:
     """The same for the matches of a plug that finds them itself (features)."""
     dust3r_precision: Literal["auto", "tf32"] = "auto"
     """tf32: the precision of the published numbers; auto: what suits the GPU."""
+    dust3r: Dust3rSettings = field(default_factory=Dust3rSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
 
 

@@ -6,8 +6,8 @@ import torch
 from tests.stereo.dust3r.scenes import wavy_scene
 from v2m4.errors import V2M4Error
 from v2m4.geometry.similarity import umeyama
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo.dust3r.alignment import (
-    AlignmentSettings,
     Observations,
     Unknowns,
     align,
@@ -22,12 +22,12 @@ from v2m4.stereo.dust3r.alignment import (
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.spanning_tree import start_from_tree
 
-SETTINGS = AlignmentSettings(iterations=40)
+SETTINGS = Dust3rSettings(iterations=40)
 
 
 def started(images: int, seed: int, noise: float) -> tuple[PairPredictions, Unknowns]:
     pairs = wavy_scene(images, seed, noise).pairs
-    return pairs, unknowns_from(start_from_tree(pairs, 3.0, 10), pairs, SETTINGS)
+    return pairs, unknowns_from(start_from_tree(pairs, SETTINGS), pairs, SETTINGS)
 
 
 def error_up_to_similarity(points: torch.Tensor, truth: torch.Tensor) -> float:
@@ -80,7 +80,7 @@ def test_images_in_fewer_pairs_than_others_are_padded_without_effect() -> None:
 @pytest.mark.parametrize("images", [2, 4])
 def test_perfect_pairs_give_the_scene_at_the_start_already(images: int) -> None:
     scene = wavy_scene(images, seed=1)
-    unknowns = unknowns_from(start_from_tree(scene.pairs, 3.0, 10), scene.pairs, SETTINGS)
+    unknowns = unknowns_from(start_from_tree(scene.pairs, SETTINGS), scene.pairs, SETTINGS)
     points = world_points(unknowns, scene.pairs.size, SETTINGS).transpose(1, 2)
     assert error_up_to_similarity(points, scene.points) < 1e-3
     assert torch.allclose(focals(unknowns, SETTINGS), torch.tensor(scene.focal), rtol=1e-3)
@@ -93,7 +93,7 @@ def test_perfect_pairs_give_the_scene_at_the_start_already(images: int) -> None:
 def test_descent_lowers_the_loss_and_comes_closer_to_the_truth() -> None:
     scene = wavy_scene(4, seed=2, noise=0.03)
     seen = Observations.of(scene.pairs)
-    unknowns = unknowns_from(start_from_tree(scene.pairs, 3.0, 10), scene.pairs, SETTINGS)
+    unknowns = unknowns_from(start_from_tree(scene.pairs, SETTINGS), scene.pairs, SETTINGS)
     before = error_up_to_similarity(world_points(unknowns, seen.size, SETTINGS).transpose(1, 2), scene.points)
     losses = [float(loss) for loss in descend(unknowns, seen, SETTINGS)]
     with torch.no_grad():
@@ -125,6 +125,6 @@ def test_pairs_that_do_not_connect_the_images_are_refused() -> None:
 def test_a_recorded_descent_on_a_gpu_ends_where_the_cpu_does() -> None:
     scene = wavy_scene(4, seed=2, noise=0.03)
     on_gpu = PairPredictions(scene.pairs.edges, *(t.cuda() for t in list(vars(scene.pairs).values())[1:]))
-    settings = AlignmentSettings(iterations=300)
+    settings = Dust3rSettings(iterations=300)
     cpu, gpu = align(scene.pairs, settings), align(on_gpu, settings)
     assert error_up_to_similarity(gpu.cpu(), cpu) < 0.01

@@ -10,11 +10,10 @@ from safetensors.torch import save_file
 
 from v2m4.errors import V2M4Error
 from v2m4.nn.weights import load_strictly
-from v2m4.settings import Settings
+from v2m4.settings import Dust3rSettings, Settings
 from v2m4.stereo import STEREOS
 from v2m4.stereo.dust3r import Dust3r
 from v2m4.stereo.dust3r import predictor as predictor_module
-from v2m4.stereo.dust3r.alignment import AlignmentSettings
 from v2m4.stereo.dust3r.head import points_and_confidence
 from v2m4.stereo.dust3r.model import (
     AsymmetricCroCo3DStereo,
@@ -136,7 +135,7 @@ def test_preparation_cuts_to_eight_bits_and_keeps_the_middle() -> None:
 
 @pytest.mark.parametrize("size", [(48, 48), (40, 56)])
 def test_the_plug_gives_a_point_and_a_confidence_for_every_pixel(size: tuple[int, int]) -> None:
-    plug = Dust3r(model=tiny(), size=48, alignment=AlignmentSettings(iterations=3))
+    plug = Dust3r(model=tiny(), size=48, alignment=Dust3rSettings(iterations=3))
     maps = plug(torch.rand(3, *size, 3))
     assert maps.points.shape == (3, *size, 3)
     assert maps.confidence.shape == (3, *size)

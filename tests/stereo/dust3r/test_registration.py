@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stereo.dust3r.scenes import wavy_scene
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo.dust3r.registration import (
     camera_from_points,
     estimate_focal,
@@ -27,14 +28,14 @@ def test_the_focal_length_is_read_off_a_point_map_with_outliers() -> None:
     scene = wavy_scene(2, seed=0)
     own = (scene.points[0] - scene.cameras[0][:3, 3]) @ scene.cameras[0][:3, :3]
     own[::7, ::5, :2] += 0.5
-    assert float(estimate_focal(own)) == pytest.approx(scene.focal, rel=5e-3)
+    assert float(estimate_focal(own, Dust3rSettings().focal_rounds)) == pytest.approx(scene.focal, rel=5e-3)
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_pnp_finds_the_camera_of_world_points(known: bool) -> None:
     scene = wavy_scene(3, seed=1, size=(160, 192), focal=208.0)
     mask = torch.ones(160, 192, dtype=torch.bool)
-    found = camera_from_points(scene.points[2], mask, scene.focal if known else None, iterations=20)
+    found = camera_from_points(scene.points[2], mask, scene.focal if known else None, Dust3rSettings(pnp_draws=20))
     assert found is not None
     focal, camera = found
     # Tried focal lengths are 9 % apart, and the camera moves to make up for the difference.
@@ -45,4 +46,4 @@ def test_pnp_finds_the_camera_of_world_points(known: bool) -> None:
 def test_pnp_gives_up_without_enough_points() -> None:
     mask = torch.zeros(20, 24, dtype=torch.bool)
     mask[0, :3] = True
-    assert camera_from_points(wavy_scene(2, seed=1).points[0], mask, None, iterations=5) is None
+    assert camera_from_points(wavy_scene(2, seed=1).points[0], mask, None, Dust3rSettings()) is None

@@ -17,6 +17,7 @@ from torch import Tensor
 from v2m4.geometry.similarity import umeyama
 from v2m4.nn.cuda_graphs import Repeated
 from v2m4.nn.schedule import half_cosine
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo.dust3r.distances import WeightedDistance
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.registration import (
@@ -28,20 +29,6 @@ from v2m4.stereo.dust3r.spanning_tree import TreeStart, start_from_tree
 from v2m4.stereo.rotations import quaternion_from_rotation, rotation_from_quaternion
 
 MOST_BLOCKS = 64
-
-
-@dataclass(frozen=True)
-class AlignmentSettings:
-    """The authors' values. Learning rates are of Adam; `pair_scale` is the pairs' geometric mean scale."""
-
-    iterations: int = 300
-    learning_rate: float = 0.01
-    last_learning_rate: float = 1e-6
-    betas: tuple[float, float] = (0.9, 0.9)
-    pair_scale: float = 0.5
-    focal_unit: float = 20.0
-    confident: float = 3.0
-    pnp_iterations: int = 10
 
 
 @dataclass
@@ -113,17 +100,17 @@ def cameras(unknowns: Unknowns) -> Tensor:
     return torch.cat([rotation_from_quaternion(unknowns.image_poses[:, :4]), shift.unsqueeze(-1)], dim=-1)
 
 
-def focals(unknowns: Unknowns, settings: AlignmentSettings) -> Tensor:
+def focals(unknowns: Unknowns, settings: Dust3rSettings) -> Tensor:
     """(N, 1) focal lengths in pixels."""
     return (unknowns.log_focal / settings.focal_unit).exp()
 
 
-def world_points(unknowns: Unknowns, size: tuple[int, int], settings: AlignmentSettings) -> Tensor:
+def world_points(unknowns: Unknowns, size: tuple[int, int], settings: Dust3rSettings) -> Tensor:
     """(N, 3, H*W) the images' pixels in the world."""
     return _world_blocks(unknowns, size, 1, settings)[:, 0]
 
 
-def _world_blocks(unknowns: Unknowns, size: tuple[int, int], blocks: int, settings: AlignmentSettings) -> Tensor:
+def _world_blocks(unknowns: Unknowns, size: tuple[int, int], blocks: int, settings: Dust3rSettings) -> Tensor:
     """`world_points` cut into blocks of pixels, (N, B, 3, Q)."""
     rays = centred_pixels(*size, unknowns.log_depth.device).unflatten(0, (blocks, -1)).transpose(1, 2)
     depth = unknowns.log_depth.exp().unflatten(1, (blocks, 1, -1))
@@ -132,7 +119,7 @@ def _world_blocks(unknowns: Unknowns, size: tuple[int, int], blocks: int, settin
     return poses[..., :3] @ in_camera + poses[..., 3:]
 
 
-def alignment_loss(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Tensor:
+def alignment_loss(unknowns: Unknowns, seen: Observations, settings: Dust3rSettings) -> Tensor:
     """Confidence-weighted mean distance between the images' points and what their pairs say; a number."""
     transforms = pair_transforms(unknowns.pair_poses, settings.pair_scale)[seen.pair]
     world = _world_blocks(unknowns, seen.size, seen.points.shape[2], settings)
@@ -140,7 +127,7 @@ def alignment_loss(unknowns: Unknowns, seen: Observations, settings: AlignmentSe
     return loss
 
 
-def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentSettings) -> Unknowns:
+def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: Dust3rSettings) -> Unknowns:
     """The parameters at which `start` stands, each pair fitted to the world by its first point map."""
     first = pairs.edges[:, 0].to(start.points.device)
     source, target = pairs.points1.flatten(1, 2), start.points.flatten(1, 2)
@@ -164,7 +151,7 @@ def unknowns_from(start: TreeStart, pairs: PairPredictions, settings: AlignmentS
     )
 
 
-def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings) -> Iterator[Tensor]:
+def descend(unknowns: Unknowns, seen: Observations, settings: Dust3rSettings) -> Iterator[Tensor]:
     """Change `unknowns` in place, one Adam step per item; yields the loss before the step.
 
     On a GPU the step is recorded once and replayed, since its kernels take less time than their launch. The tensor
@@ -172,8 +159,10 @@ def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings)
     """
     parameters = [tensor.requires_grad_() for tensor in unknowns.tensors()]
     on_gpu = seen.points.is_cuda
-    rate = torch.tensor(settings.learning_rate, device=seen.points.device)
-    optimiser = torch.optim.Adam(parameters, lr=rate, betas=settings.betas, fused=True, capturable=on_gpu)
+    rate = torch.tensor(settings.lr, device=seen.points.device)
+    optimiser = torch.optim.Adam(
+        parameters, lr=rate, betas=(settings.beta1, settings.beta2), fused=True, capturable=on_gpu
+    )
 
     loss = torch.zeros((), device=seen.points.device)
 
@@ -187,14 +176,14 @@ def descend(unknowns: Unknowns, seen: Observations, settings: AlignmentSettings)
 
     step_on = Repeated(step, seen.points.device)
     for n in range(settings.iterations):
-        rate.fill_(half_cosine(n / settings.iterations, settings.learning_rate, settings.last_learning_rate))
+        rate.fill_(half_cosine(n / settings.iterations, settings.lr, settings.lr_end))
         step_on()
         yield loss
 
 
-def align(pairs: PairPredictions, settings: AlignmentSettings = AlignmentSettings()) -> Tensor:
+def align(pairs: PairPredictions, settings: Dust3rSettings) -> Tensor:
     """World points (N, H, W, 3) of the images of `pairs`, all in one frame of arbitrary scale."""
-    start = start_from_tree(pairs, settings.confident, settings.pnp_iterations)
+    start = start_from_tree(pairs, settings)
     unknowns = unknowns_from(start, pairs, settings)
     for _ in descend(unknowns, Observations.of(pairs), settings):
         pass

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
-from v2m4.settings import Settings
+from v2m4.settings import Dust3rSettings, Settings
 from v2m4.stereo import STEREOS, PointMaps
-from v2m4.stereo.dust3r.alignment import AlignmentSettings, align
+from v2m4.stereo.dust3r.alignment import align
 from v2m4.stereo.dust3r.model import (
     AsymmetricCroCo3DStereo,
     Dust3rConfig,
@@ -36,13 +36,13 @@ class Dust3r:
         model: AsymmetricCroCo3DStereo | None = None,
         precision: Precision = "auto",
         size: int = 512,
-        alignment: AlignmentSettings | None = None,
+        alignment: Dust3rSettings | None = None,
         repository: str | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.precision = choose_precision(precision, self.device)
         self.size = max(PATCH, size // PATCH * PATCH)
-        self.alignment = alignment or AlignmentSettings()
+        self.alignment = alignment or Dust3rSettings()
         with memory_guard(self.name):
             network = load_dust3r(repository) if model is None else model
             store_linears(network, self.precision)
@@ -51,7 +51,8 @@ class Dust3r:
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Dust3r:
         """The plug for a run's settings."""
-        return cls(device, precision=settings.camera.stereo.dust3r_precision)
+        stereo = settings.camera.stereo
+        return cls(device, precision=stereo.dust3r_precision, alignment=stereo.dust3r)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> PointMaps:

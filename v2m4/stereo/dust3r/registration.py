@@ -11,12 +11,9 @@ import torch
 from torch import Tensor
 
 from v2m4.nn.transformer import grid_positions
+from v2m4.settings import Dust3rSettings
 
-FOCAL_ROUNDS = 10
-FOCALS_TRIED = 21
-PNP_REPROJECTION_PIXELS = 5.0
-PNP_FEWEST_POINTS = 4
-PNP_MOST_POINTS = 20_000
+_FEWEST_FOR_PNP = 4
 
 
 def signed_log1p(x: Tensor) -> Tensor:
@@ -39,7 +36,7 @@ def pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
     return grid_positions(height, width, device).flip(-1).float()
 
 
-def estimate_focal(points: Tensor) -> Tensor:
+def estimate_focal(points: Tensor, rounds: int) -> Tensor:
     """Focal length in pixels of the camera that sees point map (H, W, 3), principal point in the middle; a number.
 
     Weiszfeld's algorithm: a least-squares start, then rounds re-weighted by the inverse distance of each pixel from
@@ -50,7 +47,7 @@ def estimate_focal(points: Tensor) -> Tensor:
     directions = (points[..., :2] / points[..., 2:]).flatten(0, 1).nan_to_num(posinf=0, neginf=0)
     along, square = (directions * pixels).sum(-1), directions.square().sum(-1)
     focal = along.mean() / square.mean()
-    for _ in range(FOCAL_ROUNDS):
+    for _ in range(rounds):
         weights = 1 / (pixels - focal * directions).norm(dim=-1).clamp(min=1e-8)
         focal = (weights * along).mean() / (weights * square).mean()
     return focal
@@ -63,23 +60,25 @@ def centred_pixels(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def camera_from_points(
-    points: Tensor, mask: Tensor, focal: float | None, iterations: int
+    points: Tensor, mask: Tensor, focal: float | None, settings: Dust3rSettings
 ) -> tuple[float, Tensor] | None:
     """Focal length and camera-to-world (4, 4) of the camera that sees world points (H, W, 3) at their pixels.
 
-    Only pixels of `mask` (H, W) count, every so-manieth of them where they are very many; PnP with RANSAC of
-    `iterations` draws. Without a `focal`, a range of them is
-    tried and the one with most inliers kept. None if no camera is found.
+    Only pixels of `mask` (H, W) count, every so-manieth of them where they are very many; PnP with RANSAC. Without a
+    `focal`, a range of them is tried and the one with most inliers kept. None if no camera is found.
     """
-    if int(mask.sum()) < PNP_FEWEST_POINTS:
+    if int(mask.sum()) < _FEWEST_FOR_PNP:
         return None
     height, width = mask.shape
     chosen = mask.flatten().nonzero()[:, 0]
-    chosen = chosen[:: -(-len(chosen) // PNP_MOST_POINTS)]
+    chosen = chosen[:: -(-len(chosen) // settings.pnp_points)]
     world = points.reshape(-1, 3)[chosen].cpu().numpy()
     pixels = pixel_grid(height, width, points.device)[chosen].cpu().numpy()
     side = max(height, width)
-    focals: Sequence[float] = [focal] if focal is not None else np.geomspace(side / 2, side * 3, FOCALS_TRIED).tolist()
+    shortest, longest = side * settings.focal_least, side * settings.focal_most
+    focals: Sequence[float] = (
+        [focal] if focal is not None else np.geomspace(shortest, longest, settings.focals).tolist()
+    )
     most, best = 0, None
     for candidate in focals:
         camera = np.array([[candidate, 0, width / 2], [0, candidate, height / 2], [0, 0, 1]], dtype=np.float32)
@@ -88,8 +87,8 @@ def camera_from_points(
             pixels,
             camera,
             None,
-            iterationsCount=iterations,
-            reprojectionError=PNP_REPROJECTION_PIXELS,
+            iterationsCount=settings.pnp_draws,
+            reprojectionError=settings.pnp_error_px,
             flags=cv2.SOLVEPNP_SQPNP,
         )
         if found and len(inliers) > most:

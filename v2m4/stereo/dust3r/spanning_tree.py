@@ -16,6 +16,7 @@ from torch import Tensor
 
 from v2m4.errors import V2M4Error
 from v2m4.geometry.similarity import umeyama
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo.dust3r.pairs import PairPredictions
 from v2m4.stereo.dust3r.registration import camera_from_points, estimate_focal, pair_scores
 
@@ -30,17 +31,19 @@ class TreeStart:
     edges: list[tuple[int, int]]
 
 
-def start_from_tree(pairs: PairPredictions, confident: float, pnp_iterations: int) -> TreeStart:
+def start_from_tree(pairs: PairPredictions, settings: Dust3rSettings) -> TreeStart:
     """Place every image of `pairs` in one world frame. The world is the first image of the most trusted pair.
 
-    Images whose camera the tree does not give are located by PnP on pixels of confidence above `confident`.
+    Images whose camera the tree does not give are located by PnP on their confident pixels.
     """
+    # 1. The tree's edges, the most trusted last.
     images = pairs.image_count
     scores = pair_scores(pairs.confidence1, pairs.confidence2).tolist()
     first, second = pairs.edges.T.tolist()
     edge_of = {(i, j): e for e, (i, j) in enumerate(zip(first, second, strict=True))}
     queue = _tree_edges(scores, first, second, images)
 
+    # 2. Its root: a pair's point maps as they are.
     i, j = queue.pop()
     edge = edge_of[i, j]
     points: list[Tensor | None] = [None] * images
@@ -48,14 +51,15 @@ def start_from_tree(pairs: PairPredictions, confident: float, pnp_iterations: in
     focals: list[float | None] = [None] * images
     points[i], points[j] = pairs.points1[edge], pairs.points2[edge]
     cameras[i] = torch.eye(4).to(pairs.points1)
-    focals[i] = float(estimate_focal(pairs.points1[edge]))
+    focals[i] = float(estimate_focal(pairs.points1[edge], settings.focal_rounds))
     visited = [(i, j)]
+    # 3. Every further pair has one image in the world already; the similarity of that one's maps carries the other in.
     while queue:
         i, j = queue.pop()
         if focals[i] is None:
             # The authors' order: the focal is taken from the pair visited before this one. A start only; the descent
             # corrects it, and keeping the order keeps the start that the published results were made with.
-            focals[i] = float(estimate_focal(pairs.points1[edge]))
+            focals[i] = float(estimate_focal(pairs.points1[edge], settings.focal_rounds))
         known_i, known_j = points[i], points[j]
         if known_i is None and known_j is None:
             queue.insert(0, (i, j))
@@ -73,15 +77,18 @@ def start_from_tree(pairs: PairPredictions, confident: float, pnp_iterations: in
             cameras[i] = pose
         visited.append((i, j))
 
+    # 4. Focal lengths that are still missing, from the most trusted pairs.
     for e in np.argsort(-np.asarray(scores), kind="stable").tolist():
         if focals[first[e]] is None:
-            focals[first[e]] = float(estimate_focal(pairs.points1[e]))
+            focals[first[e]] = float(estimate_focal(pairs.points1[e], settings.focal_rounds))
 
+    # 5. And cameras, by PnP.
     world = torch.stack([p for p in points if p is not None])
     best_confidence = pairs.confidence_per_image()
     for image, known in enumerate(cameras):
         if known is None:
-            found = camera_from_points(world[image], best_confidence[image] > confident, focals[image], pnp_iterations)
+            trusted = best_confidence[image] > settings.confident
+            found = camera_from_points(world[image], trusted, focals[image], settings)
             if found is not None:
                 focals[image], cameras[image] = found
     # A camera that even PnP does not find starts at the world's origin with a view as wide as the image.
