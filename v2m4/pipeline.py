@@ -98,24 +98,28 @@ def _require_files(settings: Settings) -> None:
 def advance(run: Run, do: Do | None, stages: Sequence[StageSpec] = STAGES, until: str | None = None) -> Iterator[Event]:
     """Go through the run's steps: tell of what is finished, and let ``do`` do the rest (None: end at the first of it).
 
-    ``do`` yields a step's events and enters it into the manifest, in whichever process. ``until``: the stage after
-    which to end. The progress told never falls. Raises RunStoppedError when a stop was asked for.
+    ``do`` yields a step's events and enters it into the manifest, in whichever process; it may go on with the steps
+    after it. ``until``: the stage after which to end. The progress told never falls. Raises RunStoppedError when a
+    stop was asked for.
     """
-    furthest = 0.0
+    furthest, told = 0.0, frozenset[str]()
     for step in plan(run, stages):
         if run.done(step):
-            yield from _spec(step, stages).recall(run, step)
+            if step.name not in told:
+                yield from _spec(step, stages).recall(run, step)
         elif do is None:
             return
         elif run.stop_requested():
             raise _stopped(run)
         else:
+            before = run.finished
             for event in do(run, step):
                 if isinstance(event, RunProgress):
                     furthest = max(furthest, event.fraction)
                     event = replace(event, fraction=furthest)
                 yield event
             run.reload()
+            told |= run.finished - before
             if not run.done(step):
                 return
         if step.stage == until:

@@ -169,6 +169,11 @@ class Run:
         """The fingerprint of a stage's steps."""
         return self._prints[stage]
 
+    @property
+    def finished(self) -> frozenset[str]:
+        """Names of the finished steps."""
+        return frozenset(self._finished)
+
     def done(self, step: Step) -> bool:
         """Whether the step is finished."""
         return step.name in self._finished

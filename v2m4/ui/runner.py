@@ -7,12 +7,14 @@ leaves its artefacts in the run's folder; off such a Space `spaces.GPU` is absen
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from v2m4.artefacts import keyframes_of
 from v2m4.errors import RunStoppedError, V2M4Error
 from v2m4.events import Event, RunProgress, RunStarted
 from v2m4.pipeline import advance, execute, plan, progress
@@ -43,9 +45,18 @@ class Failed(Event):
 
 
 def seconds_needed(record: RunRecord, step: Step, *args: Any, **kwargs: Any) -> int:
-    """GPU seconds to ask for: one step of one keyframe, never more than a minute."""
-    estimate = _GPU_S[step.stage] * _PRESET_FACTOR[record.recipe.settings.preset]
-    return int(min(_LONGEST_SLICE_S, max(_SHORTEST_SLICE_S, estimate)))
+    """GPU seconds to ask for: for the step and all that need a GPU after it, never more than a minute."""
+    run = record.look()
+    keyframes = len(keyframes_of(run)[0]) if run.done(Step("keyframes")) else 1
+    left = {spec.name: spec.steps(run.recipe, keyframes) - len(run.seconds(spec.name)) for spec in STAGES}
+    estimate = sum(expected_seconds(run, stage) * max(0, count) for stage, count in left.items() if _GPU_S[stage] > 0)
+    return int(min(_LONGEST_SLICE_S, max(_SHORTEST_SLICE_S, estimate, expected_seconds(run, step.stage))))
+
+
+def expected_seconds(run: Run, stage: str) -> float:
+    """How long a step of the stage takes on a lent GPU: as those finished so far, or what the stage declares."""
+    measured = run.seconds(stage)
+    return sum(measured) / len(measured) if measured else _GPU_S[stage] * _PRESET_FACTOR[run.recipe.settings.preset]
 
 
 def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Event]]:
@@ -57,10 +68,26 @@ def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Eve
     return spaces.GPU(duration=seconds_needed)(work)
 
 
-def slice_of(record: RunRecord, step: Step) -> Iterator[Event]:
-    """One step's events. Problems arrive as events too, since exceptions lose their text between processes."""
+def slice_of(record: RunRecord, step: Step, until: str | None = None) -> Iterator[Event]:
+    """The step's events; where it uses a GPU, also those of the steps after it, as many as fit the time asked for.
+
+    Each lent slice is a process that starts with nothing on the GPU, so few long ones cost less than many short ones.
+    ``until``: the stage after which to end. Problems arrive as events too, since exceptions lose their text between
+    processes.
+    """
+    recipe, began = record.recipe, time.monotonic()
     try:
-        yield from execute(record.run(), step, workbench(record.recipe))
+        asked = seconds_needed(record, step) if uses_gpu(recipe, step) else 0
+        run, bench = record.run(), workbench(recipe)
+        for following in plan(run):
+            if run.done(following):
+                continue
+            late = time.monotonic() - began + expected_seconds(run, following.stage) > asked
+            if following != step and (late or not uses_gpu(recipe, following)):
+                return
+            yield from execute(run, following, bench)
+            if following.stage == until:
+                return
     except RunStoppedError:
         yield Stopped()
     except V2M4Error as error:
@@ -101,7 +128,7 @@ def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterato
 
     def do(run: Run, step: Step) -> Iterator[Event]:
         lent = gpu_slice if uses_gpu(record.recipe, step) else slice_of
-        with closing(lent(record, step)) as events:  # type: ignore[type-var]
+        with closing(lent(record, step, until)) as events:  # type: ignore[type-var]
             yield from events
 
     try:

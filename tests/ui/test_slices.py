@@ -1,0 +1,79 @@
+"""A GPU lent for one bounded slice at a time: each in a process of its own, forked when models are loaded."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import little_settings
+from tests.ui.conftest import write_clip
+from v2m4.events import Event, Finished, MeshRegistered
+from v2m4.run import Step
+from v2m4.ui import runner
+from v2m4.ui.store import RunRecord, Store
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("page")]
+
+
+class Lender:
+    """Does what `spaces.GPU` does: asks how long, forks, hands events back through a pipe."""
+
+    def __init__(self, work: Callable[..., Iterator[Event]]) -> None:
+        self.work = work
+        self.asked: list[int] = []
+
+    def __call__(self, record: RunRecord, step: Step, *more: Any) -> Iterator[Event]:
+        self.asked.append(runner.seconds_needed(record, step, *more))
+        fork = multiprocessing.get_context("fork")
+        receiving, sending = fork.Pipe(duplex=False)
+
+        def slice_() -> None:
+            torch.set_num_threads(1)  # threads do not survive a fork
+            for event in self.work(record, step, *more):
+                sending.send(event)
+            sending.send(None)
+
+        process = fork.Process(target=slice_)
+        process.start()
+        sending.close()
+        while (event := receiving.recv()) is not None:
+            yield event
+        process.join()
+        assert process.exitcode == 0
+
+
+@pytest.fixture
+def lender(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lender]:
+    lent = Lender(runner.slice_of)
+    monkeypatch.setattr(runner, "gpu_slice", lent)
+    monkeypatch.setattr(runner, "uses_gpu", lambda recipe, step: runner._GPU_S[step.stage] > 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield lent
+    torch.set_num_threads(threads)
+
+
+def done(store: Store, clip: Path) -> tuple[list[Event], bytes]:
+    record = store.create(clip, little_settings())
+    events = list(runner.do_run(store, record))
+    assert isinstance(events[-1], Finished)
+    return events, (record.folder / "animation.glb").read_bytes()
+
+
+def test_a_slice_holds_as_many_steps_as_fit(lender: Lender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_clip(tmp_path / "lizard.mp4", frames=5, size=64)
+    events, file = done(Store(tmp_path / "long"), clip)
+    assert len(lender.asked) == 1 and lender.asked[0] == runner._LONGEST_SLICE_S
+    told = [e.keyframe for e in events if isinstance(e, MeshRegistered)]
+    assert len(told) == len(set(told)) == 3, "nothing is told twice"
+
+    monkeypatch.setattr(runner, "expected_seconds", lambda run, stage: 100.0)
+    events, again = done(Store(tmp_path / "short"), clip)
+    assert len(lender.asked) > 4, "steps that do not fit together get a slice each"
+    assert sum(isinstance(e, MeshRegistered) for e in events) == 3
+    assert file == again
