@@ -32,7 +32,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, digest in (("model.ckpt", SHA256), ("config.yaml", GIT)):
         (blobs / digest).write_bytes(CONTENT)
         (snapshot / name).symlink_to(blobs / digest)
-    monkeypatch.setattr(subject, "fetch", lambda repo, name, revision, plug: snapshot / name)
+    monkeypatch.setattr(subject, "fetch", lambda repo, name, revision, plug, progress: snapshot / name)
     return blobs
 
 
@@ -107,7 +107,7 @@ def test_the_command_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture
 def test_no_network_is_told_in_a_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def offline(*arguments: object) -> Path:
+    def offline(*arguments: object, **options: object) -> Path:
         raise V2M4Error("triposr: could not download: the Hub cannot be reached.")
 
     monkeypatch.setattr(subject, "fetch", offline)

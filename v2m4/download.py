@@ -29,7 +29,7 @@ def download(plug: Plug[object], say: Say) -> list[Path]:
     """
     files = []
     for repo, name, revision in plug.weights:
-        path = fetch(repo, name, revision, plug.name)
+        path = fetch(repo, name, revision, plug.name, progress=True)
         say(f"{repo}/{name}: {check(path, plug.checksum(name) or _cached_under(path), plug.name)}")
         files.append(path)
     for name, url, start in plug.torch_files:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import torch
 from huggingface_hub import errors
+from huggingface_hub.utils import are_progress_bars_disabled
 from safetensors.torch import save_file
 from torch import nn
 
@@ -47,6 +48,23 @@ def test_fetch_asks_the_hub_for_exactly_the_pinned_revision(monkeypatch: pytest.
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert fetch("owner/model", "model.safetensors", REVISION, "dust3r") == tmp_path / "model.safetensors"
     assert asked == {"repo": "owner/model", "filename": "model.safetensors", "revision": REVISION}
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_download_within_a_run_says_so_in_a_line_and_draws_no_bar(
+    progress: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path
+) -> None:
+    shown = []
+
+    def download(*arguments: object, **options: object) -> str:
+        shown.append(not are_progress_bars_disabled())
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    before = are_progress_bars_disabled()
+    fetch("owner/model", "model.safetensors", REVISION, "dust3r", progress)
+    assert shown == [progress] and are_progress_bars_disabled() == before
+    assert ("dust3r: downloading owner/model/model.safetensors" in caplog.text) == (not progress)
 
 
 def test_fetch_takes_a_local_folder_without_touching_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +22,16 @@ from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
 
+_log = logging.getLogger(__name__)
 _KEYS_SHOWN = 4
 _WRAPPERS = ("state_dict", "model", "module")
 
 
-def fetch(repo: str, filename: str, revision: str, plug: str) -> Path:
+def fetch(repo: str, filename: str, revision: str, plug: str, progress: bool = False) -> Path:
     """Path of `filename` of the Hub repository `repo` at the pinned `revision`, downloaded once to the Hub cache.
 
-    `repo` may also be a folder on this machine that holds the file; `revision` then plays no part.
+    `repo` may also be a folder on this machine that holds the file; `revision` then plays no part. `progress` shows a
+    bar; without it a line tells that a file is downloaded, since a bar of the library's would run into a run's own.
     Raises V2M4Error when the Hub cannot be reached, refuses (gated, private), lacks the file, or the disk is full.
     """
     folder = Path(repo).expanduser()
@@ -41,11 +44,14 @@ def fetch(repo: str, filename: str, revision: str, plug: str) -> Path:
         return local
 
     import httpx
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
     where = f"{repo}/{filename} at revision {revision[:12]}"
     try:
-        return Path(hf_hub_download(repo, filename, revision=revision))
+        with _bars(progress):
+            if not progress and not isinstance(try_to_load_from_cache(repo, filename, revision=revision), str):
+                _log.warning("%s: downloading %s/%s, once", plug, repo, filename)
+            return Path(hf_hub_download(repo, filename, revision=revision))
     except errors.GatedRepoError as error:
         raise V2M4Error(
             f"{plug}: {repo} is gated. Accept its terms at https://huggingface.co/{repo} with your account, "
@@ -82,6 +88,21 @@ def fetch(repo: str, filename: str, revision: str, plug: str) -> Path:
             f"{plug}: downloading {where} failed ({_first_line(error)}). Run again; if it persists, check that the "
             f"Hub's cache folder (HF_HOME) can be written."
         ) from error
+
+
+@contextmanager
+def _bars(shown: bool) -> Iterator[None]:
+    """The Hub library's progress bars, shown or not inside the block and as before after it."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if shown or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def torch_cache(filename: str) -> Path:
