@@ -168,7 +168,7 @@ def measure(name: str, device: torch.device, toy: bool, repeats: int) -> Result:
 
         mesh = extract(field, generator.extraction(model), device, chunk, name)
         lap("decoder and surface")
-        cleaned = finish(mesh, settings.max_faces)
+        cleaned = finish(mesh, settings.max_faces, settings.vecset_cleanup)
         lap("clean-up")
         if repeat == 1 or (repeat > 1 and sum(times.values()) < sum(best.values())):
             best = times

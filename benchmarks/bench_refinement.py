@@ -36,7 +36,7 @@ from v2m4.geometry.camera import Camera, orbit_extrinsics
 from v2m4.perceptual.dreamsim import CLIP_VIT, DINO_VIT, OPEN_CLIP_VIT, DreamSim, DreamSimNetwork
 from v2m4.perceptual.lpips import Lpips, LpipsNetwork
 from v2m4.render.gaussians import render_gaussians
-from v2m4.settings import RefinementSettings, Settings
+from v2m4.settings import GeneratorSettings, RefinementSettings, Settings
 from v2m4.stages.refinement import (
     Comparison,
     ImageDistances,
@@ -77,7 +77,7 @@ class Maker:
     remember: bool = False
 
     def resume(self, extras: Any, device: Any) -> BumpyObject:
-        return BumpyObject(self.model, extras, self.sampling, FACES, self.remember)
+        return BumpyObject(self.model, extras, self.sampling, GeneratorSettings(max_faces=FACES), self.remember)
 
 
 @dataclass(frozen=True)

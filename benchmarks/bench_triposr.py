@@ -27,7 +27,7 @@ from v2m4.generators.triposr.surface import GridField, refine
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.marching_cubes import marching_cubes
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import GeneratorSettings
+from v2m4.settings import CleanupSettings, GeneratorSettings
 
 T = TypeVar("T")
 TARGET_S, TARGET_GB = 100.0, 5.0
@@ -123,7 +123,9 @@ def main() -> None:
         "marching cubes", lambda: marching_cubes(found.exponents.exp(), chosen.threshold, found.cells)
     )
     colors = torch.rand_like(vertices)
-    bench.time("cleaning, to 10 000 faces", lambda: clean(Mesh(vertices, faces, colors=colors), 10_000))
+    bench.time(
+        "cleaning, to 10 000 faces", lambda: clean(Mesh(vertices, faces, colors=colors), 10_000, CleanupSettings())
+    )
     usual = sum(s for name, s in bench.seconds.items() if not name.startswith("of the"))
     print(f"{'one picture':44} {usual:7.2f} s  (target {TARGET_S:g} s on two cores)")
 
@@ -131,7 +133,7 @@ def main() -> None:
     noisy = replace(chosen, threshold=float(level.exp()))
     generator.settings = replace(generator.settings, triposr=noisy)
     raw = bench.time("surface of pure noise, colours included", lambda: generator.extract(planes))
-    bench.time("cleaning that, to 10 000 faces", lambda: clean(raw, 10_000))
+    bench.time("cleaning that, to 10 000 faces", lambda: clean(raw, 10_000, CleanupSettings()))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{'peak memory':44} {memory:7.2f} GB (target {TARGET_GB:g} GB)")
 

@@ -21,6 +21,7 @@ from v2m4.geometry.cleanup import (
     weld,
 )
 from v2m4.geometry.mesh import Mesh
+from v2m4.settings import CleanupSettings
 
 
 def _ball(subdivisions: int = 4, radius: float = 0.4) -> Mesh:
@@ -43,7 +44,7 @@ def _trimesh(mesh: Mesh) -> trimesh.Trimesh:
 
 
 def test_budget_shape_and_colours_survive_simplification() -> None:
-    mesh = clean(_ball(5), max_faces=1000)
+    mesh = clean(_ball(5), 1000, CleanupSettings())
     assert 800 <= len(mesh.faces) <= 1000
     solid = _trimesh(mesh)
     assert solid.is_watertight and solid.is_winding_consistent
@@ -58,7 +59,7 @@ def test_floaters_and_inner_walls_go() -> None:
     wall = _ball(3, 0.3)
     wall = Mesh(wall.vertices, wall.faces.flip(1), colors=wall.colors)
     outer = _ball(3)
-    mesh = clean(_joined(outer, floater, wall), max_faces=10_000)
+    mesh = clean(_joined(outer, floater, wall), 10_000, CleanupSettings())
     assert len(mesh.faces) == len(outer.faces)
     assert float(mesh.vertices.norm(dim=1).min()) > 0.35
 
@@ -79,7 +80,7 @@ def test_small_holes_are_closed(missing: int) -> None:
         keep = ~(ball.faces == 200).any(1)
     holed = Mesh(ball.vertices, ball.faces[keep], colors=ball.colors)
     assert not _trimesh(holed).is_watertight
-    mesh = clean(holed, max_faces=10_000)
+    mesh = clean(holed, 10_000, CleanupSettings())
     solid = _trimesh(mesh)
     assert solid.is_watertight and solid.is_winding_consistent and solid.volume > 0
 
@@ -87,7 +88,7 @@ def test_small_holes_are_closed(missing: int) -> None:
 def test_large_openings_stay_open() -> None:
     ball = _ball(3)
     bowl = Mesh(ball.vertices, ball.faces[(ball.vertices[ball.faces, 2] < 0.1).all(1)], colors=ball.colors)
-    mesh = clean(bowl, max_faces=10_000)
+    mesh = clean(bowl, 10_000, CleanupSettings())
     assert len(mesh.faces) == len(bowl.faces)
     assert len(boundary_loops(mesh.faces.numpy())) == 1
 
@@ -124,17 +125,21 @@ def test_compacting_leaves_no_vertex_unused() -> None:
 def test_a_texture_is_not_carried_over() -> None:
     ball = _ball(2)
     uv = ball.vertices[:, :2] + 0.5
-    mesh = clean(Mesh(ball.vertices, ball.faces, uv=uv, uv_faces=ball.faces, texture=torch.ones(8, 8, 3)), 10_000)
+    mesh = clean(
+        Mesh(ball.vertices, ball.faces, uv=uv, uv_faces=ball.faces, texture=torch.ones(8, 8, 3)),
+        10_000,
+        CleanupSettings(),
+    )
     assert mesh.texture is None and mesh.uv is None and mesh.colors is None
 
 
 def test_hopeless_meshes_are_refused_with_a_sentence() -> None:
     with pytest.raises(V2M4Error, match="no surface left"):
-        clean(Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), 100)
+        clean(Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), 100, CleanupSettings())
     with pytest.raises(V2M4Error, match="not finite"):
-        clean(Mesh(torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]])), 100)
+        clean(Mesh(torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]])), 100, CleanupSettings())
     with pytest.raises(V2M4Error, match="at least 4"):
-        clean(_ball(1), 2)
+        clean(_ball(1), 2, CleanupSettings())
 
 
 @pytest.mark.parametrize("turn", [0.0, 1.0, 2.5])

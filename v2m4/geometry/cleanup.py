@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from scipy.sparse import coo_array
@@ -13,29 +11,15 @@ from scipy.spatial import cKDTree
 from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.geometry.mesh import Mesh
+from v2m4.settings import CleanupSettings
 
 
-@dataclass(frozen=True)
-class CleanupLimits:
-    """What counts as debris."""
-
-    floater_area: float = 0.01
-    """A connected piece with less than this share of the largest piece's area is removed."""
-    floater_faces: float = 0.0
-    """A connected piece with fewer faces than this share of the largest piece's is removed."""
-    hole_edges: int = 100
-    """Holes with more edges than this stay open."""
-    hole_size: float = 0.1
-    """Holes wider than this share of the object's diagonal stay open."""
-
-
-def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Mesh:
+def clean(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
     """The same object with at most ``max_faces`` faces: welded, without floaters, cavities and small holes, simplified.
 
     Vertex colours are carried over; a texture is not: see `v2m4.render.vertex_colors`. Raises V2M4Error if nothing is
     left.
     """
-    limits = limits or CleanupLimits()
     if max_faces < 4:
         raise V2M4Error(f"A mesh cannot have only {max_faces} faces; allow at least 4.")
     vertices = mesh.vertices.detach().cpu().double().numpy()
@@ -45,12 +29,12 @@ def clean(mesh: Mesh, max_faces: int, limits: CleanupLimits | None = None) -> Me
     colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()
     vertices, faces, kept = weld(vertices, faces)
     colors = None if colors is None else colors[kept]
-    faces = remove_small_pieces(remove_bad_faces(faces), limits.floater_faces)
-    faces = remove_cavities(vertices, remove_floaters(vertices, faces, limits.floater_area))
+    faces = remove_small_pieces(remove_bad_faces(faces), settings.floater_faces)
+    faces = remove_cavities(vertices, remove_floaters(vertices, faces, settings.floater_area))
     if len(faces) == 0:
         raise NoSurfaceError("The mesh has no surface left after clean-up. Generate it again with another seed.")
     original, original_colors = vertices, colors
-    vertices, faces, _ = fill_holes(vertices, faces, limits.hole_edges, limits.hole_size)
+    vertices, faces, _ = fill_holes(vertices, faces, settings.hole_edges, settings.hole_size)
     vertices, faces = simplify(vertices, faces, max_faces)
     used, faces = compact(faces)
     vertices = vertices[used]

@@ -40,7 +40,7 @@ from v2m4.settings.generator import (
     TripoSgSettings,
     TripoSRSettings,
 )
-from v2m4.settings.geometry import MirrorSearchSettings
+from v2m4.settings.geometry import CleanupSettings, MirrorSearchSettings
 from v2m4.settings.pixels import (
     AnchorSettings,
     BackgroundSettings,
@@ -88,6 +88,7 @@ __all__ = [
     "BackgroundSettings",
     "CameraMotionSettings",
     "CameraSettings",
+    "CleanupSettings",
     "ClickSettings",
     "CorrespondenceSettings",
     "CraftsMan3DSettings",

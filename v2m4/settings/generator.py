@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from v2m4.settings.geometry import CleanupSettings
 from v2m4.settings.schema import PlugName, Range
 
 
@@ -163,6 +164,10 @@ class GeneratorSettings:
     """Meshes with more faces are simplified to this many."""
     noise: Annotated[float, Range(0, 1)] = 0.0
     """For studies: Gaussian noise on the vertices of every mesh that is made, as a share of its box's diagonal."""
+    cleanup: CleanupSettings = field(default_factory=CleanupSettings)
+    vecset_cleanup: CleanupSettings = field(
+        default_factory=lambda: CleanupSettings(floater_area=0.0, floater_faces=0.005)
+    )
     inflate: InflateSettings = field(default_factory=InflateSettings)
     sculpt: SculptSettings = field(default_factory=SculptSettings)
     own_mesh: TemplateSettings = field(default_factory=TemplateSettings)

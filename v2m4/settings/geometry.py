@@ -9,6 +9,20 @@ from v2m4.settings.schema import Range
 
 
 @dataclass(frozen=True)
+class CleanupSettings:
+    """What counts as debris in a mesh that a network made."""
+
+    floater_area: Annotated[float, Range(0, 1)] = 0.01
+    """A connected piece with less than this share of the largest piece's area is removed."""
+    floater_faces: Annotated[float, Range(0, 1)] = 0.0
+    """A connected piece with fewer faces than this share of the largest piece's is removed."""
+    hole_edges: Annotated[int, Range(0, 1000000)] = 100
+    """Holes with more edges than this stay open."""
+    hole_size: Annotated[float, Range(0, 10)] = 0.1
+    """Holes wider than this share of the object's diagonal stay open."""
+
+
+@dataclass(frozen=True)
 class MirrorSearchSettings:
     """The search for planes of mirror symmetry, by mirroring surface points and looking how far off the images lie."""
 

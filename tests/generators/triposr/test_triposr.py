@@ -21,7 +21,7 @@ from v2m4.generators.triposr.picture import object_square, on_grey
 from v2m4.generators.triposr.predictor import TripoSR, from_pretrained
 from v2m4.generators.triposr.surface import GridField, query, refine, surface
 from v2m4.geometry.cleanup import clean
-from v2m4.settings import GeneratorSettings, TripoSRSettings
+from v2m4.settings import CleanupSettings, GeneratorSettings, TripoSRSettings
 
 LEVEL = math.log(25)
 
@@ -63,7 +63,7 @@ def test_coarse_to_fine_gives_the_same_body_from_fewer_nodes(triposr: TripoSR, s
     side = 65
     *_, found = refine(GridField.of(decoder, planes, side), LEVEL, stride)
     # Crumbs between the nodes of the coarse grid may stay unseen; cleaning removes them.
-    whole, fast = (clean(surface(decoder, planes, side, 25.0, stride=s), 10**6) for s in (1, stride))
+    whole, fast = (clean(surface(decoder, planes, side, 25.0, stride=s), 10**6, CleanupSettings()) for s in (1, stride))
     assert found.asked < side**3
     assert fast.vertices.shape == whole.vertices.shape
     assert torch.allclose(fast.vertices, whole.vertices, atol=1e-6)

@@ -10,6 +10,7 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.generators.vecset.surface import Extraction, canonical, extract, finish
 from v2m4.generators.vecset.volume import halvings
+from v2m4.settings import GeneratorSettings
 
 CPU = torch.device("cpu")
 GRID = Extraction(halvings(32, 8), 1.0, 32)
@@ -43,7 +44,7 @@ def test_the_finished_mesh_is_small_light_and_without_debris() -> None:
     dense = Extraction(halvings(64, 16), 1.0, 64)
     raw = extract(with_speck_and_cavity, dense, CPU, 4096, "toy")
     assert trimesh.Trimesh(raw.vertices.numpy(), raw.faces.numpy(), process=False).body_count == 3
-    mesh = finish(raw, 500)
+    mesh = finish(raw, 500, GeneratorSettings().vecset_cleanup)
     shape = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
     assert len(mesh.faces) <= 500
     assert shape.is_watertight

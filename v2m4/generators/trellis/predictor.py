@@ -81,12 +81,13 @@ class Trellis:
         Raises V2M4Error if the picture is empty, the structure comes out empty, or memory is too small.
         """
         sample = self.generate([reference], rng, device)
-        return Generated(mesh=clean(as_mesh(sample.mesh), self.settings.max_faces), extras=pack(sample))
+        mesh = clean(as_mesh(sample.mesh), self.settings.max_faces, self.settings.cleanup)
+        return Generated(mesh=mesh, extras=pack(sample))
 
     def resume(self, extras: Mapping[str, Tensor], device: torch.device | str | None = None) -> SecondPass:
         """Take up again, for refinement, the object that came with these `Generated.extras`."""
         model = self.model(device)
-        return SecondPass(model, extras, self._sampling(model.latent_sampling), self.settings.max_faces)
+        return SecondPass(model, extras, self._sampling(model.latent_sampling), self.settings)
 
     @torch.no_grad()
     def generate(

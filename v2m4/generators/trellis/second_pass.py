@@ -19,6 +19,7 @@ from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import GraphPool, Recorded, warm_up
 from v2m4.render.splats import Gaussians
+from v2m4.settings import GeneratorSettings
 
 TensorFunction = Callable[..., Tensor]
 _NEEDED = ("cond", "coords", "noise")
@@ -46,10 +47,10 @@ class SecondPass:
         model: TrellisModel,
         extras: Mapping[str, Tensor],
         sampling: SamplerSettings,
-        max_faces: int,
+        settings: GeneratorSettings,
         remember: bool = False,
     ) -> None:
-        """``extras``: from `pack`. ``sampling``: that of the first pass. The mesh has ``max_faces`` at most.
+        """``extras``: from `pack`. ``sampling``: that of the first pass. ``settings``: how its mesh is cleaned up.
 
         ``remember``: keep on a GPU what the backward pass needs instead of computing it again; a fifth faster, but
         refinement then takes 22 GB instead of 16.
@@ -61,7 +62,7 @@ class SecondPass:
         self.sampling = sampling
         self.guidance = sampling.guidance
         self.times = time_points(sampling.steps, sampling.rescale_t).tolist()
-        self.max_faces = max_faces
+        self.settings = settings
         self.remember = remember
         self.cond = extras["cond"].to(model.device)
         self.negative = negative_condition(self.cond)
@@ -159,4 +160,5 @@ class SecondPass:
         result = self.decode_mesh(slat)
         if not result.success:
             raise NoSurfaceError("TRELLIS made an object without a surface. Try another seed or another generator.")
-        return clean(Mesh(result.vertices, result.faces, colors=result.attributes[:, :3]), self.max_faces)
+        mesh = Mesh(result.vertices, result.faces, colors=result.attributes[:, :3])
+        return clean(mesh, self.settings.max_faces, self.settings.cleanup)

@@ -76,7 +76,7 @@ class TripoSR:
         """
         with memory_guard(PLUG):
             raw = self.extract(self.triplane(reference))
-            return Generated(_canonical(clean(raw, self.settings.max_faces)))
+            return Generated(_canonical(clean(raw, self.settings.max_faces, self.settings.cleanup)))
 
     @torch.no_grad()
     def triplane(self, picture: NDArray[np.uint8]) -> Tensor:

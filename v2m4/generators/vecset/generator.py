@@ -95,4 +95,4 @@ class VecsetGenerator(ABC, Generic[Model]):
             tokens = model.encode(self.pixels(reference, model))
             latents = model.sample(tokens, model.noise(rng), self.flow_grid(model), self.guidance())
             mesh = model.surface(latents, self.extraction(model))
-        return Generated(mesh=finish(mesh, self.settings.max_faces))
+        return Generated(mesh=finish(mesh, self.settings.max_faces, self.settings.vecset_cleanup))

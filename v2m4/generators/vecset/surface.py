@@ -9,11 +9,10 @@ from torch import Tensor
 
 from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.generators.vecset.volume import Field, VolumeRule, closed_at_border, coarse_to_fine
-from v2m4.geometry.cleanup import CleanupLimits, clean, remove_cavities, remove_small_pieces, simplify
+from v2m4.geometry.cleanup import clean, remove_cavities, remove_small_pieces, simplify
 from v2m4.geometry.marching_cubes import marching_cubes
 from v2m4.geometry.mesh import Mesh
-
-LIMITS = CleanupLimits(floater_area=0.0, floater_faces=0.005)
+from v2m4.settings import CleanupSettings
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,12 @@ def canonical(vertices: Tensor) -> Tensor:
     return (turned - mean) * 0.5 + mean
 
 
-def finish(mesh: Mesh, max_faces: int) -> Mesh:
+def finish(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
     """The cleaned mesh of at most `max_faces` faces in the canonical frame."""
     # Fewer faces first: the surface has no seams and no holes yet, and the rest is then a hundred times less work.
     vertices, faces = mesh.vertices.cpu().double().numpy(), mesh.faces.cpu().numpy()
-    faces = remove_cavities(vertices, remove_small_pieces(faces, LIMITS.floater_faces))
+    faces = remove_cavities(vertices, remove_small_pieces(faces, settings.floater_faces))
     vertices, faces = simplify(vertices, faces, max_faces)
     light = Mesh(torch.from_numpy(vertices).to(mesh.vertices), torch.from_numpy(faces).to(mesh.faces.device))
-    cleaned = clean(light, max_faces, LIMITS)
+    cleaned = clean(light, max_faces, settings)
     return cleaned.with_vertices(canonical(cleaned.vertices))
