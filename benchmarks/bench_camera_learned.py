@@ -24,11 +24,10 @@ from torch import Tensor
 from v2m4.events import CameraView
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual.dreamsim import DINO_VIT, DreamSim, DreamSimNetwork, VitConfig
-from v2m4.settings import CameraSettings, Settings, changed
+from v2m4.settings import CameraSettings, Dust3rSettings, Settings, changed
 from v2m4.stages.camera.search import search_camera
 from v2m4.stereo import PointMaps
 from v2m4.stereo.dust3r import Dust3r
-from v2m4.stereo.dust3r.alignment import AlignmentSettings
 from v2m4.stereo.dust3r.model import AsymmetricCroCo3DStereo, Dust3rConfig
 
 TARGETS_S = {"paper": 8.0, "fast": 1.5}
@@ -123,7 +122,7 @@ def main() -> None:
     with torch.device(device):
         dreamsim = DreamSim(device, DreamSimNetwork((TOY_VIT,) * 3) if toy else DreamSimNetwork())
         network = AsymmetricCroCo3DStereo(TOY_DUST3R if toy else Dust3rConfig())
-    alignment = AlignmentSettings(iterations=5 if toy else 300)
+    alignment = Dust3rSettings(iterations=5 if toy else 300)
     dust3r = Dust3r(device, network, size=64 if toy else 512, alignment=alignment)
     machine = f"CPU, {torch.get_num_threads()} threads, toy models" if toy else torch.cuda.get_device_name()
     print(f"Camera search, one keyframe, on {machine}; torch {torch.__version__}", flush=True)

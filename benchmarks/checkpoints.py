@@ -35,9 +35,9 @@ from v2m4.perceptual.dreamsim import (
     VitConfig,
 )
 from v2m4.perceptual.lpips import Vgg16Features
+from v2m4.settings import Dust3rSettings
 from v2m4.stereo import STEREOS
 from v2m4.stereo.dust3r import predictor as dust3r_predictor
-from v2m4.stereo.dust3r.alignment import AlignmentSettings
 from v2m4.stereo.dust3r.model import AsymmetricCroCo3DStereo, Dust3rConfig
 
 MANIFESTS = Path(__file__).parents[1] / "tests" / "parity" / "fixtures" / "trellis"
@@ -90,7 +90,7 @@ def shrink() -> None:
     toy_dreamsim = partial(DreamSimNetwork, toy_vits())
     dust3r: Any = dust3r_predictor
     dust3r.Dust3rConfig = lambda: TOY_DUST3R
-    few = AlignmentSettings(iterations=5)
+    few = Dust3rSettings(iterations=5)
     dust3r.Dust3r.from_settings = classmethod(lambda cls, settings, device: cls(device, size=64, alignment=few))
     import v2m4.perceptual.dreamsim as dreamsim
 
