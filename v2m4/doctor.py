@@ -22,6 +22,9 @@ _OPTIONAL = {
     "gsplat": "faster Gaussian splatting on CUDA: pip install gsplat",
     "DracoPy": 'Draco-compressed templates: pip install "v2m4[draco]"',
     "gradio": 'the page: pip install "v2m4[ui]"',
+    "open_clip": 'the CLIP score: pip install "v2m4[evaluation]"',
+    "matplotlib": 'curves of measures: pip install "v2m4[evaluation]"',
+    "ray": 'many clips over a cluster: pip install "v2m4[ray]"',
 }
 _ON_GPU = {
     "nvdiffrast": "v2m4.render.raster_nvdiffrast:nvdiffrast_works",

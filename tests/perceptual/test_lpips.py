@@ -131,3 +131,23 @@ def test_without_the_package_the_way_out_is_named(monkeypatch) -> None:
     monkeypatch.setattr(lpips_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(V2M4Error, match="pip install lpips"):
         Lpips()
+
+
+def test_the_distance_is_that_of_the_package() -> None:
+    """The package's own network with our random trunk and the channel weights that it brings."""
+    package = pytest.importorskip("lpips", exc_type=(ImportError, RuntimeError))
+    theirs = package.LPIPS(net="vgg", pnet_rand=True, verbose=False, spatial=True).eval()
+    network = random_network()
+    trunk = network.trunk.state_dict()
+    with torch.no_grad():
+        for part in (theirs.net.slice1, theirs.net.slice2, theirs.net.slice3, theirs.net.slice4, theirs.net.slice5):
+            for number, layer in part.named_children():
+                if isinstance(layer, nn.Conv2d):
+                    layer.weight.copy_(trunk[f"features.{number}.weight"])
+                    layer.bias.copy_(trunk[f"features.{number}.bias"])
+        for k in range(len(CHANNELS)):
+            network.get_parameter(f"lin{k}").copy_(theirs.lins[k].model[1].weight.flatten())
+        a, b = torch.rand(48, 64, 3), torch.rand(48, 64, 3)
+        want = theirs(*(x.permute(2, 0, 1)[None] * 2 - 1 for x in (a, b)))[0, 0]
+    plug = Lpips(network=network)
+    assert torch.allclose(plug.maps(plug.prepare(a), b[None])[0], want, atol=1e-5 * float(want.max()))
