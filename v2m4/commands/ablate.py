@@ -45,7 +45,6 @@ class Ablate:
 
 def run(options: Ablate) -> int:
     """Run, measure and print; 2 if any row has no numbers."""
-    from v2m4.console import watch
     from v2m4.device import pick_device
     from v2m4.evaluation.judges import Panel
     from v2m4.evaluation.scores import LEARNED
@@ -77,7 +76,6 @@ def run(options: Ablate) -> int:
     measured = make(
         study,
         panel,
-        watch=lambda events: watch(events, quiet=True),
         ray=options.ray,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )

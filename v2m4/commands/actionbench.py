@@ -42,7 +42,6 @@ class ActionBench:
 
 def run(options: ActionBench) -> int:
     """Predict, score, write OUT/actionbench.md, .csv and .tex, print the table; 2 if any sample has no score."""
-    from v2m4.console import watch
     from v2m4.studies.ablation import write_tables
     from v2m4.studies.benchmark import benchmark_table, find_samples, predict, score_sample, with_problems
 
@@ -65,7 +64,6 @@ def run(options: ActionBench) -> int:
             options.out,
             settings,
             options.templates,
-            watch=lambda events: watch(events, quiet=True),
             ray=options.ray,
             say=say,
         )

@@ -25,7 +25,7 @@ from v2m4.recipe import Recipe
 from v2m4.run import RESULTS
 from v2m4.settings import Settings, changed
 from v2m4.studies.baseline import naive
-from v2m4.studies.batch import Job, Outcome, Watch, do_all
+from v2m4.studies.batch import Job, Outcome, do_all
 from v2m4.studies.paper_tables import PAPER_MEASURES, PAPER_SECONDS, PAPER_TOTAL, TABLES, TITLES, Row
 from v2m4.studies.results import of_run
 
@@ -72,9 +72,7 @@ class Measured:
     problem: str = ""
 
 
-def make(
-    study: Study, panel: Panel, *, watch: Watch | None = None, ray: str | None = None, say: Say = print
-) -> list[Measured]:
+def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print) -> list[Measured]:
     """Run what is missing of a study, measure each row, and say how far it is. In the order of the rows."""
     rows = study.chosen()
     jobs, problems = {}, {}
@@ -89,7 +87,7 @@ def make(
     for key, several in jobs.items():
         for job in several:
             sharing.setdefault(job.output, []).append(key)
-    for outcome in do_all({job.output: job for several in jobs.values() for job in several}.values(), watch, ray):
+    for outcome in do_all({job.output: job for several in jobs.values() for job in several}.values(), ray=ray):
         keys = sharing[outcome.job.output]
         for key in keys:
             done[key].append(outcome)

@@ -28,7 +28,7 @@ from v2m4.evaluation.tables import Table, shown
 from v2m4.export.frames import write_frames
 from v2m4.files import digest_of, write_atomically
 from v2m4.settings import Settings, changed
-from v2m4.studies.batch import Job, Outcome, Watch, do_all
+from v2m4.studies.batch import Job, Outcome, do_all
 
 PUBLISHED = {"ActionMesh": (0.053, 0.081, 0.148), "ActionMesh --fast": (0.055, 0.088, 0.154)}
 DISTANCES = ("cd_3d", "cd_4d", "cd_m")
@@ -97,7 +97,6 @@ def predict(
     settings: Settings,
     templates: Path | None = None,
     *,
-    watch: Watch | None = None,
     ray: str | None = None,
     say: Say = print,
 ) -> dict[str, str]:
@@ -114,7 +113,7 @@ def predict(
         except V2M4Error as problem:
             problems[sample.uid] = str(problem)
     by_output = {out / "runs" / sample.uid: sample for sample in samples}
-    for outcome in do_all(jobs, watch, ray):
+    for outcome in do_all(jobs, ray=ray):
         sample = by_output[outcome.job.output]
         wrong = outcome.problem or _write(sample, outcome)
         say(f"{sample.uid}: {wrong or 'predicted'}")
