@@ -48,12 +48,14 @@ def release_rotations(edge: Tensor, rest: RestShape, vertices: int) -> Tensor:
     """(V,3,3) how the release turns neighbourhoods, from our `best_rotations`: transposed, and where mirroring the rest
     shape fits better, mirrored."""
     ours = best_rotations(edge, rest, vertices)
-    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=edge.dtype))
-    mirrored = best_rotations(edge, replace(rest, edge=rest.edge @ mirror), vertices) @ mirror
     outer = (rest.weight[:, None] * edge)[:, :, None] * rest.edge[:, None, :]
     covariance = torch.zeros(vertices, 3, 3, dtype=edge.dtype).index_add(0, rest.start, outer)
-    reflected = (torch.linalg.det(covariance) < 0)[:, None, None]
-    return torch.where(reflected, mirrored, ours).transpose(1, 2)
+    reflected = (torch.linalg.det(covariance.detach()) < 0)[:, None, None]
+    if bool(reflected.any()):
+        mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=edge.dtype))
+        mirrored = best_rotations(edge, replace(rest, edge=rest.edge @ mirror), vertices) @ mirror
+        ours = torch.where(reflected, mirrored, ours)
+    return ours.transpose(1, 2)
 
 
 def release_arap(vertices: Tensor, rest: RestShape) -> Tensor:

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import CLIP_FRAMES, little_settings
+from v2m4.cli import main
 from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.judges import Panel
 from v2m4.evaluation.scores import score_one
@@ -49,3 +51,11 @@ def test_a_mesh_without_a_camera_is_seen_from_its_front():
     up, ahead = torch.tensor([[0.0, 0, 0.5]]), torch.tensor([[0.0, 0.5, 0]])
     assert seen.to_camera(torch.zeros(1, 3))[0].tolist() == pytest.approx([0, 0, 2], abs=1e-6)
     assert seen.to_camera(up)[0, 1] < 0 < 2 - seen.to_camera(ahead)[0, 2]
+
+
+def test_it_is_filmed_as_other_results(naive, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    words = ["render", str(naive[1]), "-o", str(sheet), "--sheet", "2", "--looks", "overlay", "normal", "--size", "40"]
+    assert main(words) == 0
+    with Image.open(sheet) as image:
+        assert image.size == (2 * 40, 3 * 30)
