@@ -58,6 +58,12 @@ def test_a_look_becomes_a_run_that_goes_on_by_itself_and_never_falls_back(store:
     view = seen(workers, record, finished)
     assert fractions == sorted(fractions) and fractions[-1] == 1
     assert set(view.files) >= {"glb", "zip", "preview"} and record.thumbnail.exists()
+
+    # Whoever opens its link later only reads.
+    before = {path: path.stat().st_mtime_ns for path in record.folder.rglob("*")}
+    reopened = at_rest(record)
+    assert before == {path: path.stat().st_mtime_ns for path in record.folder.rglob("*")}
+    assert reopened.frames == view.frames and reopened.files == view.files
     again = at_rest(store.find(record.id))
     assert again.state == "finished" and again.fraction == 1
 

@@ -151,12 +151,16 @@ def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterato
 
 def recalled(record: RunRecord) -> Iterator[Event]:
     """The milestones of everything finished, without working."""
-    return advance(record.run(), None)
+    if record.touched:
+        yield from advance(record.look(), None)
 
 
 def standing(record: RunRecord) -> RunProgress | None:
-    """Where a run stands that nobody works on: the progress at its first unfinished step; None when it is finished."""
-    run = record.run()
+    """Where a run stands that nobody works on: the progress at its first unfinished step; None when it is finished, or
+    was never taken up."""
+    if not record.touched:
+        return None
+    run = record.look()
     step = next((step for step in plan(run) if not run.done(step)), None)
     return None if step is None else progress(run, step, 0.0)
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from v2m4.errors import V2M4Error
@@ -45,8 +46,14 @@ class RunRecord:
         return open_run(self.folder, self.source, self.recipe)
 
     def look(self) -> Run:
-        """The run's folder only to be read, while somebody else may write into it."""
-        return Run.read(self.folder)
+        """The run's folder only to be read, while somebody else may write into it. Raises V2M4Error if nothing was done
+        there yet."""
+        return _read(self.folder, (self.folder / "work" / "run.json").stat().st_mtime_ns if self.touched else 0)
+
+    @property
+    def touched(self) -> bool:
+        """Whether somebody opened it for work."""
+        return (self.folder / "work" / "run.json").exists()
 
     def wants(self, settings: Settings) -> bool:
         """Whether it was asked for with just these settings; a mesh of one's own is the same if its bytes are."""
@@ -160,6 +167,12 @@ class Store:
             if link.read_text() in gone:
                 link.unlink(missing_ok=True)
         return gone
+
+
+@lru_cache(maxsize=64)
+def _read(folder: Path, _stamp: int) -> Run:
+    """The run as its manifest was at one time: whoever follows it live asks many times a second."""
+    return Run.read(folder)
 
 
 def _last_use(folder: Path) -> float:
