@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +23,20 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import AXE, audit
+from tests.conftest import draw_lizard
+from tests.formats.gltf.features import FEATURES
+from tests.formats.gltf.three import corners_of
 from tests.test_video import write_video
 from tests.ui.conftest import Served, free_port, write_clip
 from v2m4 import pipeline
 from v2m4.artefacts import finished_run
 from v2m4.events import Event
 from v2m4.export.preview import render_rgba
+from v2m4.formats.gltf.scene import read_scene
 from v2m4.geometry.camera import Camera
 from v2m4.run import Run, Step
-from v2m4.ui import runner
+from v2m4.ui import panels, runner
+from v2m4.ui.run_view import RunView
 from v2m4.workbench import Workbench
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
@@ -267,6 +273,42 @@ def test_a_press_counts_while_the_one_before_it_is_still_answered(visitor: Visit
     assert len(set(served.store.root.glob("*/begun")) - before) == 1  # one run, not three
 
 
+@pytest.mark.parametrize("dropped", [False, True], ids=["chosen", "dropped on the video"])
+def test_an_animated_picture_is_taken_with_its_transparency(
+    visitor: Visitor, served: Served, tmp_path: Path, dropped: bool
+) -> None:
+    pictures = [Image.fromarray(np.asarray(draw_lizard(i / 10, 128))) for i in range(5)]
+    pictures[0].save(
+        tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], duration=80, loop=0, disposal=2
+    )
+    page = visitor()
+    if dropped:
+        data = base64.b64encode((tmp_path / "moving.gif").read_bytes()).decode()
+        page.evaluate(
+            """data => { const carried = new DataTransfer(), bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+            carried.items.add(new File([bytes], "moving.gif", {type: "image/gif"}));
+            document.querySelector("#video button").dispatchEvent(
+                new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})); }""",
+            data,
+        )
+    else:
+        page.set_input_files("#limits input[type=file]", str(tmp_path / "moving.gif"))
+    page.wait_for_selector("v2m4-mask [data-frame]")
+    page.wait_for_selector("#status .ready")
+    page.wait_for_function("document.querySelector('#video video').videoWidth > 0")  # the browser plays what was made
+    record = served.store.find(page.url.split("run=")[1].split("&")[0])
+    assert record.source.name == "moving.webm" and "alpha" in (page.text_content("#before table") or "")
+
+
+def test_a_zip_without_pictures_is_refused_beside_the_video(visitor: Visitor, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
+        archive.writestr("notes.txt", "no pictures")
+    page = visitor()
+    page.set_input_files("#limits input[type=file]", str(tmp_path / "notes.zip"))
+    page.wait_for_selector("#note-video .problem")
+    assert "notes.zip" in page.inner_text("#note-video")
+
+
 def test_a_large_file_is_refused_with_the_limit(visitor: Visitor, tmp_path: Path) -> None:
     page = visitor()
     large = tmp_path / "large.mp4"
@@ -314,6 +356,7 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
     first.click("#start")
     first.wait_for_selector("#status .working")
     second.wait_for_selector("#status .working")
+    audit(second)
     first.reload()  # in mid-run
     first.wait_for_selector("#status .working")
     second.click("#stop")
@@ -382,8 +425,6 @@ def test_the_whole_way_on_a_phone(visitor: Visitor, tmp_path: Path) -> None:
 
 
 def _lizard_frames() -> Any:
-    from tests.conftest import draw_lizard
-
     for i in range(100):
         rgba = np.asarray(draw_lizard(i / 12, 128)).astype(np.float32)
         share = rgba[..., 3:] / 255
@@ -397,11 +438,59 @@ def test_an_example_is_shown_at_one_click_with_its_clip(visitor: Visitor) -> Non
     page.wait_for_function(f"{STAGE}.facts.name === 'octopus'")
     loaded(page)
     assert "octopus" in page.inner_text("#status")
+    page.wait_for_function(f"{STAGE}.video.videoHeight === {STAGE}.picture.height")  # upright, unlike the one before
     page.wait_for_selector("#video video")
     assert page.eval_on_selector_all("#gallery img", "all => all.every(i => i.alt.length > 0)")
     page.click(".stage .around")
     assert page.evaluate(f"{STAGE}.mode") == "free"
     audit(page)
+    page.click("#other button.label-wrap")
+    page.click("#other button:has-text('simpler viewer')")
+    page.wait_for_selector("#other canvas")
+
+
+def test_a_skinned_model_is_framed_as_it_stands(visitor: Visitor, tmp_path: Path) -> None:
+    path = FEATURES["skin"]().glb(tmp_path / "skin.glb")
+    corners = np.concatenate([corners_of(part) for part in read_scene(path).parts])[..., :3].reshape(-1, 3)
+    page = visitor()
+    page.wait_for_selector(".stage.comparing[data-loaded]")
+    source = f"data:model/gltf-binary;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    page.evaluate(f"src => {STAGE}.take({{name: 'skin', src}})", source)
+    page.wait_for_function(f"src => {STAGE}.root.dataset.loaded === src", arg=source)
+    center = page.evaluate(f"{STAGE}.sphere.center.toArray()")
+    np.testing.assert_allclose(center, (corners.min(0) + corners.max(0)) / 2, atol=1e-3)
+    assert alpha(page.evaluate(f"{STAGE}.snapshot(64)")).any()
+
+
+def test_a_link_without_a_run_says_so(visitor: Visitor, served: Served) -> None:
+    page = visitor(f"{served.url}?run={32 * '0'}")
+    page.wait_for_selector("#status .failed")
+    assert "no run behind this link" in page.inner_text("#status")
+    audit(page)
+    waiting = panels.status(RunView(name="clip", run=32 * "0", state="waiting", place=2, wait_s=40))
+    page.evaluate("html => { document.querySelector('#status .status').outerHTML = html; }", waiting)
+    audit(page)
+
+
+def test_the_keyboard_reaches_everything_in_the_order_of_work(visitor: Visitor) -> None:
+    page = visitor()
+    page.wait_for_selector(".stage.comparing[data-loaded]")
+    work = ["#video button", "#start", "#example-bird", "#series", "#fold-settings button", "#advanced button"]
+    result = [".stage .surface", ".stage .split", ".stage .play", ".stage .scrub", "#download-glb", ".gallery .pair"]
+    wanted = work + result
+    reached: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached += page.evaluate("all => all.filter(s => document.activeElement.matches(s))", wanted)
+    assert list(dict.fromkeys(reached)) == wanted
+
+    page.focus(".stage .play")
+    playing = page.get_attribute(".stage", "data-playing")
+    page.keyboard.press("Space")
+    page.wait_for_function("was => document.querySelector('.stage').dataset.playing !== was", arg=playing)
+    page.focus(".stage .scrub")
+    page.keyboard.press("End")
+    assert page.evaluate(f"{STAGE}.duration - {STAGE}.time < 1e-3 && !{STAGE}.playing")
 
 
 def test_after_the_server_was_killed_the_page_says_what_to_do(visitor: Visitor, served: Served, tmp_path: Path) -> None:

@@ -11,14 +11,24 @@ import v2m4
 from v2m4.ui.words import page_words
 
 ROOT = Path(v2m4.__file__).parent
-ABOUT_THE_TERMINAL = {"cli.py", "__main__.py", "doctor.py", "console.py", "words.py"}
+ABOUT_THE_TERMINAL = {
+    "cli.py",
+    "__main__.py",
+    "doctor.py",
+    "console.py",
+    "words.py",
+    "commands",
+    "studies",
+    "evaluation",
+}
+SHOWN_ALL_THE_SAME = {"verdict.py"}
 
 
 def sentences() -> list[str]:
     """Every text in the package, outside the command line's own files, that names a flag."""
     found = []
     for path in ROOT.rglob("*.py"):
-        if path.name not in ABOUT_THE_TERMINAL and path.parent.name != "evaluation":
+        if path.name in SHOWN_ALL_THE_SAME or ABOUT_THE_TERMINAL.isdisjoint((path.name, path.parent.name)):
             found += re.findall(r'"([^"\n]* --[a-z][^"\n]*)"', path.read_text())
     return found
 

@@ -15,8 +15,8 @@ from v2m4.errors import V2M4Error
 from v2m4.plugs import PORTS
 from v2m4.settings import Settings
 from v2m4.ui.controls import TEMPLATES, Asked
-from v2m4.ui.handlers import visitor_of
-from v2m4.ui.limits import Limits, check_length, check_video, thinned
+from v2m4.ui.handlers import checked, visitor_of
+from v2m4.ui.limits import Limits
 from v2m4.ui.panels import TITLES
 from v2m4.ui.run_view import RunView, at_rest
 from v2m4.ui.store import RunRecord, Store
@@ -206,12 +206,9 @@ class Endpoints:
 
     def _begin(self, video: str, asked: Asked, request: gr.Request, until: str | None, title: str) -> RunRecord:
         try:
-            facts = check_video(video, self.limits)
-            settings = asked.settings()
-            check_length(facts, settings.video, self.limits)
-            settings, sentence = thinned(facts, settings, self.limits)
+            settings, notes = checked(video, asked, self.limits)
             record = self.store.create(Path(video), settings)
-            self.workers.submit(record, visitor_of(request), until, (sentence,) if sentence else ())
+            self.workers.submit(record, visitor_of(request), until, notes)
         except V2M4Error as error:
             raise _refusal(error, title) from error
         return record

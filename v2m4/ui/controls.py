@@ -165,7 +165,7 @@ def fields() -> list[Field]:
 def control(field: Field, settings: Settings) -> gr.components.Component:
     """The input that suits a setting's declaration."""
     value = field.of(settings)
-    label, info = " / ".join(field.path[1:] or field.path).replace("_", " "), field.text or None
+    label, info = " / ".join(field.path[1:] or field.path).replace("_", " ").capitalize(), field.text or None
     if field.port is not None:
         return gr.Dropdown(plug_choices(field.port), value=value, label=label, info=info)
     if field.choices:

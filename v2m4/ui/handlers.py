@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import gradio as gr
 
 from v2m4.errors import V2M4Error
-from v2m4.settings import Settings
+from v2m4.settings import Settings, VideoSettings
 from v2m4.ui import panels
 from v2m4.ui.controls import Asked, InputError, Place, fields, preset_values
-from v2m4.ui.limits import Limits, check_length, check_video, thinned
+from v2m4.ui.limits import Limits, check_length, check_upload, early_look, thinned
 from v2m4.ui.pictures import publish
+from v2m4.ui.playable import playable
 from v2m4.ui.quality import quality
 from v2m4.ui.run_view import RunView, at_rest, shipped
 from v2m4.ui.store import RunRecord, Store
@@ -27,6 +29,7 @@ from v2m4.ui.workers import LOOK, Workers
 PANELS = ("status", "viewer", "downloads", "quality", "gallery", "search", "before", "mask")
 PLACES = ("video", "start", "settings", "part", "mesh", "changes")
 _FOLDED = tuple(place for place in PLACES if place not in ("video", "start"))
+_EXAMPLE = "example-"
 _DEFAULT_EXAMPLE = "dinosaur"
 _KEPT_RUNS = 8
 TICK_S = 0.6
@@ -45,7 +48,7 @@ class Page:
     def look(self, request: gr.Request, video: str | None, *asked: Any) -> Outputs:
         """After an upload: a new run, worked on as far as its masks and keyframes."""
         try:
-            settings, notes = self._checked(video, Asked(*asked))
+            settings, notes = checked(video, Asked(*asked), self.limits)
             assert video is not None
             record = self.store.create(Path(video), settings)
             self.workers.submit(record, visitor_of(request), LOOK, notes)
@@ -58,7 +61,7 @@ class Page:
         if not video:
             return (gr.skip(),) * _ANSWERS
         try:
-            settings, notes = self._checked(video, Asked(*asked))
+            settings, notes = checked(video, Asked(*asked), self.limits)
             record = self._run_of(run, video, settings)
             self.workers.submit(record, visitor_of(request), LOOK, notes)
         except V2M4Error as error:
@@ -71,7 +74,7 @@ class Page:
         Pressed again while that very run is under way, it only shows it.
         """
         try:
-            settings, notes = self._checked(video, Asked(*asked))
+            settings, notes = checked(video, Asked(*asked), self.limits)
             assert video is not None
             if not self._under_way(run, video, settings):
                 record = self._run_of(run, video, settings)
@@ -103,6 +106,17 @@ class Page:
             view = RunView(state="failed", message=str(error))
         return self._render(view, seen or {})
 
+    def look_at_series(self, request: gr.Request, series: str, *asked: Any) -> Outputs:
+        """After an upload of an animated picture or a zip of pictures: as `look`, with a video made of it."""
+        try:
+            with placed("video"):
+                path = check_upload(series, self.limits)
+                most = VideoSettings(max_frames=self.limits.frames, max_source_side=self.limits.side)
+                video = str(playable(path, path.parent, most))
+        except V2M4Error as error:
+            return gr.skip(), *self._refused("", error)
+        return video, *self.look(request, video, *asked)
+
     def clear(self) -> Outputs:
         """The video was taken away."""
         return "", *notes_of(), *self._render(RunView(), {})
@@ -128,7 +142,7 @@ class Page:
     def example(self, name: str) -> Outputs:
         """A shipped clip with its finished result."""
         clip = str(self.assets / "examples" / f"{name}.mp4")
-        return clip, "", *notes_of(), *self._render(self._shipped(name), {})
+        return clip, f"{_EXAMPLE}{name}", *notes_of(), *self._render(self._shipped(name), {})
 
     def open(self, remembered: list[Any], request: gr.Request) -> Outputs:
         """What a fresh page shows: the run of its link with its video and settings, or an example's result."""
@@ -137,7 +151,9 @@ class Page:
         recent, blank = self._recent(remembered), (gr.skip(),) * _ASKED
         if not ref:
             # Whoever was quick has uploaded already: the run and the timer that follows it are left alone.
-            *shown, _timer = self._render(self._shipped(_DEFAULT_EXAMPLE), {})
+            first = self._shipped(_DEFAULT_EXAMPLE)
+            first.message = f"Made from the clip “{first.name}” alone. Now a video of yours, or one of the examples?"
+            *shown, _timer = self._render(first, {})
             return gr.skip(), *blank, recent, gr.skip(), gr.skip(), *notes_of(), *shown, gr.skip()
         try:
             view, record = self._view(ref), self._record(ref)
@@ -168,20 +184,6 @@ class Page:
         model = (seen or {}).get("model")
         return gr.Model3D(value=model)
 
-    def _checked(self, video: str | None, asked: Asked) -> tuple[Settings, tuple[str, ...]]:
-        """The settings asked for, thinned out to what may be read, and what to say about that."""
-        try:
-            facts = check_video(video, self.limits)
-        except V2M4Error as error:
-            raise InputError("video", str(error)) from error
-        settings = asked.settings()
-        try:
-            check_length(facts, settings.video, self.limits)
-        except V2M4Error as error:
-            raise InputError("part", str(error)) from error
-        settings, sentence = thinned(facts, settings, self.limits)
-        return settings, (sentence,) if sentence else ()
-
     def _run_of(self, run: str, video: str, settings: Settings) -> RunRecord:
         """The run on show with these settings, if it is of this video and only its masks were looked at; else a new
         one."""
@@ -205,7 +207,9 @@ class Page:
         return self.store.find_shared(ref) if ref.startswith("view-") else self.store.find(ref)
 
     def _view(self, ref: str) -> RunView:
-        """What a link shows, the owner's or one for others."""
+        """What a link shows, the owner's or one for others; or an example, or nothing."""
+        if not ref or ref.startswith(_EXAMPLE):
+            return self._shipped(ref.removeprefix(_EXAMPLE))
         record = self._record(ref)
         view = self.workers.view(record.id) or at_rest(record)
         if ref != record.id:
@@ -224,8 +228,8 @@ class Page:
         return run, *notes_of(place, page_words(str(error))), *(gr.skip(),) * _SHOWN
 
     def _shipped(self, name: str) -> RunView:
-        folder = self.assets / "results" / name
-        return shipped(folder) if (folder / "view.json").exists() else RunView(name=name)
+        folders = {path.parent.name: path.parent for path in (self.assets / "results").glob("*/view.json")}
+        return shipped(folders[name]) if name in folders else RunView()
 
     def _recent(self, remembered: list[Any]) -> str:
         entries = []
@@ -274,6 +278,28 @@ class Page:
 _ASKED = len(astuple(Asked()))
 _SHOWN = 1 + len(PANELS) + 3 + 1
 _ANSWERS = 1 + len(PLACES) + len(_FOLDED) + _SHOWN
+
+
+def checked(video: str | None, asked: Asked, limits: Limits) -> tuple[Settings, tuple[str, ...]]:
+    """The settings asked for, thinned out to what may be read, and what to say about that. Raises InputError."""
+    with placed("video"):
+        path = check_upload(video, limits)
+    settings = asked.settings()
+    with placed("video"):
+        facts = early_look(path, settings.video, limits)
+    with placed("part"):
+        check_length(facts, settings.video, limits)
+    settings, sentence = thinned(facts, settings, limits)
+    return settings, (sentence,) if sentence else ()
+
+
+@contextmanager
+def placed(place: Place) -> Iterator[None]:
+    """What goes wrong within this is about the input at ``place``."""
+    try:
+        yield
+    except V2M4Error as error:
+        raise InputError(place, str(error)) from error
 
 
 def notes_of(place: str = "", sentence: str = "") -> Outputs:

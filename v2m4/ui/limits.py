@@ -11,6 +11,8 @@ from v2m4.errors import V2M4Error
 from v2m4.settings import Settings, VideoSettings, changed
 from v2m4.video import VideoFacts, probe
 
+_ANY_NUMBER = 10**9
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -65,10 +67,10 @@ VARIABLES = {
 }
 
 
-def check_video(path: str | Path | None, limits: Limits) -> VideoFacts:
-    """Look at an upload; raises V2M4Error with a sentence for whatever makes it unusable."""
+def check_upload(path: str | Path | None, limits: Limits) -> Path:
+    """The upload's path; raises V2M4Error with a sentence if there is none, or it is too large."""
     if not path:
-        raise V2M4Error("Choose a video first, or click one of the examples.")
+        raise V2M4Error("Choose a video first (an upload takes a moment), or click one of the examples.")
     if not Path(path).is_file():
         raise V2M4Error("The uploaded video is gone from the server. Choose it again.")
     megabytes = Path(path).stat().st_size / 1e6
@@ -76,11 +78,27 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoFacts:
         raise V2M4Error(
             f"The video has {megabytes:.0f} MB, more than the {limits.megabytes} MB allowed. Shorten it first."
         )
-    return probe(Path(path), VideoSettings(max_source_side=limits.side))
+    return Path(path)
+
+
+def early_look(path: Path, settings: VideoSettings, limits: Limits) -> VideoFacts:
+    """Facts of the whole clip; raises V2M4Error with a sentence if it cannot be read so. Which part is taken, and how
+    many frames of it, is not its business: see `check_length` and `thinned`."""
+    whole = VideoSettings(
+        longest_side=settings.longest_side,
+        pictures_fps=settings.pictures_fps,
+        max_source_side=limits.side,
+        max_frames=_ANY_NUMBER,
+    )
+    return probe(path, whole)
 
 
 def check_length(facts: VideoFacts, settings: VideoSettings, limits: Limits) -> None:
-    """Refuse what is still too long after trimming."""
+    """Refuse what is empty, or still too long, after trimming."""
+    if settings.end_s is not None and settings.end_s <= settings.start_s:
+        raise V2M4Error(
+            f"“To” ({settings.end_s:g} s) must come after “From” ({settings.start_s:g} s). 0 means the clip's end."
+        )
     if settings.start_s >= facts.seconds:
         raise V2M4Error(
             f"“From” ({settings.start_s:g} s) lies behind the end of the clip, which is {facts.seconds:.1f} s long."

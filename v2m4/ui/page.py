@@ -16,6 +16,7 @@ from v2m4.ui.api import add_endpoints
 from v2m4.ui.controls import TEMPLATES, advanced, changes_of, plug_choices, preset_choices, preset_info
 from v2m4.ui.handlers import PANELS, PLACES, TICK_S, Page
 from v2m4.ui.limits import Limits
+from v2m4.ui.playable import SERIES
 from v2m4.ui.run_view import RunView
 from v2m4.ui.store import Store
 from v2m4.ui.theme import CSS, theme
@@ -23,9 +24,12 @@ from v2m4.ui.viewer import HEAD, static_route, viewer
 from v2m4.ui.workers import Workers
 
 ASSETS = Path(__file__).parents[2] / "assets"
+_HEADING = """<h1>v2m4</h1><p>One video of a moving object becomes an animated, textured 3D model.</p>
+<ol><li>Give a video</li><li>See its outline</li><li>Reconstruct</li><li>Play it, turn it, take it along</li></ol>"""
 _SHOW_LINK = """(id) => { const u = new URL(window.location);
  if (id.startsWith('view-')) return;
- if (id) { u.searchParams.set('run', id); u.searchParams.delete('view'); } else u.searchParams.delete('run');
+ if (id && !id.startsWith('example-')) {
+ u.searchParams.set('run', id); u.searchParams.delete('view'); } else u.searchParams.delete('run');
  window.history.replaceState({}, '', u); }"""
 _SHOW_PROGRESS = """() => setTimeout(() => {
  const told = document.querySelector('.problem') || document.querySelector('#status');
@@ -41,6 +45,7 @@ class Parts:
     """The page's components that events read or write. asked: the inputs in the order of `controls.Asked`."""
 
     video: gr.Video
+    series: gr.UploadButton
     asked: list[Any]
     fine: list[Any]
     notes: dict[str, gr.HTML]
@@ -81,10 +86,7 @@ def build_page(limits: Limits | None = None, store: Store | None = None, preset:
     with gr.Blocks(
         title="v2m4: a moving object from one video", delete_cache=(1800, round(3600 * limits.keep_hours))
     ) as demo:
-        gr.HTML(
-            "<h1>v2m4</h1><p>One video of a moving object becomes an animated, textured 3D mesh.</p>",
-            elem_id="heading",
-        )
+        gr.HTML(_HEADING, elem_id="heading")
         parts = layout(limits, preset)
         wire(page, parts, demo)
         add_endpoints(limits, store, workers)
@@ -114,13 +116,23 @@ def layout(limits: Limits, preset: str) -> Parts:
                 }
             note("start")
             right["before"] = gr.HTML("", elem_id="before")
+            gr.HTML("Or see what comes of one of these:", elem_id="try")
             examples = example_row()
+            with gr.Row(elem_id="limits"):
+                gr.Markdown(limits.sentence(), elem_classes="limit")
+                series = gr.UploadButton(
+                    "GIF, or zip of pictures",
+                    file_types=list(SERIES),
+                    size="sm",
+                    scale=0,
+                    min_width=150,
+                    elem_id="series",
+                )
             right["mask"] = gr.HTML(
                 "", elem_id="mask", js_on_load=_TELL.format(event="v2m4-mend", name="mend"), padding=False
             )
             front, fine, folds = settings_region(preset, note)
             recent = gr.HTML("", elem_id="recent", js_on_load=_FORGET)
-            gr.Markdown(limits.sentence(), elem_classes="limit")
         with gr.Column(scale=7, min_width=300, elem_id="result"):
             empty = RunView()
             right["status"] = gr.HTML(panels.status(empty), elem_id="status")
@@ -132,7 +144,7 @@ def layout(limits: Limits, preset: str) -> Parts:
                 model = gr.Model3D(visible=False, label="3D model", interactive=False, height=400)
     run = gr.Textbox(visible="hidden", label="Run", elem_id="run-id")
     return Parts(
-        video, front, fine, notes, folds, buttons, right, examples, recent, work, (other, model), run,
+        video, series, front, fine, notes, folds, buttons, right, examples, recent, work, (other, model), run,
         gr.State({}), gr.Timer(TICK_S, active=False), gr.BrowserState([], storage_key="v2m4-runs"),
     )  # fmt: skip
 
@@ -205,6 +217,8 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     changes, preset = parts.asked[-1], parts.asked[0]
 
     parts.video.upload(page.look, [parts.video, *parts.asked], answer, **quick)
+    series = [parts.video, *answer]
+    parts.series.upload(page.look_at_series, [parts.series, *parts.asked], series, **quick)
     parts.video.clear(page.clear, None, answer, **quick)
     for part in (preset, *parts.asked[4:8], parts.asked[9]):
         part.input(page.look_again, inputs, answer, **quick)

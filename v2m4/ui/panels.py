@@ -9,7 +9,7 @@ from typing import Any
 from v2m4.recipe import Recipe
 from v2m4.steps import STAGES
 from v2m4.ui.pictures import url
-from v2m4.ui.quality import plugs_table
+from v2m4.ui.quality import plugs_table, verdict_words
 from v2m4.ui.run_view import RunView
 from v2m4.ui.runner import gpu_seconds
 
@@ -22,7 +22,7 @@ PHASES = {
 }
 DOWNLOADS = {
     "glb": ("Model (GLB)", ".glb"),
-    "preview": ("Video", ".preview.mp4"),
+    "preview": ("Video, side by side", ".preview.mp4"),
     "zip": ("Everything (zip)", ".zip"),
     "settings": ("Settings", ".settings.json"),
 }
@@ -42,6 +42,7 @@ def status(view: RunView) -> str:
         title, detail = _stage(view) if view.progress else ("Starting", "The first pictures come within seconds.")
     else:
         title, detail = _TITLES.get(view.state, "Ready"), _detail(view)
+    verdict = f"{verdict_words(view.report)}<br>" if view.state == "finished" else ""
     percent = int(100 * view.fraction)
     barred = view.state in ("working", "stopped", "failed", "waiting") and (
         view.fraction > 0 or view.state == "working"
@@ -54,7 +55,7 @@ def status(view: RunView) -> str:
         f'<div class="status {view.state}" data-fraction="{view.fraction:.4f}"><div class="status-line">'
         f'<strong>{escape(title)}</strong><span class="percent">{f"{percent} %" if barred else ""}</span>{_links(view)}'
         f"</div>{bar if barred else ''}"
-        f'<div class="detail"{" role=alert" if view.state == "failed" else ""}>{escape(detail)}</div></div>'
+        f'<div class="detail"{" role=alert" if view.state == "failed" else ""}>{verdict}{escape(detail)}</div></div>'
     )
 
 
@@ -66,9 +67,11 @@ def _detail(view: RunView) -> str:
         case "finished":
             return f"{view.name} is an animated model now: play it, turn it, take it along."
         case "example":
-            return f"This is what came of the clip “{view.name}”. “Reconstruct” makes it anew."
+            return view.message or f"This is what came of the clip “{view.name}”. “Reconstruct” makes it anew."
         case "ready":
-            return view.message or f"Press “Reconstruct” to turn {view.name} into a model."
+            return view.message or (
+                "All is built on the orange outline: click a picture to mend it. If it is right, press “Reconstruct”."
+            )
         case "empty":
             return view.message or "Choose a video, or click an example."
     return view.message
@@ -112,7 +115,7 @@ def mask_preview(view: RunView, points: str = "") -> str:
     """The keyframes with the object's outline, which can be mended by clicks (``static/mask.js``)."""
     if view.state == "example":
         return ""
-    if view.state == "failed" and not view.frames:
+    if view.state == "failed" and view.run and not view.frames:
         return mask_note(view.message, problem=True)
     if not view.frames:
         return mask_note("Reading the video …") if view.state in ("waiting", "working") else ""

@@ -7,10 +7,7 @@ from typing import Any
 
 from v2m4.plugs import PORTS
 from v2m4.ui.run_view import RunView
-
-_VERDICTS = ((0.95, "Very good"), (0.9, "Good"), (0.8, "Fair"), (0.0, "Poor"))
-_WEAK = 0.9
-_WEAK_BELOW_MEAN = 0.06
+from v2m4.ui.words import page_words
 
 
 def quality(view: RunView) -> str:
@@ -38,12 +35,10 @@ def quality(view: RunView) -> str:
     )
 
 
-def weak_frames(facts: dict[str, Any]) -> list[int]:
-    """The frames whose outline fits clearly worse than the others'."""
-    if not facts:
-        return []
-    limit = min(_WEAK, facts["iou"]["mean"] - _WEAK_BELOW_MEAN)
-    return [i for i, overlap in enumerate(facts["iou"]["per_frame"]) if overlap < limit]
+def weakest_frames(facts: dict[str, Any]) -> list[int]:
+    """The frames that the report's verdict points at."""
+    found: list[int] = facts.get("verdict", {}).get("weakest_frames", [])
+    return found
 
 
 def stretches(indices: list[int]) -> list[tuple[int, int]]:
@@ -58,19 +53,23 @@ def stretches(indices: list[int]) -> list[tuple[int, int]]:
 
 
 def _verdict(view: RunView) -> str:
-    mean = view.report["iou"]["mean"]
-    word = next(word for least, word in _VERDICTS if mean >= least)
-    weak = weak_frames(view.report)
-    sentence = f"<strong>{word}.</strong> On average the model covers the object to {100 * mean:.0f} %. "
-    if not weak:
-        return f'<p class="verdict">{sentence}No frame stands out.</p>'
+    """The report's own sentence, then the frames it names, to be clicked."""
+    judged = view.report.get("verdict")
+    if judged is None:  # a run of an earlier version
+        return ""
     buttons = "".join(
         f'<button type="button" class="jump" data-time="{view.times[a]:.4f}">'
-        f"{f'frame {a}' if a == b else f'frames {a}–{b}'}</button>"
-        for a, b in stretches(weak)
+        f"Show {f'frame {a}' if a == b else f'frames {a}–{b}'}</button>"
+        for a, b in stretches(weakest_frames(view.report))
         if a < len(view.times)
     )
-    return f'<p class="verdict">{sentence}Look at {buttons}</p>'
+    return f'<p class="verdict {judged["level"]}">{verdict_words(view.report)} {buttons}</p>'
+
+
+def verdict_words(facts: dict[str, Any]) -> str:
+    """The report's verdict in the page's words, its first words strong; "" where there is none."""
+    level, colon, rest = page_words(facts.get("verdict", {}).get("says", "")).partition(":")
+    return f"<strong>{escape(level.capitalize())}{colon}</strong>{escape(rest)}" if level else ""
 
 
 def _uncertain(facts: dict[str, Any]) -> str:

@@ -151,18 +151,28 @@ def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterato
 
 def recalled(record: RunRecord) -> Iterator[Event]:
     """The milestones of everything finished, without working."""
-    if record.touched:
-        yield from advance(record.look(), None)
+    run = _read_only(record)
+    if run is not None:
+        yield from advance(run, None)
 
 
 def standing(record: RunRecord) -> RunProgress | None:
     """Where a run stands that nobody works on: the progress at its first unfinished step; None when it is finished, or
     was never taken up."""
+    run = _read_only(record)
+    if run is None:
+        return None
+    step = next((step for step in plan(run) if not run.done(step)), None)
+    return None if step is None else progress(run, step, 0.0)
+
+
+def _read_only(record: RunRecord) -> Run | None:
+    """The run as it was worked on last, or, where other settings were asked for since, what of it still holds; None if
+    it was never worked on."""
     if not record.touched:
         return None
     run = record.look()
-    step = next((step for step in plan(run) if not run.done(step)), None)
-    return None if step is None else progress(run, step, 0.0)
+    return run if run.recipe == record.recipe else record.run()
 
 
 def prepare(settings: Settings) -> None:

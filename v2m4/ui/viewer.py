@@ -11,7 +11,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from v2m4.ui.pictures import url
-from v2m4.ui.quality import weak_frames
+from v2m4.ui.quality import weakest_frames
 from v2m4.ui.run_view import RunView
 
 STATIC = Path(__file__).with_name("static")
@@ -44,7 +44,7 @@ def viewer_facts(view: RunView) -> dict[str, Any]:
             "duration": view.duration,
             "times": list(view.times),
             "keyframes": list(view.keyframes),
-            "weak": weak_frames(view.report),
+            "weak": weakest_frames(view.report),
             "preview": url(view.files["preview"]),
             "content": list(view.content),
         }

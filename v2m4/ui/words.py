@@ -12,6 +12,8 @@ _LABELS = (
     (r"--matting\.min-area", "“min area” under “Advanced”"),
     (r"--video\.start-s, --video\.end-s", "“From” and “To”"),
     (r"--video\.frame-step (\{?\w+\}?)", r"“Every n-th frame”: \1"),
+    (r"closer keyframes \(--keyframes\.stride (\d+)\)", r"closer keyframes (“Keyframe gap”: \1)"),
+    (r"a better generator \(v2m4 doctor lists them\)", "a better generator (“Mesh from” lists them)"),
     (r",?\s*or raise --video\.max-frames", ""),
     (r"Give it with --template MESH", "Give it under “A mesh of your own”"),
     (r"Drop --commercial-use or choose", "Choose"),

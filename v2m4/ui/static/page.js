@@ -13,6 +13,18 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = word; }, 1500);
 });
 
+// The video's input takes videos only; animated pictures and zips that are dropped on it go where they are taken.
+document.addEventListener("drop", (event) => {
+  const series = document.querySelector("#limits input[type=file]");
+  const kinds = series?.accept.split(",").map((kind) => kind.trim()) ?? [];
+  const name = event.dataTransfer?.files[0]?.name.toLowerCase() ?? "";
+  if (!event.target.closest?.("#video") || !kinds.some((kind) => name.endsWith(kind))) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  series.files = event.dataTransfer.files;
+  series.dispatchEvent(new Event("change", { bubbles: true }));
+}, true);
+
 // A label unlike the visible words hides these from whoever speaks to the machine.
 const plainNames = () => document.querySelectorAll("button.upload-container[aria-label]")
   .forEach((button) => button.removeAttribute("aria-label"));

@@ -389,7 +389,9 @@ class Stage {
     const { videoWidth: whole, videoHeight: height, readyState } = this.video;
     if (readyState < 2 || !whole || !this.root.classList.contains("comparing")) return;
     const width = (whole - PREVIEW_GAP_PX) / 2;
-    if (this.picture.width !== Math.round(width)) { this.picture.width = Math.round(width); this.picture.height = height; }
+    if (this.picture.width !== Math.round(width) || this.picture.height !== height) {
+      Object.assign(this.picture, { width: Math.round(width), height });
+    }
     const pen = this.picture.getContext("2d"), cut = Math.round((width * Number(this.parts.split.value)) / 100);
     pen.drawImage(this.video, width + PREVIEW_GAP_PX, 0, width, height, 0, 0, width, height);
     if (cut > 0) pen.drawImage(this.video, 0, 0, cut, height, 0, 0, cut, height);
