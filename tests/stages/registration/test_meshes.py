@@ -55,6 +55,23 @@ def error(found: Tensor, truth: Mesh) -> float:
     return float((found - truth.vertices).norm(dim=1).mean() / diagonal)
 
 
+def test_a_view_whose_gradient_is_no_number_spoils_nothing(monkeypatch: pytest.MonkeyPatch):
+    truth, whole = ours(0.7), NormalViews.differences
+
+    def spoilt(views, vertices, faces, count, rng):
+        for part in whole(views, vertices, faces, count, rng):
+            yield part + (vertices[:5] * float("nan")).sum()
+
+    monkeypatch.setattr(NormalViews, "differences", spoilt)
+    source = ours(0.0)
+    found = drain(
+        register_meshes(
+            source.vertices, source, theirs(0.7), FAST, rng=torch.Generator().manual_seed(0), frame=torch.eye(4)
+        )
+    )
+    assert found.isfinite().all() and error(found, truth) < 0.5 * error(source.vertices, truth)
+
+
 def test_a_bent_body_is_found_from_a_mesh_without_common_vertices():
     source, truth, target = ours(0.0), ours(0.7), theirs(0.7)
     rng = torch.Generator().manual_seed(0)

@@ -34,6 +34,8 @@ def descend(scorer: Scorer, numbers: Tensor, settings: DescentSettings) -> Gener
             best, lowest = torch.where(better, unknown, best), torch.where(better, loss, lowest)
         optimiser.zero_grad()
         loss.backward()
+        assert unknown.grad is not None
+        unknown.grad.nan_to_num_(0.0, 0.0, 0.0)  # kept by Adam's momentum, it would end the descent
         optimiser.step()
         yield (step + 1) / settings.iterations
     return best.cpu()

@@ -189,7 +189,7 @@ class _RigidDescent:
                     (settings.image_weight * part).backward()
                     loss = loss + settings.image_weight * part.detach()
             self._optimiser.zero_grad()
-            moved.backward(leaf.grad)
+            moved.backward(_told(leaf))
             self._optimiser.step()
             self.moved, self.loss = moved.detach(), loss
             self._losses = [*self._losses[-9:], loss]
@@ -278,9 +278,8 @@ def align_locally(
                 (descent.image_weight * part).backward()
                 value = value + descent.image_weight * part.detach()
                 yield Aligning(i / descent.iterations, moved, value)
-                yield Aligning(i / descent.iterations, moved, value)
         optimiser.zero_grad()
-        solved.backward(leaf.grad)
+        solved.backward(_told(leaf))
         optimiser.step()
         yield Aligning(i / descent.iterations, moved, value)
         if stop(value):
@@ -307,6 +306,13 @@ def tracking_loss(vertices: Tensor, faces: Tensor, tracks: Sequence[PointTracks]
         pixels = ((clip[:, :2] / clip[:, 3:] + 1) * (track.size / 2)).clamp(0, track.size)
         total = total + (pixels - track.pixels).abs().mean()
     return total / max(1, len(tracks))
+
+
+def _told(leaf: Tensor) -> Tensor:
+    """The gradient of the vertices (V,3), zero where it is no number: one such entry, kept by the optimiser's momentum,
+    would make the whole mesh none in all later iterations."""
+    assert leaf.grad is not None
+    return leaf.grad.nan_to_num(0.0, 0.0, 0.0)
 
 
 class _EarlyStop:
