@@ -444,9 +444,6 @@ def test_an_example_is_shown_at_one_click_with_its_clip(visitor: Visitor) -> Non
     page.click(".stage .around")
     assert page.evaluate(f"{STAGE}.mode") == "free"
     audit(page)
-    page.click("#other button.label-wrap")
-    page.click("#other button:has-text('simpler viewer')")
-    page.wait_for_selector("#other canvas")
 
 
 def test_a_skinned_model_is_framed_as_it_stands(visitor: Visitor, tmp_path: Path) -> None:
