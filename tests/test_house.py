@@ -134,3 +134,98 @@ def test_kernels_are_named_after_what_compiles_them() -> None:
             continue
         for compiler, mark in compilers.items():
             assert bool(mark.search(path.read_text())) == path.stem.endswith(f"_{compiler}"), path
+
+
+# Numbers in the stages' bodies that are no choice of the method: batches, guards, half a byte, what a library asks. All
+# others are settings.
+NO_CHOICE: Mapping[str, set[float]] = {
+    "camera/rigid_alignment.py": {1e3},  # most damping
+    "camera/rigid_alignment_numba.py": {0.25},  # mean of two pictures' central differences
+    "camera/rigid_search.py": {0.99, 128, 256},  # whole pixels; poses at once
+    "camera/scoring.py": {16, 128},  # cameras at once
+    "refinement.py": {0.7, 16, 1000, 1024},  # progress; loss scaling in half precision; times in thousandths
+    "registration/correspondences.py": {5, 127, 30000},  # OpenCV's mask; half a byte; its longest remap
+    "registration/meshes.py": {10},  # losses between looks at whether to stop
+    "texture/project.py": {127},
+}
+# Constants of modules: each with its reason beside it.
+NAMED = {
+    "OCCLUSION_GUESSES",
+    "LEAST_SIDE",
+    "RIM_PX",
+    "_CACHED_BYTES",
+    "_EVENTS_PER_FIT",
+    "_FAINT",
+    "_FEWEST_FOR_PNP",
+    "_GLOBAL_SHARE",
+    "_MAD_TO_DEVIATION",
+    "_MANY_POINTS",
+    "_PIXELS_AT_ONCE",
+    "_VIEW_SIDE",
+}
+SMALL = {0, 0.5, 1, 2, 3, 4, 6, 8, 9, 90, 180, 255}
+PROGRESS = {"Progress", "reported", "between"}
+
+
+def free_numbers(tree: ast.Module) -> Iterator[float]:
+    """The numbers of a source that are neither small, nor guards, nor places in arrays, nor shares of progress."""
+    known: set[int] = set()
+    for node in ast.walk(tree):
+        named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in NAMED
+        share = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROGRESS
+        if named or share or isinstance(node, ast.Yield):
+            known |= {id(inner) for inner in ast.walk(node)}
+        elif isinstance(node, ast.Subscript):
+            known |= {id(inner) for inner in ast.walk(node.slice)}
+    for node in ast.walk(tree):
+        number = isinstance(node, ast.Constant) and type(node.value) in (int, float) and id(node) not in known
+        if number and node.value not in SMALL and not 0 < node.value <= 1e-3:
+            yield node.value
+
+
+def test_free_numbers_are_seen() -> None:
+    code = "_FAINT = 0.1\nA = 7\ndef f(x):\n    yield 0.3\n    return max(x[5], 1e-9) * 0.45 + reported(x, 0.6)"
+    assert sorted(free_numbers(ast.parse(code))) == [0.45, 7]
+
+
+def test_no_number_of_the_method_stands_outside_the_settings() -> None:
+    stages = ROOT / "v2m4" / "stages"
+    paths = {path.relative_to(stages).as_posix(): path for path in stages.rglob("*.py")}
+    found = {name: set(free_numbers(ast.parse(path.read_text()))) for name, path in paths.items()}
+    assert {name: new for name, numbers in found.items() if (new := numbers - NO_CHOICE.get(name, set()))} == {}
+
+
+def names_in(path: Path) -> set[str]:
+    """What a module offers to an import: its definitions, assignments and imports, wherever at its top."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found
+
+
+def test_every_imported_name_is_there() -> None:
+    """In what neither the type checker nor most test runs look at."""
+    own = ("v2m4", "tests", "benchmarks", "training", "scripts")
+    unwatched = (ROOT / part for part in ("benchmarks", "scripts", "training", "tests/parity"))
+    offered: dict[Path, set[str]] = {}
+    missing = []
+    for source in (path for folder in unwatched for path in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] not in own:
+                continue
+            folder = ROOT.joinpath(*(node.module or "").split("."))
+            file = folder.with_suffix(".py") if folder.with_suffix(".py").is_file() else folder / "__init__.py"
+            if file.is_file() and file not in offered:
+                offered[file] = names_in(file)
+            lazy = "__getattr__" in offered.get(file, set())
+            for alias in node.names:
+                inner = folder / alias.name
+                there = lazy or alias.name in offered.get(file, set())
+                if not there and not inner.with_suffix(".py").is_file() and not inner.is_dir():
+                    missing.append(f"{source.relative_to(ROOT)}: {alias.name} of {node.module}")
+    assert not missing
