@@ -99,18 +99,24 @@ class KnownTrellis(Trellis):
         return Generated(self._known(frame), None, {**made.extras, "frame": torch.tensor([frame])})
 
     def resume(self, extras: Mapping[str, Tensor], device: torch.device | str | None = None) -> SecondPass:
-        object_ = super().resume(extras, device)
-        finish, mesh = object_.finish, self._known(int(extras["frame"]))
-
-        def finish_and_replace(slat: Tensor) -> Mesh:
-            finish(slat)
-            return mesh
-
-        object_.finish = finish_and_replace  # type: ignore[method-assign]
-        return object_
+        model = self.model(device)
+        sampling = self._sampling(model.latent_sampling)
+        again = KnownSecondPass(model, extras, sampling, self.settings.max_faces)
+        again.known = self._known(int(extras["frame"]))
+        return again
 
     def _known(self, frame: int) -> Mesh:
         return known_mesh(min(frame, len(known().vertices) - 1), self.settings.max_faces)
+
+
+class KnownSecondPass(SecondPass):
+    """The object taken up again; the mesh that it ends with is ``known``."""
+
+    known: Mesh
+
+    def finish(self, slat: Tensor) -> Mesh:
+        super().finish(slat)
+        return self.known
 
 
 class BumpyBall:

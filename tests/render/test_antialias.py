@@ -119,6 +119,20 @@ def test_faces_smaller_than_pixels_keep_their_outline():
     assert slopes[1] == pytest.approx(slopes[0], rel=0.1)
 
 
+def test_an_edge_without_length_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an edge shorter than single precision can tell, the search finds a crossing that the blending cannot."""
+    clip = torch.tensor([[[-0.5, -0.5, 0.5, 1], [-0.5, -0.5, 0.5, 1], [0.5, 0.5, 0.5, 1]]], requires_grad=True)
+    faces = torch.tensor([[0, 1, 2]])
+    raster = rasterize(clip.detach(), faces, 8)
+    found = torch.tensor([9]), torch.tensor([10]), torch.tensor([[0, 1]])
+    monkeypatch.setattr(sys.modules["v2m4.render.antialias"], "find_outlines", lambda *_: found)
+    image = torch.rand(1, 8, 8, 3)
+    blended = antialias(image, raster, clip, faces)
+    blended.sum().backward()
+    assert torch.equal(blended.detach(), image) and clip.grad is not None
+    assert bool(torch.isfinite(clip.grad).all())
+
+
 @pytest.mark.gpu
 def test_nvdiffrast_blends_as_we_do():
     pytest.importorskip("nvdiffrast")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,24 @@ def test_keyframes_leave_nothing_behind(plug: Trellis, extras: dict[str, Tensor]
         tensors = [x for x in gc.get_objects() if type(x) in (Tensor, torch.nn.Parameter)]
         alive.append((len(tensors), sum(x.nbytes for x in tensors)))
     assert alive[1] == alive[2]
+
+
+def test_objects_and_comparisons_go_when_nobody_holds_them(
+    plug: Trellis, extras: dict[str, Tensor], camera: Camera
+) -> None:
+    """They hold gigabytes on a GPU, whose collector of cycles does not know of them."""
+    source = plug.resume(extras)
+    comparison = Comparison(reference_picture(tiny.picture(), FAST.image_size, "cpu"), DISTANCES, FAST)
+    with source.at_work(), torch.no_grad():
+        next(refinement.scorer(source, camera, comparison, FAST)(source.denormalise(source.noise), 0))
+    gone = weakref.ref(source), weakref.ref(comparison)
+    gc.collect()
+    gc.disable()
+    try:
+        del source, comparison
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_an_overflowing_gradient_makes_no_step_and_lowers_the_scale() -> None:

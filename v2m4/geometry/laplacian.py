@@ -45,12 +45,28 @@ def compute_matrix(vertices: int, faces: Tensor, lambda_: float) -> Tensor:
     return torch.sparse_coo_tensor(laplacian.indices(), values, laplacian.shape, check_invariants=False).coalesce()
 
 
+def dense_matrix(vertices: int, faces: Tensor, lambda_: float) -> Tensor:
+    """(V,V) float32, what `compute_matrix` makes, in full."""
+    i, j = unique_edges(faces).unbind(1)
+    matrix = torch.zeros(vertices, vertices, device=faces.device)
+    matrix[i, j] = matrix[j, i] = -lambda_
+    degree = torch.zeros(vertices, device=faces.device).index_add(
+        0, torch.cat([i, j]), torch.ones_like(i.repeat(2)).float()
+    )
+    return matrix + torch.diag(1 + lambda_ * degree)
+
+
 class LargeSteps:
     """Vertices through u = (I + lambda_ L) v: steps in u are smooth in v, so large ones do not tangle the mesh."""
 
     def __init__(self, vertices: int, faces: Tensor, lambda_: float) -> None:
-        self.matrix = compute_matrix(vertices, faces, lambda_)
-        self._solver = Inverse(self.matrix) if faces.is_cuda and vertices <= _INVERTED else cholesky(self.matrix)
+        self._solver: CholeskySolver
+        if faces.is_cuda and vertices <= _INVERTED:
+            self.matrix = dense_matrix(vertices, faces, lambda_)
+            self._solver = Inverse(self.matrix)
+        else:
+            self.matrix = compute_matrix(vertices, faces, lambda_)
+            self._solver = cholesky(self.matrix)
 
     def to_differential(self, vertices: Tensor) -> Tensor:
         """u (V,3) of v (V,3)."""
@@ -63,11 +79,11 @@ class LargeSteps:
 
 
 class Inverse:
-    """The inverse of a sparse matrix (N,N) in full, float32: on a GPU, reading it takes a fraction of the time of the
-    many short steps of two triangular solves, and it neither waits for the host nor copies anything."""
+    """The inverse of a dense matrix (N,N): on a GPU, reading it takes a fraction of the time of the many short steps of
+    two triangular solves, and it neither waits for the host nor copies anything."""
 
     def __init__(self, matrix: Tensor) -> None:
-        self.inverse = torch.linalg.inv(matrix.to_dense().double()).to(matrix.dtype)
+        self.inverse = torch.linalg.inv(matrix.double()).to(matrix.dtype)
 
     def solve(self, right: Tensor, out: Tensor, /) -> None:
         """Write x of A x = right, (N,K), into ``out``."""

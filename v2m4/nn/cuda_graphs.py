@@ -122,7 +122,10 @@ class Repeated:
 
     def __init__(self, step: Callable[[], object], device: torch.device) -> None:
         self.step = step
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                (self.stream,) = branches(torch.cuda.current_stream().cuda_stream, 1)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.calls = 0
 

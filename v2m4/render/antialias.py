@@ -7,7 +7,7 @@ from torch import Tensor
 
 from v2m4.device import triton_works
 from v2m4.render.gather import gather_rows
-from v2m4.render.outlines import cross, from_centre, outlines_numba, outlines_torch
+from v2m4.render.outlines import SLACK, cross, from_centre, outlines_numba, outlines_torch
 from v2m4.render.raster import Raster, pixel_centres
 
 
@@ -29,7 +29,10 @@ def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Ten
     p, q = (from_centre(clip, view, ends[:, i], fx, fy) for i in (0, 1))
     line_x, line_y, line_1 = cross(p, q)
     slope = torch.where(step.abs() == 1, line_x * (2.0 / width), line_y * (2.0 / height)) * step.sign()
-    reach = -line_1 / slope - 0.5  # how far the inner pixel's surface passes the border of the two pixels
+    # The search computes in double precision: of an edge as short as rounding, single precision may keep nothing.
+    lost = slope == 0
+    # How far the inner pixel's surface passes the border of the two pixels.
+    reach = (-line_1 / slope.masked_fill(lost, 1.0) - 0.5).masked_fill(lost, 0.0).clamp(-0.5 - SLACK, 0.5 + SLACK)
     target, source = torch.where(reach > 0, outer, inner), torch.where(reach > 0, inner, outer)
     flat = image.reshape(-1, image.shape[-1])  # (B*H*W,C)
     blend = reach.abs()[:, None] * (gather_rows(flat, source) - gather_rows(flat, target))

@@ -222,10 +222,7 @@ class Comparison:
             for name, distance in perceptuals.items()
             if weights[name]
         ]
-        self.one: Callable[[Tensor], Tensor] = self._one
-        """The distance () of a single picture (H,W,3); on a CUDA device a recorded graph."""
-        if reference.is_cuda:
-            self.one = Recorded(self._one, 0, reference, pool=GraphPool())
+        self._recorded = Recorded(self._one, 0, reference, pool=GraphPool()) if reference.is_cuda else None
 
     def turn_to(self, reference: Tensor) -> bool:
         """Compare with another picture from now on, in the same memory, so that what was recorded stays right.
@@ -252,6 +249,10 @@ class Comparison:
         for (weight, _, _), value in zip(self.distances, values, strict=True):
             total = total + weight * value
         return total
+
+    def one(self, image: Tensor) -> Tensor:
+        """The distance () of a single picture (H,W,3); on a CUDA device a recorded graph."""
+        return self._recorded(image) if self._recorded else self._one(image)
 
     def _one(self, image: Tensor) -> Tensor:
         return self(image[None])[0]

@@ -24,6 +24,8 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import memory_guard
 from v2m4.settings import GeneratorSettings, Settings
 
+_MOST_VOXELS = 100_000  # a surface's shell has 10 000 to 40 000 of the 64^3
+
 
 class Trellis:
     """TRELLIS image-large (Xiang et al., arXiv 2412.01506).
@@ -112,6 +114,11 @@ class Trellis:
             noise = _noise(model.structure_noise_shape(), rng, model.device)
             z = model.sample_structure(noise, cond, negative, structure_sampling, self.multi_image)
             voxels = model.decode_structure(z)
+            if len(voxels) > _MOST_VOXELS:
+                raise NoSurfaceError(
+                    f"TRELLIS made noise instead of an object ({len(voxels)} occupied voxels). Try another seed or "
+                    "another generator."
+                )
             noise = _noise((len(voxels), model.latent_flow.in_channels), rng, model.device)
             slat = model.sample_latent(voxels, noise, cond, negative, latent_sampling, self.multi_image)
             mesh = model.decode_mesh(slat, voxels)[0]

@@ -69,9 +69,10 @@ class SecondPass:
         self.noise = extras["noise"].to(model.device)
         self.first = extras["slat"].to(model.device) if "slat" in extras else None
         self.voxels = Voxels(extras["coords"].to(model.device))
-        self._flow: TensorFunction = self._latent_flow
-        self._mesh_decoder: TensorFunction = self._decode_features
-        self._gaussian_decoder: TensorFunction = self._decode_raw
+        # Recorded networks, while at work. (A method of its own kept here would keep the object alive for ever.)
+        self._flow: TensorFunction | None = None
+        self._mesh_decoder: TensorFunction | None = None
+        self._gaussian_decoder: TensorFunction | None = None
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -90,8 +91,7 @@ class SecondPass:
                 yield
             finally:
                 model.set_checkpointing(False)
-                self._flow, self._mesh_decoder = self._latent_flow, self._decode_features
-                self._gaussian_decoder = self._decode_raw
+                self._flow = self._mesh_decoder = self._gaussian_decoder = None
 
     def _record(self) -> None:
         time = torch.zeros(1, device=self.model.device)
@@ -122,7 +122,8 @@ class SecondPass:
 
     def velocity(self, x: Tensor, t: float, cond: Tensor) -> Tensor:
         """See `sampler.VelocityModel`. The result is a tensor of its own."""
-        return self._flow(x, torch.full((1,), t, device=x.device), cond.float()).clone()
+        flow = self._flow or self._latent_flow
+        return flow(x, torch.full((1,), t, device=x.device), cond.float()).clone()
 
     def clean_estimate(self, x: Tensor, v: Tensor, t: float) -> Tensor:
         """The data that velocity ``v`` at state ``x`` and time ``t`` in [0,1] points to."""
@@ -138,7 +139,7 @@ class SecondPass:
 
     def mesh_features(self, slat: Tensor) -> Tensor:
         """Latent (N,8) -> the mesh decoder's channels (64 N,101), differentiable."""
-        return self._mesh_decoder(slat)
+        return (self._mesh_decoder or self._decode_features)(slat)
 
     def extract(self, features: Tensor) -> MeshResult:
         """The mesh decoder's channels (64 N,101) -> mesh."""
@@ -152,7 +153,8 @@ class SecondPass:
 
     def decode_gaussians(self, slat: Tensor) -> Gaussians:
         """Latent (N,8) -> Gaussians, differentiable."""
-        return self.model.gaussian_decoder.gaussians(self._gaussian_decoder(slat), self.voxels.coords[:, 1:])
+        raw = (self._gaussian_decoder or self._decode_raw)(slat)
+        return self.model.gaussian_decoder.gaussians(raw, self.voxels.coords[:, 1:])
 
     @torch.no_grad()
     def finish(self, slat: Tensor) -> Mesh:

@@ -30,7 +30,7 @@ def descend(scorer: Scorer, numbers: Tensor, settings: DescentSettings) -> Gener
         assert drawn is not None
         loss = weight * (drawn[0] - mask).square().mean()
         with torch.no_grad():
-            better = loss < lowest
+            better = (loss < lowest) & unknown.isfinite().all()
             best, lowest = torch.where(better, unknown, best), torch.where(better, loss, lowest)
         optimiser.zero_grad()
         loss.backward()
