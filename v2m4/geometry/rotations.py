@@ -82,6 +82,7 @@ def closest_rotation(matrix: Tensor) -> Tensor:
 
 
 _SQUARINGS = 20
+_SCALED_EVERY = 5  # a power 2^5 of numbers that add up to one stays within double precision's range
 
 
 def closest_rotation_by_quaternion(matrix: Tensor) -> Tensor:
@@ -99,9 +100,10 @@ def closest_rotation_by_quaternion(matrix: Tensor) -> Tensor:
     rows = [a + b + c, x, y, z, x, a - b - c, xy, xz, y, xy, b - a - c, yz, z, xz, yz, c - a - b]
     # Eigenvalues lie within the square root of three of zero.
     power = torch.stack(rows, dim=-1).unflatten(-1, (4, 4)) + math.sqrt(3) * torch.eye(4, device=m.device).double()
-    for _ in range(_SQUARINGS):
-        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-        power = power @ power
+    for squaring in range(_SQUARINGS):
+        if squaring % _SCALED_EVERY == 0:
+            power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+        power = (power[..., :, :, None] * power[..., None, :, :]).sum(-2)  # libraries are slow at many small products
     largest = power.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None].expand(*power.shape[:-1], 1)
     q = torch.nn.functional.normalize(power.gather(-1, largest)[..., 0], dim=-1)
     w, x, y, z = q.unbind(-1)

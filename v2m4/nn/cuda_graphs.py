@@ -7,6 +7,7 @@ its backward pass ends. `Repeated` is for the steps of an optimiser.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_log = logging.getLogger(__name__)
 _UNRECORDED_CALLS = 3
 
 
@@ -111,6 +113,21 @@ class Recorded:
         self.backward_graph.replay()
         self.pool.last = None
         return self.grad_input.clone()
+
+
+def recorded(function: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+    """``function`` of tensors like ``example``, with gradients: as a graph on a CUDA device, else as it is.
+
+    It is left as it is, too, where it cannot be recorded, since something in it waits for the device. The graph's value
+    is overwritten by its next call.
+    """
+    if not example.is_cuda:
+        return function
+    try:
+        return Recorded(function, 0, example, pool=GraphPool())
+    except RuntimeError as error:
+        _log.warning("a step could not be recorded and stays slower: %s", str(error).splitlines()[0])
+        return function
 
 
 class Repeated:

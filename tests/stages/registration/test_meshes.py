@@ -10,8 +10,10 @@ from tests.render.scenes import ellipsoid
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, drain
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.chamfer import SurfaceChamfer
+from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.geometry.rotations import rotation_from_axis_angle
+from v2m4.geometry.rotations import closest_rotation_by_quaternion, rotation_from_axis_angle
 from v2m4.settings import Settings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, register_meshes, tracking_loss
 
@@ -193,3 +195,37 @@ def test_an_empty_or_broken_mesh_is_refused():
     broken = mesh.with_vertices(mesh.vertices * torch.nan)
     with pytest.raises(V2M4Error, match="target"):
         drain(register_meshes(mesh.vertices, mesh, broken, FAST, rng=torch.Generator()))
+
+
+def test_what_is_recorded_of_a_step_waits_for_no_device(monkeypatch: pytest.MonkeyPatch):
+    """Tensors without values raise where somebody asks for them, as a recording on a GPU does."""
+    monkeypatch.setattr("v2m4.geometry.losses.closest_rotation", closest_rotation_by_quaternion)
+    mesh = ellipsoid(2)
+    rest = RestShape(
+        **{name: value.to("meta") for name, value in vars(RestShape.of(mesh.vertices, mesh.faces)).items()}
+    )
+    target = Mesh(mesh.vertices.to("meta"), mesh.faces.to("meta"))
+    vertices = target.vertices.clone().requires_grad_()
+    rng = torch.Generator().manual_seed(0)
+    cloud = SurfaceChamfer(vertices, target.faces, target, samples=0, normal_match=0.0, rng=rng)
+    loss = cloud(vertices) + arap_energy(vertices, rest) + area_change(vertices, rest) + edge_change(vertices, rest)
+    (slope,) = torch.autograd.grad(loss, vertices)
+    assert slope.shape == vertices.shape and slope.is_meta
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_registration_on_a_gpu_ends_where_that_on_a_cpu_does():
+    settings = changed(FAST, {"surface_samples": 0, "normal_match": 0.0, "large_steps.iterations": 60})
+    source, target, truth = ours(0.0), theirs(0.5), ours(0.5)
+    ends = [
+        drain(
+            register_meshes(
+                source.vertices, source, target, settings, rng=torch.Generator().manual_seed(0), device=device
+            )
+        ).cpu()
+        for device in ("cpu", "cuda")
+    ]
+    errors = [error(end, truth) for end in ends]
+    assert bool(ends[1].isfinite().all())
+    assert errors[1] < 1.2 * errors[0] + 1e-3

@@ -8,7 +8,7 @@ the second also asks the mesh to keep its shape: rigid neighbourhoods, face area
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_chang
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import surface_points
+from v2m4.nn.cuda_graphs import recorded
 from v2m4.settings import MeshToMeshSettings
 from v2m4.stages.registration.limb_alignment import coarse_alignment
 from v2m4.stages.registration.normal_views import NormalViews
@@ -121,9 +122,10 @@ def align_globally(
     cloud = _chamfer(vertices, faces, target, settings, rng)
     diagonal = (target.vertices.amax(0) - target.vertices.amin(0)).norm()
     trial = min(descent.restart_after or descent.iterations, descent.iterations)
+    distance = recorded(cloud, vertices)
     half_turn = 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
     attempts = [
-        _RigidDescent(vertices, faces, turn, pivot, cloud, views, settings, rng)
+        _RigidDescent(vertices, faces, turn, pivot, distance, views, settings, rng)
         for turn in (torch.eye(3, device=vertices.device), half_turn)
     ]
     kept = attempts[0]
@@ -155,12 +157,12 @@ class _RigidDescent:
         faces: Tensor,
         turn: Tensor,
         pivot: Tensor,
-        cloud: SurfaceChamfer,
+        distance: Callable[[Tensor], Tensor],
         views: NormalViews,
         settings: MeshToMeshSettings,
         rng: torch.Generator,
     ) -> None:
-        self._faces, self._pivot, self._cloud, self._views, self._rng = faces, pivot, cloud, views, rng
+        self._faces, self._pivot, self._distance, self._views, self._rng = faces, pivot, distance, views, rng
         self._settings = settings.alignment
         self._turned = (vertices - pivot) @ turn.T
         device = vertices.device
@@ -181,7 +183,7 @@ class _RigidDescent:
                 return
             moved = self._turned @ rotation_from_6d(self._rot6d).T * self._scale + self._pivot + self._translation
             leaf = moved.detach().requires_grad_()
-            term = settings.chamfer_weight * self._cloud(leaf)
+            term = settings.chamfer_weight * self._distance(leaf)
             term.backward()
             loss = term.detach()
             if settings.image_weight > 0:
@@ -257,22 +259,26 @@ def align_locally(
     space = LargeSteps(len(vertices), faces, descent.smoothness)
     u = space.to_differential(vertices.detach()).requires_grad_()
     optimiser = AdamUniform([u], lr=descent.step)
+
+    def shape_loss(posed: Tensor) -> Tensor:
+        loss = (
+            descent.chamfer_weight * cloud(posed)
+            + descent.arap_weight * arap_energy(posed, rest)
+            + descent.area_weight * area_change(posed, rest)
+            + descent.edge_weight * edge_change(posed, rest)
+        )
+        return loss + descent.track_weight * tracking_loss(posed, faces, tracks) if tracks else loss
+
+    shape = recorded(shape_loss, vertices)
     stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
     moved, value = vertices, torch.full((), math.inf)
     for i in range(descent.iterations):
         solved = space.from_differential(u)
         moved = solved.detach()
         leaf = moved.clone().requires_grad_()
-        loss = (
-            descent.chamfer_weight * cloud(leaf)
-            + descent.arap_weight * arap_energy(leaf, rest)
-            + descent.area_weight * area_change(leaf, rest)
-            + descent.edge_weight * edge_change(leaf, rest)
-        )
-        if tracks:
-            loss = loss + descent.track_weight * tracking_loss(leaf, faces, tracks)
+        loss = shape(leaf)
         loss.backward()
-        value = loss.detach()
+        value = loss.detach().clone()
         if descent.image_weight > 0:
             for part in views.differences(leaf, faces, descent.views, rng):
                 (descent.image_weight * part).backward()
