@@ -1,4 +1,5 @@
-"""The README's moving picture: input, re-render, the same seen from the side, and normals, of finished runs.
+"""The README's moving picture: input, re-render, the same while the camera goes once around it, and normals from there,
+of finished runs.
 
 python -m scripts.make_readme_picture output/dinosaur output/octopus -o assets/readme/turning.webp
 """
@@ -34,15 +35,16 @@ def strip(folder: Path) -> list[NDArray[np.uint8]]:
     rows = []
     for index, time in enumerate(masked.times):
         mesh = animation.mesh_at(time)
-        angle = math.radians(55) * math.sin(2 * math.pi * time / masked.duration)
-        normals = render_fast(mesh, Camera.identity(), RENDERED, ("mask", "normal"), supersample=2, smooth_normals=True)
+        around = turned(animation, 2 * math.pi * time / masked.duration)
+        normals = render_fast(mesh, around, RENDERED, ("mask", "normal"), supersample=2, smooth_normals=True)
         assert normals.mask is not None and normals.normal is not None
-        facing = (normals.normal[0].numpy() * [0.5, -0.5, -0.5] + 0.5).clip(0, 1)
+        seen = normals.normal[0] @ around.world_to_camera[:3, :3].T
+        facing = (seen.numpy() * [0.5, -0.5, -0.5] + 0.5).clip(0, 1)
         shaded = np.dstack([facing, normals.mask[0].numpy()])
         views = (
             raw.frame(index),
             render_rgba(mesh, Camera.identity(), RENDERED),
-            render_rgba(mesh, turned(animation, angle), RENDERED),
+            render_rgba(mesh, around, RENDERED),
             (shaded * 255).astype(np.uint8),
         )
         rows.append(np.concatenate([_cut(over_paper(v), box) for v in views], axis=1))

@@ -47,7 +47,7 @@ def test_weights_that_arrive_make_another_recipe_and_other_fingerprints(monkeypa
     before = recipe()
     monkeypatch.setattr(Plug, "missing", lambda self: [])
     after = recipe()
-    assert (before.names["generator"], after.names["generator"]) == ("inflate", "trellis")
+    assert (before.names["generator"], after.names["generator"]) == ("sculpt", "trellis")
     old, new = prints(before), prints(after)
     assert old["video"] == new["video"]
     assert all(old[stage] != new[stage] for stage in ("generation", "camera", "registration", "export"))

@@ -84,8 +84,8 @@ def real_3d_hint() -> str:
     if pick_device("auto").type == "cuda" or not GENERATORS["triposr"].missing():
         return ""
     return (
-        "Without a GPU, “v2m4 download triposr” (1.7 GB) brings real 3D: about a minute per mesh instead of an "
-        "inflated silhouette."
+        "Without a GPU, “v2m4 download triposr” (1.7 GB) brings real 3D: about a minute per mesh instead of a "
+        "sheet around guessed depths."
     )
 
 

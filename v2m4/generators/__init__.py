@@ -155,10 +155,10 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         "generator",
         "sculpt",
         "v2m4.generators.sculpt.generator:Sculpt",
-        "A small network of this project: the whole object from one picture, in seconds, without a GPU.",
+        "A small network of this project: the object's depths from one picture, in seconds, without a GPU.",
         "MIT",
         True,
-        preference=-1,
+        preference=1,
     ),
     GeneratorPlug(
         "generator",

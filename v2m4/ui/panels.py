@@ -170,10 +170,10 @@ def beforehand(view: RunView, recipe: Recipe) -> str:
 
 def _advice(view: RunView, recipe: Recipe) -> list[str]:
     found = []
-    if recipe.names["generator"] == "inflate":
+    if recipe.names["generator"] in ("inflate", "sculpt"):
         found.append(
-            "The mesh is inflated from the outline, so its back is a guess. A mesh of your own, or a generator on a "
-            "GPU, knows better."
+            "The mesh is made from one outline and a guess at its depth, so its back is a guess too. A mesh of your "
+            "own, or a generator on a GPU, knows better."
         )
     if len(view.times) < 16:
         found.append("The clip is short; two or three seconds of motion show more of the object.")
