@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests.conftest import little_settings
 from tests.toys import ball
 from v2m4 import doctor, pipeline
 from v2m4.artefacts import masked_clip
+from v2m4.errors import V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, StageRun
 from v2m4.generators import GENERATORS, Generated, GeneratorPlug
 from v2m4.geometry.mesh import Mesh
@@ -56,6 +59,48 @@ def test_a_generator_is_one_entry(with_ball: None, lizard: Path, tmp_path: Path)
     assert "ball" in [name for _, name in plug_choices("generator")]
 
 
+class Naughty:
+    """Answers with whatever a test put here, or raises it."""
+
+    answer: Any = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, device: torch.device) -> Naughty:
+        return cls()
+
+    def __call__(self, reference: Any, rng: torch.Generator, device: torch.device | str = "cpu") -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+BODY = Mesh(torch.rand(3, 3), torch.tensor([[0, 1, 2]]))
+ANSWERS = [
+    (RuntimeError("out of luck"), "failed with RuntimeError: out of luck"),
+    (V2M4Error("Start the server."), "^Start the server.$"),
+    (None, "answered with a NoneType"),
+    (Generated(np.zeros((3, 3))), "answered with a Generated that is no Generated with a Mesh"),  # type: ignore[arg-type]
+    (Generated(Mesh(BODY.vertices.double(), BODY.faces)), "made vertices that are no .* float32"),
+    (Generated(Mesh(BODY.vertices, BODY.faces.numpy())), "made faces that are no .* int64"),
+    (Generated(Mesh(BODY.vertices, BODY.faces + 1)), "not among its 3"),
+    (Generated(replace(BODY, colors=torch.rand(2, 3))), "made colours"),
+    (Generated(BODY, extras={"a": 1}), "extras that are no tensors"),  # type: ignore[dict-item]
+]
+
+
+def test_a_generator_that_misbehaves_is_named(lizard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plug = GeneratorPlug(
+        "generator", "naughty", "tests.test_extension:Naughty", "", "MIT", True, distribution="mine 0.1"
+    )
+    monkeypatch.setitem(GENERATORS, "naughty", plug)
+    for answer, said in ANSWERS:
+        monkeypatch.setattr(Naughty, "answer", answer)
+        with pytest.raises(V2M4Error, match=said) as raised:
+            list(pipeline.reconstruct(lizard, changed(little_settings(), {"generator.name": "naughty"}), tmp_path))
+        if not isinstance(answer, V2M4Error):
+            assert "The generator “naughty” of the package mine 0.1 " in str(raised.value)
+
+
 def weigh(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """How many pixels the object covers in a keyframe."""
     yield Progress("weighing", 0.5, step.keyframe)
@@ -68,7 +113,7 @@ def tell(run: Run, step: Step) -> Iterator[Event]:
 
 
 def test_a_stage_is_one_entry(lizard: Path, tmp_path: Path) -> None:
-    spec = StageSpec("weighing", "weighing", "keyframe", ("settings.matting",), (), weigh, tell, prior_s=0.1)
+    spec = StageSpec("weighing", "weighing", "keyframe", ("settings.matting",), weigh, tell, prior_s=0.1)
     place = next(i for i, stage in enumerate(STAGES) if stage.name == "registration")
     stages = (*STAGES[:place], spec, *STAGES[place:])
     recipe = Recipe.of(little_settings())

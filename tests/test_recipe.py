@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from v2m4 import import_graph
 from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS
 from v2m4.recipe import Recipe
@@ -90,22 +94,81 @@ def test_a_template_counts_with_the_files_that_it_names(tmp_path: Path) -> None:
     assert prints(recipe(generator__template=path))["generation"] != before["generation"]
 
 
-def test_every_stage_depends_on_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    digests: dict[tuple[str, ...], str] = {spec.rooms: f"old {spec.name}" for spec in STAGES}
-    monkeypatch.setattr("v2m4.stage_spec.code_digest", lambda rooms: digests[rooms])
-    before = prints(recipe())
-    texture = next(spec for spec in STAGES if spec.name == "texture")
-    digests[texture.rooms] = "new"
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Makes a module's source count as another one."""
+    real = import_graph._digest
+
+    def edit(module: str) -> None:
+        file = import_graph.source_of(module)
+        monkeypatch.setattr(import_graph, "_digest", lambda path: "edited" if path == file else real(path))
+        import_graph.code_digest.cache_clear()
+
+    yield edit
+    import_graph.code_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "first_changed"),
+    [
+        ("run", "video"),
+        ("artefacts", "video"),
+        ("sources.stream", "video"),
+        ("masks", "matting"),
+        ("compiled", "matting"),
+        ("matting.motion", "matting"),
+        ("steps.keyframes", "keyframes"),
+        ("generators.inflate.outline", "generation"),
+        ("steps.camera", "camera"),
+        ("stages.progress", "camera"),
+        ("perceptual.structure", "camera"),
+        ("stereo.features", "camera"),
+        ("stages.registration.video", "registration"),
+        ("stages.texture.project_numba", "texture"),
+        ("evaluation.report", "export"),
+        ("generators.sculpt.generator", None),
+        ("console", None),
+        ("errors", None),
+    ],
+)
+def test_edited_code_undoes_what_rests_on_it(
+    edited: Callable[[str], None], module: str, first_changed: str | None
+) -> None:
+    names, before = [spec.name for spec in STAGES], prints(recipe())
+    edited(f"v2m4.{module}")
     after = prints(recipe())
-    assert [name for name in before if before[name] != after[name]] == ["texture", "export"]
+    expected = [] if first_changed is None else names[names.index(first_changed) :]
+    assert [name for name in names if before[name] != after[name]] == expected
 
 
-def test_the_rooms_of_all_stages_exist() -> None:
-    from v2m4.stage_spec import PACKAGE
+def test_a_plug_of_another_package_counts_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = prints(recipe())
+    plug = GENERATORS[recipe().names["generator"]]
+    monkeypatch.setitem(GENERATORS, plug.name, replace(plug, distribution="mine 0.2"))
+    assert changed_stages(before, prints(recipe()))[0] == "generation"
 
-    for spec in STAGES:
-        for room in spec.rooms:
-            assert (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file(), (spec.name, room)
+
+def changed_stages(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    return [name for name in before if before[name] != after[name]]
+
+
+def test_the_clips_name_counts_since_it_is_written_into_results(tmp_path: Path) -> None:
+    for name in ("walk", "run"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"the same")
+    assert changed_stages(prints(recipe(), tmp_path / "walk"), prints(recipe(), tmp_path / "run"))[0] == "video"
+
+
+@pytest.mark.parametrize("setting", ["low_vram", "commercial_use"])
+def test_settings_that_no_stage_works_with_are_written_anew(setting: str) -> None:
+    assert changed_stages(prints(recipe()), prints(recipe(**{setting: True}))) == ["export"]
+
+
+def test_every_section_of_the_settings_is_read_by_its_stage() -> None:
+    """Plugs' names are read as what fills the ports; export reads all of them, since it writes them."""
+    read = {name.split(".")[1] for spec in STAGES for name in spec.reads if name.startswith("settings.")}
+    left = {field.name for field in dataclasses.fields(Settings)} - read
+    assert left == {"stereo", "perceptual", "preset", "low_vram", "commercial_use", "export"}
 
 
 def test_a_recipe_survives_the_manifest() -> None:

@@ -1,11 +1,16 @@
 """Settings: presets, and the JSON that reproduces a run."""
 
+import dataclasses
+import importlib
 import json
+import pkgutil
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import v2m4.settings
 from v2m4.errors import V2M4Error
 from v2m4.settings import RENAMED, Settings, changed, fields_of
 
@@ -97,6 +102,19 @@ def test_every_setting_has_a_sentence_and_every_number_a_range():
     for field in fields_of(Settings):
         assert field.text.endswith((".", ")")) and len(field.text) > 10, field.name
         assert field.range is not None or field.kind not in (int, float), field.name
+
+
+def test_every_section_is_a_field_of_the_settings():
+    held, left = {Settings}, [Settings]
+    while left:
+        inner = {hint for hint in get_type_hints(left.pop()).values() if dataclasses.is_dataclass(hint)}
+        left += inner - held
+        held |= inner
+    for info in pkgutil.iter_modules(v2m4.settings.__path__):
+        module = importlib.import_module(f"v2m4.settings.{info.name}")
+        for name, kind in vars(module).items():
+            if name.endswith("Settings") and dataclasses.is_dataclass(kind):
+                assert kind in held, f"{name} of settings/{info.name}.py is no field of Settings, nor of a part of it"
 
 
 def test_every_name_of_earlier_settings_leads_to_one_of_today():

@@ -79,6 +79,22 @@ class Recipe:
         """The declaration of what fills a port; None where the run does without."""
         return PORTS[port][self.plugs[port][0]] if port in self.plugs else None
 
+    def plugs_of(self, port: str) -> tuple[Plug[Any], ...]:
+        """The declarations of what may work for a port: of "matting" all that may be chosen, of "perceptual/lpips" the
+        plug of that name, of others what fills it, if anything does."""
+        port, _, name = port.partition("/")
+        if name:
+            return (PORTS[port][name],)
+        if port == "matting":
+            return tuple(MATTINGS[method] for method in self.mattings)
+        plug = self.plug(port)
+        return () if plug is None else (plug,)
+
+    @property
+    def written_settings(self) -> str:
+        """The settings as they are written beside the results."""
+        return self.settings.to_json()
+
     @property
     def names(self) -> dict[str, str]:
         """The plug of each port that the run fills."""

@@ -10,8 +10,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from v2m4.errors import V2M4Error
@@ -47,7 +48,8 @@ class Plug(Generic[T_co]):
     are known. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
     ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
-    what its licence forbids to some users.
+    what its licence forbids to some users. ``distribution``: name and version of the package that declares it, where
+    that is another one; filled in when it is found.
     """
 
     port: str
@@ -66,6 +68,7 @@ class Plug(Generic[T_co]):
     memory_gb: float = 0.0
     bring: str = ""
     notice: str = ""
+    distribution: str = ""
 
     def missing(self) -> list[str]:
         """What this machine lacks to run the plug, as short phrases; empty when it can run."""
@@ -112,7 +115,27 @@ class Plug(Generic[T_co]):
 
     def create(self, settings: Settings, device: torch.device) -> T_co:
         """Import the plug and build it for a run's settings, by its class method ``from_settings``."""
-        return self.load().from_settings(settings, device)
+        with self.answering():
+            return self.load().from_settings(settings, device)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Whatever another package's plug raises inside the block becomes a sentence that names it."""
+        try:
+            yield
+        except V2M4Error:
+            raise
+        except Exception as error:
+            if not self.distribution:
+                raise
+            raise self.failed(f"failed with {type(error).__name__}: {error}") from error
+
+    def failed(self, how: str) -> V2M4Error:
+        """The sentence about a plug that did not do what its port asks for: ``how`` goes on after its name."""
+        whose = f" of the package {self.distribution}" if self.distribution else ""
+        return V2M4Error(
+            f"The {self.port} “{self.name}”{whose} {how}. Tell whoever made it, or choose another {self.port}."
+        )
 
 
 def by_name(*plugs: P) -> dict[str, P]:
@@ -151,7 +174,9 @@ def third_party_plugs(group: str, own: Mapping[str, P], kind: type[P]) -> dict[s
         elif plug.name in own or plug.name in plugs:
             warnings.warn(f"{where} has a name that is taken, {plug.name}, and is left out.")
         else:
-            plugs[plug.name] = plug
+            plugs[plug.name] = replace(
+                plug, distribution=f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
+            )
     return plugs
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +13,11 @@ import v2m4
 from v2m4.events import Event, StageRun
 from v2m4.files import digest_of
 from v2m4.formats.companions import companions
+from v2m4.import_graph import OWN, code_digest, source_of
 from v2m4.recipe import Recipe
+from v2m4.registry import Plug
 from v2m4.run import Run, Step
 from v2m4.workbench import Workbench
-
-PACKAGE = Path(v2m4.__file__).parent
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,10 @@ class StageSpec:
 
     per: "run", or "keyframe", or "mesh" (keyframes that get a mesh of their own). reads: recipe fields, dotted
     (``settings.texture``), that its artefacts depend on beside those of earlier stages; a path among them counts with
-    its file's content. rooms: modules and packages whose code its artefacts depend on, so that those of older code are
-    never taken for today's. work: does one step, writing into ``run.place(step)``, which is empty then. recall: tells
-    of a finished step from what it left. prior_s: seconds per step on two CPU cores at the preset fast, until they are
+    its file's content. ports: whose plugs it works with (`Recipe.plugs_of`). work: does one step, writing into
+    ``run.place(step)``, which is empty then; the code of its module, and of all that this imports, counts like what it
+    reads, and so does that of the plugs, so that artefacts of older code are never taken for today's. recall: tells of
+    a finished step from what it left. prior_s: seconds per step on two CPU cores at the preset fast, until they are
     measured. gpu_s: seconds of a lent GPU that one step asks for; 0 where it needs none. wanted: whether a recipe has
     the stage at all.
     """
@@ -38,10 +38,10 @@ class StageSpec:
     title: str
     per: Literal["run", "keyframe", "mesh"]
     reads: tuple[str, ...]
-    rooms: tuple[str, ...]
     work: Callable[[Run, Step, Workbench], StageRun[None]]
     recall: Callable[[Run, Step], Iterator[Event]]
     prior_s: float
+    ports: tuple[str, ...] = ()
     gpu_s: float = 0.0
     wanted: Callable[[Recipe], bool] = lambda recipe: True
 
@@ -56,14 +56,25 @@ class StageSpec:
 
 def fingerprints(source: Path, recipe: Recipe, specs: Sequence[StageSpec]) -> dict[str, str]:
     """The fingerprint of every stage: a chain over the source, and what each stage so far reads and is made of."""
-    chain = hashlib.sha256(f"{v2m4.__version__}/{content_digest(source)}".encode())
+    name = source.resolve().name if source.is_dir() else source.stem
+    chain = hashlib.sha256(f"{v2m4.__version__}/{name}/{content_digest(source)}".encode())
     prints: dict[str, str] = {}
     for spec in specs:
-        for name in spec.reads:
-            chain.update(f"{name}={_plain(_get(recipe, name))}".encode())
-        chain.update(code_digest(spec.rooms).encode())
+        for field in spec.reads:
+            chain.update(f"{field}={_plain(_get(recipe, field))}".encode())
+        chain.update(code_digest(spec.work.__module__).encode())
+        for plug in (plug for port in spec.ports for plug in recipe.plugs_of(port)):
+            chain.update(f"{plug.name}/{_made_of(plug)}".encode())
         prints[spec.name] = chain.hexdigest()[:16]
     return prints
+
+
+def _made_of(plug: Plug[Any]) -> str:
+    """A digest of a plug's code, and of the weights that lie beside it in this package."""
+    module = plug.target.partition(":")[0]
+    file = source_of(module)
+    beside = [] if file is None or not module.startswith(f"{OWN}.") else sorted(file.parent.glob("*.safetensors"))
+    return "/".join([plug.distribution, code_digest(module), *map(digest_of, beside)])
 
 
 def _get(recipe: Recipe, name: str) -> Any:
@@ -93,14 +104,3 @@ def content_digest(path: Path) -> str:
         return "absent"
     # A companion is a picture, a buffer or a material file, which names nothing that is not among them.
     return "/".join(digest_of(file) for file in (path, *companions(path)))
-
-
-@cache
-def code_digest(rooms: tuple[str, ...]) -> str:
-    """A digest of the source files of modules and packages, named from the package's root (``stages/camera``)."""
-    digest = hashlib.sha256()
-    for room in rooms:
-        for file in sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]:
-            digest.update(f"{file.relative_to(PACKAGE).as_posix()}/".encode())
-            digest.update(file.read_bytes() if file.is_file() else b"")
-    return digest.hexdigest()

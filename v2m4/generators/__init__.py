@@ -40,6 +40,24 @@ class Generated:
     warnings: tuple[str, ...] = ()
 
 
+def complaint(made: object) -> str | None:
+    """What is wrong with a generator's answer, to be read after its name; None where nothing is."""
+    if not isinstance(made, Generated) or not isinstance(made.mesh, Mesh):
+        return f"answered with a {type(made).__name__} that is no Generated with a Mesh"
+    mesh, extras = made.mesh, made.extras
+    vertices, faces = mesh.vertices, mesh.faces
+    for name, value, dtype in (("vertices", vertices, torch.float32), ("faces", faces, torch.int64)):
+        if not isinstance(value, Tensor) or value.ndim != 2 or value.shape[1] != 3 or value.dtype != dtype:
+            return f"made {name} that are no (N, 3) tensor of {str(dtype).removeprefix('torch.')}"
+    if len(faces) and (int(faces.min()) < 0 or int(faces.max()) >= len(vertices)):
+        return f"made faces that name vertices which are not among its {len(vertices)}"
+    if mesh.colors is not None and (not isinstance(mesh.colors, Tensor) or mesh.colors.shape != vertices.shape):
+        return "made colours that are no (V, 3) tensor, one for each vertex"
+    if not isinstance(extras, dict) or not all(isinstance(value, Tensor) for value in extras.values()):
+        return "gave extras that are no tensors by name"
+    return None
+
+
 class Generator(Protocol):
     """Makes one mesh from one picture of the object."""
 

@@ -20,6 +20,7 @@ from v2m4.artefacts import (
 from v2m4.errors import NoSurfaceError
 from v2m4.events import Event, KeyframePassedOver, MeshGenerated, Progress, StageRun
 from v2m4.export.glb import write_still
+from v2m4.generators import complaint
 from v2m4.geometry.mesh import Mesh
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -31,8 +32,13 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     index = step.frame
     yield Progress("generation", 0.0, index)
     place, rng = run.place(step), run.rng(step)
+    plug, generator, picture = run.recipe.plugs_of("generator")[0], bench.generator, masked_clip(run).frame(index)
     try:
-        made = bench.generator(masked_clip(run).frame(index), rng, bench.device)
+        with plug.answering():
+            made = generator(picture, rng, bench.device)
+        wrong = complaint(made)
+        if wrong:
+            raise plug.failed(wrong)
         mesh = made.mesh.to("cpu")
         _require_surface(mesh)
     except NoSurfaceError as error:
@@ -87,7 +93,7 @@ SPEC = StageSpec(
     title="making a mesh",
     per="mesh",
     reads=("settings.generator", "settings.seed", "settings.device", "plugs.generator", "mesh_per_keyframe"),
-    rooms=("generators", "nn", "formats", "geometry", "render", "artefacts"),
+    ports=("generator",),
     work=work,
     recall=recall,
     prior_s=1.5,

@@ -40,7 +40,6 @@ SPEC = StageSpec(
     title="choosing keyframes",
     per="run",
     reads=("settings.keyframes", "anchor"),
-    rooms=("keyframes",),
     work=work,
     recall=recall,
     prior_s=0.5,

@@ -44,7 +44,6 @@ SPEC = StageSpec(
     title="painting the texture",
     per="run",
     reads=("settings.texture", "keeps_look"),
-    rooms=("stages/texture",),
     work=work,
     recall=recall,
     prior_s=5.0,

@@ -28,7 +28,6 @@ SPEC = StageSpec(
     title="reading the video",
     per="run",
     reads=("settings.video",),
-    rooms=("video", "sources", "clip"),
     work=work,
     recall=recall,
     prior_s=1.5,
