@@ -56,3 +56,9 @@ def test_a_full_device_is_a_sentence():
         Path("/dev/full").open("w") as out,
     ):
         out.write("x" * 100_000)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place that is no disk")
+def test_the_space_left_is_not_told_of_what_is_no_disk():
+    with pytest.raises(V2M4Error, match=r"^Cannot write /proc/mine/x: [^;]*\. Choose another folder"):
+        write_atomically(Path("/proc/mine/x"), b"")

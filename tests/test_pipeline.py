@@ -195,14 +195,19 @@ def test_lost_results_are_made_again(finished, lizard, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("matting.points", "rubbish"), ("video.start_s", 100.0), ("matting.min_area", 0.99)]
+    ("setting", "value", "said"),
+    [
+        ("matting.points", "rubbish", "rubbish"),
+        ("video.start_s", 100.0, "No frame is left of the folder lizard after trimming"),
+        ("keyframes.anchor", 999, "keyframes.anchor is 999, but the clip's frames are 0 to 4"),
+    ],
 )
-def test_an_attempt_that_fails_leaves_a_finished_run_as_it_was(finished, lizard, tmp_path, setting, value):
+def test_an_attempt_that_fails_leaves_a_finished_run_as_it_was(finished, lizard, tmp_path, setting, value, said):
     _, output, settings = finished
     shutil.copytree(output, tmp_path / "copy")
     before = files_below(tmp_path / "copy")
 
-    with pytest.raises(V2M4Error):
+    with pytest.raises(V2M4Error, match=said):
         list(reconstruct(lizard, changed(settings, {setting: value}), tmp_path / "copy"))
 
     assert files_below(tmp_path / "copy") == before

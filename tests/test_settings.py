@@ -72,6 +72,13 @@ def test_paper_follows_the_appendix():
         ('{"camera": {"swarm_size": 9}}', "“camera.swarm_size” is called “camera.algorithm1.swarm.size” now"),
         ('{"refinement": {"method": "fast"}}', "“refinement.method” is gone"),
         ('{"video": {"start_s": NaN}}', "video.start_s must be a finite number"),
+        (
+            '{"video": {"start_s": 1' + 400 * "0" + "}}",
+            r"video.start_s must be from 0 to .*, but is 10+… \(401 characters",
+        ),
+        ('{"seed": ' + 5001 * "1" + "}", "a number of far too many digits"),
+        ('{"seed": 9223372036854775808}', "seed must be from 0 to 9223372036854775807, but is 9223372036854775808"),
+        (100_000 * "[", "nested too deeply"),
     ],
 )
 def test_bad_settings_are_explained(text, said):

@@ -128,9 +128,10 @@ def _free_bytes(path: Path) -> int | None:
     """What is left on the disk of ``path``; None where nobody can tell."""
     for place in (path, *path.parents):
         try:
-            return shutil.disk_usage(place).free
+            usage = shutil.disk_usage(place)
         except OSError:
             continue
+        return usage.free if usage.total else None  # places like /proc are no disk
     return None
 
 

@@ -99,8 +99,8 @@ def advance(run: Run, do: Do | None, stages: Sequence[StageSpec] = STAGES, until
     """Go through the run's steps: tell of what is finished, and let ``do`` do the rest (None: end at the first of it).
 
     ``do`` yields a step's events and enters it into the manifest, in whichever process; it may go on with the steps
-    after it. ``until``: the stage after which to end. The progress told never falls. Raises RunStoppedError when a
-    stop was asked for.
+    after it. ``until``: the stage after which to end. The progress told never falls. At the end, what other settings
+    left is removed. Raises RunStoppedError when a stop was asked for.
     """
     furthest, told = 0.0, frozenset[str]()
     for step in plan(run, stages):
@@ -124,6 +124,8 @@ def advance(run: Run, do: Do | None, stages: Sequence[StageSpec] = STAGES, until
                 return
         if step.stage == until:
             return
+    if do is not None:
+        run.prune(plan(run, stages))
 
 
 def plan(run: Run, stages: Sequence[StageSpec] = STAGES) -> Iterator[Step]:

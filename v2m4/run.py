@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +211,17 @@ class Run:
         }
         self._write_manifest()
         discard(self._manifest, self.place(step))
+
+    def prune(self, steps: Iterable[Step]) -> None:
+        """Remove the places of keyframes' steps that are none of ``steps``: earlier settings left them."""
+        kept = {step.name for step in steps}
+        with writing(self.work):
+            for place in self.work.glob("[0-9]*/*/"):
+                if place.relative_to(self.work).as_posix() not in kept:
+                    shutil.rmtree(place)
+            for folder in self.work.glob("[0-9]*/"):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
 
     def abandon(self) -> None:
         """Put back what the step that was begun last replaced, and what the manifest said before."""

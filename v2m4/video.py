@@ -268,8 +268,9 @@ def _too_few(source: Source, frames: int, settings: VideoSettings) -> V2M4Error:
     if trimmed and (source.frame_count != 1):
         which = "Only one frame is" if frames else "No frame is"
         length = f" (the clip is {source.seconds:.2f} s long)" if source.seconds else ""
+        name = source.name.replace("The folder", "the folder", 1)
         return V2M4Error(
-            f"{which} left of {source.name} after trimming{length}; at least two are needed. "
+            f"{which} left of {name} after trimming{length}; at least two are needed. "
             "Change the start, the end or the frame step."
         )
     if frames == 0:

@@ -7,7 +7,7 @@ import pytest
 from tests.toys import bobbing_ball, filmed
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, drain
-from v2m4.export.preview import PAPER, over_paper, write_preview
+from v2m4.export.preview import PAPER, over_paper, preview_frames, write_preview
 from v2m4.export.video import VideoWriter
 from v2m4.settings import ExportSettings
 
@@ -44,6 +44,19 @@ def test_the_index_comes_first_so_that_browsers_start_at_once(tmp_path):
     drain(write_preview(tmp_path / "preview.mp4", bobbing_ball(), clip, ExportSettings()))
     data = (tmp_path / "preview.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_the_same_pictures_give_the_same_bytes(tmp_path):
+    times = tuple(index / 12 for index in range(24))
+    animation = bobbing_ball()
+    pictures = list(preview_frames(animation, filmed(animation, tmp_path / "clip", times), 96))
+    written = set()
+    for _ in range(20):
+        with VideoWriter(tmp_path / "same.mp4", times, 2.0) as writer:
+            for picture in pictures:
+                writer.add(picture)
+        written.add((tmp_path / "same.mp4").read_bytes())
+    assert len(written) == 1
 
 
 def test_large_clips_are_shrunk_to_even_sides(tmp_path):

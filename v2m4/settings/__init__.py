@@ -209,6 +209,11 @@ class Settings:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise V2M4Error(f"The settings file is not valid JSON (line {error.lineno}: {error.msg}).") from error
+        except (ValueError, RecursionError) as error:
+            what = (
+                "is nested too deeply" if isinstance(error, RecursionError) else "holds a number of far too many digits"
+            )
+            raise V2M4Error(f"The settings file {what}. Give a settings.json of an earlier run.") from error
         if not isinstance(data, dict):
             raise V2M4Error("The settings file must hold one JSON object, as settings.json in a run's folder does.")
         return updated(Settings.of(data.get("preset", "fast")), data, RENAMED)

@@ -33,7 +33,7 @@ class Range:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}"
+        return f"{_number(self.low)} to {_number(self.high)}"
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Field:
         if self.choices:
             return None if value in self.choices else f"{self.name} cannot be {value!r}: {_options(self.choices)}."
         if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, (self.kind, _NARROWER[self.kind])):
-            return f"{self.name} must be {_NOUNS[self.kind]}, but is {value!r}."
-        if isinstance(value, (int, float)) and not math.isfinite(value):
+            return f"{self.name} must be {_NOUNS[self.kind]}, but is {_short(repr(value))}."
+        if isinstance(value, float) and not math.isfinite(value):
             return f"{self.name} must be a finite number, but is {value!r}."
         if self.range is not None and isinstance(value, (int, float)) and not self.range.holds(value):
-            return f"{self.name} must be from {self.range}, but is {value:g}."
+            return f"{self.name} must be from {self.range}, but is {_short(_number(value))}."
         return None
 
     def parsed(self, text: str) -> Any:
@@ -180,12 +180,11 @@ def _updated(
         if name in own:
             field = replace(own[name], path=(*path, name))
             plain = Path(value) if field.kind is Path and isinstance(value, str) else value
-            plain = float(plain) if field.kind is float and type(plain) is int else plain
             sentence = field.problem(plain)
             if sentence:
                 wrong.append(sentence)
             else:
-                changes[name] = plain
+                changes[name] = float(plain) if field.kind is float and type(plain) is int else plain
         elif dataclasses.is_dataclass(inner) and isinstance(value, dict):
             changes[name] = _updated(inner, value, (*path, name), renamed, wrong)
         elif dataclasses.is_dataclass(inner) and where not in renamed:
@@ -206,6 +205,14 @@ def _unknown(where: str, known: list[str], renamed: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(where.rpartition(".")[2], known, 1)
     hint = f" Do you mean “{near[0]}”?" if near else ""
     return f"The settings have no entry “{where}”. Remove it or check its spelling.{hint}"
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def _options(choices: tuple[str, ...]) -> str:
