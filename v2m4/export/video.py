@@ -43,7 +43,7 @@ class VideoWriter:
         self._ends = [*self._starts[1:], max(round(duration * _CLOCK_HZ), self._starts[-1] + 1)]
         self._durations = {start: end - start for start, end in zip(self._starts, self._ends, strict=True)}
         # Without B-frames packets come in the order of display, and the last one's duration is the last picture's.
-        # The encoder's tree of blocks reads what earlier encodings left behind, so equal pictures give unequal bytes.
+        # x264's macroblock tree reads what earlier encodings left behind, so that equal pictures give unequal bytes.
         self._options = {"crf": str(crf), "preset": "veryfast", "bf": "0", "x264-params": "mbtree=0"}
         self._transparent = codec == "vp9"
         if self._transparent:  # the encoder keeps no transparency in frames that are never shown
