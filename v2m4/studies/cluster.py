@@ -56,7 +56,7 @@ def _ray() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
-    options = {"include_dashboard": False} if address == "local" else {"address": address}
+    options = {"address": address} | ({"include_dashboard": False} if address == "local" else {})
     try:
         _knock(address)
         ray.init(log_to_driver=False, configure_logging=False, **options)
