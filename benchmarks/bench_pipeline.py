@@ -56,11 +56,12 @@ WANTED = "IoU >= 0.93 mean, 0.85 worst; PSNR >= 22 dB; 32 frames in <= 60 s and 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run took: wall-clock seconds, the largest resident set in bytes, the exit code."""
+    """What a run took: wall-clock seconds, the largest resident set in bytes, the exit code, seconds of CPU."""
 
     seconds: float
     peak_bytes: int
     code: int
+    cpu_seconds: float = 0.0
 
 
 def run_measured(command: list[str], log: Path) -> Usage:
@@ -71,7 +72,8 @@ def run_measured(command: list[str], log: Path) -> Usage:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(time.monotonic() - started, usage.ru_maxrss * unit, process.returncode)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Usage(time.monotonic() - started, usage.ru_maxrss * unit, process.returncode, cpu_seconds)
 
 
 def reconstruct(clip: Path, output: Path, preset: str, template: Path | None) -> Usage:
