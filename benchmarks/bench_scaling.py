@@ -3,8 +3,9 @@
 ``python -m benchmarks.bench_scaling CLIP [--frames 8 16 32 64 128] [--preset draft] [-o FOLDER]``
 
 The clip is played forth and back until it is long enough, with a keyframe every fourth frame, so that every length has
-the same share of them. Each length is a run in a process of its own; peak memory is that process's largest resident
-set, and time is its CPU's, which other programs disturb less than the clock. Lengths that FOLDER has measured already are not run again. Writes scaling.md and scaling.svg there.
+the same share of them. Each length is a run in a process of its own, without preview; peak memory is that process's
+largest resident set, and time is its CPU's, which other programs disturb less than the clock. Lengths that FOLDER has
+measured already are not run again. Writes scaling.md and scaling.svg there.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def measure(clip: Path, count: int, preset: str, output: Path) -> dict[str, floa
         long_clip(clip, count, frames)
         command = [sys.executable, "-m", "v2m4", "reconstruct", str(frames), "-o", str(output), "--preset", preset]
         command += ["--generator", "inflate", "--keyframes.mode", "fixed", "--keyframes.stride", str(STRIDE)]
-        command += ["--keyframes.min-stride", "1", "-q"]
+        command += ["--keyframes.min-stride", "1", "--export.no-preview", "-q"]
         output.mkdir(parents=True, exist_ok=True)
         usage = run_measured(command, output.with_suffix(".log"))
     if usage.code:
