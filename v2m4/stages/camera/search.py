@@ -1,4 +1,7 @@
-"""Camera search and re-posing (section 4.1, algorithm 1): which camera shows the mesh as the frame does."""
+"""Camera search (section 4.1, algorithm 1): which camera shows the mesh as the frame does.
+
+Re-posing, the step after it, is `v2m4.artefacts.posed_mesh`.
+"""
 
 from __future__ import annotations
 
