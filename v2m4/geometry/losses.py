@@ -15,6 +15,8 @@ from torch import Tensor
 from v2m4.geometry.mesh import face_normals, unique_edges
 from v2m4.geometry.rotations import closest_rotation
 
+_SHORTEST = 1e-3  # of the mean: shorter edges weigh as this one, else those that collapsed would outweigh all others
+
 
 @dataclass(frozen=True)
 class RestShape:
@@ -35,6 +37,7 @@ class RestShape:
         pairs = unique_edges(faces)
         start, end = torch.cat([pairs, pairs.flip(1)]).unbind(1)
         edge = vertices[end] - vertices[start]
+        length = edge.norm(dim=1)
         return RestShape(
             faces=faces,
             area=face_areas(vertices, faces),
@@ -42,7 +45,7 @@ class RestShape:
             start=start,
             end=end,
             edge=edge,
-            weight=1 / (edge.norm(dim=1) + 1e-8),
+            weight=1 / (torch.maximum(length, _SHORTEST * length.mean()) + 1e-8),
         )
 
 
