@@ -107,9 +107,9 @@ def camera_confidence(run: Run) -> dict[str, float]:
     """Frame of every keyframe whose camera was searched: how well the mesh it was found for covers the object there."""
     found = {}
     for index in keyframes_of(run)[0]:
-        path = run.place(Step("camera", index)) / "camera.json"
-        if path.exists():
-            found[str(index)] = round(float(load_camera(path)[1]["overlap"]), 4)
+        step = Step("camera", index)
+        if run.done(step):  # what lies there otherwise is of earlier settings
+            found[str(index)] = round(float(load_camera(run.place(step) / "camera.json")[1]["overlap"]), 4)
     return found
 
 
