@@ -14,7 +14,7 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -247,8 +247,18 @@ def slow_server(page: Any) -> Iterator[None]:
         route.continue_()
 
 
-def test_a_press_counts_while_the_one_before_it_is_still_answered(visitor: Visitor, served: Served) -> None:
+def begins(request: Any, changes: str) -> bool:
+    """Whether a request is a press of Reconstruct, or another event with all that was asked, with these changes."""
+    data = (request.post_data_json or {}).get("data", ()) if "/gradio_api/run/" in request.url else ()
+    return len(data) > 5 and changes in data
+
+
+def test_a_press_counts_while_the_one_before_it_is_still_answered(
+    visitor: Visitor, served: Served, held: threading.Event
+) -> None:
     page = visitor()
+    answered: list[Any] = []
+    page.on("response", lambda r: answered.append(r) if begins(r.request, "{}") else None)
     look(page, served.clip)
     page.click("#advanced button.label-wrap")
     text = page.locator("#changes textarea")
@@ -256,7 +266,7 @@ def test_a_press_counts_while_the_one_before_it_is_still_answered(visitor: Visit
 
     def press(changes: str) -> None:
         text.fill(changes)
-        with page.expect_request(lambda r: "/run/" in r.url and changes in (r.post_data_json or {}).get("data", ())):
+        with page.expect_request(lambda request: begins(request, changes)):
             page.click("#start")
 
     with slow_server(page):
@@ -265,10 +275,14 @@ def test_a_press_counts_while_the_one_before_it_is_still_answered(visitor: Visit
         text.fill('{"textur": {}}')
         page.click("#start")
     page.wait_for_selector("#note-changes .problem >> text=no entry")
+    del answered[:]
     with slow_server(page):
         press("{}")
         page.click("#start")
         page.click("#start")
+    while len(answered) < 2:  # the first press, and the last one
+        page.wait_for_timeout(50)
+    held.set()
     finish(page)
     assert len(set(served.store.root.glob("*/begun")) - before) == 1  # one run, not three
 
@@ -516,7 +530,9 @@ def test_after_the_server_was_killed_the_page_says_what_to_do(visitor: Visitor, 
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
         server = start()
-        page.reload()
+        # Gradio reloads the page by itself when its server is another, perhaps just now.
+        with suppress(pytest.importorskip("playwright.sync_api").Error):
+            page.reload()
         page.wait_for_selector("#status .stopped")
         assert "started anew" in page.inner_text("#status")
         page.click("#continue")
