@@ -5,7 +5,7 @@ VIDEO  ?= assets/examples/dinosaur.mp4
 NAME    = $(basename $(notdir $(VIDEO)))
 BIN     = $(VENV)/bin
 
-.PHONY: demo app test test-all lint install install-dev clean
+.PHONY: demo app test test-all pace lint install install-dev clean
 
 demo: $(VENV)/.installed          ## turn a clip (VIDEO=...) into output/<name>/animation.glb
 	$(BIN)/v2m4 reconstruct "$(VIDEO)" -o "output/$(NAME)"
@@ -18,6 +18,9 @@ test: $(VENV)/.installed-dev tests/node_modules  ## all tests that need no GPU a
 
 test-all: $(VENV)/.installed-dev tests/node_modules
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+pace: $(VENV)/.installed-dev      ## whether a stage became slower than it was
+	$(BIN)/python -m benchmarks.pace
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
