@@ -13,11 +13,16 @@ import torch
 from tests.conftest import little_settings
 from tests.ui.conftest import write_clip
 from v2m4.events import Event, Finished, MeshRegistered
+from v2m4.recipe import Recipe
 from v2m4.run import Step
+from v2m4.settings import Settings, changed
 from v2m4.ui import runner
 from v2m4.ui.store import RunRecord, Store
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("page")]
+
+
+ON_CPU = ("video", "matting", "keyframes", "refinement", "export")
 
 
 class Lender:
@@ -51,7 +56,8 @@ class Lender:
 def lender(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lender]:
     lent = Lender(runner.slice_of)
     monkeypatch.setattr(runner, "gpu_slice", lent)
-    monkeypatch.setattr(runner, "uses_gpu", lambda recipe, step: runner._GPU_S[step.stage] > 0)
+    monkeypatch.setattr(runner, "gpu_share", lambda recipe, stage: 0.0 if stage in ON_CPU else 9.0)
+    monkeypatch.setattr(Recipe, "wants_gpu", True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield lent
@@ -68,7 +74,7 @@ def done(store: Store, clip: Path) -> tuple[list[Event], bytes]:
 def test_a_slice_holds_as_many_steps_as_fit(lender: Lender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_clip(tmp_path / "lizard.mp4", frames=5, size=64)
     events, file = done(Store(tmp_path / "long"), clip)
-    assert len(lender.asked) == 1 and lender.asked[0] == runner._LONGEST_SLICE_S
+    assert lender.asked == [54], "a mesh, a camera, three poses and a texture"
     told = [e.keyframe for e in events if isinstance(e, MeshRegistered)]
     assert len(told) == len(set(told)) == 3, "nothing is told twice"
 
@@ -77,3 +83,12 @@ def test_a_slice_holds_as_many_steps_as_fit(lender: Lender, tmp_path: Path, monk
     assert len(lender.asked) > 4, "steps that do not fit together get a slice each"
     assert sum(isinstance(e, MeshRegistered) for e in events) == 3
     assert file == again
+
+
+def test_following_the_video_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = {"generator.name": "trellis", "stereo": "dust3r", "perceptual": "dreamsim"}
+    monkeypatch.setattr("v2m4.recipe.pick_device", lambda name: torch.device("cuda"))
+    fast, paper = (Recipe.of(changed(Settings.of(preset), learned)) for preset in ("fast", "paper"))
+    assert not runner.uses_gpu(fast, Step("registration", 5, 0)) and runner.uses_gpu(fast, Step("generation", 0))
+    assert runner.gpu_seconds(fast, 7) == runner.gpu_seconds(fast, 26)
+    assert runner.uses_gpu(paper, Step("registration", 5, 0))

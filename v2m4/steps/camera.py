@@ -73,5 +73,5 @@ SPEC = StageSpec(
     work=work,
     recall=recall,
     prior_s=2.0,
-    gpu_s=25,
+    gpu_s=10,
 )

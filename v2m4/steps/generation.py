@@ -97,5 +97,5 @@ SPEC = StageSpec(
     work=work,
     recall=recall,
     prior_s=1.5,
-    gpu_s=30,
+    gpu_s=20,
 )

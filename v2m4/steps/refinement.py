@@ -52,6 +52,6 @@ SPEC = StageSpec(
     work=work,
     recall=recall,
     prior_s=10.0,
-    gpu_s=60,
+    gpu_s=20,
     wanted=lambda recipe: recipe.refines,
 )

@@ -140,5 +140,6 @@ SPEC = StageSpec(
     work=work,
     recall=recall,
     prior_s=1.5,
-    gpu_s=30,
+    gpu_s=15,
+    on_gpu=lambda recipe: recipe.mesh_per_keyframe or "tracks" in recipe.names,  # the video is followed on the CPU
 )

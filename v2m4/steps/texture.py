@@ -47,5 +47,5 @@ SPEC = StageSpec(
     work=work,
     recall=recall,
     prior_s=5.0,
-    gpu_s=45,
+    gpu_s=20,
 )

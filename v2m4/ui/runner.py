@@ -28,7 +28,6 @@ from v2m4.workbench import Workbench, plug_settings
 _LONGEST_SLICE_S = 60
 _SHORTEST_SLICE_S = 10
 _PRESET_FACTOR = {"paper": 1.5, "fast": 1.0, "draft": 0.6}
-_GPU_S = {spec.name: spec.gpu_s for spec in STAGES}
 _log = logging.getLogger(__name__)
 
 
@@ -49,14 +48,18 @@ def seconds_needed(record: RunRecord, step: Step, *args: Any, **kwargs: Any) -> 
     run = record.look()
     keyframes = len(keyframes_of(run)[0]) if run.done(Step("keyframes")) else 1
     left = {spec.name: spec.steps(run.recipe, keyframes) - len(run.seconds(spec.name)) for spec in STAGES}
-    estimate = sum(expected_seconds(run, stage) * max(0, count) for stage, count in left.items() if _GPU_S[stage] > 0)
+    estimate = sum(
+        expected_seconds(run, stage) * max(0, count)
+        for stage, count in left.items()
+        if gpu_share(run.recipe, stage) > 0
+    )
     return int(min(_LONGEST_SLICE_S, max(_SHORTEST_SLICE_S, estimate, expected_seconds(run, step.stage))))
 
 
 def expected_seconds(run: Run, stage: str) -> float:
     """How long a step of the stage takes on a lent GPU: as those finished so far, or what the stage declares."""
     measured = run.seconds(stage)
-    return sum(measured) / len(measured) if measured else _GPU_S[stage] * _PRESET_FACTOR[run.recipe.settings.preset]
+    return sum(measured) / len(measured) if measured else gpu_share(run.recipe, stage)
 
 
 def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Event]]:
@@ -99,15 +102,20 @@ gpu_slice = lent_gpu(slice_of)
 
 def uses_gpu(recipe: Recipe, step: Step) -> bool:
     """Whether the step needs a lent GPU: a heavy stage, with at least one plug that wants one."""
-    return _GPU_S[step.stage] > 0 and recipe.wants_gpu
+    return recipe.wants_gpu and gpu_share(recipe, step.stage) > 0
 
 
 def gpu_seconds(recipe: Recipe, keyframes: int) -> int:
     """Seconds of a lent GPU that a run with so many keyframes asks for, over all its steps; 0 where it uses none."""
     if not recipe.wants_gpu:
         return 0
-    factor = _PRESET_FACTOR[recipe.settings.preset]
-    return round(sum(spec.gpu_s * factor * spec.steps(recipe, keyframes) for spec in STAGES))
+    return round(sum(gpu_share(recipe, spec.name) * spec.steps(recipe, keyframes) for spec in STAGES))
+
+
+def gpu_share(recipe: Recipe, stage: str) -> float:
+    """Seconds of a lent GPU that a step of the stage asks for; 0 where it computes on the CPU."""
+    spec = next(spec for spec in STAGES if spec.name == stage)
+    return spec.gpu_s * _PRESET_FACTOR[recipe.settings.preset] if spec.on_gpu(recipe) else 0.0
 
 
 def workbench(recipe: Recipe) -> Workbench:
