@@ -70,16 +70,23 @@ def test_a_mesh_server(clip: Path, tmp_path: Path, registration: str) -> None:
         assert len(server.asked) == (2 if registration == "meshes" else 1)
 
 
+TRACKED_MESHES = {
+    "tracks": "cotracker3",
+    "registration.meshes.tracks.enabled": True,
+    "registration.meshes.tracks.views": 2,
+    "registration.meshes.tracks.view_size": 48,
+    "registration.meshes.tracks.points": 20,
+    "registration.meshes.large_steps.track_weight": 0.1,
+}
+
+
+def test_points_are_tracked_from_the_anchor_backwards_too(clip: Path, tmp_path: Path) -> None:
+    last = made(clip, tmp_path, "triposr", "meshes", **TRACKED_MESHES, **{"keyframes.anchor": 1})
+    assert last.report["keyframes"] == [0, 1]
+
+
 def test_point_tracks_guide_the_registration(clip: Path, tmp_path: Path) -> None:
-    tracked = {
-        "tracks": "cotracker3",
-        "registration.meshes.tracks.enabled": True,
-        "registration.meshes.tracks.views": 2,
-        "registration.meshes.tracks.view_size": 48,
-        "registration.meshes.tracks.points": 20,
-        "registration.meshes.large_steps.track_weight": 0.1,
-    }
-    last = made(clip, tmp_path / "tracked", "triposr", "meshes", **tracked)
+    last = made(clip, tmp_path / "tracked", "triposr", "meshes", **TRACKED_MESHES)
     assert last.report["plugs"]["tracks"] == "cotracker3"
     without = made(clip, tmp_path / "without", "triposr", "meshes")
     assert "tracks" not in without.report["plugs"]

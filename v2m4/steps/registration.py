@@ -76,9 +76,10 @@ def _track(run: Run, step: Step, bench: Workbench) -> StageRun[list[PointTracks]
     if step.after is None:
         here = begin_tracks(posed_mesh(run, step.frame), settings, rng=run.rng(step), device=bench.device)
     else:
-        indices, _ = keyframes_of(run)
-        at = indices.index(step.frame)
-        window = indices[max(0, at - settings.history) : at + 1]
+        indices, anchor = keyframes_of(run)
+        low, high = sorted((anchor, step.frame))
+        way = sorted((i for i in indices if low <= i <= high), reverse=step.frame < anchor)  # from the anchor to here
+        window = way[-settings.history - 1 :]
         before = load_arrays(run.place(Step("registration", window[0])) / TRACKS)
         tensors = {name: torch.from_numpy(array) for name, array in before.items() if name != "size"}
         start = SurfaceTracks(**tensors, size=int(before["size"]))
