@@ -155,14 +155,17 @@ def test_results_count_among_what_a_step_left(tmp_path, source):
     place = run.begin(Step("export"))
     (place / "report.json").write_text("{}")
     (place / "frames").mkdir()
-    (place / "frames" / "0.obj").write_text("v")
+    for name in ("0.obj", "1.obj"):
+        (place / "frames" / name).write_text("v")
     run.publish(place)
     run.finish(Step("export"), 1.0)
     assert opened(tmp_path, source).done(Step("export"))
 
     (run.folder / "frames" / "0.obj").unlink()
-    (run.folder / "frames").rmdir()
     assert not opened(tmp_path, source).done(Step("export"))
+    (run.folder / "frames" / "1.obj").write_text("mine")
+    with pytest.raises(V2M4Error, match="holds frames, which v2m4 did not make"):
+        opened(tmp_path, source)
 
 
 @pytest.mark.parametrize("killed", [False, True])

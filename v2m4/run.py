@@ -234,11 +234,12 @@ class Run:
         Raises V2M4Error, and changes nothing, if somebody else's file stands in the place of one.
         """
         _refuse_foreign_results(self.folder)
-        made = {name: digest_of(place / name) for name in RESULTS.values() if (place / name).exists()}
+        made = {name for name in RESULTS.values() if (place / name).exists()}
+        digests = {name: digest_of(place / name) for result in made for name in _files_at(place, result)}
         # Entered before they are moved: one that is killed in between knows both the old and the new ones for its own.
         self._written = {
-            name: [d for d in (*self._written.get(name, ()), made.get(name)) if d is not None]
-            for name in {*self._written, *made}
+            name: [d for d in (*self._written.get(name, ()), digests.get(name)) if d is not None]
+            for name in {*self._written, *digests}
         }
         self._write_manifest()
         discard(self._manifest, place)  # from here on there is no way back
@@ -251,7 +252,7 @@ class Run:
                     target.unlink(missing_ok=True)
                 if name in made:
                     (place / name).replace(target)
-        self._written = {name: [digest] for name, digest in made.items()}
+        self._written = {name: [digest] for name, digest in digests.items()}
         self._published = tuple(made)
         self._write_manifest()
 
@@ -363,16 +364,27 @@ def _refuse_foreign_results(folder: Path) -> None:
     of_report = _digests_of_report(folder / RESULTS["report"])
     found = []
     for name in RESULTS.values():
-        path, known = folder / name, {*written.get(name, ()), of_report.get(name)}
+        path = folder / name
         # A report that another run left tells of itself by its contents.
         unchanged = bool(of_report) and name == RESULTS["report"] and name not in written
-        if path.exists() and not unchanged and digest_of(path) not in known:
+        if not path.exists() or unchanged or of_report.get(name) == digest_of(path):
+            continue
+        # Of a folder some files may be gone, as long as none is another's.
+        if not all(digest_of(folder / file) in written.get(file, ()) for file in _files_at(folder, name)):
             found.append(name)
     if found:
         raise V2M4Error(
             f"The folder {folder} holds {', '.join(found)}, which v2m4 did not make and would overwrite "
             "(or which was changed since it did). Move it elsewhere, or choose another folder with -o."
         )
+
+
+def _files_at(folder: Path, name: str) -> list[str]:
+    """The files of a result in ``folder``: itself, or those below it where it is a folder."""
+    path = folder / name
+    if not path.is_dir():
+        return [name]
+    return [file.relative_to(folder).as_posix() for file in sorted(path.rglob("*")) if file.is_file()]
 
 
 def _digests_of_report(path: Path) -> dict[str, str]:
