@@ -16,9 +16,10 @@ from v2m4.errors import V2M4Error
 from v2m4.files import digest_of
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.ownership import refuse_in_work
 from v2m4.pipeline import open_run
 from v2m4.recipe import Recipe
-from v2m4.run import Run, Step, refuse_in_work
+from v2m4.run import Run, Step
 from v2m4.settings import Settings, changed
 
 

@@ -149,8 +149,8 @@ def _long_form(word: str) -> str:
 
 def _reconstruct(words: list[str]) -> int:
     from v2m4.console import watch
+    from v2m4.ownership import refuse_in_work
     from v2m4.pipeline import decide
-    from v2m4.run import refuse_in_work
     from v2m4.studies.batch import Job, expand
 
     problems = Problems()

@@ -17,8 +17,9 @@ from pathlib import Path
 from v2m4.artefacts import chosen_keyframes, keyframes_of, meshless, visiting_order
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
+from v2m4.ownership import refuse_output
 from v2m4.recipe import Recipe, file_problem
-from v2m4.run import Run, Step, refuse_output
+from v2m4.run import Run, Step
 from v2m4.settings import Settings, VideoSettings, fields_of
 from v2m4.sources import open_source
 from v2m4.stage_spec import StageSpec, fingerprints

@@ -28,7 +28,8 @@ from v2m4.export.glb import write_glb
 from v2m4.export.placement import camera_description, write_camera
 from v2m4.export.preview import write_preview
 from v2m4.files import digest_of, reading, write_atomically
-from v2m4.run import RESULTS, Run, Step
+from v2m4.ownership import RESULTS
+from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 

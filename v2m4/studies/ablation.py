@@ -21,8 +21,8 @@ from v2m4.evaluation.scores import MEASURES, Scores, score, weights_named
 from v2m4.evaluation.tables import ABSENT, Table, heading, shown
 from v2m4.evaluation.truth import read_truth
 from v2m4.files import write_atomically
+from v2m4.ownership import RESULTS
 from v2m4.recipe import Recipe
-from v2m4.run import RESULTS
 from v2m4.settings import Settings, changed
 from v2m4.studies.baseline import naive
 from v2m4.studies.batch import Job, Outcome, do_all

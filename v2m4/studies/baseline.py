@@ -26,8 +26,9 @@ from v2m4.export.preview import write_preview
 from v2m4.files import digest_of, write_atomically
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics
 from v2m4.geometry.mesh import Mesh
+from v2m4.ownership import RESULTS
 from v2m4.pipeline import advance, decide, execute, open_run
-from v2m4.run import RESULTS, Run, Step
+from v2m4.run import Run, Step
 from v2m4.settings import Settings, changed
 from v2m4.stage_spec import StageSpec
 from v2m4.steps import STAGES

@@ -18,7 +18,8 @@ from v2m4.evaluation.truth import read_truth
 from v2m4.events import drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.matting.stage import cut_out
-from v2m4.run import RESULTS, Run
+from v2m4.ownership import RESULTS
+from v2m4.run import Run
 from v2m4.settings import Settings
 from v2m4.studies.baseline import is_baseline, shown_baseline
 from v2m4.video import load_video
