@@ -2,9 +2,10 @@
 
     python -m benchmarks.pace [--write]
 
-Both are measured in one process, so that a slower or busier machine changes neither the ratio nor the verdict. The
-ratios that are compared with lie in pace.json; ``--write`` puts today's there. The exit code is 1 if a stage takes more
-than `ALLOWED` times its share.
+Both are measured in one process, so that a slower or busier machine hardly changes the ratio. What still disturbs it
+only adds: where a stage seems slower all is measured again, and each stage's least share counts. The ratios that are
+compared with lie in pace.json; ``--write`` puts today's there. The exit code is 1 if a stage takes more than `ALLOWED`
+times its share.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from v2m4.settings import Settings, changed
 
 CLIP = Path(__file__).parents[1] / "assets" / "examples" / "bird.mp4"
 STORED = Path(__file__).with_name("pace.json")
+ATTEMPTS = 3
 ALLOWED, LEAST = 2.0, 0.5  # times the stored share; shares below the second are too short to be judged
 SETTINGS = {"video.end_s": 0.5, "generator.name": "inflate", "device": "cpu", "stereo": "features"}
 
@@ -90,7 +92,13 @@ def main() -> int:
     if options.write:
         STORED.write_text(json.dumps(now, indent=1) + "\n")
         return 0
-    wrong = slower(now, json.loads(STORED.read_text()))
+    stored = json.loads(STORED.read_text())
+    for _ in range(ATTEMPTS - 1):
+        if slower(now, stored):
+            again = shares()
+            now = {stage: min(share, again.get(stage, share)) for stage, share in now.items()}
+            print(json.dumps(now))
+    wrong = slower(now, stored)
     print("\n".join(wrong) or "No stage became slower.")
     return int(bool(wrong))
 
