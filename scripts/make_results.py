@@ -30,7 +30,7 @@ def make(clip: Path, target: Path) -> None:
         Settings.of("fast", device="cpu", perceptual="structure", stereo="features"),
         export=ExportSettings(quantise=True, texture_format="jpeg"),
     )
-    settings = changed(settings, {"generator.name": "inflate"})
+    settings = changed(settings, {"generator.name": "sculpt"})
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         record = store.create(clip, settings)
