@@ -11,7 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from v2m4.artefacts import load_camera, load_mesh, save_camera, save_mesh, save_picture
+from v2m4.artefacts import (
+    load_camera,
+    load_mesh,
+    load_picture,
+    load_tensors,
+    save_camera,
+    save_mesh,
+    save_picture,
+)
+from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.files import digest_of
 from v2m4.geometry.camera import Camera
@@ -468,6 +477,26 @@ def test_mesh_and_camera_round_trips(tmp_path):
     assert back.texture is None
     assert torch.equal(camera.world_to_camera, torch.eye(4) * 2)
     assert (camera.fov_deg, facts) == (35.0, {"score": 0.25})
+
+
+@pytest.mark.parametrize("kind", ["missing", "rubbish", "{}"])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("mesh.npz", load_mesh),
+        ("camera.json", load_camera),
+        ("extras.safetensors", load_tensors),
+        ("view.png", load_picture),
+        ("clip.json", lambda path: Clip.load(path.parent)),
+    ],
+)
+def test_an_artefact_that_cannot_be_read_says_which_folder_to_delete(tmp_path, name, read, kind):
+    place = tmp_path / "work" / "step"
+    place.mkdir(parents=True)
+    if kind != "missing":
+        (place / name).write_text(kind)
+    with pytest.raises(V2M4Error, match=rf"{name} is missing or damaged .*Delete the folder .*step and give the same"):
+        read(place / name)
 
 
 def test_pictures_are_png(tmp_path):
