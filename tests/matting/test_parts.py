@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from v2m4.events import drain
 from v2m4.masks import mask_iou
-from v2m4.matting.background import _bridges, learn
-from v2m4.matting.colour_modes import MODES, ModeLabelling, find_modes
+from v2m4.matting.background import learn
+from v2m4.matting.background_labels import (
+    _bridges,
+    _distance_varies,
+    _Views,
+    _with_resting_parts,
+    find_changes,
+    label_background,
+)
+from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES, ModeLabelling, find_modes
 from v2m4.matting.flat import fit_surface
 from v2m4.matting.graph_cut import contour_weight, cut
 from v2m4.matting.mask_cleanup import fill_speckles, keep_object
@@ -183,6 +191,61 @@ def test_what_the_object_passes_is_background_although_it_has_its_colour():
     background, _ = drain(learn(frames, 18.0, BACKGROUND))
     assert np.isfinite(background.colours).all()
     assert np.abs(background.colours - wall).max(-1).mean() < 2
+
+
+def mosaic(seed: int) -> np.ndarray:
+    """(96,96,3) a wall of coloured tiles."""
+    return np.random.default_rng(seed).integers(0, 200, (12, 12, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+
+
+def test_still_things_of_the_colour_of_an_object_that_moves_away_are_background():
+    wall = mosaic(4)
+    wall[..., 0] //= 3
+    wall[76:, :] = wall[30:54, 62:80] = (120, 130, 110)  # a floor below where it starts, and a thing beside its way
+    frames = np.repeat(wall[None], 20, axis=0)
+    for t in range(20):
+        share = (t / 19) ** 3 * (10 - 15 * t / 19 + 6 * (t / 19) ** 2)  # it starts and ends gently
+        top, left = round(62 - 58 * share), round(12 + 38 * share)
+        frames[t, top : top + 26, left : left + 22] = (120, 130, 110)
+        frames[t, top + 6 : top + 12, left + 5 : left + 17] = (30, 30, 40)
+    labels, _, _ = drain(label_background(frames, 18.0, BACKGROUND))
+    assert (labels == ALWAYS_COVERED)[78:].mean() < 0.05
+    assert (labels == ALWAYS_COVERED)[32:52, 64:78].mean() < 0.05
+
+
+def views(moving: np.ndarray) -> _Views:
+    """What the frames show where an object is at the (T,h,w) places ``moving`` and the rest stands still."""
+    shape = moving.shape[1:]
+    nothing = np.zeros((*shape, 3), np.float32)
+    changes = find_changes(nothing + 1, 0.9)
+    return _Views(np.where(moving, 1, 0).astype(np.uint8), None, nothing[..., None], nothing, changes, nothing)
+
+
+def test_a_resting_part_is_kept_if_it_is_large_and_touched_all_the_time():
+    moving = np.zeros((10, 60, 60), bool)
+    for t in range(10):
+        moving[t, 10 + t : 22 + t, 30:42] = True  # it stays beside the column at 16 to 30, and leaves the rows below 16
+    bold = np.zeros((60, 60), np.uint8)
+    body, far, below, speck = (np.s_[8:40, 16:30], np.s_[8:40, 0:10], np.s_[44:58, 20:50], np.s_[15:18, 43:46])
+    for place in (body, far, below, speck):
+        bold[place] = ALWAYS_COVERED
+    kept = _with_resting_parts(views(moving), np.zeros_like(bold), bold, BACKGROUND) == ALWAYS_COVERED
+    assert kept[body].all()
+    assert kept.sum() == kept[body].size
+    # One that sways in its place may stand on all of them.
+    swaying = np.stack([np.roll(moving[4], t % 2, axis=1) for t in range(10)])
+    assert (_with_resting_parts(views(swaying), np.zeros_like(bold), bold, BACKGROUND) == bold).all()
+
+
+def test_distances_from_what_moves_tell_what_is_left_behind():
+    moving = np.zeros((12, 40, 80), bool)
+    for t in range(12):
+        moving[t, 12:24, 4 + 5 * t : 16 + 5 * t] = True
+    varies = _distance_varies(moving)
+    assert varies[18, 4] > 1 and varies[18, 76] > 1
+    swaying = np.stack([np.roll(moving[5], round(3 * np.sin(t)), axis=1) for t in range(12)])
+    assert _distance_varies(swaying).max() < 0.5
+    assert (_distance_varies(np.zeros_like(moving)) == 0).all()
 
 
 def test_narrow_gaps_between_parts_are_bridged_and_wide_ones_stay():

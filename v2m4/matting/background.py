@@ -1,9 +1,7 @@
 """The still background of a clip, learnt from frames spread over it, although the object may never leave its place.
 
-1. Each pixel's recurring colours over time (`modes.find_modes`), at low resolution.
-2. Which of them is the background: the labelling with the shortest contours over all frames (`modes.ModeLabelling`).
-3. Parts of the object that never move cannot be found that way. As in GrabCut (Rother et al. 2004), colours of what
-   moves and of what is uncovered become colour models, and the labelling is solved again with their likelihoods.
+Which colour is the background is decided at low resolution (`background_labels`); here its mean and deviation at full
+resolution, and what a camera that turns sees of it.
 """
 
 from __future__ import annotations
@@ -12,16 +10,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from v2m4.arrays import Bytes, Float32, Float64, Int32, Mask, Real
+from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.events import Progress, StageRun
-from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES, ModeLabelling, find_modes
+from v2m4.matting.background_labels import LEAST_VIEWS, Changes, label_background
+from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES
 from v2m4.settings import BackgroundSettings
 
-_BINS = 16  # cells of the colour models along each of R, G, B
-_LEAST_VIEWS = 3  # frames that must show a place of a mosaic before it says anything
 _UNSEEN = 0.4  # coarse mask where the camera never looked while the background was learnt: a little for background
 
 
@@ -76,23 +71,6 @@ class Background:
         )
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What of the picture changes over time, at learning resolution.
-
-    still: (h,w) pixels of one colour throughout. share: part of the picture that is still. still_rim: part of the
-    picture's rim that is. rim: (h,w) that rim. outside: still pixels that are connected to the rim by still ones.
-    distance: (h,w) from the nearest changing pixel, in diagonals of the box of all changes, at most 10.
-    """
-
-    still: Mask
-    share: float
-    still_rim: float
-    rim: Mask
-    outside: Mask
-    distance: Float32
-
-
 def noise_level(frames: Bytes, seen: Mask | None = None) -> float:
     """Standard deviation over time of the quieter half of the pixels of (T,H,W,3) ``frames``, in levels.
 
@@ -100,66 +78,6 @@ def noise_level(frames: Bytes, seen: Mask | None = None) -> float:
     """
     step = np.abs(np.diff(frames.astype(np.int16), axis=0)).max(-1)
     return float(np.median(step if seen is None else step[seen[1:] & seen[:-1]]) / 0.95)
-
-
-def find_changes(frequency: Float32, least_still: float, seen: Mask | None = None) -> Changes:
-    """From (h,w,3) how often each mode is shown, in [0,1]; a pixel is still if its first is so from ``least_still``.
-
-    seen: (h,w), what the camera looked at often enough to tell; by default all. The rest counts as still.
-    """
-    shown = np.ones(frequency.shape[:2], bool) if seen is None else seen
-    still = cv2.medianBlur(((frequency[..., 0] >= least_still) | ~shown).astype(np.uint8), 3) > 0
-    rim = _rim(shown)
-    _, pieces = cv2.connectedComponents(still.astype(np.uint8), connectivity=4)
-    outside = still & np.isin(pieces, np.unique(pieces[rim & still]))
-    rows, columns = np.nonzero(~still)
-    diagonal = float(np.hypot(np.ptp(rows), np.ptp(columns))) if len(rows) else 1.0
-    away = np.asarray(cv2.distanceTransform(still.astype(np.uint8), cv2.DIST_L2, 3), np.float32)
-    distance = np.minimum(away / np.float32(max(diagonal, 1.0)), np.float32(10))
-    return Changes(still, float(still[shown].mean()), float(still[rim].mean()), rim, outside, distance)
-
-
-def label_background(
-    frames: Bytes, tolerance: float, settings: BackgroundSettings, seen: Mask | None = None
-) -> StageRun[tuple[Bytes, Float32, Changes]]:
-    """Labels (h,w) of (T,h,w,3) ``frames`` (see `ModeLabelling`), the modes' colours (h,w,3,3), and what changes.
-
-    seen: (T,h,w), which pixels a frame shows at all; by default all.
-    """
-    # 1. The recurring colours of each pixel, and what they say before any contour is looked at.
-    shown, sizes, colours = find_modes(frames, tolerance, seen)  # (T,h,w), (h,w,3), (h,w,3,3)
-    yield Progress("matting", 0.1)
-    views = np.full(frames.shape[1:3], len(frames)) if seen is None else seen.sum(0)  # (h,w)
-    frequency = (sizes / np.maximum(views, 1)[..., None]).astype(np.float32)  # (h,w,3)
-    changes = find_changes(frequency, settings.still, views >= min(_LEAST_VIEWS, len(frames)))
-    labelling = ModeLabelling(frames, shown, max(14.0, 0.75 * tolerance), seen)
-    prior = _prior_costs(frequency, sizes, changes, views)  # (h,w,4)
-    yield Progress("matting", 0.2)
-    # 2. A first labelling by the shortest contours; where the object moves relative to a pixel, it is background.
-    labels = labelling.solve(prior, settings.rounds)  # (h,w)
-    yield Progress("matting", 0.3)
-    prior[..., ALWAYS_COVERED] += _left_behind(shown, labels, seen)
-    # 3. Colour models of object and background from that labelling, and the labelling again with their likelihoods.
-    totals: tuple[float, float] | None = None
-    rest = (changes.still & changes.outside)[..., None]
-    for done in range(settings.color_rounds):
-        is_background = np.arange(MODES) == labels[..., None]  # (h,w,3)
-        # What never moves is taken for object by its colour only; were it to teach the colour models, one wrong guess
-        # would bring on the next.
-        front = _histogram(colours, frequency * (~is_background & ~rest))
-        behind = _histogram(colours, frequency * (is_background | rest) * np.exp(-5 * changes.distance)[..., None])
-        # The first totals stay: growing by one colour must not make the object's other colours less likely.
-        totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
-        ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).astype(np.float32)
-        # A colour that both have is evidence for neither.
-        clear = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - settings.doubt), 0, 1.5)
-        costs = prior + _colour_costs(frequency, clear[_bins(colours)], changes)
-        labels = labelling.solve(costs, settings.rounds)
-        yield Progress("matting", 0.3 + 0.2 * (done + 1) / settings.color_rounds)
-    # 4. Still gaps between parts of the object, unless their colour is the background's.
-    bridges = _bridges(labels == ALWAYS_COVERED, settings.gap) & changes.still
-    bridges &= ratio[_bins(colours[:, :, 0])] > -settings.doubt
-    return np.where(bridges, ALWAYS_COVERED, labels).astype(np.uint8), colours, changes
 
 
 def learn(
@@ -180,7 +98,7 @@ def learn(
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
     small_seen = None if seen is None else np.stack([_wholly(s, size) for s in seen])
     labels, modes, changes = yield from label_background(small, tolerance, settings, small_seen)
-    looked_at = np.ones(labels.shape, bool) if small_seen is None else small_seen.sum(0) >= _LEAST_VIEWS
+    looked_at = np.ones(labels.shape, bool) if small_seen is None else small_seen.sum(0) >= LEAST_VIEWS
     chosen = np.take_along_axis(modes, np.minimum(labels, MODES - 1)[..., None, None].astype(np.intp), axis=2)[:, :, 0]
     chosen[labels == ALWAYS_COVERED] = np.nan
     chosen[~looked_at] = np.nan
@@ -223,74 +141,3 @@ def _visible_mean(
         deviation = np.sqrt(np.maximum(square / weight - np.square(mean), 0).mean(-1)).astype(np.float32)
     mean[count == 0] = np.nan
     return mean.astype(np.float32), deviation
-
-
-def _prior_costs(frequency: Float32, sizes: Int32, changes: Changes, views: NDArray[np.int64]) -> Float32:
-    """(h,w,4) costs of the labels before any colour is known. views: (h,w) frames that show a pixel."""
-    costs = np.zeros((*changes.still.shape, MODES + 1), np.float32)
-    rare = sizes < np.maximum(2.0, 0.04 * views)[..., None]
-    costs[..., :MODES] = np.where(rare, 4.0, 0.02 * (1 - frequency))
-    # The more a pixel rests on one colour, the likelier that is the background; what is enclosed by changes is not.
-    enclosed = changes.still & ~changes.outside
-    never = np.where(changes.still, 0.0, 0.15 * frequency[..., 0])
-    never = np.where(changes.outside, 0.15 + np.minimum(5 * changes.distance, 3), never)
-    costs[..., ALWAYS_COVERED] = never + 5 * (changes.rim & changes.still)
-    costs[..., 0] = np.where(enclosed, 0.4, costs[..., 0])
-    return costs
-
-
-def _left_behind(shown: Bytes, labels: Bytes, seen: Mask | None) -> Float32:
-    """(h,w) cost of taking a pixel for the object's in all frames although the object moves relative to it.
-
-    What belongs to the object keeps its distance from the object's moving parts: its distance from the masks that
-    (T,h,w) modes ``shown`` and (h,w) ``labels`` give varies by less than the object's size.
-    """
-    height, width = labels.shape
-    distances, diagonals = [], []
-    for t, modes in enumerate(shown):
-        away = modes != labels if seen is None else (modes != labels) & seen[t]
-        mask = cv2.morphologyEx(away.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        rows, columns = np.nonzero(mask)
-        if len(rows):
-            (top, bottom), (left, right) = (np.percentile(at, (3, 97)) for at in (rows, columns))
-            diagonals.append(float(np.hypot(bottom - top, right - left)))
-            distances.append(cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3))
-    if not distances:
-        return np.zeros((height, width), np.float32)
-    low, high = np.percentile(np.stack(distances)[:: max(1, len(distances) // 16)], (10, 90), axis=0)
-    varies = (high - low) / max(float(np.median(diagonals)), 1.0)
-    return (4 * np.clip(varies - 0.2, 0, 1)).astype(np.float32)
-
-
-def _bridges(mask: Mask, gap: int) -> Mask:
-    """(h,w) ``mask`` with gaps up to 2 ``gap`` wide, in it and between its pieces, closed: belts and joints."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
-    padded = np.pad(mask.astype(np.uint8), 2 * gap)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)
-    return closed[2 * gap : 2 * gap + mask.shape[0], 2 * gap : 2 * gap + mask.shape[1]] > 0
-
-
-def _colour_costs(frequency: Float32, ratio: Float32, changes: Changes) -> Float32:
-    """(h,w,4) what colour models add: ``ratio`` (h,w,3) is each mode's log-likelihood ratio, object to background."""
-    strength = np.where(changes.still, 0.3, 0.2).astype(np.float32)[..., None]
-    covered = -(frequency * ratio).sum(-1, keepdims=True)
-    costs = np.concatenate([covered + 2 * frequency * ratio, covered], axis=-1) * strength
-    costs[..., ALWAYS_COVERED] -= np.where(changes.outside, 0.05, 0)
-    return costs
-
-
-def _bins(colours: Float32) -> NDArray[np.intp]:
-    cell = np.clip(colours * (_BINS / 256), 0, _BINS - 1).astype(np.intp)
-    return (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
-
-
-def _histogram(colours: Float32, weights: Real) -> Float64:
-    """(4096,) weighted counts of 16³ RGB cells, slightly blurred."""
-    counts = np.bincount(_bins(colours).ravel(), weights.ravel(), minlength=_BINS**3)
-    return gaussian_filter(counts.reshape(_BINS, _BINS, _BINS), 0.7).ravel()
-
-
-def _rim(shown: Mask) -> Mask:
-    """(h,w) the outermost pixels of ``shown``."""
-    inner = cv2.erode(shown.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return shown & (inner == 0)

@@ -86,6 +86,14 @@ class BackgroundSettings:
     """Labellings with colour models, each of which refines the models of the next."""
     doubt: Annotated[float, Range(0, 10)] = 0.7
     """A colour's log-likelihood ratio below which it speaks for nothing."""
+    cautious_colors: Annotated[float, Range(0, 10)] = 0.6
+    """How much colours count, against 1, where only what moves is looked for."""
+    resting_share: Annotated[float, Range(0, 10)] = 0.3
+    """A part that never moves is kept if it is so large beside the median of what moves."""
+    resting_drift: Annotated[float, Range(0, 10)] = 0.2
+    """An object whose middle moves by less than this, in square roots of its area, keeps all parts that never move."""
+    resting_touch: Annotated[float, Range(0, 1)] = 0.9
+    """A part that never moves is kept if what moves touches it in so large a share of the frames."""
     gap: Annotated[int, Range(0, 50)] = 3
     """Gaps between parts of the object of up to twice so many (shrunken) pixels are bridged."""
 
