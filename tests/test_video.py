@@ -207,6 +207,13 @@ def test_probe_tells_the_facts_without_decoding_all(tmp_path):
     assert facts.seconds == pytest.approx(0.5, rel=0.1)
 
 
+def test_a_start_behind_the_end_is_refused_at_the_first_look(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", [scene(i) for i in range(10)])
+    assert probe(path, VideoSettings(start_s=0.3)).frames == 10
+    with pytest.raises(V2M4Error, match=r"No frame is left of clip\.mp4.*0\.50 s long"):
+        probe(path, VideoSettings(start_s=0.6))
+
+
 @given(width=st.integers(16, 200), height=st.integers(16, 200), alpha=st.integers(0, 255))
 def test_shrinking_keeps_a_plain_colour_and_its_alpha(width, height, alpha):
     plain = np.full((60, 80, 4), (200, 100, 50, alpha), np.uint8)

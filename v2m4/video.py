@@ -54,6 +54,8 @@ def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
             raise _too_few(source, 0, settings)
         if second is None:
             raise _single_frame(source)
+        if 0 < source.seconds <= settings.start_s:
+            raise _too_few(source, 0, settings)
         expected = _expected_frames(source, settings)
         if _is_too_many(expected, settings):
             raise _too_long(source, expected, settings)
