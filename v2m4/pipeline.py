@@ -153,7 +153,9 @@ def _visits(run: Run, group: Sequence[StageSpec]) -> Iterator[Step]:
                 return
 
     indices, first = chosen_keyframes(run)
+    tried = set[int]()
     for index in visiting_order(indices, first):
+        tried.add(index)
         yield from visit(index, None)
         if index not in meshless(run):
             break
@@ -161,7 +163,7 @@ def _visits(run: Run, group: Sequence[StageSpec]) -> Iterator[Step]:
     for side in ([i for i in indices if i > anchor], [i for i in reversed(indices) if i < anchor]):
         before = anchor
         for index in side:
-            if index not in meshless(run):
+            if index not in tried:
                 yield from visit(index, before)
             before = before if index in meshless(run) else index
 
