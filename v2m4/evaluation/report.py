@@ -77,7 +77,7 @@ def read_camera(path: Path, clip: Clip) -> Camera:
         width, height, fov_deg = float(data["width"]), float(data["height"]), float(data["fov_deg"])
         to_frame = np.asarray(data.get("image_to_frame", np.eye(3)), float).reshape(3, 3)
     except OSError as error:
-        raise V2M4Error(f"The camera {path} cannot be read: {error.strerror}. Name it with --camera.") from error
+        raise V2M4Error(f"The camera {path} cannot be read: {error.strerror}. It belongs beside the GLB.") from error
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise V2M4Error(f"{path} does not describe a camera ({error}).") from error
     focal = 0.5 * height / math.tan(math.radians(fov_deg) / 2)
