@@ -102,7 +102,7 @@ def test_not_a_camera(tmp_path, clip, content):
 
 
 def test_a_missing_camera_is_named(tmp_path, clip):
-    with pytest.raises(V2M4Error, match="--camera"):
+    with pytest.raises(V2M4Error, match="belongs beside the GLB"):
         read_camera(tmp_path / "c.json", clip)
 
 
