@@ -40,7 +40,9 @@ def main() -> int:
     machine = whole_gpu.machine(torch.device("cuda" if options.gpu and not options.toy else "cpu"))
     cases: dict[str, Any]
     if options.gpu:
-        with tempfile.TemporaryDirectory(prefix="v2m4-benchmark-", dir=options.work) as work:
+        if options.work is not None:
+        options.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="v2m4-benchmark-", dir=options.work) as work:
             cases, failed = whole_gpu.run_whole(options.output, Path(work), options.seconds, options.toy, options.only)
         machine += ", toy" * options.toy
     else:

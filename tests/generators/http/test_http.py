@@ -159,6 +159,17 @@ def _glb(described: dict) -> bytes:
     ("described", "told"),
     [
         ({"asset": {"version": "2.0"}, "accessors": [{"count": 10**11, "type": "VEC3"}]}, "more than"),
+        ({"asset": {"version": "2.0"}, "accessors": [{"count": float("inf")}]}, "damaged"),
+        ({"asset": {"version": "2.0"}, "nodes": [{"children": [float("inf")]}]}, "damaged"),
+        ({"meshes": [{"primitives": 40 * [{"indices": 0}]}], "accessors": [{"count": 3 * 10**6}]}, "more than"),
+        (
+            {
+                "meshes": [{"primitives": [{"indices": 0}]}],
+                "accessors": [{"count": 3 * 10**6}],
+                "nodes": 40 * [{"mesh": 0}],
+            },
+            "more than",
+        ),
         ({"asset": {"version": "2.0"}, "nodes": [{"children": [1]}, {"children": [0]}]}, "not a tree"),
         ({"asset": {"version": "2.0"}, "nodes": [{"children": [1, 1]}, {}]}, "not a tree"),
         ({"asset": {"version": "2.0"}, "nodes": [{"children": ["x"]}]}, "damaged"),
@@ -168,6 +179,17 @@ def _glb(described: dict) -> bytes:
 def test_a_hostile_glb_is_refused(described: dict, told: str) -> None:
     with pytest.raises(V2M4Error, match=told):
         mesh_from_bytes(_glb(described), 500)
+
+
+def test_a_glb_nested_without_end_is_damaged() -> None:
+    text = b'{"a":' + b"[" * 200_000
+    glb = struct.pack("<4sII", b"glTF", 2, 20 + len(text)) + struct.pack("<I4s", len(text), b"JSON") + text
+    with pytest.raises(V2M4Error, match="damaged"):
+        mesh_from_bytes(glb, 500)
+
+
+def test_an_address_may_hold_letters_of_any_alphabet() -> None:
+    assert parse("http://mesh.example/é?x=ü%20&y=1").path == "/%C3%A9?x=%C3%BC%20&y=1"
 
 
 def test_files_that_a_mesh_names_are_not_opened(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +226,9 @@ def test_files_that_a_mesh_names_are_not_opened(tmp_path, monkeypatch: pytest.Mo
         ("::ffff:169.254.169.254", False, False),
         ("64:ff9b::7f00:1", True, False),
         ("2002:7f00:1::", True, False),
+        ("64:ff9b:1::7f00:1", True, False),
+        ("::127.0.0.1", True, False),
+        ("192.88.99.1", True, False),
         ("8.8.8.8", True, True),
         ("2606:4700::1111", True, True),
     ],

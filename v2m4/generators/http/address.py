@@ -9,12 +9,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from v2m4.errors import V2M4Error
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_EMBEDDING = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "192.88.99.0/24")))
+"""Networks whose addresses lead on to IPv4 addresses within them: NAT64 (RFC 6052, RFC 8215), IPv4-compatible, 6to4."""
+_AS_WRITTEN = "/%?&=:@!$'()*+,;~"
 PORTS = {"http": 80, "https": 443}
 
 
@@ -50,7 +52,7 @@ def parse(url: str) -> Target:
         )
     if any(c.isspace() or ord(c) < 32 for c in url.strip()):
         raise V2M4Error("The mesh server's address holds spaces or control characters. Remove them.")
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    path = quote(parts.path + (f"?{parts.query}" if parts.query else ""), safe=_AS_WRITTEN)
     return Target(parts.scheme, parts.hostname, port or PORTS[parts.scheme], path)
 
 
@@ -60,8 +62,10 @@ def permitted(address: Address, public: bool) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return permitted(address.ipv4_mapped, public)
-        if public and (address.sixtofour or address.teredo or address in _NAT64):
+        if public and (address.sixtofour or address.teredo):
             return False
+    if public and any(address in network for network in _EMBEDDING):
+        return False
     if address.is_link_local or address.is_multicast:
         return False
     return address.is_global if public else True

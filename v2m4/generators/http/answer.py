@@ -63,12 +63,25 @@ def _check_glb(body: bytes) -> None:
         described: Any = json.loads(body[20 : 20 + length])
         counts = [int(accessor.get("count", 0)) for accessor in described.get("accessors", [])]
         children = [int(child) for node in described.get("nodes", []) for child in node.get("children", [])]
-    except (ValueError, AttributeError, TypeError) as error:
+        corners = _corners(described, counts)
+        tree = len(children) == len(set(children)) and not _has_circle(described)
+    except (ValueError, AttributeError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise V2M4Error(f"The {_WHAT} is a damaged GLB. Ask the server again.") from error
-    if max(counts, default=0) > 3 * MOST_FACES:
+    if max(corners, *counts, 0) > 3 * MOST_FACES:
         raise V2M4Error(f"The {_WHAT} has more than {MOST_FACES} faces. Ask it for a lighter mesh.")
-    if len(children) != len(set(children)) or _has_circle(described):
+    if not tree:
         raise V2M4Error(f"The {_WHAT} has nodes that are not a tree. Let the server send a valid GLB.")
+
+
+def _corners(described: dict[str, Any], counts: list[int]) -> int:
+    """The corners of all faces to be drawn: parts may share their numbers, and nodes their meshes, at no cost."""
+
+    def of_part(part: dict[str, Any]) -> int:
+        return counts[part["indices"] if "indices" in part else part.get("attributes", {})["POSITION"]]
+
+    meshes = [sum(of_part(part) for part in mesh.get("primitives", [])) for mesh in described.get("meshes", [])]
+    drawn = [meshes[node["mesh"]] for node in described.get("nodes", []) if "mesh" in node]
+    return sum(drawn) if drawn else sum(meshes)
 
 
 def _has_circle(described: dict[str, Any]) -> bool:
