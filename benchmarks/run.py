@@ -41,8 +41,8 @@ def main() -> int:
     cases: dict[str, Any]
     if options.gpu:
         if options.work is not None:
-        options.work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="v2m4-benchmark-", dir=options.work) as work:
+            options.work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="v2m4-benchmark-", dir=options.work) as work:
             cases, failed = whole_gpu.run_whole(options.output, Path(work), options.seconds, options.toy, options.only)
         machine += ", toy" * options.toy
     else:
