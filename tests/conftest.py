@@ -55,6 +55,14 @@ def draw_lizard(phase: float, size: int = 160) -> Image.Image:
     return image.resize((size, 3 * size // 4), Image.Resampling.LANCZOS)
 
 
+def draw_frames(folder: Path, frames: int, size: int) -> Path:
+    """A new folder of RGBA frames, ``size`` wide, of a lizard that swings its tail through a third of its way."""
+    folder.mkdir()
+    for index in range(frames):
+        draw_lizard(index / (3 * frames), size).save(folder / f"{index}.png")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def lizard(tmp_path_factory) -> Path:
     """A folder of five RGBA frames, wider than high."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import draw_lizard, little_settings
+from tests.conftest import draw_frames, little_settings
 from tests.generators.trellis.known import KnownTrellis
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import Event, Finished, MeshRefined, RunProgress
@@ -30,11 +30,7 @@ CROSSINGS = list(product(GENERATORS_TRIED, ("video", "meshes"), ("rigid", "algor
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two RGBA frames of a lizard that swings its tail."""
-    folder = tmp_path_factory.mktemp("clip") / "lizard"
-    folder.mkdir()
-    for index in range(FRAMES):
-        draw_lizard(index / (3 * FRAMES), SIZE).save(folder / f"{index}.png")
-    return folder
+    return draw_frames(tmp_path_factory.mktemp("clip") / "lizard", FRAMES, SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.conftest import draw_lizard
+from tests.conftest import draw_frames
 from tests.test_crossings import settings_of
 from tests.toys import ball
 from v2m4.errors import NoSurfaceError, V2M4Error
@@ -49,11 +49,7 @@ class Unreliable:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    folder = tmp_path / "lizard"
-    folder.mkdir()
-    for index in range(FRAMES):
-        draw_lizard(index / (3 * FRAMES), 96).save(folder / f"{index}.png")
-    return folder
+    return draw_frames(tmp_path / "lizard", FRAMES, 96)
 
 
 @pytest.fixture

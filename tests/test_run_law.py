@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import draw_lizard, little_settings
+from tests.conftest import draw_frames, little_settings
 from v2m4.pipeline import reconstruct
 from v2m4.run import Run
 from v2m4.settings import Settings, changed
@@ -53,11 +53,7 @@ class CrashError(Exception):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clip") / "lizard"
-    folder.mkdir()
-    for index in range(FRAMES):
-        draw_lizard(index / (3 * FRAMES), SIZE).save(folder / f"{index}.png")
-    return folder
+    return draw_frames(tmp_path_factory.mktemp("clip") / "lizard", FRAMES, SIZE)
 
 
 def settings_of(variant: int) -> Settings:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import draw_lizard
+from tests.conftest import draw_frames
 from tests.generators.http.mesh_server import answer, horse, mesh_server
 from tests.generators.triposr.tiny_triposr import tiny_network
 from tests.test_crossings import settings_of
@@ -28,11 +28,7 @@ from v2m4.tracks.cotracker3.predictor import CoTracker
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two RGBA frames of a lizard that swings its tail."""
-    folder = tmp_path_factory.mktemp("clip") / "lizard"
-    folder.mkdir()
-    for index in range(2):
-        draw_lizard(index / 6, 96).save(folder / f"{index}.png")
-    return folder
+    return draw_frames(tmp_path_factory.mktemp("clip") / "lizard", 2, 96)
 
 
 @pytest.fixture(autouse=True)
