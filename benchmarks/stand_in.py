@@ -101,7 +101,7 @@ class KnownTrellis(Trellis):
     def resume(self, extras: Mapping[str, Tensor], device: torch.device | str | None = None) -> SecondPass:
         model = self.model(device)
         sampling = self._sampling(model.latent_sampling)
-        again = KnownSecondPass(model, extras, sampling, self.settings.max_faces)
+        again = KnownSecondPass(model, extras, sampling, self.settings)
         again.known = self._known(int(extras["frame"]))
         return again
 
