@@ -17,6 +17,7 @@ from training.parts import (
     color,
     eyes,
     head,
+    hold,
     leg,
     leg_paints,
     near,
@@ -68,12 +69,15 @@ def quadruped(s: Sculpture, rng: Random) -> None:
     r, paints = rng.uniform(0.2, 0.5) * thick, leg_paints(s, rng, body, base)
     reach = rng.uniform(0.1, 0.9)
     knee = rng.choice([-1, 1])
+    thigh, bounds = rng.uniform(1, 2.4) if rng.random() < 0.6 else 1.0, rng.random() < 0.35
     for x, radius, bend in ((-0.45 * length, hind, 1), (0.42 * length, front, knee)):
+        together = rng.normal(0, 0.6 * reach)
         for sign in (-1, 1):
             at = vector(x, sign * 0.6 * radius, legs - 0.1 * radius)
-            swing = rng.normal(0, 0.45 * reach)
+            swing = together + rng.normal(0, 0.15) if bounds else rng.normal(0, 0.45 * reach)
             fold = bend * abs(rng.normal(0, 0.6 * reach))
-            leg(s, rng, at, legs * rng.uniform(0.95, 1.05), r, swing, fold, sign * rng.normal(0.03, 0.08), paints)
+            out = sign * rng.normal(0.03, 0.08)
+            leg(s, rng, at, legs * rng.uniform(0.95, 1.05), r, swing, fold, out, paints, thigh)
 
 
 def biped(s: Sculpture, rng: Random) -> None:
@@ -166,6 +170,14 @@ def biped(s: Sculpture, rng: Random) -> None:
         axes = frame(turned(X, Z, rng.normal(0, 0.4)))
         s.box(at, [head_r * rng.uniform(0.7, 1.1) for _ in range(3)], axes, head_r * rng.uniform(0.05, 0.6), skin_paint)
         eyes(s, rng, at, axes[0], head_r)
+    worn = rng.random()
+    if worn < 0.12:  # a cape, as a thin sheet
+        hem = hips - chest * X - legs * rng.uniform(-0.2, 0.8) * Z - rng.uniform(0, 0.15) * X
+        neckline = shoulders - 0.6 * chest * X - 0.2 * chest * Z
+        s.cone(neckline, hem, 0.9 * chest, chest * rng.uniform(0.9, 1.8), coat(s, rng), 0.005, (1.0, 0.12), Y)
+    elif worn < 0.2:  # something on the back
+        half = [chest * rng.uniform(0.3, 0.7), chest * rng.uniform(0.5, 0.9), torso * rng.uniform(0.25, 0.5)]
+        s.box(middle - (0.6 * chest + half[0]) * X, half, np.eye(3), 0.02, coat(s, rng), 0.01)
     arm_length, arm_r = rng.uniform(0.28, 0.42) * (0.7 if toy else 1), rng.uniform(0.02, 0.05)
     sleeve = [shirt, shirt if rng.random() < 0.5 else skin_paint]
     for sign in (-1, 1):
@@ -190,6 +202,8 @@ def biped(s: Sculpture, rng: Random) -> None:
             (0.7, 1.0),
             Y,
         )
+        if rng.random() < 0.15:
+            hold(s, rng, end + 0.03 * d, d)
     leg_r = rng.uniform(0.035, 0.075)
     stride = rng.uniform(0.05, 0.8)
     for sign in (-1, 1):

@@ -1,19 +1,25 @@
-"""How good a network is on sculptures it has never seen, kind by kind, also on kinds kept out of training."""
+"""How good a network is on sculptures it has never seen, kind by kind, also on kinds kept out of training.
+
+``python -m training.evaluate WEIGHTS`` says it of a file of weights.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from training.kinds import HELD_OUT, TRAINED
 from training.scene import Batch, make_batch
 from training.tables import tables
-from v2m4.generators.sculpt.network import LAYERS, Prediction, slice_depths
+from v2m4.generators.sculpt.network import LAYERS, ColumnNetwork, Prediction, slice_depths
 from v2m4.generators.sculpt.readout import from_both, from_columns, from_layers
 
 SEED = 990_001  # no training run uses this seed
@@ -116,3 +122,18 @@ def report(found: dict[str, dict[str, Quality]]) -> str:
             rows[title] = list(np.mean([rows[k] for k in group], axis=0))
         lines += [f"{title:<13} " + "  ".join(f"{v:<7.4f}" for v in row) for title, row in rows.items()]
     return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, help="sculpt.safetensors")
+    parser.add_argument("--count", type=int, default=64, help="sculptures of each kind")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = ColumnNetwork()
+    network.load_state_dict({name: value.float() for name, value in load_file(arguments.weights).items()})
+    print(report(evaluate(network.to(device), device, arguments.count)))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from training.creatures import biped, bird, fish, insect, quadruped, snake, strider, tentacled
+from training.mixed import company, plush, rider, sprawler, winged
 from training.parts import Random
 from training.sculpture import Sculpture
 from training.things import composite, furniture, plant, tool, vehicle, vessel
@@ -17,16 +18,21 @@ from training.things import composite, furniture, plant, tool, vehicle, vessel
 Recipe = Callable[[Sculpture, Random], None]
 
 TRAINED: dict[str, tuple[Recipe, float]] = {
-    "quadruped": (quadruped, 0.26),
+    "quadruped": (quadruped, 0.22),
     "biped": (biped, 0.2),
-    "strider": (strider, 0.1),
-    "bird": (bird, 0.11),
-    "fish": (fish, 0.07),
-    "snake": (snake, 0.04),
-    "plant": (plant, 0.04),
+    "strider": (strider, 0.08),
+    "bird": (bird, 0.08),
+    "fish": (fish, 0.05),
+    "snake": (snake, 0.03),
+    "plant": (plant, 0.03),
     "vehicle": (vehicle, 0.05),
-    "vessel": (vessel, 0.04),
-    "composite": (composite, 0.09),
+    "vessel": (vessel, 0.03),
+    "composite": (composite, 0.06),
+    "plush": (plush, 0.07),
+    "sprawler": (sprawler, 0.04),
+    "winged": (winged, 0.03),
+    "rider": (rider, 0.02),
+    "company": (company, 0.03),
 }
 HELD_OUT: dict[str, tuple[Recipe, float]] = {
     "insect": (insect, 0.25),

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from training.sculpture import CHECKS, PLAIN, SHADED, SPOTS, STRIPES, Sculpture, Vector, turned, unit, vector
+from training.sculpture import CHECKS, PLAIN, SHADED, SPOTS, STRIPES, Sculpture, Vector, frame, turned, unit, vector
 
 X, Y, Z = vector(1, 0, 0), vector(0, 1, 0), vector(0, 0, 1)
 Random = np.random.Generator
@@ -33,7 +33,7 @@ def near(base: tuple[float, ...], rng: Random, amount: float = 0.12) -> tuple[fl
 def coat(s: Sculpture, rng: Random, base: tuple[float, ...] | None = None) -> int:
     """A paint for a body: plain, shaded from back to belly, striped, spotted or checked."""
     base = color(rng) if base is None else base
-    pattern = int(rng.choice([PLAIN, SHADED, STRIPES, SPOTS, CHECKS], p=[0.4, 0.25, 0.15, 0.13, 0.07]))
+    pattern = int(rng.choice([PLAIN, SHADED, STRIPES, SPOTS, CHECKS], p=[0.45, 0.29, 0.11, 0.11, 0.04]))
     second = color(rng) if rng.random() < 0.4 else near(base, rng, 0.25)
     if pattern == SHADED:
         direction = unit(Z + rng.normal(0, 0.25, 3))
@@ -160,9 +160,11 @@ def head(
 
 def tail(s: Sculpture, rng: Random, root: Vector, back: Vector, size: float, paint: int) -> None:
     """None, a stub, a thin whip or a thick tail, bent at random."""
-    style = rng.choice(["none", "stub", "thin", "thick"], p=[0.12, 0.18, 0.35, 0.35])
+    style = rng.choice(["none", "stub", "thin", "thick", "bushy"], p=[0.1, 0.15, 0.3, 0.3, 0.15])
     if style == "none":
         return
+    bushy = style == "bushy"
+    style = "thin" if bushy else style
     parts = {"stub": 1, "thin": 4, "thick": 4}[style]
     length = (
         size * {"stub": rng.uniform(0.1, 0.25), "thin": rng.uniform(0.4, 1.1), "thick": rng.uniform(0.5, 1.3)}[style]
@@ -173,6 +175,10 @@ def tail(s: Sculpture, rng: Random, root: Vector, back: Vector, size: float, pai
     )
     taper = rng.uniform(0.1, 1.3) if style != "thick" else rng.uniform(0.05, 0.5)
     radii = [r * (1 - i / parts) + r * taper * i / parts for i in range(parts + 1)]
+    if bushy:
+        radii = [
+            r + size * rng.uniform(0.05, 0.14) * math.sin(math.pi * min(1, (i + 0.3) / parts)) for i in range(parts + 1)
+        ]
     lift, sway = rng.normal(0, 0.35), rng.normal(0, 0.3)
     bends = [(Y, lift + rng.normal(0, 0.1)) if i % 2 else (Z, sway + rng.normal(0, 0.1)) for i in range(parts)]
     start = unit(back + vector(0, 0, rng.uniform(-0.8, 0.7)))
@@ -189,13 +195,16 @@ def leg(
     fold: float,
     out: float,
     paints: list[int],
+    thigh: float = 1.0,
 ) -> None:
-    """A leg of two or three joints, hanging from ``root``, swung about y, folded at the knee, turned out about x."""
+    """A leg of two or three joints, hanging from ``root``, swung about y, folded at the knee, turned out about x;
+    at its root ``thigh`` times as thick."""
     down = turned(turned(-Z, Y, swing), X, out)
     parts = int(rng.integers(2, 4))
     shares = [0.5, 0.5] if parts == 2 else [0.42, 0.36, 0.22]
     taper = rng.uniform(0.45, 1.0)
     radii = [r * (1 + (taper - 1) * i / parts) for i in range(parts + 1)]
+    radii[0] *= thigh
     bends = [(Y, 0.0), (Y, fold), (Y, -0.9 * fold)]
     end, d = chain(s, rng, root, down, [length * q for q in shares], radii, bends, paints, 0.02)
     style = rng.random()
@@ -209,3 +218,22 @@ def leg_paints(s: Sculpture, rng: Random, body: int, base: tuple[float, ...]) ->
     if rng.random() < 0.55:
         return [body]
     return [body, plain(s, rng, base) if rng.random() < 0.5 else plain(s, rng)]
+
+
+def hold(s: Sculpture, rng: Random, hand: Vector, along: Vector) -> None:
+    """Something in a hand: a stick, a ball, a board, a bag."""
+    style, paint = rng.random(), coat(s, rng, near(color(rng), rng))
+    d = unit(X + rng.normal(0, 0.8, 3))
+    if style < 0.4:
+        r, length = rng.uniform(0.006, 0.02), rng.uniform(0.15, 0.6)
+        s.cone(hand - 0.3 * length * d, hand + 0.7 * length * d, r, r * rng.uniform(0.5, 2.5), paint, 0.003)
+    elif style < 0.6:
+        r = rng.uniform(0.04, 0.12)
+        s.cone(hand + r * along, hand + 1.01 * r * along, r, r, paint, 0.003)
+    elif style < 0.8:
+        half = [rng.uniform(0.008, 0.03), *rng.uniform(0.04, 0.18, 2)]
+        s.box(hand, half, frame(d), 0.008, paint, 0.003)
+    else:
+        half = [float(v) for v in rng.uniform(0.03, 0.1, 3)]
+        s.box(hand + vector(0, 0, -half[2] - 0.03), half, np.eye(3), 0.02, paint, 0.003)
+        s.ring(hand, Y, 0.03, 0.006, paint, 0.003)

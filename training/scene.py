@@ -1,7 +1,8 @@
 """From sculptures to what the network is trained on: pictures, columns of occupancy, and the colours of far sides.
 
-The camera sees a picture of 40 degrees; the object stands upright in most, anywhere in it, at any yaw and at the
-pitches from which people film. All lengths of the targets are in the units of `v2m4.generators.sculpt.network`.
+The network takes every camera for one of 40 degrees, as its user does; most are, others see 25 to 60. The object stands
+upright in most pictures, anywhere in it, at any yaw and at the pitches from which people film. All lengths of the
+targets are in the units of `v2m4.generators.sculpt.network`.
 """
 
 from __future__ import annotations
@@ -46,18 +47,21 @@ SOFT = (
     0.4 * (FARTHEST - NEAREST) / SLICES
 )  # width of the occupancy's edge: it lets a column tell where between two slices it is
 COARSE = 96  # rays per side of the picture in which the object's box is found
+OTHER = (25.0, 60.0)  # fields of view in degrees of the cameras that are not what they are taken for
 _WIDE = 2 * math.tan(math.radians(FOV_DEG) / 2)
 
 
 @dataclass(frozen=True)
 class Batch:
     """Examples. image: (B,6,PICTURE,PICTURE), the network's input. pixels: (B,N) indices of columns in the flattened
-    GRID x GRID. columns: (B,N,SLICES) soft occupancy in [0,1]. colors: (B,6,GRID,GRID) in [0,1], where known: (B,GRID,
-    GRID) bool. valid: (B,) bool, False for the rare sculpture that nothing can be learnt from."""
+    GRID x GRID. columns: (B,N,SLICES) soft occupancy in [0,1]. sides: (B,2,GRID,GRID) depths of first entry and exit
+    relative to ``away``, and colors: (B,6,GRID,GRID) in [0,1], both where known: (B,GRID,GRID) bool. valid: (B,) bool,
+    False for the rare sculpture that nothing can be learnt from."""
 
     image: Tensor
     pixels: Tensor
     columns: Tensor
+    sides: Tensor
     colors: Tensor
     known: Tensor
     valid: Tensor
@@ -66,7 +70,8 @@ class Batch:
 @dataclass(frozen=True)
 class View:
     """Cameras. rotation: (B,3,3) world to camera, rows right, down, forward. eye: (B,3). middle: (B,2) and width: (B,)
-    of the square that is cut out, in the camera's plane at depth 1. near, far: (B,) bounds of the object's depth."""
+    of the square that is cut out, in the camera's plane at depth 1. near, far: (B,) bounds of the object's depth.
+    taken: (B,) by how much slopes grow when the camera is taken for one of 40 degrees."""
 
     rotation: Tensor
     eye: Tensor
@@ -74,6 +79,7 @@ class View:
     width: Tensor
     near: Tensor
     far: Tensor
+    taken: Tensor
 
     def slopes(self, side: int) -> Tensor:
         """(B,side*side,2) x and y of the rays (x, y, 1) through the centres of the square's pixels."""
@@ -95,14 +101,16 @@ def make_batch(parts: Tensor, paints: Tensor, counts: Tensor, columns: int, rng:
     look = _Look.random(len(parts), parts.device, rng)
     rgb, alpha = _picture(view, parts, paints, counts, look, PICTURE)
     entries = _entries(view, view.slopes(GRID), parts, counts)
-    colors, known, finite = _far_sides(view, entries, parts, paints, counts, look)
+    exits, colors, known, finite = _far_sides(view, entries, parts, paints, counts, look)
     hit = entries > 0
     scale = 1 / (view.width * (entries * hit).sum(1) / hit.sum(1).clamp_min(1))
     rgb, alpha, kept = degrade(rgb, alpha, rng)
     kept = F.avg_pool2d(kept, PICTURE // GRID)[:, 0] > 0.5
     known = known & kept
     slopes = view.slopes(PICTURE).view(-1, PICTURE, PICTURE, 2).permute(0, 3, 1, 2)
-    image = network_input(rgb, alpha, slopes)
+    image = network_input(rgb, alpha, slopes * view.taken[:, None, None, None])
+    sides = torch.stack([entries, exits], dim=1) * scale[:, None, None] - 1 / view.width[:, None, None]
+    sides = sides.view(-1, 2, GRID, GRID)
     seen = known.flatten(1)
     valid = found & finite & scale.isfinite() & (seen.sum(1) > 40) & image.flatten(1).isfinite().all(1)
     weight = seen.float() + (~seen.any(1, keepdim=True)).float()
@@ -112,7 +120,7 @@ def make_batch(parts: Tensor, paints: Tensor, counts: Tensor, columns: int, rng:
         pixels = torch.arange(GRID * GRID, device=parts.device).expand(len(parts), -1)
     targets = _columns(view, scale, parts, counts, pixels)
     valid = valid & targets.flatten(1).isfinite().all(1)
-    return Batch(image, pixels, targets, colors, known, valid)
+    return Batch(image, pixels, targets, sides, colors, known, valid)
 
 
 def _columns(view: View, scale: Tensor, parts: Tensor, counts: Tensor, pixels: Tensor) -> Tensor:
@@ -177,15 +185,17 @@ def _look(parts: Tensor, counts: Tensor, rng: torch.Generator) -> tuple[View, Te
     # 1. The camera: how much of the picture the object fills, and where it is.
     middle, radius = _bounds(parts, counts)
     rotation = _rotations(batch, device, rng)
+    degrees = torch.where(uniform(0, 1) < 0.5, FOV_DEG, uniform(*OTHER))
+    across = 2 * torch.tan(torch.deg2rad(degrees) / 2)
     fill = uniform(0.3, 1.1)
-    distance = radius / (fill * _WIDE / 2)
-    shift = uniform(-0.5, 0.5, 2) * _WIDE * (1 - 0.75 * fill).clamp_min(0.1)[:, None]
+    distance = radius / (fill * across / 2)
+    shift = uniform(-0.5, 0.5, 2) * (across * (1 - 0.75 * fill).clamp_min(0.1))[:, None]
     local = torch.cat([shift, torch.ones_like(shift[:, :1])], dim=-1) * distance[:, None]
     eye = middle - (local[:, None] @ rotation)[:, 0]
     near, far = (distance - radius).clamp_min(0.05 * distance), distance + radius
     # 2. The object's box in the picture, by coarse rays through a square that surely holds it.
     span = 2.3 * radius / (distance**2 - radius**2).clamp_min(0.1 * distance**2).sqrt()
-    wide = View(rotation, eye, shift, span, near, far)
+    wide = View(rotation, eye, shift, span, near, far, _WIDE / across)
     slopes = wide.slopes(COARSE)
     hit = _entries(wide, slopes, parts, counts) > 0
     low = torch.where(hit[..., None], slopes, torch.inf).amin(1)
@@ -195,7 +205,7 @@ def _look(parts: Tensor, counts: Tensor, rng: torch.Generator) -> tuple[View, Te
     box = (high - low).amax(-1) + span / COARSE
     width = box * MARGIN * uniform(0.96, 1.06)
     centre = (low + high) / 2 + uniform(-0.015, 0.015, 2) * box[:, None]
-    return View(rotation, eye, centre, width, near, far), found
+    return View(rotation, eye, centre, width, near, far, wide.taken), found
 
 
 def _entries(view: View, slopes: Tensor, parts: Tensor, counts: Tensor) -> Tensor:
@@ -234,15 +244,18 @@ def _exits(view: View, slopes: Tensor, depths: Tensor, parts: Tensor, counts: Te
 
 @dataclass(frozen=True)
 class _Look:
-    """Light and surface, per object. light: (B,3) from above. The others are (B,)."""
+    """Light and surface, per object. light: (B,3) from above. sky: how much brighter what looks up is, without it.
+    grain: of the surface, and its frequency. The others are (B,)."""
 
     light: Tensor
     ambient: Tensor
+    sky: Tensor
     diffuse: Tensor
     shine: Tensor
     occlusion: Tensor
     facet: Tensor
     grain: Tensor
+    fine: Tensor
     tint: Tensor
 
     @staticmethod
@@ -255,10 +268,20 @@ class _Look:
         ambient = uniform(0.35, 0.95)
         diffuse = (1.05 - ambient) * uniform(0.6, 1.5)
         shine = uniform(0, 0.6) * (uniform(0, 1) < 0.3)
-        facet = uniform(0.02, 0.09) * (uniform(0, 1) < 0.3)
-        tint = uniform(0.88, 1.12, 3) * uniform(0.85, 1.25, 1)
+        facet = uniform(0.02, 0.12) * (uniform(0, 1) < 0.35)
+        grain = uniform(0, 0.12) * (uniform(0, 1) < 0.4)
+        tint = uniform(0.88, 1.12, 3) * uniform(0.9, 1.4, 1)
         return _Look(
-            F.normalize(light, dim=-1), ambient, diffuse, shine, uniform(0, 0.7), facet, uniform(0, 0.12), tint
+            F.normalize(light, dim=-1),
+            ambient,
+            uniform(0, 0.35),
+            diffuse,
+            shine,
+            uniform(0, 0.7),
+            facet,
+            grain,
+            uniform(15, 90),
+            tint,
         )
 
 
@@ -275,15 +298,15 @@ def _picture(
 
 def _far_sides(
     view: View, depths: Tensor, parts: Tensor, paints: Tensor, counts: Tensor, look: _Look
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Colours of first and last exits (B,6,GRID,GRID) of rays that enter at ``depths`` (B,GRID*GRID), where there is
-    an object (B,GRID,GRID), and whether all is finite (B,)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """First exits (B,GRID*GRID) of rays that enter at ``depths`` (B,GRID*GRID), colours of first and last exits
+    (B,6,GRID,GRID), where there is an object (B,GRID,GRID), and whether all is finite (B,)."""
     slopes = view.slopes(GRID)
     first, last = _exits(view, slopes, depths, parts, counts)
     colors = [_colors(view, slopes, d, parts, paints, counts, look, behind=True).transpose(1, 2) for d in (first, last)]
     known = (depths > 0) & (first > 0) & (last > 0)
     out = torch.cat(colors, dim=1)
-    return out.view(-1, 6, GRID, GRID), known.view(-1, GRID, GRID), out.flatten(1).isfinite().all(1)
+    return first, out.view(-1, 6, GRID, GRID), known.view(-1, GRID, GRID), out.flatten(1).isfinite().all(1)
 
 
 def _colors(
@@ -315,12 +338,14 @@ def _colors(
     else:
         n = torch.where(toward > 0.3, n - 2 * toward * forward, n)
     lit = (n * look.light[:, None]).sum(-1)
-    shade = look.ambient[:, None] + look.diffuse[:, None] * (0.5 * lit + 0.5).clamp_min(0) ** 1.5
+    above = 1 + look.sky[:, None] * n[..., 2]
+    shade = look.ambient[:, None] * above + look.diffuse[:, None] * (0.5 * lit + 0.5).clamp_min(0) ** 1.5
     open_, _ = field(points + 0.06 * n, parts, counts)
     shade = shade * (1 - look.occlusion[:, None] * (1 - open_ / 0.06).clamp(0, 1))
     half = F.normalize(look.light[:, None] - forward, dim=-1)
     glint = look.shine[:, None] * (n * half).sum(-1).clamp_min(0) ** 24
-    grain = 1 + look.grain[:, None] * (torch.sin(points * 61 + 7 * torch.sin(points.roll(1, -1) * 37)).sum(-1))
+    fine = look.fine[:, None, None]
+    grain = 1 + look.grain[:, None] * torch.sin(points * fine + 7 * torch.sin(points.roll(1, -1) * 0.6 * fine)).sum(-1)
     return (albedo * (shade * grain)[..., None] * look.tint[:, None] + glint[..., None]).clamp(0, 1)
 
 

@@ -26,8 +26,8 @@ PAINT_COLUMNS = 12
 # Values of PATTERN.
 PLAIN, STRIPES, SPOTS, SHADED, CHECKS = range(5)
 
-MAX_PARTS = 64
-MAX_PAINTS = 12
+MAX_PARTS = 96
+MAX_PAINTS = 16
 
 
 @dataclass
@@ -107,6 +107,14 @@ class Sculpture:
         self._add(
             DRUM, start, frame(axis), (1.0, 1.0), (length, max(r0, 4e-3), max(r1, 4e-3), round_), paint, blend, cuts
         )
+
+    def move(self, first: int, scale: float, rotation: NDArray[np.float64], shift: Vector) -> None:
+        """Scale, turn by ``rotation`` (3,3) and shift the parts from number ``first`` on."""
+        for row in self.rows[first:]:
+            row[CENTER : CENTER + 3] = scale * rotation @ row[CENTER : CENTER + 3] + shift
+            row[AXES : AXES + 9] = (row[AXES : AXES + 9].reshape(3, 3) @ rotation.T).ravel()
+            row[SIZE : SIZE + 4] *= scale
+            row[BLEND] *= scale
 
     def _add(
         self,

@@ -1,5 +1,6 @@
 """Train the network of the generator `sculpt`:  python -m training.train RUN --minutes 9
 
+On all CUDA GPUs of the machine, a process each: every one makes its own sculptures, and the gradients are averaged.
 Runs in slices. A slice goes on from RUN/state.pt if that exists, with a fresh optimiser from RUN/sculpt.safetensors if
 only that does, and else starts anew. It ends after ``--minutes``, or when ``--steps`` are done, and leaves state.pt
 (everything), sculpt.safetensors (the averaged weights in half precision: what is shipped) and a line of log.csv per
@@ -12,12 +13,15 @@ import argparse
 import copy
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -35,11 +39,13 @@ class Recipe:
     """Every number of the training."""
 
     batch: int = 64
+    """Sculptures in a step of one process."""
     columns: int = 1536
     """Columns of each object that are compared with the truth in a step."""
     steps: int = 24_000
     """The whole training; the learning rate falls to its end over them."""
     rate: float = 8e-4
+    """For one process; it grows with the root of their number, as the gradient's noise falls (Malladi et al. 2022)."""
     last_rate: float = 1e-5
     warmup: int = 400
     decay: float = 0.02
@@ -48,8 +54,15 @@ class Recipe:
     """Largest norm of a gradient."""
     average: float = 0.999
     """Share of the old in the running average of the weights that is shipped."""
-    depth: float = 2.0
+    depth: float = 1.5
     """Weight of the layers' depths beside the occupancy."""
+    sides: float = 1.5
+    """Weight of the depths of the first layer's two sides, over all of the picture."""
+    slant: float = 0.75
+    """Weight of the differences of those depths between places near and far: a turned shape is flat or leans where they
+    are wrong."""
+    overlap: float = 0.25
+    """Weight of the share of the first layer that is missed."""
     exist: float = 0.2
     """Weight of whether there are second and third layers."""
     color: float = 0.5
@@ -57,12 +70,16 @@ class Recipe:
     seed: int = 1
 
 
-def learning_rate(step: int, recipe: Recipe, since: int) -> float:
+STRIDES = (1, 4, 16, 48)  # cells of the grid between the places whose depths are compared
+
+
+def learning_rate(step: int, recipe: Recipe, since: int, processes: int = 1) -> float:
     """Half a cosine over the whole training, with a warm-up also after ``since``, the first step of a slice whose
     optimiser began anew."""
+    rate = recipe.rate * math.sqrt(processes)
     warm = min(1.0, (step - since + 1) / recipe.warmup)
     turn = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
-    return warm * (recipe.last_rate + (recipe.rate - recipe.last_rate) * turn)
+    return warm * (recipe.last_rate + (rate - recipe.last_rate) * turn)
 
 
 def loss_of(found: Prediction, batch: Batch, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,12 +90,35 @@ def loss_of(found: Prediction, batch: Batch, recipe: Recipe) -> tuple[Tensor, Te
     there = exist.float()
     gap = (at_pixels(found.layers, batch.pixels) - depths).abs() * there.repeat_interleave(2, -1)
     depth = gap.sum((1, 2)) / (2 * there.sum((1, 2))).clamp_min(1)
+    sides, slant, missed = side_losses(found.layers[:, :2].float(), batch.sides, batch.known)
     guess = at_pixels(found.exist, batch.pixels)
     present = F.binary_cross_entropy_with_logits(guess, there, reduction="none").mean((1, 2))
     far = (found.colors.float() - batch.colors).abs().mean(1) * batch.known
     color = far.sum((1, 2)) / batch.known.sum((1, 2)).clamp_min(1)
     each = occupancy + recipe.depth * depth + recipe.exist * present + recipe.color * color
+    each = each + recipe.sides * sides + recipe.slant * slant + recipe.overlap * missed
     return tuple(_mean(v, batch.valid) for v in (each, occupancy, depth))  # type: ignore[return-value]
+
+
+def side_losses(found: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the first layer's entries and exits (B,2,GRID,GRID) where they are known (B,GRID,GRID), each (B,): the mean
+    error; the mean error of differences between places `STRIDES` apart, along rows and columns (after Eigen and Fergus
+    2015); one minus the layers' intersection over union."""
+    there = known[:, None].float()
+    gap = torch.where(known[:, None], found - truth, 0.0)
+    count = there.sum((1, 2, 3)).clamp_min(1)
+    sides = gap.abs().sum((1, 2, 3)) / (2 * count)
+    slants = []
+    for stride in STRIDES:
+        for axis in (2, 3):
+            size = gap.shape[axis] - stride
+            both = there.narrow(axis, stride, size) * there.narrow(axis, 0, size)
+            change = (gap.narrow(axis, stride, size) - gap.narrow(axis, 0, size)).abs() * both
+            slants.append(change.sum((1, 2, 3)) / (2 * both.sum((1, 2, 3)).clamp_min(1)))
+    shared = torch.minimum(found[:, 1], truth[:, 1]) - torch.maximum(found[:, 0], truth[:, 0])
+    whole = torch.maximum(found[:, 1], truth[:, 1]) - torch.minimum(found[:, 0], truth[:, 0])
+    shared, whole = (torch.where(known, v, 0.0).clamp_min(0).sum((1, 2)) for v in (shared, whole))
+    return sides, torch.stack(slants).mean(0), 1 - shared / whole.clamp_min(1e-6)
 
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -87,12 +127,16 @@ def _mean(values: Tensor, valid: Tensor) -> Tensor:
 
 
 class Trainer:
-    """Network, average and optimiser, one step at a time."""
+    """Network, average and optimiser, one step at a time; with a process group the gradients are its members' mean."""
 
     def __init__(self, recipe: Recipe, device: torch.device, network: nn.Module | None = None, compiled: bool = True):
         torch.manual_seed(recipe.seed)
         self.recipe, self.device = recipe, device
+        self.processes, self.rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         self.network = (network or ColumnNetwork()).to(device)
+        if self.processes > 1:
+            for weights in self.network.parameters():
+                dist.broadcast(weights.data, 0)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         if device.type == "cuda":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,12 +148,12 @@ class Trainer:
         )
         self.step = self.since = self.skipped = 0
 
-    def train(self, batch: Batch) -> tuple[float, float, float]:
-        """One step: the losses of occupancy and of depths, and the gradient's norm. A step whose gradient is not finite
-        is skipped."""
+    def train(self, batch: Batch, ends: bool = False) -> tuple[float, float, float, bool]:
+        """One step: the losses of occupancy and of depths, the gradient's norm, and whether any process says that the
+        slice ``ends``. A step whose gradient is not finite is skipped."""
         self.network.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe, self.since)
+            group["lr"] = learning_rate(self.step, self.recipe, self.since, self.processes)
         image = torch.where(batch.valid[:, None, None, None], batch.image, 0.0)
         image = image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -117,6 +161,7 @@ class Trainer:
         loss, occupancy, depth = loss_of(found, batch, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        means = self._shared(torch.stack([occupancy.detach(), depth.detach(), loss.new_tensor(float(ends))]))
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -124,7 +169,21 @@ class Trainer:
         else:
             self.skipped += 1
         self.step += 1
-        return float(occupancy.detach()), float(depth.detach()), norm
+        occupied, deep, over = means.tolist()
+        return occupied, deep, norm, over > 0
+
+    def _shared(self, numbers: Tensor) -> Tensor:
+        """The mean over the processes of ``numbers`` (N,) and, in place, of the gradients."""
+        if self.processes == 1:
+            return numbers
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        flat = torch.cat([numbers, *(g.reshape(-1) for g in gradients)])
+        dist.all_reduce(flat)
+        flat /= self.processes
+        parts = flat.split([len(numbers), *(g.numel() for g in gradients)])
+        for gradient, mean in zip(gradients, parts[1:], strict=True):
+            gradient.copy_(mean.view(gradient.shape))
+        return parts[0]
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -170,24 +229,32 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
     recipe, device = trainer.recipe, trainer.device
     folder.mkdir(parents=True, exist_ok=True)
     resumed = trainer.load(folder)
-    print(f"{'going on at' if resumed else 'starting at'} step {trainer.step}", flush=True)
-    rng = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + trainer.step)
-    source = stream(TRAINED, recipe.batch, recipe.seed * 1_000_003 + trainer.step, workers, device)
+    first = trainer.rank == 0
+    if first:
+        print(f"{'going on at' if resumed else 'starting at'} step {trainer.step}, {trainer.processes} x", flush=True)
+    seed = recipe.seed * 1_000_003 + trainer.step * trainer.processes + trainer.rank
+    rng = torch.Generator(device).manual_seed(seed)
+    source = stream(TRAINED, recipe.batch, seed, workers, device)
     log = folder / "log.csv"
-    if not log.is_file():
+    if first and not log.is_file():
         log.write_text("step,seconds,occupancy,depth,gradient,skipped\n")
     losses: list[tuple[float, float]] = []
-    while trainer.step < recipe.steps and time.monotonic() - started < seconds:
+    over = False
+    while trainer.step < recipe.steps and not over:
         parts, paints, counts = next(source)
-        occupancy, depth, norm = trainer.train(make_batch(parts, paints, counts, recipe.columns, rng))
+        late = first and time.monotonic() - started > seconds
+        batch = make_batch(parts, paints, counts, recipe.columns, rng)
+        occupancy, depth, norm, over = trainer.train(batch, ends=late)
         losses.append((occupancy, depth))
-        if trainer.step % 100 == 0 or trainer.step == recipe.steps:
+        if first and (trainer.step % 100 == 0 or trainer.step == recipe.steps):
             means = ",".join(f"{sum(v) / len(v):.5f}" for v in zip(*losses, strict=True))
             line = f"{trainer.step},{time.monotonic() - started:.1f},{means},{norm:.3f},{trainer.skipped}"
             print(line, flush=True)
             with log.open("a") as file:
                 file.write(line + "\n")
             losses.clear()
+    if not first:
+        return
     trainer.save(folder)
     if device.type == "cuda":
         text = report(evaluate(trainer.averaged, device))
@@ -195,20 +262,55 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
         print(text, flush=True)
 
 
+def work(rank: int, processes: int, recipe: Recipe, folder: Path, seconds: float, workers: int, meeting: str) -> None:
+    """One process of a slice, on the GPU of its number, or on the CPU where there is none. ``meeting``: an address at
+    which the processes find each other, as `torch.distributed.init_process_group` takes it."""
+    started = time.monotonic()
+    torch.set_float32_matmul_precision("high")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", rank)
+        torch.cuda.set_device(device)
+    if processes > 1:
+        # Multicast over NVLink, where a host shares its GPUs, can disturb the other users; sums this small need none.
+        os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=processes)
+    run_slice(Trainer(recipe, device), folder, seconds, workers, started)
+    if processes > 1:
+        dist.barrier()  # the others wait while the first saves and evaluates
+        dist.destroy_process_group()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--minutes", type=float, default=8.0, help="length of this slice")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the whole training")
-    parser.add_argument("--batch", type=int, default=Recipe.batch)
+    parser.add_argument("--batch", type=int, default=Recipe.batch, help="sculptures in a step of one process")
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="largest learning rate, for one process")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
-    parser.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2))
+    parser.add_argument("--gpus", type=int, default=max(1, torch.cuda.device_count()), help="processes, one a GPU")
+    parser.add_argument("--workers", type=int, help="processes that make sculptures, for each GPU")
     arguments = parser.parse_args()
-    started = time.monotonic()
-    torch.set_float32_matmul_precision("high")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = Recipe(steps=arguments.steps, batch=arguments.batch, seed=arguments.seed)
-    run_slice(Trainer(recipe, device), arguments.run, 60 * arguments.minutes, arguments.workers, started)
+    count = arguments.gpus
+    workers = arguments.workers
+    if workers is None:
+        workers = max(0, (os.cpu_count() or 1) // count - 2)
+    recipe = Recipe(steps=arguments.steps, batch=arguments.batch, rate=arguments.rate, seed=arguments.seed)
+    train_on(count, recipe, arguments.run, 60 * arguments.minutes, workers)
+
+
+def train_on(processes: int, recipe: Recipe, folder: Path, seconds: float, workers: int) -> None:
+    """A slice in ``processes`` processes of this machine."""
+    if processes == 1:
+        work(0, 1, recipe, folder, seconds, workers, "")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        meeting = (Path(temporary) / "meeting").as_uri()
+        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
+            work, (processes, recipe, folder, seconds, workers, meeting), processes
+        )
 
 
 if __name__ == "__main__":

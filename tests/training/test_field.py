@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,19 @@ def test_the_kernels_agree_with_plain_pytorch() -> None:
     wanted = march_torch(origins, directions, starts, limits, parts, counts)
     # A ray that grazes the surface may be caught a step earlier or not at all.
     assert float(((found - wanted).abs() > 2 * CLOSE).float().mean()) < 0.01
+
+
+def test_moved_parts_have_the_same_shape_elsewhere() -> None:
+    """The distance at a moved point is the scaled distance at the old one."""
+    rng = np.random.default_rng(5)
+    s, _ = sculpt(rng, TRAINED, "biped")
+    c, d = math.cos(0.7), math.sin(0.7)
+    turn, shift = np.array([[c, -d, 0], [d, c, 0], [0, 0, 1]]), np.array([0.3, -0.2, 0.1])
+    points = rng.normal(0, 0.4, (1, 500, 3))
+    fields = []
+    for at in (points, 0.6 * points @ turn.T + shift):
+        parts, _, count = s.tables()
+        counts = torch.tensor([count], dtype=torch.int32)
+        fields.append(field_torch(torch.from_numpy(at).float(), torch.from_numpy(parts)[None], counts)[0])
+        s.move(0, 0.6, turn, shift)
+    torch.testing.assert_close(0.6 * fields[0], fields[1], rtol=1e-3, atol=1e-4)

@@ -39,10 +39,15 @@ def test_the_object_fills_the_picture_as_a_crop_does(batch: Batch) -> None:
 
 def test_the_visible_surface_lies_at_depth_zero_on_average(batch: Batch) -> None:
     """The unit of length: what one picture cannot tell is fixed so."""
+    assert batch.known.any() and abs(float(batch.sides[:, 0][batch.known].mean())) < 0.02
+
+
+def test_sides_are_where_the_columns_begin_and_end(batch: Batch) -> None:
     depths, exist = layers_of(batch.columns)
     there = exist[..., 0]
     assert there.float().mean() > 0.97  # but for rays that graze
-    assert abs(float(depths[..., 0][there].mean())) < 0.02
+    sides = batch.sides.flatten(2).gather(2, batch.pixels[:, None].expand(-1, 2, -1)).transpose(1, 2)
+    assert (sides - depths[..., :2])[there].abs().median() < 0.002
 
 
 def test_balls_are_round(batch: Batch) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 
 from training.kinds import TRAINED
 from training.scene import Batch, make_batch
 from training.tables import tables
-from training.train import Recipe, Trainer, learning_rate, run_slice
+from training.train import Recipe, Trainer, learning_rate, run_slice, side_losses
 from v2m4.generators.sculpt.network import ColumnNetwork
 
 CPU = torch.device("cpu")
@@ -75,3 +77,39 @@ def test_a_slice_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     for a, b in zip(first.averaged.parameters(), third.network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     assert not trainer(**recipe).load(tmp_path / "empty")
+
+
+def slice_of(rank: int, folder: Path, steps: int) -> None:
+    """One of two processes of a slice; it leaves its weights."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=2)
+    learner = trainer(steps=steps)
+    # Only the first process has a clock: its word ends the slice for all.
+    run_slice(learner, folder / "run", 0 if rank == 0 else 600, 0, time.monotonic())
+    torch.save([learner.step, *learner.network.parameters()], folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_stay_together_and_end_together(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(slice_of, (tmp_path, 5), 2)  # type: ignore[no-untyped-call]
+    (step, *first), (other, *second) = (torch.load(tmp_path / f"{r}.pt", weights_only=False) for r in (0, 1))
+    assert step == other == 1
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {"state.pt", "sculpt.safetensors", "log.csv"}
+
+
+def test_losses_of_the_two_sides() -> None:
+    """A side that is nearer by a constant has no slant; one that leans has a slant; the truth has neither."""
+    truth = torch.stack([torch.zeros(1, 64, 64), torch.full((1, 64, 64), 0.4)], dim=1)  # (B,2,h,w)
+    known = torch.ones(1, 64, 64, dtype=torch.bool)
+    assert [float(v) for v in side_losses(truth, truth, known)] == pytest.approx([0, 0, 0], abs=1e-6)
+    sides, slant, missed = side_losses(truth + 0.1, truth, known)
+    assert float(sides) == pytest.approx(0.1) and float(slant) == pytest.approx(0, abs=1e-6)
+    assert float(missed) == pytest.approx(1 - 0.3 / 0.5)
+    ramp = torch.linspace(-0.1, 0.1, 64).expand(1, 2, 64, 64)
+    assert float(side_losses(truth + ramp, truth, known)[1]) > 0.01
+    # What is not known counts for nothing, whatever stands there.
+    known = known & (torch.arange(64) < 32)
+    wild = torch.where(known[:, None], truth, torch.nan)
+    assert [float(v) for v in side_losses(wild, truth, known)] == pytest.approx([0, 0, 0], abs=1e-6)
