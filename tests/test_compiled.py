@@ -18,7 +18,9 @@ from v2m4.compiled import njit, temporary_cache
 _CUT = """
 import numpy as np
 from v2m4.matting.graph_cut import cut
-labels = cut(np.where(np.arange(64).reshape(8, 8) < 32, -1, 1).astype(np.float32), np.ones((8, 8), np.float32))
+from v2m4.settings import GraphCutSettings
+evidence = np.where(np.arange(64).reshape(8, 8) < 32, -1, 1).astype(np.float32)
+labels = cut(evidence, np.ones((8, 8), np.float32), GraphCutSettings())
 assert (labels > 0.5).sum() == 32, labels
 """
 

@@ -45,7 +45,7 @@ def test_a_short_turn_is_found_although_every_fourth_corner_goes_its_own_way(yaw
     targets = moved(truth, points).astype(np.float32)
     targets[::4] += rng.uniform(8, 30, (30, 2)).astype(np.float32)
     step, _ = cv2.estimateAffinePartial2D(points, targets, method=cv2.RANSAC, ransacReprojThreshold=4.0)
-    found = refine(np.vstack([step, [0, 0, 1]]), points, targets, SIDE, 0.8, 1.1)
+    found = refine(np.vstack([step, [0, 0, 1]]), points, targets, SIDE, 0.8, CameraMotionSettings())
     assert apart(found, truth) < 0.1
 
 
@@ -55,7 +55,7 @@ def test_corners_in_one_strip_do_not_bend_the_rest_of_the_picture():
     points = (rng.uniform(0, 1, (40, 2)) * (SIDE, 0.2 * SIDE) + (0, 0.8 * SIDE)).astype(np.float32)
     targets = (moved(truth, points) + rng.normal(0, 0.15, points.shape)).astype(np.float32)
     free, _ = cv2.findHomography(points, targets)
-    held = refine(np.eye(3), points, targets, SIDE, 0.8, 1.1)
+    held = refine(np.eye(3), points, targets, SIDE, 0.8, CameraMotionSettings())
     assert apart(held, truth) < 1.0 < apart(free, truth)
 
 

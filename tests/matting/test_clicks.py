@@ -79,7 +79,7 @@ def test_a_click_on_the_ground_beside_the_object_changes_nothing(clip: Clip, tmp
 def test_distances_are_those_of_the_plain_plane_where_every_step_costs_the_same() -> None:
     seed = np.zeros((21, 21), bool)
     seed[10, 10] = True
-    distance = geodesic_distance(seed, np.ones((21, 21), np.float32))
+    distance = geodesic_distance(seed, np.ones((21, 21), np.float32), 3)
     rows, columns = np.abs(np.mgrid[:21, :21] - 10)
     eight = np.maximum(rows, columns) + (2**0.5 - 1) * np.minimum(rows, columns)
     np.testing.assert_allclose(distance, eight, rtol=1e-5)
@@ -90,7 +90,7 @@ def test_a_wall_is_gone_around() -> None:
     price[4, :8] = 1000
     seed = np.zeros((9, 9), bool)
     seed[0, 0] = True
-    distance = geodesic_distance(seed, price)
+    distance = geodesic_distance(seed, price, 3)
     assert 15 < distance[8, 0] < 30
 
 

@@ -25,9 +25,9 @@ from v2m4.matting.flat import fit_surface
 from v2m4.matting.graph_cut import contour_weight, cut
 from v2m4.matting.mask_cleanup import fill_speckles, keep_object
 from v2m4.matting.soft_edges import soften
-from v2m4.settings import BackgroundSettings, FlatSettings, MaskCleanupSettings
+from v2m4.settings import BackgroundSettings, FlatSettings, GraphCutSettings, MaskCleanupSettings, MattingSettings
 
-BACKGROUND, CLEANUP = BackgroundSettings(), MaskCleanupSettings()
+BACKGROUND, CLEANUP, CUT, MATTING = BackgroundSettings(), MaskCleanupSettings(), GraphCutSettings(), MattingSettings()
 
 
 def disc(side: int, radius: float) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_the_cut_follows_the_evidence_and_ignores_specks():
     truth = disc(120, 35)
     evidence = np.where(truth, -1.0, 1.0)
     evidence[rng.random(truth.shape) < 0.15] *= -1
-    labels = cut(evidence.astype(np.float32), np.full(truth.shape, 1.5, np.float32)) > 0.5
+    labels = cut(evidence.astype(np.float32), np.full(truth.shape, 1.5, np.float32), CUT) > 0.5
     assert mask_iou(labels, truth) > 0.97
 
 
@@ -49,7 +49,7 @@ def test_the_cut_prefers_edges_of_the_picture():
     picture[:, 40:] = 60
     evidence = np.zeros((64, 64), np.float32)
     evidence[:, :10], evidence[:, -4:] = -2, 2
-    labels = cut(evidence, contour_weight(picture, 1.5, 16.0), iterations=600) > 0.5
+    labels = cut(evidence, contour_weight(picture, 1.5, 16.0, CUT), GraphCutSettings(iterations=600)) > 0.5
     assert abs(int(labels[32].sum()) - 40) <= 1
 
 
@@ -64,7 +64,7 @@ def test_the_cut_reaches_the_minimum_that_exhaustive_search_finds():
         return float((evidence * x).sum() + (weight * np.hypot(gx, gy)).sum())
 
     best = min(energy(np.array(bits, np.float64).reshape(3, 4)) for bits in itertools.product((0, 1), repeat=12))
-    found = energy((cut(evidence, weight, iterations=2000) > 0.5).astype(np.float64))
+    found = energy((cut(evidence, weight, GraphCutSettings(iterations=2000)) > 0.5).astype(np.float64))
     assert found == pytest.approx(best, abs=0.05)
 
 
@@ -99,7 +99,7 @@ def test_alpha_of_an_edge_is_its_coverage(value, shift):
     coverage = np.clip(30 + shift - np.arange(60), 0, 1)
     rgb = (front * coverage[None, :, None] + background * (1 - coverage[None, :, None])).round().astype(np.uint8)
     mask = np.broadcast_to(coverage > 0.5, (40, 60))
-    rgba = soften(np.broadcast_to(rgb, (40, 60, 3)), mask, background, 1.0)
+    rgba = soften(np.broadcast_to(rgb, (40, 60, 3)), mask, background, MATTING)
     contrast = float(np.linalg.norm(front - value))
     if contrast > 120:
         assert rgba[20, 30, 3] / 255 == pytest.approx(shift, abs=0.08)
@@ -108,7 +108,7 @@ def test_alpha_of_an_edge_is_its_coverage(value, shift):
 
 
 def test_an_empty_mask_gives_an_empty_picture():
-    assert not soften(np.full((8, 8, 3), 9, np.uint8), np.zeros((8, 8), bool), None, 1.0).any()
+    assert not soften(np.full((8, 8, 3), 9, np.uint8), np.zeros((8, 8), bool), None, MATTING).any()
 
 
 @given(
@@ -128,7 +128,7 @@ def test_modes_are_the_recurring_colours_most_frequent_first():
     frames = np.zeros((10, 1, 1, 3), np.uint8)
     frames[[1, 4, 7], 0, 0] = (200, 10, 10)
     frames[9, 0, 0] = (10, 10, 200)
-    shown, sizes, colours = find_modes(frames, 20.0)
+    shown, sizes, colours = find_modes(frames, 20.0, 8)
     assert sizes[0, 0].tolist() == [6, 3, 1]
     assert shown[:, 0, 0].tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0, 2]
     assert colours[0, 0, 1] == pytest.approx([200, 10, 10])
@@ -138,7 +138,7 @@ def test_a_colour_that_recurs_is_found_after_many_others():
     """A shaded object shows a pixel one colour after the other before it leaves the background in sight."""
     shades = np.arange(20, dtype=np.uint8)[:, None] * 12
     frames = np.concatenate([shades.repeat(3, 1), np.full((20, 3), (10, 90, 200), np.uint8)])[:, None, None]
-    shown, sizes, colours = find_modes(frames, 18.0)
+    shown, sizes, colours = find_modes(frames, 18.0, 8)
     assert sizes[0, 0, 0] == 20 and colours[0, 0, 0] == pytest.approx([10, 90, 200])
     assert (shown[20:] == 0).all() and (shown[:20] > 0).all()
 
@@ -147,7 +147,7 @@ def test_the_labelling_matches_exhaustive_search_on_a_row_of_pixels():
     rng = np.random.default_rng(5)
     frames = rng.integers(0, 3, (6, 1, 5, 1)) * np.array([90, 60, 80])
     frames = frames.astype(np.uint8)
-    shown, _, _ = find_modes(frames, 20.0)
+    shown, _, _ = find_modes(frames, 20.0, 8)
     unary = rng.random((1, 5, MODES + 1)).astype(np.float32)
 
     def energy(labels) -> float:
@@ -159,7 +159,7 @@ def test_the_labelling_matches_exhaustive_search_on_a_row_of_pixels():
                 total += (seen[i] != seen[i + 1]) * (0.3 + 0.7 * np.exp(-((step / 14.0) ** 2))) / 6
         return float(total)
 
-    found = ModeLabelling(frames, shown, 14.0).solve(unary)[0]
+    found = ModeLabelling(frames, shown, 14.0, 0.3).solve(unary, 8)[0]
     best = min(itertools.product(range(MODES + 1), repeat=5), key=energy)
     assert energy(found) == pytest.approx(energy(best), abs=1e-5)
 
@@ -218,7 +218,9 @@ def views(moving: np.ndarray) -> _Views:
     shape = moving.shape[1:]
     nothing = np.zeros((*shape, 3), np.float32)
     changes = find_changes(nothing + 1, 0.9)
-    return _Views(np.where(moving, 1, 0).astype(np.uint8), None, nothing[..., None], nothing, changes, nothing)
+    return _Views(
+        np.where(moving, 1, 0).astype(np.uint8), None, nothing[..., None], nothing, changes, nothing, BACKGROUND.speck
+    )
 
 
 def test_a_resting_part_is_kept_if_it_is_large_and_touched_all_the_time():
@@ -241,11 +243,11 @@ def test_distances_from_what_moves_tell_what_is_left_behind():
     moving = np.zeros((12, 40, 80), bool)
     for t in range(12):
         moving[t, 12:24, 4 + 5 * t : 16 + 5 * t] = True
-    varies = _distance_varies(moving)
+    varies = _distance_varies(moving, BACKGROUND)
     assert varies[18, 4] > 1 and varies[18, 76] > 1
     swaying = np.stack([np.roll(moving[5], round(3 * np.sin(t)), axis=1) for t in range(12)])
-    assert _distance_varies(swaying).max() < 0.5
-    assert (_distance_varies(np.zeros_like(moving)) == 0).all()
+    assert _distance_varies(swaying, BACKGROUND).max() < 0.5
+    assert (_distance_varies(np.zeros_like(moving), BACKGROUND) == 0).all()
 
 
 def test_narrow_gaps_between_parts_are_bridged_and_wide_ones_stay():

@@ -13,11 +13,14 @@ import numpy as np
 
 from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.events import Progress, StageRun
-from v2m4.matting.background_labels import LEAST_VIEWS, Changes, label_background
+from v2m4.matting.background_labels import Changes, label_background
 from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES
 from v2m4.settings import BackgroundSettings
 
-_UNSEEN = 0.4  # coarse mask where the camera never looked while the background was learnt: a little for background
+_WHOLE = 0.999  # of a pixel: all of it but for rounding
+_LEAST_SIDE = 8  # of shrunken frames, in pixels, however long and narrow the picture
+_PER_EVENT = 8  # frames between two events
+_QUANTILE = 0.95  # of |x - y|, where x and y are normally distributed with deviation 1: their median
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Background:
     """colours: (H,W,3) levels, NaN where the object never gave sight of it. deviation: (H,W) standard, over time.
 
     small: (h,w,3) the same at learning resolution, NaN likewise. seen: (h,w), what the camera ever looked at.
-    tolerance: levels within which two colours are one.
+    tolerance: levels within which two colours are one. unseen: coarse mask where the camera never looked.
     """
 
     colours: Float32
@@ -33,6 +36,7 @@ class Background:
     small: Float32
     seen: Mask
     tolerance: float
+    unseen: float
 
     def covered(self, rgb: Bytes) -> Float32:
         """(H,W) in [0,1]: a coarse mask of the object in (H,W,3) ``rgb``, from the labelling alone."""
@@ -40,7 +44,7 @@ class Background:
         little = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
         away = np.square(little - self.small).sum(-1) > self.tolerance**2
         covered = (away | np.isnan(self.small[..., 0])).astype(np.float32)
-        covered[~self.seen] = _UNSEEN
+        covered[~self.seen] = self.unseen
         return np.asarray(cv2.resize(covered, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
     def through(self, to_picture: Float64, size: tuple[int, int], misplacement_px: float) -> Background:
@@ -57,17 +61,22 @@ class Background:
         slope = np.maximum(np.abs(down), np.abs(right)).max(-1) * (known > 0)
         deviation = np.hypot(self.deviation, np.float32(misplacement_px) * slope)
         colours = np.asarray(cv2.warpPerspective(filled, to_picture, size, flags=cv2.INTER_CUBIC), np.float32)
-        colours[cv2.warpPerspective(known, to_picture, size) < 0.999] = np.nan
+        colours[cv2.warpPerspective(known, to_picture, size) < _WHOLE] = np.nan
         # The small colours likewise, from the nearest pixel.
         share = self.small.shape[1] / width, self.small.shape[0] / height
-        shrunken = (max(8, round(size[0] * share[0])), max(8, round(size[1] * share[1])))
+        shrunken = (max(_LEAST_SIDE, round(size[0] * share[0])), max(_LEAST_SIDE, round(size[1] * share[1])))
         shrink = np.diag([shrunken[0] / size[0], shrunken[1] / size[1], 1.0])
         matrix = shrink @ to_picture @ np.diag([1 / share[0], 1 / share[1], 1.0])
         small = cv2.warpPerspective(self.small, matrix, shrunken, flags=cv2.INTER_NEAREST, borderValue=(np.nan,) * 3)
         seen = cv2.warpPerspective(self.seen.astype(np.uint8), matrix, shrunken, flags=cv2.INTER_NEAREST) > 0
         deviation = cv2.warpPerspective(deviation, to_picture, size)
         return Background(
-            colours, np.asarray(deviation, np.float32), np.asarray(small, np.float32), np.asarray(seen), self.tolerance
+            colours,
+            np.asarray(deviation, np.float32),
+            np.asarray(small, np.float32),
+            np.asarray(seen),
+            self.tolerance,
+            self.unseen,
         )
 
 
@@ -77,7 +86,7 @@ def noise_level(frames: Bytes, seen: Mask | None = None) -> float:
     seen: (T,H,W), which pixels a frame shows at all; by default all.
     """
     step = np.abs(np.diff(frames.astype(np.int16), axis=0)).max(-1)
-    return float(np.median(step if seen is None else step[seen[1:] & seen[:-1]]) / 0.95)
+    return float(np.median(step if seen is None else step[seen[1:] & seen[:-1]]) / _QUANTILE)
 
 
 def learn(
@@ -94,26 +103,26 @@ def learn(
     """
     height, width = frames.shape[1:3]
     scale = min(1.0, settings.size / (longest_side or max(height, width)))
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    size = (max(_LEAST_SIDE, round(width * scale)), max(_LEAST_SIDE, round(height * scale)))
     small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
     small_seen = None if seen is None else np.stack([_wholly(s, size) for s in seen])
     labels, modes, changes = yield from label_background(small, tolerance, settings, small_seen)
-    looked_at = np.ones(labels.shape, bool) if small_seen is None else small_seen.sum(0) >= LEAST_VIEWS
+    looked_at = np.ones(labels.shape, bool) if small_seen is None else small_seen.sum(0) >= settings.least_views
     chosen = np.take_along_axis(modes, np.minimum(labels, MODES - 1)[..., None, None].astype(np.intp), axis=2)[:, :, 0]
     chosen[labels == ALWAYS_COVERED] = np.nan
     chosen[~looked_at] = np.nan
-    coarse = Background(np.zeros(0, np.float32), np.zeros(0, np.float32), chosen, looked_at, tolerance)
-    colours, deviation = yield from _visible_mean(frames, seen, coarse, tolerance)
-    return Background(colours, deviation, chosen, looked_at, tolerance), changes
+    coarse = Background(np.zeros(0, np.float32), np.zeros(0, np.float32), chosen, looked_at, tolerance, settings.unseen)
+    colours, deviation = yield from _visible_mean(frames, seen, coarse, settings.visible_below)
+    return Background(colours, deviation, chosen, looked_at, tolerance, settings.unseen), changes
 
 
 def _wholly(seen: Mask, size: tuple[int, int]) -> Mask:
     """(H,W) ``seen``, shrunk: the pixels of which nothing is missing."""
-    return np.asarray(cv2.resize(seen.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999)
+    return np.asarray(cv2.resize(seen.astype(np.float32), size, interpolation=cv2.INTER_AREA) > _WHOLE)
 
 
 def _visible_mean(
-    frames: Bytes, shown: Mask | None, coarse: Background, tolerance: float
+    frames: Bytes, shown: Mask | None, coarse: Background, visible_below: float
 ) -> StageRun[tuple[Float32, Float32]]:
     """Mean and deviation of each pixel over the frames that show it, without the outliers of a first mean."""
     shape = frames.shape[1:]
@@ -125,16 +134,16 @@ def _visible_mean(
         count[:] = 0
         level = mean.round().astype(np.uint8)
         for index, frame in enumerate(frames):
-            seen = coarse.covered(frame) < 0.25
+            seen = coarse.covered(frame) < visible_below
             if shown is not None:
                 seen &= shown[index]
             if part:
-                seen &= np.asarray(cv2.absdiff(frame, level)).max(-1) < tolerance
+                seen &= np.asarray(cv2.absdiff(frame, level)).max(-1) < coarse.tolerance
             mask = seen.astype(np.uint8)
             cv2.accumulate(frame, total, mask)
             cv2.accumulateSquare(frame, square, mask)
             count += mask
-            if index % 8 == 7:
+            if index % _PER_EVENT == _PER_EVENT - 1:
                 yield Progress("matting", 0.5 + 0.25 * part + 0.25 * (index + 1) / len(frames))
         weight = np.maximum(count, 1)[..., None]
         mean = total / weight

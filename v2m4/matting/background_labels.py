@@ -22,14 +22,9 @@ from scipy.ndimage import gaussian_filter
 from v2m4.arrays import Bytes, Float32, Float64, Int32, Mask, Real
 from v2m4.events import Progress, StageRun
 from v2m4.matting.colour_modes import ALWAYS_COVERED, MODES, ModeLabelling, find_modes
-from v2m4.settings import BackgroundSettings
+from v2m4.settings import BackgroundSettings, ColorModelSettings, PriorSettings
 
-_BINS = 16  # cells of the colour models along each of R, G, B
-LEAST_VIEWS = 3  # frames that must show a place of a mosaic before it says anything
-# What leaving a pixel behind costs: per diagonal by which the distance varies, beyond a share of it.
-_CAUTIOUS, _BOLD = (6.0, 0.12), (4.0, 0.2)
-_SPECK = 8e-4  # of the picture: the smallest piece of what moves that counts
-_TOUCHING = np.ones((5, 5), np.uint8)  # pixels of the shrunken frames so near touch
+_FARTHEST = 10.0  # diagonals of all changes: what is so far away is as far as can be
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,8 @@ class _Views:
     """What the frames show, at learning resolution, before any label is chosen.
 
     shown: (T,h,w) modes (see `find_modes`). seen: (T,h,w), what a frame shows at all, None for all. colours: (h,w,3,3)
-    of the modes. frequency: (h,w,3) of the modes, in [0,1]. prior: (h,w,4) costs of the labels.
+    of the modes. frequency: (h,w,3) of the modes, in [0,1]. prior: (h,w,4) costs of the labels. speck: share of the
+    picture.
     """
 
     shown: Bytes
@@ -63,6 +59,7 @@ class _Views:
     frequency: Float32
     changes: Changes
     prior: Float32
+    speck: float
 
     def moving(self, labels: Bytes) -> Mask:
         """(T,h,w) where the object is at times only, by (h,w) ``labels``, without specks."""
@@ -73,7 +70,7 @@ class _Views:
                 away &= self.seen[t]
             opened = cv2.morphologyEx(away.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
             _, pieces, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
-            counts = stats[:, cv2.CC_STAT_AREA] >= _SPECK * away.size
+            counts = stats[:, cv2.CC_STAT_AREA] >= self.speck * away.size
             counts[0] = False
             found[t] = counts[pieces]
         return found
@@ -92,7 +89,7 @@ def find_changes(frequency: Float32, least_still: float, seen: Mask | None = Non
     rows, columns = np.nonzero(~still)
     diagonal = float(np.hypot(np.ptp(rows), np.ptp(columns))) if len(rows) else 1.0
     away = np.asarray(cv2.distanceTransform(still.astype(np.uint8), cv2.DIST_L2, 3), np.float32)
-    distance = np.minimum(away / np.float32(max(diagonal, 1.0)), np.float32(10))
+    distance = np.minimum(away / np.float32(max(diagonal, 1.0)), np.float32(_FARTHEST))
     return Changes(still, float(still[shown].mean()), float(still[rim].mean()), rim, outside, distance)
 
 
@@ -104,23 +101,26 @@ def label_background(
     seen: (T,h,w), which pixels a frame shows at all; by default all.
     """
     # 1. The recurring colours of each pixel, and what they say before any contour is looked at.
-    shown, sizes, colours = find_modes(frames, tolerance, seen)  # (T,h,w), (h,w,3), (h,w,3,3)
+    shown, sizes, colours = find_modes(frames, tolerance, settings.candidates, seen)  # (T,h,w), (h,w,3), (h,w,3,3)
     yield Progress("matting", 0.1)
     counts = np.full(frames.shape[1:3], len(frames)) if seen is None else seen.sum(0)  # (h,w)
     frequency = (sizes / np.maximum(counts, 1)[..., None]).astype(np.float32)  # (h,w,3)
-    changes = find_changes(frequency, settings.still, counts >= min(LEAST_VIEWS, len(frames)))
-    labelling = ModeLabelling(frames, shown, max(14.0, 0.75 * tolerance), seen)
-    prior = _prior_costs(frequency, sizes, changes, counts)  # (h,w,4)
-    views = _Views(shown, seen, colours, frequency, changes, prior)
+    changes = find_changes(frequency, settings.still, counts >= min(settings.least_views, len(frames)))
+    contrast = max(settings.least_contrast, settings.contrast * tolerance)
+    labelling = ModeLabelling(frames, shown, contrast, settings.edge_price, seen)
+    prior = _prior_costs(frequency, sizes, changes, counts, settings.prior)  # (h,w,4)
+    views = _Views(shown, seen, colours, frequency, changes, prior, settings.speck)
     yield Progress("matting", 0.2)
     # 2. A first labelling by the shortest contours, and how far the object moves away from each pixel.
     first = labelling.solve(prior, settings.rounds)  # (h,w)
-    varies = _distance_varies(views.moving(first))
+    varies = _distance_varies(views.moving(first), settings)
     yield Progress("matting", 0.25)
     # 3. With colour models: cautiously, and boldly for the sake of what rests.
-    cautious = _by_colours(views, labelling, first, _left_behind(varies, *_CAUTIOUS), settings, bold=False)
+    left_behind = _left_behind(varies, settings.cautious_left_behind, settings.cautious_free)
+    cautious = _by_colours(views, labelling, first, left_behind, settings, bold=False)
     yield Progress("matting", 0.38)
-    bold = _by_colours(views, labelling, first, _left_behind(varies, *_BOLD), settings, bold=True)
+    left_behind = _left_behind(varies, settings.bold_left_behind, settings.bold_free)
+    bold = _by_colours(views, labelling, first, left_behind, settings, bold=True)
     yield Progress("matting", 0.5)
     return _with_resting_parts(views, cautious, bold, settings), colours, changes
 
@@ -138,7 +138,8 @@ def _by_colours(
     left_behind: (h,w) cost of taking a pixel for the object's throughout. bold: what is always covered teaches the
     object's colours too, and colours count in full.
     """
-    frequency, changes, bins = views.frequency, views.changes, _bins(views.colours)
+    colors = settings.colors
+    frequency, changes, bins = views.frequency, views.changes, _bins(views.colours, colors.cells)
     prior = views.prior.copy()
     prior[..., ALWAYS_COVERED] += left_behind
     weight = 1.0 if bold else settings.cautious_colors
@@ -151,14 +152,17 @@ def _by_colours(
         teaches = ~is_background & ~rest
         if not bold:
             teaches &= (labels != ALWAYS_COVERED)[..., None]
-        front = _histogram(bins, frequency * teaches)
-        behind = _histogram(bins, frequency * (is_background | rest) * np.exp(-5 * changes.distance)[..., None])
+        front = _histogram(bins, frequency * teaches, colors)
+        near = np.exp(-colors.nearness * changes.distance)[..., None]
+        behind = _histogram(bins, frequency * (is_background | rest) * near, colors)
         # The first totals stay: growing by one colour must not make the object's other colours less likely.
         totals = totals or (max(float(front.sum()), 1e-6), max(float(behind.sum()), 1e-6))
-        ratio = np.log((front / totals[0] + 2e-4) / (behind / totals[1] + 2e-4)).astype(np.float32)[bins]  # (h,w,3)
+        odds = (front / totals[0] + colors.floor) / (behind / totals[1] + colors.floor)
+        ratio = np.log(odds).astype(np.float32)[bins]  # (h,w,3)
         # A colour that both have is evidence for neither.
-        clear = np.sign(ratio) * np.clip(2 * (np.abs(ratio) - settings.doubt), 0, 1.5)
-        labels = labelling.solve(prior + weight * _colour_costs(frequency, clear, changes), settings.rounds)
+        clear = np.sign(ratio) * np.clip(colors.gain * (np.abs(ratio) - settings.doubt), 0, colors.most)
+        costs = _colour_costs(frequency, clear, changes, colors)
+        labels = labelling.solve(prior + weight * costs, settings.rounds)
     # Still gaps between parts of the object, unless their colour is the background's.
     bridges = _bridges(labels == ALWAYS_COVERED, settings.gap) & changes.still & (ratio[..., 0] > -settings.doubt)
     return np.where(bridges, ALWAYS_COVERED, labels).astype(np.uint8)
@@ -168,6 +172,7 @@ def _with_resting_parts(views: _Views, cautious: Bytes, bold: Bytes, settings: B
     """(h,w) the ``cautious`` labels, with the parts of the object that only the ``bold`` ones find: those which are
     large beside the object, and which it touches all the time, directly or by each other. All of them where the object
     stays in its place, and so may stand on what rests."""
+    touching = np.ones((settings.touching, settings.touching), np.uint8)
     covered = cautious == ALWAYS_COVERED
     object_at = views.moving(cautious) | covered  # (T,h,w)
     if _drift(object_at) < settings.resting_drift:
@@ -181,13 +186,13 @@ def _with_resting_parts(views: _Views, cautious: Bytes, bold: Bytes, settings: B
     kept = np.zeros(covered.shape, bool)
     found = True
     while waiting and found:
-        reached = np.stack([cv2.dilate((frame | kept).astype(np.uint8), _TOUCHING) > 0 for frame in object_at])
+        reached = np.stack([cv2.dilate((frame | kept).astype(np.uint8), touching) > 0 for frame in object_at])
         touched = [p for p in waiting if (reached & (pieces == p)).any((1, 2)).mean() >= settings.resting_touch]
         kept |= np.isin(pieces, touched)
         waiting = [p for p in waiting if p not in touched]
         found = bool(touched)
     # With the rims that opening took off them.
-    whole = (bold == ALWAYS_COVERED) & (cv2.dilate(kept.astype(np.uint8), _TOUCHING) > 0)
+    whole = (bold == ALWAYS_COVERED) & (cv2.dilate(kept.astype(np.uint8), touching) > 0)
     return np.where(whole, ALWAYS_COVERED, cautious).astype(np.uint8)
 
 
@@ -199,35 +204,40 @@ def _drift(object_at: Mask) -> float:
     return float(np.ptp(middles, axis=0).max() / np.sqrt(np.median(object_at.sum((1, 2)).clip(1))))
 
 
-def _prior_costs(frequency: Float32, sizes: Int32, changes: Changes, views: NDArray[np.int64]) -> Float32:
+def _prior_costs(
+    frequency: Float32, sizes: Int32, changes: Changes, views: NDArray[np.int64], settings: PriorSettings
+) -> Float32:
     """(h,w,4) costs of the labels before any colour is known. views: (h,w) frames that show a pixel."""
     costs = np.zeros((*changes.still.shape, MODES + 1), np.float32)
-    rare = sizes < np.maximum(2.0, 0.04 * views)[..., None]
-    costs[..., :MODES] = np.where(rare, 4.0, 0.02 * (1 - frequency))
+    rare = sizes < np.maximum(settings.rare_frames, settings.rare_share * views)[..., None]
+    costs[..., :MODES] = np.where(rare, settings.rare, settings.unsteady * (1 - frequency))
     # The more a pixel rests on one colour, the likelier that is the background; what is enclosed by changes is not.
     enclosed = changes.still & ~changes.outside
-    never = np.where(changes.still, 0.0, 0.15 * frequency[..., 0])
-    never = np.where(changes.outside, 0.15 + np.minimum(5 * changes.distance, 3), never)
-    costs[..., ALWAYS_COVERED] = never + 5 * (changes.rim & changes.still)
-    costs[..., 0] = np.where(enclosed, 0.4, costs[..., 0])
+    never = np.where(changes.still, 0.0, settings.covered * frequency[..., 0])
+    away = np.minimum(settings.covered_slope * changes.distance, settings.covered_most)
+    never = np.where(changes.outside, settings.covered + away, never)
+    costs[..., ALWAYS_COVERED] = never + settings.rim * (changes.rim & changes.still)
+    costs[..., 0] = np.where(enclosed, settings.enclosed, costs[..., 0])
     return costs
 
 
-def _distance_varies(moving: Mask) -> Float32:
+def _distance_varies(moving: Mask, settings: BackgroundSettings) -> Float32:
     """(h,w) by how much a pixel's distance from the (T,h,w) ``moving`` object varies over time, in diagonals of it.
 
     What belongs to the object keeps its distance: it varies by less than the object's size.
     """
     distances, diagonals = [], []
+    trimmed, ends = ((percent, 100 - percent) for percent in (settings.trimmed_percent, settings.varying_percent))
     for mask in moving:
         rows, columns = np.nonzero(mask)
         if len(rows):
-            (top, bottom), (left, right) = (np.percentile(at, (3, 97)) for at in (rows, columns))
+            (top, bottom), (left, right) = (np.percentile(at, trimmed) for at in (rows, columns))
             diagonals.append(float(np.hypot(bottom - top, right - left)))
             distances.append(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3))
     if not distances:
         return np.zeros(moving.shape[1:], np.float32)
-    low, high = np.percentile(np.stack(distances)[:: max(1, len(distances) // 16)], (10, 90), axis=0)
+    every = max(1, len(distances) // settings.varying_frames)
+    low, high = np.percentile(np.stack(distances)[::every], ends, axis=0)
     return ((high - low) / max(float(np.median(diagonals)), 1.0)).astype(np.float32)
 
 
@@ -244,24 +254,25 @@ def _bridges(mask: Mask, gap: int) -> Mask:
     return closed[2 * gap : 2 * gap + mask.shape[0], 2 * gap : 2 * gap + mask.shape[1]] > 0
 
 
-def _colour_costs(frequency: Float32, ratio: Float32, changes: Changes) -> Float32:
+def _colour_costs(frequency: Float32, ratio: Float32, changes: Changes, settings: ColorModelSettings) -> Float32:
     """(h,w,4) what colour models add: ``ratio`` (h,w,3) is each mode's log-likelihood ratio, object to background."""
-    strength = np.where(changes.still, 0.3, 0.2).astype(np.float32)[..., None]
+    strength = np.where(changes.still, settings.still, settings.moving).astype(np.float32)[..., None]
     covered = -(frequency * ratio).sum(-1, keepdims=True)
     costs = np.concatenate([covered + 2 * frequency * ratio, covered], axis=-1) * strength
-    costs[..., ALWAYS_COVERED] -= np.where(changes.outside, 0.05, 0)
+    costs[..., ALWAYS_COVERED] -= np.where(changes.outside, settings.outside, 0)
     return costs
 
 
-def _bins(colours: Float32) -> NDArray[np.intp]:
-    cell = np.clip(colours * (_BINS / 256), 0, _BINS - 1).astype(np.intp)
-    return (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
+def _bins(colours: Float32, cells: int) -> NDArray[np.intp]:
+    cell = np.clip(colours * (cells / 256), 0, cells - 1).astype(np.intp)
+    return (cell[..., 0] * cells + cell[..., 1]) * cells + cell[..., 2]
 
 
-def _histogram(bins: NDArray[np.intp], weights: Real) -> Float64:
-    """(4096,) weighted counts of 16³ RGB cells, slightly blurred."""
-    counts = np.bincount(bins.ravel(), weights.ravel(), minlength=_BINS**3)
-    return gaussian_filter(counts.reshape(_BINS, _BINS, _BINS), 0.7).ravel()
+def _histogram(bins: NDArray[np.intp], weights: Real, settings: ColorModelSettings) -> Float64:
+    """(cells³,) weighted counts of RGB cells, slightly blurred."""
+    cells = settings.cells
+    counts = np.bincount(bins.ravel(), weights.ravel(), minlength=cells**3)
+    return gaussian_filter(counts.reshape(cells, cells, cells), settings.blur).ravel()
 
 
 def _rim(shown: Mask) -> Mask:

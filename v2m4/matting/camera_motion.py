@@ -19,11 +19,7 @@ from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.events import Progress, StageRun
 from v2m4.settings import CameraMotionSettings
 
-_CELLS = 10  # along each side of the picture: what a motion explains is counted in cells
-_WINDOW = (21, 21)  # pixels that are compared around a corner
-# How far a homography may be from a turn of the camera, in coordinates of the picture's side: deviations of a prior.
-_TILT, _STRETCH = 0.01, 0.003
-_ACCURACY = 0.25  # of a followed corner, as a share of what still counts as following
+_LEAST_SPACING = 4.0  # pixels between corners, however small the picture
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,11 @@ class CameraMotion:
         return first if second is None else second
 
     def _view(self, grey: Bytes, to_world: Float64) -> View:
-        apart = max(4.0, max(grey.shape) / self._settings.corner_spacing)
         settings = self._settings
-        corners = cv2.goodFeaturesToTrack(grey, settings.corners, settings.corner_quality, apart, blockSize=9)
+        apart = max(_LEAST_SPACING, max(grey.shape) / settings.corner_spacing)
+        corners = cv2.goodFeaturesToTrack(
+            grey, settings.corners, settings.corner_quality, apart, blockSize=settings.corner_block
+        )
         found = np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)
         return View(grey, np.asarray(found, np.float32), to_world)
 
@@ -109,12 +107,11 @@ class CameraMotion:
             return True
         resting = np.abs(points - targets).max(-1) < self._settings.still_px
         fitted = self._fit(points, targets, np.eye(3), grey.shape)
+        settings, rests = self._settings, self._cells(points[resting], grey.shape)
         if fitted is None:
-            return bool(_cells(points[resting], grey.shape) >= 0.5 * _cells(points, grey.shape))
-        moving = _apart(fitted, points, targets) < self._settings.inlier_px
-        return bool(
-            _cells(points[resting], grey.shape) >= self._settings.still_share * _cells(points[moving], grey.shape)
-        )
+            return rests >= settings.still_alone * self._cells(points, grey.shape)
+        moving = _apart(fitted, points, targets) < settings.inlier_px
+        return rests >= settings.still_share * self._cells(points[moving], grey.shape)
 
     def _follow_corners(self, grey: Bytes, anchors: Sequence[View], guess: Float64) -> tuple[Float32, Float32]:
         """(N,2) pixels in ``grey`` where the anchors' corners are found, from ``guess`` on, and (N,2) in the world."""
@@ -139,7 +136,7 @@ class CameraMotion:
             target,
             points[:, None],
             start[:, None].copy(),
-            winSize=_WINDOW,
+            winSize=(self._settings.window, self._settings.window),
             maxLevel=self._settings.levels,
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )
@@ -160,7 +157,7 @@ class CameraMotion:
             found = np.array([others[m.trainIdx].pt for m in best], np.float32).reshape(-1, 2)
             targets.append(_moved(view.to_world, found))
         guess = anchors[0].to_world
-        within = 3 * self._settings.inlier_px
+        within = self._settings.feature_factor * self._settings.inlier_px
         return self._fit(np.concatenate(points), np.concatenate(targets), guess, grey.shape, within)
 
     def _fit(
@@ -174,27 +171,36 @@ class CameraMotion:
         # 1. Which corners agree on a step from the guess: it is short, so that a similarity is near enough.
         cv2.setRNGSeed(0)
         expected = _moved(guess, points)
-        step, _ = cv2.estimateAffinePartial2D(expected, targets, method=cv2.RANSAC, ransacReprojThreshold=4 * within)
+        step, _ = cv2.estimateAffinePartial2D(
+            expected, targets, method=cv2.RANSAC, ransacReprojThreshold=settings.step_factor * within
+        )
         if step is None:
             return None
         # 2. The step as a homography, by those corners.
-        refined = refine(np.vstack([step, [0, 0, 1]]), expected, targets, max(shape[:2]), within, settings.focal)
+        refined = refine(np.vstack([step, [0, 0, 1]]), expected, targets, max(shape[:2]), within, settings)
         place = refined @ guess
-        agrees = _apart(place, points, targets) < 3 * within
-        if _cells(points[agrees], shape) < settings.least_agreement * _cells(points, shape):
+        agrees = _apart(place, points, targets) < settings.agree_factor * within
+        if self._cells(points[agrees], shape) < settings.least_agreement * self._cells(points, shape):
             return None
         corners = np.array([[0, 0], [shape[1], 0], [shape[1], shape[0]], [0, shape[0]]], np.float32)
         moved = _moved(place, corners)
         size = abs(float(cv2.contourArea(moved))) / (shape[0] * shape[1])
-        return place / place[2, 2] if np.isfinite(moved).all() and 1 / 3 < size < 3 else None
+        usable = np.isfinite(moved).all() and 1 / settings.most_growth < size < settings.most_growth
+        return place / place[2, 2] if usable else None
+
+    def _cells(self, points: Float32, shape: tuple[int, ...]) -> int:
+        """How many cells of the picture hold one of the points."""
+        cells = self._settings.cells
+        at = (points / np.array([shape[1], shape[0]]) * cells).astype(np.intp).clip(0, cells - 1)
+        return len(np.unique(at[:, 0] * cells + at[:, 1]))
 
 
 def refine(
-    start: Float64, points: Float32, targets: Float32, side: int, within: float, focal: float, rounds: int = 12
+    start: Float64, points: Float32, targets: Float32, side: int, within: float, settings: CameraMotionSettings
 ) -> Float64:
     """The homography (3,3) near ``start`` from ``points`` (N,2) to ``targets`` (N,2), by robust least squares.
 
-    Where corners are few it stays near what a turning camera of focal length ``focal`` sides can do. side: of the
+    Where corners are few it stays near what a turning camera of the settings' focal length can do. side: of the
     picture, in pixels. within: corners farther off than some of these pixels count less and less (Geman and McClure).
     """
     # In coordinates of the picture's side about its middle H = [[1+a, b, c], [d, 1+e, f], [g, h, 1]].
@@ -205,12 +211,12 @@ def refine(
     ones, zeros = np.ones(len(p)), np.zeros(len(p))
     x, y = p.T
     # A turn shifts by c and tilts by g = -c / focal^2 (h, f likewise); it keeps squares square (a = e, b = -d).
-    tilt = 1 / focal**2
+    tilt = 1 / settings.focal**2
     prior = np.zeros((4, 8))
     prior[0, [6, 2]], prior[1, [7, 5]] = (1, tilt), (1, tilt)
     prior[2, [0, 4]], prior[3, [1, 3]] = (1, -1), (1, 1)
-    prior /= np.array([_TILT, _TILT, _STRETCH, _STRETCH])[:, None]
-    for scale in np.geomspace(4 * within, within, rounds) / side:
+    prior /= np.array([settings.tilt, settings.tilt, settings.stretch, settings.stretch])[:, None]
+    for scale in np.geomspace(settings.step_factor * within, within, settings.fit_rounds) / side:
         w = matrix[2, 0] * x + matrix[2, 1] * y + 1
         u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w
         v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / w
@@ -220,7 +226,7 @@ def refine(
             np.stack([x, y, ones, zeros, zeros, zeros, -u * x, -u * y], axis=1),
             np.stack([zeros, zeros, zeros, x, y, ones, -v * x, -v * y], axis=1),
         ]
-        precision = side / (_ACCURACY * within)
+        precision = side / (settings.accuracy * within)
         jacobian = np.concatenate([(weight / w * precision)[:, None] * row for row in rows])
         residual = np.concatenate([weight * precision * off[:, 0], weight * precision * off[:, 1]])
         now = matrix.ravel()[:8] - np.eye(3).ravel()[:8]
@@ -245,12 +251,6 @@ def _moved(matrix: Float64, points: Float32) -> Float32:
 def _apart(matrix: Float64, points: Float32, targets: Float32) -> Float32:
     """(N,) pixels by which ``matrix`` misses the targets."""
     return np.asarray(np.linalg.norm(_moved(matrix, points) - targets, axis=-1), np.float32)
-
-
-def _cells(points: Float32, shape: tuple[int, ...]) -> int:
-    """How many cells of the picture hold one of the points."""
-    at = (points / np.array([shape[1], shape[0]]) * _CELLS).astype(np.intp).clip(0, _CELLS - 1)
-    return len(np.unique(at[:, 0] * _CELLS + at[:, 1]))
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,6 @@ from v2m4.matting.mask_cleanup import keep_object
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import ClickSettings, MattingSettings
 
-_SWEEPS = 3
-
 
 @dataclass(frozen=True)
 class _Seed:
@@ -102,15 +100,16 @@ class Mended:
         mask = self._mend(rgb, before, self._seeds[index])
         if (mask == before).all():
             return rgba
-        return padded(clip, soften(rgb, mask, None, self._settings.soft_edge_px))
+        return padded(clip, soften(rgb, mask, None, self._settings))
 
     def _follow(self, clip: Clip, click: Click) -> None:
         """Enter a click as a seed of its own frame and of all that it can be followed to."""
         first = picture(clip, click.frame)
         height, width = first.shape[:2]
         at = np.array([click.x * width, click.y * height])
-        color = _color_at(first, at)
+        color = _color_at(first, at, self._own.patch)
         self._seeds[click.frame].append(_Seed(at, color, click.belongs))
+        lost = self._own.follow_tolerance * self._own.tolerance
         for step in (1, -1):
             point, grey = at, _grey(first)
             index = click.frame + step
@@ -118,32 +117,36 @@ class Mended:
                 rgb = picture(clip, index)
                 ahead = _grey(rgb)
                 moved = _track(grey, ahead, point, self._own)
-                if moved is None or np.abs(_color_at(rgb, moved) - color).max() > 3 * self._own.tolerance:
+                if moved is None:
+                    break
+                if np.abs(_color_at(rgb, moved, self._own.patch) - color).max() > lost:
                     break
                 self._seeds[index].append(_Seed(moved, color, click.belongs))
                 point, grey, index = moved, ahead, index + step
 
     def _mend(self, rgb: Bytes, before: Mask, seeds: list[_Seed]) -> Mask:
         # 1. What the mask said: sure inside and outside, undecided at its outline.
-        evidence = (1 - 2 * cv2.GaussianBlur(before.astype(np.float32), (0, 0), 1.5)).astype(np.float32)
+        own, longer = self._own, max(before.shape)
+        soft = cv2.GaussianBlur(before.astype(np.float32), (0, 0), own.outline_blur_px)
+        evidence = (1 - 2 * soft).astype(np.float32)
         sure = np.zeros_like(evidence)
         # 2. What each click claims, fading with its distance through its own colour.
-        own, longer = self._own, max(before.shape)
         for seed in seeds:
             spot = np.zeros(before.shape, np.uint8)
             cv2.circle(spot, (round(seed.at[0]), round(seed.at[1])), max(2, round(own.size * longer)), 1, -1)
             apart = np.abs(rgb.astype(np.float32) - seed.color).max(-1)
             # A spot at a border holds foreign pixels, which are no seeds.
-            certain = (spot > 0) & (apart < 2 * own.tolerance)
-            foreign = np.clip(apart / own.tolerance - 1, 0, 3) ** 2
+            certain = (spot > 0) & (apart < own.spot_tolerance * own.tolerance)
+            foreign = np.clip(apart / own.tolerance - 1, 0, own.most_foreign) ** 2
             price = ((1 + own.foreign * foreign) / (own.reach * longer)).astype(np.float32)
-            claim = own.claim * np.exp(-geodesic_distance(certain, price))
+            claim = own.claim * np.exp(-geodesic_distance(certain, price, own.sweeps))
             sign = -1 if seed.belongs else 1
             evidence += np.float32(sign) * claim
             sure[certain] = sign
-        evidence = np.where(sure != 0, sure * 4 * own.claim, evidence).astype(np.float32)
+        evidence = np.where(sure != 0, sure * own.certain * own.claim, evidence).astype(np.float32)
         # 3. The graph cut decides, along the picture's edges.
-        mask: Mask = cut(evidence, contour_weight(rgb, own.contour, own.contour_contrast)) > 0.5
+        solver = self._settings.graph_cut
+        mask: Mask = cut(evidence, contour_weight(rgb, own.contour, own.contour_contrast, solver), solver) > 0.5
         # 4. What is cut off the object goes with the cut, unless a click holds it.
         _, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
         held = np.unique(pieces[mask & (sure < 0)])
@@ -155,21 +158,22 @@ def _grey(rgb: Bytes) -> Bytes:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _color_at(rgb: Bytes, at: Float64) -> Float32:
-    """(3,) median colour of the 5 x 5 pixels around a point."""
+def _color_at(rgb: Bytes, at: Float64, side: int) -> Float32:
+    """(3,) median colour of the ``side`` x ``side`` pixels around a point."""
     x, y = (int(n) for n in at)
-    patch = rgb[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].reshape(-1, 3)
-    return np.asarray(np.median(patch, axis=0), np.float32) if len(patch) else np.full(3, 1e3, np.float32)
+    reach = side // 2
+    patch = rgb[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1].reshape(-1, 3)
+    return np.asarray(np.median(patch, axis=0), np.float32) if len(patch) else np.full(3, np.inf, np.float32)
 
 
 def _track(grey: Bytes, ahead: Bytes, point: Float64, settings: ClickSettings) -> Float64 | None:
     """Where a point goes from one picture to the next; None if the way back leads elsewhere or out of the picture."""
     start = point.astype(np.float32).reshape(1, 1, 2)
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        grey, ahead, start, start.copy(), winSize=(settings.window, settings.window), maxLevel=3
+        grey, ahead, start, start.copy(), winSize=(settings.window, settings.window), maxLevel=settings.levels
     )
     back, returned, _ = cv2.calcOpticalFlowPyrLK(
-        ahead, grey, moved, start.copy(), winSize=(settings.window, settings.window), maxLevel=3
+        ahead, grey, moved, start.copy(), winSize=(settings.window, settings.window), maxLevel=settings.levels
     )
     end = moved.reshape(2).astype(np.float64)
     height, width = grey.shape
@@ -179,9 +183,9 @@ def _track(grey: Bytes, ahead: Bytes, point: Float64, settings: ClickSettings) -
     return end
 
 
-def geodesic_distance(seed: Mask, price: Float32) -> Float32:
+def geodesic_distance(seed: Mask, price: Float32, sweeps: int) -> Float32:
     """(H,W) least sum of ``price`` per pixel on the way from any pixel of ``seed``; 1e6 where there is no seed."""
     distance = np.where(seed, 0, 1e6).astype(np.float32)
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         relax(distance, price)
     return distance

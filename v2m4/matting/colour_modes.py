@@ -21,13 +21,14 @@ MODES = 3
 ALWAYS_COVERED = MODES
 _LABELS = MODES + 1
 
-_CANDIDATES = 8
 
-
-def find_modes(frames: Bytes, tolerance: float, seen: Mask | None = None) -> tuple[Bytes, Int32, Float32]:
+def find_modes(
+    frames: Bytes, tolerance: float, candidates: int, seen: Mask | None = None
+) -> tuple[Bytes, Int32, Float32]:
     """The modes of each pixel of (T,H,W,3) ``frames``: colours within ``tolerance`` levels of each other.
 
-    seen: (T,H,W), which pixels a frame shows at all; by default all.
+    candidates: colours of a pixel that are kept in mind at once. seen: (T,H,W), which pixels a frame shows at all; by
+    default all.
 
     Returns (T,H,W) uint8, which mode (0 to 2, most frequent first) a pixel shows in a frame, 3 for none of them;
     (H,W,3) int32, how many frames show each; and (H,W,3,3) float32, each one's mean colour.
@@ -36,9 +37,9 @@ def find_modes(frames: Bytes, tolerance: float, seen: Mask | None = None) -> tup
     everywhere = np.arange(height * width)
     # P = H W pixels, K candidates each, of which the modes are chosen at the end.
     colours = frames.reshape(count, -1, 3).transpose(0, 2, 1).astype(np.float32)  # (T,3,P)
-    centres = np.full((_CANDIDATES, 3, len(everywhere)), 1e4, np.float32)  # (K,3,P) running mean colours
-    sizes = np.zeros((_CANDIDATES, len(everywhere)), np.int32)  # (K,P) frames in each
-    member = np.full((count, len(everywhere)), _CANDIDATES, np.uint8)  # (T,P) candidate of each pixel, K for none
+    centres = np.full((candidates, 3, len(everywhere)), 1e4, np.float32)  # (K,3,P) running mean colours
+    sizes = np.zeros((candidates, len(everywhere)), np.int32)  # (K,P) frames in each
+    member = np.full((count, len(everywhere)), candidates, np.uint8)  # (T,P) candidate of each pixel, K for none
     used = 1
     for t in range(count):
         # 1. The nearest candidate takes the colour if it is within the tolerance.
@@ -52,7 +53,7 @@ def find_modes(frames: Bytes, tolerance: float, seen: Mask | None = None) -> tup
             where = pixels[new]
             evicted = sizes[:, where].argmin(0)
             earlier = member[:t, where]
-            earlier[earlier == evicted] = _CANDIDATES
+            earlier[earlier == evicted] = candidates
             member[:t, where] = earlier
             best[new] = evicted
             sizes[evicted, where] = 0
@@ -66,7 +67,7 @@ def find_modes(frames: Bytes, tolerance: float, seen: Mask | None = None) -> tup
             centres[best, c, pixels] = np.where(new, colours[t, c, pixels], centre)
     # 4. The most frequent candidates are the modes.
     order = np.argsort(-sizes, axis=0, kind="stable")[:MODES]  # (3,P)
-    rank = np.full((_CANDIDATES + 1, len(everywhere)), MODES, np.uint8)
+    rank = np.full((candidates + 1, len(everywhere)), MODES, np.uint8)
     np.put_along_axis(rank, order, np.arange(MODES, dtype=np.uint8)[:, None], axis=0)
     shown = np.take_along_axis(rank, member.astype(np.intp), axis=0)
     kept = np.take_along_axis(sizes, order, axis=0)
@@ -78,7 +79,7 @@ def find_modes(frames: Bytes, tolerance: float, seen: Mask | None = None) -> tup
     )
 
 
-def _contour_costs(frames: Bytes, shown: Bytes, seen: Mask | None, contrast: float) -> Float32:
+def _contour_costs(frames: Bytes, shown: Bytes, seen: Mask | None, contrast: float, edge_price: float) -> Float32:
     """(H,W-1,4,4) mean over frames of the contour between a pixel and its right neighbour, for each pair of labels."""
     count, height, width = shown.shape
     costs = np.zeros((_LABELS, _LABELS, height, width - 1), np.float32)
@@ -86,7 +87,7 @@ def _contour_costs(frames: Bytes, shown: Bytes, seen: Mask | None, contrast: flo
     share = np.float32(1 / count) if both is None else (1 / np.maximum(both.sum(0), 1)).astype(np.float32)
     for t, (picture, modes) in enumerate(zip(frames, shown, strict=True)):
         step = np.abs(np.diff(picture.astype(np.float32), axis=1)).max(-1)
-        price = (0.3 + 0.7 * np.exp(-np.square(step / np.float32(contrast)))) * share
+        price = (edge_price + (1 - edge_price) * np.exp(-np.square(step / np.float32(contrast)))) * share
         if both is not None:
             price *= both[t]
         here = [modes[:, :-1] == label for label in range(MODES)]
@@ -102,13 +103,15 @@ def _contour_costs(frames: Bytes, shown: Bytes, seen: Mask | None, contrast: flo
 class ModeLabelling:
     """The pairwise costs of a clip, computed once, to be solved for several unary costs."""
 
-    def __init__(self, frames: Bytes, shown: Bytes, contrast: float, seen: Mask | None = None) -> None:
-        right = _contour_costs(frames, shown, seen, contrast)
+    def __init__(
+        self, frames: Bytes, shown: Bytes, contrast: float, edge_price: float, seen: Mask | None = None
+    ) -> None:
+        right = _contour_costs(frames, shown, seen, contrast, edge_price)
         turned = None if seen is None else seen.transpose(0, 2, 1)
-        down = _contour_costs(frames.transpose(0, 2, 1, 3), shown.transpose(0, 2, 1), turned, contrast)
+        down = _contour_costs(frames.transpose(0, 2, 1, 3), shown.transpose(0, 2, 1), turned, contrast, edge_price)
         self._along = [(pair, np.ascontiguousarray(pair[:, ::-1].transpose(0, 1, 3, 2))) for pair in (right, down)]
 
-    def solve(self, unary: Float32, rounds: int = 8) -> Bytes:
+    def solve(self, unary: Float32, rounds: int) -> Bytes:
         """(H,W) labels: the background's mode (0 to 2), or 3 where the background is never seen.
 
         unary: (H,W,4) cost of each label, in units of one pixel of contour in every frame.

@@ -25,6 +25,9 @@ from v2m4.matting.mask_cleanup import fill_speckles, keep_object, largest_piece
 from v2m4.matting.soft_edges import soften
 from v2m4.settings import FlatSettings, MattingSettings, Settings
 
+_MAD_TO_DEVIATION = 1.48  # of normally distributed errors, as a factor to their median absolute value
+_QUANTISATION = 0.5  # of a level: smaller residuals are the rounding's
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -47,7 +50,7 @@ class Surface:
 
 def is_flat(clip: Clip, settings: FlatSettings) -> bool:
     """Whether the rims of most frames are one plain surface."""
-    surfaces = [fit_surface(picture(clip, i), settings) for i in sample_indices(clip, 5)]
+    surfaces = [fit_surface(picture(clip, i), settings) for i in sample_indices(clip, settings.auto_samples)]
     good = [s.plain_rim >= settings.auto_plain_rim and s.noise <= settings.auto_most_noise for s in surfaces]
     return 2 * sum(good) > len(good)
 
@@ -59,18 +62,19 @@ def fit_surface(rgb: Bytes, settings: FlatSettings) -> Surface:
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3)  # (N,3)
     basis = _basis(*size)  # (N,6)
     rim = _rim(size, settings.rim).ravel()
-    coefficients: Real = _robust_fit(basis[rim], small[rim])
+    coefficients: Real = _robust_fit(basis[rim], small[rim], settings.rim_rounds)
     residual = np.abs(small - basis @ coefficients).max(-1)
     plain_rim = float((residual[rim] < settings.rim_tolerance).mean())
     # 2. Refined through all that fits it and is connected to the rim.
-    for _ in range(3):
-        tolerance = min(max(4 * 1.48 * float(np.median(residual[rim])) + 2, 4.0), settings.rim_tolerance)
+    for _ in range(settings.fit_rounds):
+        within = settings.fit_deviations * _MAD_TO_DEVIATION * float(np.median(residual[rim])) + settings.fit_slack
+        tolerance = min(max(within, settings.fit_least), settings.rim_tolerance)
         fits = _connected_to_rim((residual < tolerance).reshape(size), settings.rim).ravel()
-        if fits.sum() < 0.05 * fits.size:
+        if fits.sum() < settings.fit_share * fits.size:
             break
         coefficients = np.linalg.lstsq(basis[fits], small[fits], rcond=None)[0]
         residual = np.abs(small - basis @ coefficients).max(-1)
-    noise = 1.48 * float(np.median(residual[rim]))
+    noise = _MAD_TO_DEVIATION * float(np.median(residual[rim]))
     return Surface(coefficients, noise, plain_rim, settings.model_size)
 
 
@@ -93,10 +97,10 @@ class Flat:
             rgb = picture(clip, index)
             surface = fit_surface(rgb, flat)
             difference = _difference(rgb, surface)
-            quiet = np.abs(difference).max(-1) < max(flat.rim_tolerance, 4 * surface.noise)
+            quiet = np.abs(difference).max(-1) < max(flat.rim_tolerance, flat.noise_deviations * surface.noise)
             quiet &= _rim(quiet.shape, flat.rim)
             if quiet.any():
-                deviations.append(1.48 * np.median(np.abs(difference[quiet]), axis=0))
+                deviations.append(_MAD_TO_DEVIATION * np.median(np.abs(difference[quiet]), axis=0))
             plain_rims.append(surface.plain_rim)
             yield Progress("matting", (done + 1) / len(indices))
         if not deviations or max(plain_rims) < flat.least_plain_rim:
@@ -104,7 +108,8 @@ class Flat:
                 f"The background of {clip.name} is not plain, so the method “flat” cannot tell the object from it. "
                 "Choose --matting.method auto or motion, or film before a plain background."
             )
-        self._deviation = np.maximum(np.median(deviations, axis=0), 0.3).astype(np.float32)  # (3,) luma and chroma
+        # (3,) luma and chroma
+        self._deviation = np.maximum(np.median(deviations, axis=0), flat.least_noise).astype(np.float32)
 
     def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
@@ -112,16 +117,16 @@ class Flat:
         surface = fit_surface(rgb, self._settings.flat)
         mask = self._mask(rgb, surface)
         background = surface.colours(*rgb.shape[:2])
-        return padded(clip, soften(rgb, mask, background, self._settings.soft_edge_px, float(self._deviation[0])))
+        return padded(clip, soften(rgb, mask, background, self._settings, float(self._deviation[0])))
 
     def _mask(self, rgb: Bytes, surface: Surface) -> Mask:
-        flat, cleanup = self._settings.flat, self._settings.cleanup
+        flat, cleanup, speaks = self._settings.flat, self._settings.cleanup, self._settings.evidence
         # 1. Evidence: the squared distance from the surface in units of what noise and compression explain.
-        difference = np.asarray(cv2.GaussianBlur(_difference(rgb, surface), (0, 0), 0.7), np.float32)
+        difference = np.asarray(cv2.GaussianBlur(_difference(rgb, surface), (0, 0), speaks.blur_px), np.float32)
         tolerance = flat.tolerance + flat.noise_tolerance * self._deviation
         scaled = np.square(difference / np.maximum(tolerance, _ringing(difference, flat)))
         distance = scaled[..., 0] + scaled[..., 1] + scaled[..., 2]
-        evidence = np.clip(1.0 - distance, -3.0, 1.0).astype(np.float32)
+        evidence = np.clip(1.0 - distance, -speaks.most_for_object, 1.0).astype(np.float32)
         shadow = _shadow(rgb, surface, difference, distance < 1, tolerance, flat)
         evidence[shadow] = flat.shadow_evidence
         # 2. A graph cut around the candidates, and the pieces and holes of what it leaves.
@@ -130,8 +135,9 @@ class Flat:
         view = around(evidence < 0)
         if view is None:
             return mask
-        contrast = max(flat.contour_contrast, 4 * float(self._deviation[0]))
-        pieces = cut(evidence[view], contour_weight(rgb[view], flat.contour, contrast)) > 0.5
+        contrast = max(flat.contour_contrast, flat.contour_deviations * float(self._deviation[0]))
+        weight = contour_weight(rgb[view], flat.contour, contrast, self._settings.graph_cut)
+        pieces = cut(evidence[view], weight, self._settings.graph_cut) > 0.5
         inside = keep_object(pieces, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) | shadow)[view].astype(np.float32))
         # 3. What may be wrong: a thing of its own that was dropped, and a shadow whose edge looked like an outline.
@@ -169,11 +175,15 @@ def _shadow(
     _, shaded = darkened(_behind(surface, difference), difference, tolerance[1:], settings.darkest_shadow)
     # 2. Without an edge: its slope is small, or small beside the depth of the shadow around.
     grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+    # Sobel's kernel adds up to eight times the slope.
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
-    depth = cv2.dilate(np.maximum(-difference[..., 0], 0), np.ones((9, 9), np.uint8))
+    depth = cv2.dilate(
+        np.maximum(-difference[..., 0], 0), np.ones((settings.shadow_reach, settings.shadow_reach), np.uint8)
+    )
     soft = (plain | shaded) & (slope < np.maximum(settings.shadow_slope, settings.shadow_steepness * depth))
     # 3. Reached from plain background. Leaks through gaps of a pixel or two in a faint outline are no way in.
-    soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
+    leak = np.ones((settings.shadow_leak, settings.shadow_leak), np.uint8)
+    soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, leak) > 0
     return _connected_to_rim(soft, settings.rim) & ~plain
 
 
@@ -202,12 +212,12 @@ def _rim(shape: tuple[int, ...], breadth: float) -> Mask:
     return rim
 
 
-def _robust_fit(basis: Float64, colours: Float64) -> Float64:
+def _robust_fit(basis: Float64, colours: Float64, rounds: int) -> Float64:
     """Least absolute deviations by iteratively reweighted least squares, started from the median colour."""
     residual = np.abs(colours - np.median(colours, axis=0)).max(-1)
     coefficients = np.zeros((basis.shape[1], 3))
-    for _ in range(12):
-        root = 1 / np.sqrt(np.maximum(residual, 0.5))
+    for _ in range(rounds):
+        root = 1 / np.sqrt(np.maximum(residual, _QUANTISATION))
         coefficients = np.linalg.lstsq(basis * root[:, None], colours * root[:, None], rcond=None)[0]
         residual = np.abs(colours - basis @ coefficients).max(-1)
     return coefficients

@@ -35,7 +35,7 @@ def around(candidates: Mask) -> tuple[slice, slice] | None:
     rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
     if not len(rows):
         return None
-    margin = 8
+    margin = 8  # pixels in which a contour can lie outside the outermost candidates
     return (
         slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
         slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),

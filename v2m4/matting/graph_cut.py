@@ -13,32 +13,30 @@ import numpy as np
 
 from v2m4.arrays import Bytes, Float32
 from v2m4.matting.graph_cut_numba import primal_dual
+from v2m4.settings import GraphCutSettings
 
 
-def cut(evidence: Float32, weight: Float32, start: Float32 | None = None, iterations: int = 80) -> Float32:
+def cut(evidence: Float32, weight: Float32, settings: GraphCutSettings) -> Float32:
     """Soft labels (H,W) in [0,1]; above 0.5 is foreground.
 
     evidence: (H,W), negative where the pixel looks like foreground, positive where like background (a log-likelihood
-    ratio). weight: (H,W) positive price of a contour through the pixel. start: labels to start from. Solved at half the
-    size first, so that far-reaching decisions are made cheaply.
+    ratio). weight: (H,W) positive price of a contour through the pixel. Solved at half the size first, so that
+    far-reaching decisions are made cheaply.
     """
     height, width = evidence.shape
-    if min(height, width) >= 96:
+    start, iterations = (evidence < 0).astype(np.float32), settings.iterations
+    if min(height, width) >= settings.halved_from:
         half = (width // 2, height // 2)
-        coarse_start = None if start is None else _resized(start, half, cv2.INTER_AREA)
         # Four pixels' evidence, and a contour twice as long.
         coarse = cut(
             _resized(evidence, half, cv2.INTER_AREA) * np.float32(4),
             _resized(weight, half, cv2.INTER_AREA) * np.float32(2),
-            coarse_start,
-            iterations,
+            settings,
         )
         start = _resized(coarse, (width, height), cv2.INTER_LINEAR)
-        iterations = max(20, iterations // 3)
-    if start is None:
-        start = (evidence < 0).astype(np.float32)
+        iterations = max(settings.least_iterations, int(settings.refinement * settings.iterations))
     return primal_dual(
-        np.ascontiguousarray(evidence, np.float32), np.ascontiguousarray(weight, np.float32), start.copy(), iterations
+        np.ascontiguousarray(evidence, np.float32), np.ascontiguousarray(weight, np.float32), start, iterations
     )
 
 
@@ -46,14 +44,14 @@ def _resized(field: Float32, size: tuple[int, int], how: int) -> Float32:
     return np.asarray(cv2.resize(field, size, interpolation=how), np.float32)
 
 
-def contour_weight(rgb: Bytes, strength: float, contrast: float | None = None) -> Float32:
-    """(H,W) price of a contour: ``strength`` in flat areas, a tenth of it across strong edges of (H,W,3) ``rgb``.
+def contour_weight(rgb: Bytes, strength: float, contrast: float, settings: GraphCutSettings) -> Float32:
+    """(H,W) price of a contour: ``strength`` in flat areas, little of it across strong edges of (H,W,3) ``rgb``.
 
-    contrast: colour step that counts as an edge, in levels; by default twice the picture's mean step.
+    contrast: colour step that counts as an edge, in levels.
     """
     picture = rgb.astype(np.float32)
     dx = np.abs(np.diff(picture, axis=1, append=picture[:, -1:])).max(-1)
     dy = np.abs(np.diff(picture, axis=0, append=picture[-1:])).max(-1)
     edge = np.maximum(dx, dy)
-    scale = contrast if contrast is not None else max(4.0, 2 * float(edge.mean()))
-    return (strength * (0.1 + 0.9 * np.exp(-((edge / scale) ** 2)))).astype(np.float32)
+    least = settings.edge_price
+    return (strength * (least + (1 - least) * np.exp(-((edge / contrast) ** 2)))).astype(np.float32)

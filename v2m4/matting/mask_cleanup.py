@@ -64,12 +64,12 @@ def fill_speckles(mask: Mask, settings: MaskCleanupSettings, looks_like_backgrou
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
     areas = stats[:, cv2.CC_STAT_AREA]
-    fill = areas <= max(6.0, settings.hole_area * float(mask.sum()))
+    fill = areas <= max(float(settings.speckle_px), settings.hole_area * float(mask.sum()))
     if looks_like_background is not None:
         likeness = np.bincount(labels.ravel(), looks_like_background.ravel(), minlength=count) / np.maximum(areas, 1)
         # A small hole that is background through and through is a gap between limbs.
-        fill &= (likeness < 0.9) | (areas <= 6)
-        fill |= likeness < 0.5
+        fill &= (likeness < settings.gap_likeness) | (areas <= settings.speckle_px)
+        fill |= likeness < settings.hole_likeness
     fill &= enclosed
     fill[0] = False
     return mask | fill[labels]

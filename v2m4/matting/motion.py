@@ -57,7 +57,9 @@ class Motion:
         self._noise = min(noise_level(frames, seen), motion.most_noise)
         yield Progress("matting", 0.6)
         # 2. What recurs behind the object, and whether that can be the background.
-        tolerance = float(np.clip(6 * self._noise, motion.least_tolerance, motion.most_tolerance))
+        tolerance = float(
+            np.clip(motion.tolerance_deviations * self._noise, motion.least_tolerance, motion.most_tolerance)
+        )
         learning = learn(frames, tolerance, motion.background, seen, side)
         self._background, changes = yield from scaled(learning, 0.6, 1.0)
         if 1 - changes.share < motion.least_motion:
@@ -77,8 +79,8 @@ class Motion:
         """The object of frame ``index``."""
         rgb = picture(clip, index)
         background = self._behind(index, rgb)
-        mask, noise = self._mask(rgb, background), max(3.0, self._noise)
-        return padded(clip, soften(rgb, mask, background.colours, self._settings.soft_edge_px, noise))
+        mask, noise = self._mask(rgb, background), max(self._settings.edges.noise, self._noise)
+        return padded(clip, soften(rgb, mask, background.colours, self._settings, noise))
 
     def _behind(self, index: int, rgb: Bytes) -> Background:
         """The background as frame ``index`` sees it."""
@@ -94,27 +96,30 @@ class Motion:
         return self._background.through(to_picture, size, self._settings.motion.camera.misplacement_px)
 
     def _mask(self, rgb: Bytes, back: Background) -> Mask:
-        motion, cleanup = self._settings.motion, self._settings.cleanup
+        motion, cleanup, speaks = self._settings.motion, self._settings.cleanup, self._settings.evidence
         # 1. Evidence: the squared distance from the background in units of noise, leant on by the coarse mask.
         covered = back.covered(rgb)
         self.doubts, mask = Doubts(), np.zeros(covered.shape, bool)
         difference = rgb.astype(np.float32) - back.colours
         unknown = np.isnan(difference[..., 0])
         difference[unknown] = 0
-        smooth = cv2.GaussianBlur(difference, (0, 0), 0.7)
+        smooth = cv2.GaussianBlur(difference, (0, 0), speaks.blur_px)
         tolerance = motion.tolerance + motion.deviation_tolerance * back.deviation
         tolerance += motion.noise_tolerance * self._noise
         distance = np.square(smooth).sum(-1) / np.square(tolerance)
-        evidence = np.clip(1.0 - distance, -3.0, 1.0)
-        evidence = np.where(unknown, 1.5 - 3.0 * covered, evidence + 0.6 - 1.2 * covered).astype(np.float32)
+        evidence = np.clip(1.0 - distance, -speaks.most_for_object, 1.0)
+        coarse, alone = motion.coarse_evidence, motion.unknown_evidence
+        evidence = np.where(unknown, alone - 2 * alone * covered, evidence + coarse - 2 * coarse * covered)
+        evidence = evidence.astype(np.float32)
         # 2. A graph cut around the candidates, and the pieces and holes of what it leaves.
         view = around(evidence < 0)
         if view is None:
             return mask
         # Edges of the background are no reason for a contour: only what differs from it counts.
         changed = np.where(unknown[..., None], rgb, np.clip(128 + smooth, 0, 255)).astype(np.uint8)
-        weight = contour_weight(changed[view], motion.contour, motion.contour_contrast)
-        pieces = cut(evidence[view], weight) > 0.5
+        solver = self._settings.graph_cut
+        weight = contour_weight(changed[view], motion.contour, motion.contour_contrast, solver)
+        pieces = cut(evidence[view], weight, solver) > 0.5
         inside = keep_object(pieces, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) & ~unknown)[view].astype(np.float32))
         # 3. What may be wrong: a thing of its own that was dropped, and a shadow, which moves with the object.

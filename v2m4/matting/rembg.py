@@ -68,7 +68,7 @@ class Rembg:
         inside = keep_object(pieces, cleanup)
         self.doubts = doubts_of(inside, largest_piece(pieces & ~inside))
         inside = fill_speckles(inside, cleanup)
-        return padded(clip, soften(rgb, inside, None, self._settings.soft_edge_px))
+        return padded(clip, soften(rgb, inside, None, self._settings))
 
 
 def _load() -> Any:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from v2m4.arrays import Bytes, Float32, Mask
+from v2m4.settings import MattingSettings
 
 
 def weighted_blur(colour: Float32, weight: Float32, sigma: float) -> tuple[Float32, Float32]:
@@ -20,13 +21,17 @@ def weighted_blur(colour: Float32, weight: Float32, sigma: float) -> tuple[Float
     return mean.astype(np.float32), total
 
 
-def soften(rgb: Bytes, mask: Mask, background: Float32 | None, soft_edge_px: float, noise: float = 3.0) -> Bytes:
+def soften(
+    rgb: Bytes, mask: Mask, background: Float32 | None, settings: MattingSettings, noise: float | None = None
+) -> Bytes:
     """(H,W,4) RGBA, straight alpha, of the object in (H,W,3) ``rgb``.
 
     mask: (H,W) which pixels are mostly object. background: (H,W,3) levels behind the object, NaN where unknown (the
-    colours outside nearby are taken). soft_edge_px: half the width of the band in which alpha may be partial. noise:
-    levels; where F and B differ by little more, alpha comes from the outline alone.
+    colours outside nearby are taken). noise: levels, by default the settings'; where F and B differ by little more,
+    alpha comes from the outline alone. ``soft_edge_px`` is half the width of the band in which alpha may be partial.
     """
+    edges, soft_edge_px = settings.edges, settings.soft_edge_px
+    noise = edges.noise if noise is None else noise
     out = np.zeros((*mask.shape, 4), np.uint8)
     if not mask.any():
         return out
@@ -45,8 +50,8 @@ def soften(rgb: Bytes, mask: Mask, background: Float32 | None, soft_edge_px: flo
     band: Mask = (outer > 0) & (core == 0)
     # 2. F and B of every pixel of the band, from the core and the outside around it (or the background that is known).
     # Thin parts have no core: their own pixels stand in for it, with little weight.
-    front, _ = weighted_blur(colour, core + 0.02 * solid, 1.5 * reach)
-    back, _ = weighted_blur(colour, 1.0 - outer + 1e-4 * (1 - solid), 2.0 * reach)
+    front, _ = weighted_blur(colour, core + edges.thin_weight * solid, edges.front_blur * reach)
+    back, _ = weighted_blur(colour, 1.0 - outer + 1e-4 * (1 - solid), edges.back_blur * reach)
     if behind is not None:
         known: Mask = np.isfinite(behind)
         back = np.where(known, behind, back).astype(np.float32)
@@ -55,13 +60,13 @@ def soften(rgb: Bytes, mask: Mask, background: Float32 | None, soft_edge_px: flo
         gap = front - back
         contrast = (gap**2).sum(-1)
         mixed = np.clip(((colour - back) * gap).sum(-1) / np.maximum(contrast, 1e-3), 0, 1)
-        trust = contrast / (contrast + (8 * noise) ** 2)
+        trust = contrast / (contrast + (edges.noise_factor * noise) ** 2)
         alpha = np.where(band, trust * mixed + (1 - trust) * alpha, solid).astype(np.float32)
-        alpha[alpha < 0.02] = 0
+        alpha[alpha < edges.faintest] = 0
     # 4. The object's own colour: unmixed where alpha is large enough to divide by, else F.
-    safe = np.maximum(alpha, 0.2)[..., None]
+    safe = np.maximum(alpha, edges.divisor)[..., None]
     unmixed = (colour - (1 - alpha[..., None]) * back) / safe
-    partial = np.clip((alpha - 0.4) / 0.6, 0, 1)[..., None]
+    partial = np.clip((alpha - edges.unmixed_from) / (1 - edges.unmixed_from), 0, 1)[..., None]
     own = np.where(band[..., None], partial * np.clip(unmixed, 0, 255) + (1 - partial) * front, colour)
     out[view][..., :3] = np.clip(own, 0, 255).round() * (alpha > 0)[..., None]
     out[view][..., 3] = (alpha * 255).round()

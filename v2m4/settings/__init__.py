@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
 from v2m4.errors import V2M4Error
+from v2m4.settings.background import BackgroundSettings, CameraMotionSettings, ColorModelSettings, PriorSettings
 from v2m4.settings.camera import (
     Algorithm1Settings,
     AlignmentLevelSettings,
@@ -41,19 +42,18 @@ from v2m4.settings.generator import (
     TripoSRSettings,
 )
 from v2m4.settings.geometry import CleanupSettings, MirrorSearchSettings
-from v2m4.settings.pixels import (
-    AnchorSettings,
-    BackgroundSettings,
-    CameraMotionSettings,
+from v2m4.settings.matting import (
     ClickSettings,
+    EvidenceSettings,
     FlatSettings,
-    KeyframeSettings,
+    GraphCutSettings,
     MaskCleanupSettings,
     MattingSettings,
     MotionSettings,
-    VideoSettings,
+    SoftEdgeSettings,
     WarningSettings,
 )
+from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
     CorrespondenceSettings,
@@ -90,11 +90,13 @@ __all__ = [
     "CameraSettings",
     "CleanupSettings",
     "ClickSettings",
+    "ColorModelSettings",
     "CorrespondenceSettings",
     "CraftsMan3DSettings",
     "DeformationGraphSettings",
     "DescentSettings",
     "Dust3rSettings",
+    "EvidenceSettings",
     "ExportSettings",
     "FeatureSettings",
     "Field",
@@ -103,6 +105,7 @@ __all__ = [
     "FollowVideoSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
+    "GraphCutSettings",
     "HttpSettings",
     "Hunyuan3DSettings",
     "InflateSettings",
@@ -119,6 +122,7 @@ __all__ = [
     "OptimiseSettings",
     "PlugName",
     "Preset",
+    "PriorSettings",
     "ProjectSettings",
     "Range",
     "RefinementSettings",
@@ -129,6 +133,7 @@ __all__ = [
     "ScoreSettings",
     "SculptSettings",
     "Settings",
+    "SoftEdgeSettings",
     "StereoStepSettings",
     "SurfaceFitSettings",
     "SwarmSettings",

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from v2m4.errors import V2M4Error
 
@@ -34,6 +34,10 @@ class Range:
 
     def __str__(self) -> str:
         return f"{_number(self.low)} to {_number(self.high)}"
+
+
+Share = Annotated[float, Range(0, 1)]
+Factor = Annotated[float, Range(0, 1000)]
 
 
 @dataclass(frozen=True)
