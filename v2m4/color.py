@@ -1,10 +1,15 @@
-"""The sRGB transfer functions (IEC 61966-2-1): textures and videos hold sRGB, glTF's vertex colours light."""
+"""The sRGB transfer functions (IEC 61966-2-1): textures and videos hold sRGB, glTF's vertex colours light.
+
+And which alpha counts as opaque.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from v2m4.arrays import Real
+
+OPAQUE = 250  # alpha of 255 from here on: compression and resampling leave no more
 
 
 def srgb_to_linear(srgb: Real) -> Real:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from v2m4.clip import Clip
+from v2m4.color import OPAQUE
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
 from v2m4.files import write_atomically
@@ -23,7 +24,6 @@ from v2m4.settings import VideoSettings
 from v2m4.sources import Source, TimedFrame, open_source
 
 _MIN_SIDE = 16
-_OPAQUE = 250  # alpha from here on counts as opaque
 _ALPHA_NOISE = 12  # levels by which compression makes alpha differ that was the same everywhere
 _STRAY_SHARE = 1e-3
 _LEAST_ALPHA = 0.5  # of 255: what rounds to 0
@@ -190,7 +190,7 @@ def _alpha_range(rgba: NDArray[np.uint8]) -> tuple[int, int]:
 
 def _is_cut_out(lowest: int, highest: int) -> bool:
     """Whether alpha from ``lowest`` to ``highest`` tells an object: one that is the same everywhere does not."""
-    return lowest < _OPAQUE and highest - lowest > _ALPHA_NOISE
+    return lowest < OPAQUE and highest - lowest > _ALPHA_NOISE
 
 
 def _make_opaque(clip: Clip) -> None:

@@ -206,7 +206,7 @@ def _mesh_finish(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[
     vertices, faces = given["vertices"].cpu().double().numpy(), given["faces"].cpu().numpy()
     kept = remove_small_pieces(faces, config["nbfaceratio"])
     counts = torch.tensor(sorted(_component_faces(kept)))
-    reduced, reduced_faces = simplify(vertices, kept, config["max_facenum"])
+    reduced, reduced_faces = simplify(vertices, kept, config["max_facenum"], 5.0)
     volume = volume_of(torch.from_numpy(reduced), torch.from_numpy(reduced_faces))
     face_count, wanted_volume = int(want["reduced_face_count"]), float(want["reduced_volume"])
     turned = canonical(given["reduced_vertices"])

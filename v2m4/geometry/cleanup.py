@@ -35,7 +35,7 @@ def clean(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
         raise NoSurfaceError("The mesh has no surface left after clean-up. Generate it again with another seed.")
     original, original_colors = vertices, colors
     vertices, faces, _ = fill_holes(vertices, faces, settings.hole_edges, settings.hole_size)
-    vertices, faces = simplify(vertices, faces, max_faces)
+    vertices, faces = simplify(vertices, faces, max_faces, settings.aggressiveness)
     used, faces = compact(faces)
     vertices = vertices[used]
     if colors is not None and original_colors is not None:
@@ -177,7 +177,10 @@ def boundary_loops(faces: Int64) -> list[Int64]:
     return loops
 
 
-def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float = 5.0) -> tuple[Float64, Int64]:
+_MOST_AGGRESSIVE = 10.0  # of fast_simplification
+
+
+def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float) -> tuple[Float64, Int64]:
     """At most ``max_faces`` faces by quadric edge collapses (Garland and Heckbert 1997).
 
     aggressiveness: how soon costly collapses are tried, 1 to 10; lower is slower and better.
@@ -191,9 +194,9 @@ def simplify(vertices: Real, faces: Int64, max_faces: int, aggressiveness: float
         )[:2]
         vertices, faces = np.asarray(points, np.float64), remove_bad_faces(np.asarray(triangles, np.int64))
         if len(faces) == before:
-            if aggressiveness >= 10:
+            if aggressiveness >= _MOST_AGGRESSIVE:
                 break
-            aggressiveness = 10.0
+            aggressiveness = _MOST_AGGRESSIVE
     return np.asarray(vertices, np.float64), faces
 
 

@@ -7,7 +7,79 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from v2m4.settings.geometry import CleanupSettings
-from v2m4.settings.schema import PlugName, Range
+from v2m4.settings.schema import PlugName, Range, Share
+
+
+@dataclass(frozen=True)
+class OutlineSettings:
+    """How the outline is traced, and how long edges may be along it; lengths in working pixels."""
+
+    blur: Annotated[float, Range(0.01, 20)] = 0.8
+    """Standard deviation of the blur of the mask before it is traced."""
+    smoothing: Annotated[float, Range(0.01, 20)] = 1.2
+    """Standard deviation of the smoothing along the outline, against the pixels' stairs."""
+    least_pixels: Annotated[int, Range(0, 10000)] = 12
+    """Pieces and holes of fewer pixels are noise, however small the object."""
+    width_edge: Annotated[float, Range(0.01, 10)] = 0.85
+    """Longest edge where the object is narrow, in its half widths."""
+    gap_edge: Annotated[float, Range(0.01, 10)] = 1.2
+    """Longest edge beside a narrow gap, in its half widths."""
+    along: Annotated[float, Range(0.01, 10)] = 0.35
+    """What the longest edge may grow by per pixel along the outline."""
+    inwards: Annotated[float, Range(0, 10)] = 0.5
+    """What it grows by per pixel away from the outline."""
+    samples: Annotated[int, Range(100, 100000)] = 1000
+    """Places on the outline whose widths are measured: as many, or up to twice."""
+
+
+@dataclass(frozen=True)
+class MeshingSettings:
+    """How both sides are triangulated, evenly on the curved surface (Botsch and Kobbelt 2004)."""
+
+    from_rim: Annotated[float, Range(0, 2)] = 0.6
+    """Distance of inner points from the outline, in edges."""
+    apart: Annotated[float, Range(0.1, 2)] = 0.9
+    """Their distance from each other, in edges."""
+    split: Annotated[float, Range(1, 10)] = 1.45
+    """Edges that are more than so many times as long as wanted are split."""
+    collapse: Annotated[float, Range(0, 1)] = 0.45
+    """Edges that are less than so many times as long as wanted are collapsed."""
+    relaxation: Share = 0.7
+    """Share of the way to the middle of its neighbourhood that a vertex moves in each round."""
+    split_rounds: Annotated[int, Range(1, 100)] = 8
+    """Rounds of splitting, flipping and relaxing, at most."""
+    collapse_rounds: Annotated[int, Range(0, 100)] = 4
+    """Rounds of collapsing, flipping and relaxing."""
+    coarser: Annotated[float, Range(1, 10)] = 1.2
+    """Where narrow parts eat up the faces their edges are first made so many times longer..."""
+    coarsest: Annotated[float, Range(1, 10)] = 1.45
+    """... and then so many times."""
+    eaten_up: Annotated[float, Range(1, 10)] = 1.6
+    """They do where the other edges would be more than so many times as long as if all were alike."""
+    longest: Annotated[float, Range(1, 10)] = 2.5
+    """No edge is made more than so many times that long."""
+    count_tolerance: Share = 0.15
+    """A mesh whose number of faces misses the wanted one by more than this share is made once more."""
+
+
+@dataclass(frozen=True)
+class BackSettings:
+    """What the far side of an inflated object looks like."""
+
+    palette: Annotated[int, Range(1, 64)] = 6
+    """Colours told apart when it is filled."""
+    rim_px: Annotated[float, Range(0.1, 100)] = 5.0
+    """Working pixels from the outline over which the front's picture gives way to the filled one."""
+    levels: Annotated[int, Range(2, 10)] = 5
+    """Widths of the neighbourhoods that are looked at, each twice the one before, the first a cell of the grid."""
+    width: Annotated[float, Range(0.01, 10)] = 0.8
+    """Width of a place's neighbourhood, in its distances from the outline."""
+    inner_vote: Share = 0.05
+    """How much the colours far from the outline count, against about 1 at it."""
+    rim_votes: Annotated[float, Range(0.01, 10)] = 0.35
+    """Distance from the outline over which a colour's vote falls by e, in the greatest such distance."""
+    sharpness: Annotated[int, Range(1, 10)] = 3
+    """Power of a colour's votes in its weight: the higher, the harder the borders between colours."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +100,15 @@ class InflateSettings:
     """Pieces and holes smaller than this share of the object are noise."""
     grid: Annotated[float, Range(1, 20)] = 2.5
     """Working pixels per cell of the grid on which the thickness is found."""
-    palette: Annotated[int, Range(1, 64)] = 6
-    """Colours told apart when the far side is filled."""
+    smoothing: Annotated[float, Range(0.01, 20)] = 1.5
+    """Width in cells of that grid over which the thickness is smoothed."""
+    beyond: Annotated[float, Range(0.01, 100)] = 2.0
+    """Width in cells over which it is continued just beyond the outline..."""
+    far_beyond: Annotated[float, Range(0.01, 100)] = 6.0
+    """... and further out."""
+    outline: OutlineSettings = field(default_factory=OutlineSettings)
+    meshing: MeshingSettings = field(default_factory=MeshingSettings)
+    back: BackSettings = field(default_factory=BackSettings)
 
 
 @dataclass(frozen=True)
@@ -46,6 +125,58 @@ class TemplateSettings:
     """Side of the texture that a simplified mesh gets, in texels."""
     surface_points: Annotated[int, Range(1000, 10000000)] = 600000
     """Points on the mesh among which the nearest to each texel of that texture is sought."""
+    aggressiveness: Annotated[float, Range(1, 10)] = 5.0
+    """How soon costly edge collapses are tried where the mesh is simplified; lower is slower and better."""
+
+
+@dataclass(frozen=True)
+class SolidSettings:
+    """From the network's answer to a closed surface; lengths in widths of the square that it sees."""
+
+    columns_most: Annotated[float, Range(0.01, 1)] = 0.3
+    """How far the probability of a place is heard."""
+    layers_most: Annotated[float, Range(0.001, 1)] = 0.03
+    """How far its distance from the nearest entry or exit is heard."""
+    columns_share: Annotated[float, Range(0, 10)] = 0.1
+    """Length that a probability of 1 counts as, against that distance."""
+    thinnest: Annotated[float, Range(0, 1)] = 0.018
+    """No part is thinner than this: what is thinner falls between the network's slices."""
+    band: Annotated[float, Range(0.001, 1)] = 0.03
+    """Distances are clipped here, so that between near and far parts the surface stays halfway."""
+    depth_nodes: Annotated[int, Range(1, 10)] = 2
+    """Nodes of the grid along the depth per slice of the network."""
+    shrink: Annotated[float, Range(0.01, 0.99)] = 0.6
+    """First step of a round of smoothing, inwards (Taubin 1995)..."""
+    grow: Annotated[float, Range(0.01, 0.99)] = 0.62
+    """... and second step, outwards."""
+    least_piece: Share = 0.01
+    """Pieces with less than this share of the largest piece's area are dropped."""
+    aggressiveness: Annotated[float, Range(1, 10)] = 5.0
+    """How soon costly edge collapses are tried where the mesh is simplified; lower is slower and better."""
+
+
+@dataclass(frozen=True)
+class SolidColorSettings:
+    """What the solid looks like: the picture where it shows a place, else the network's colours."""
+
+    depth_size: Annotated[int, Range(16, 4096)] = 512
+    """Side of the depth picture that tells what is hidden, in pixels."""
+    hidden: Annotated[float, Range(0, 1)] = 0.02
+    """A place so much behind that picture is hidden, in widths of the square."""
+    steep_cosine: Annotated[float, Range(-1, 1)] = 0.12
+    """Cosine to the ray up to which a place takes the network's colour..."""
+    facing_cosine: Annotated[float, Range(-1, 1)] = 0.4
+    """... and from which it takes the picture's."""
+    rim: Annotated[float, Range(1, 100)] = 6.0
+    """Cells from the outline, at most, within which near and far side show about the same colour."""
+    darkest: Annotated[float, Range(0.01, 1)] = 0.4
+    """By that the network's colours are made darker, to no less than this share..."""
+    brightest: Annotated[float, Range(1, 100)] = 2.5
+    """... or brighter, to no more than this."""
+    evenness: Annotated[float, Range(0.1, 100)] = 3.0
+    """Width in cells over which that is smoothed."""
+    floor: Annotated[float, Range(1e-4, 1)] = 0.02
+    """Brightness, of 1, that is added to both before they are compared: dark colours tell little."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +190,14 @@ class SculptSettings:
     """Sheet: how much the network decides how deep the object is; the rest is as deep as its outline is wide."""
     evenness: Annotated[float, Range(0.3, 10)] = 1.5
     """Sheet: width in cells of the network's grid over which its depths are smoothed."""
+    opaque: Share = 0.95
+    """Opacity from which a ray's depths and colours count as learnt: at the very rim they are not."""
+    middle_median: Annotated[int, Range(1, 99)] = 5
+    """Sheet: side of the square of cells over whose median the middle of the layers is taken, against specks."""
+    half_median: Annotated[int, Range(1, 99)] = 3
+    """Sheet: the same for their half depth."""
+    thinnest: Annotated[float, Range(1e-4, 1)] = 0.002
+    """Sheet: half depth below which the network is not believed, in widths of the square."""
     faces: Annotated[int, Range(200, 200000)] = 8000
     """Solid: triangles of the mesh, at most."""
     resolution: Annotated[int, Range(64, 512)] = 256
@@ -67,6 +206,8 @@ class SculptSettings:
     """Solid: rounds in which the network's grain is smoothed away along the picture's rays."""
     texture_size: Annotated[int, Range(64, 8192)] = 1024
     """Solid: side of the texture."""
+    solid: SolidSettings = field(default_factory=SolidSettings)
+    colors: SolidColorSettings = field(default_factory=SolidColorSettings)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class CleanupSettings:
     """Holes with more edges than this stay open."""
     hole_size: Annotated[float, Range(0, 10)] = 0.1
     """Holes wider than this share of the object's diagonal stay open."""
+    aggressiveness: Annotated[float, Range(1, 10)] = 5.0
+    """How soon costly edge collapses are tried where the mesh is simplified; lower is slower and better."""
 
 
 @dataclass(frozen=True)

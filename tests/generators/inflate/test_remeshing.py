@@ -82,7 +82,7 @@ def test_edges_are_ranked_by_length_over_the_length_wanted(seed: int) -> None:
     size = surface(seed)[0] / 3
     opposite = kernels.opposite_faces(faces, len(points))
     urgency, ratio = np.zeros(3 * len(faces)), np.full(3 * len(faces), np.inf)
-    kernels.rank_edges_to_split(points, rim, faces, opposite, size, urgency)
+    kernels.rank_edges_to_split(points, rim, faces, opposite, size, 1.45, urgency)
     kernels.rank_edges_to_collapse(points, rim, faces, size, ratio)
     a, b = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     expected = np.linalg.norm(points[b] - points[a], axis=1) / looked_up(size, (points[a] + points[b]) / 2)

@@ -27,4 +27,4 @@ def test_interior_points_are_those_of_the_plain_greedy_thinning(seed: int, least
     distance = -distance_to((*random.uniform(5, 25, 4), random.uniform(3, 12)), 30).astype(np.float32)
     size = (least + growth * random.random()) * np.ones((30, 30), np.float32)
     size += np.linspace(0, growth, 30, dtype=np.float32)
-    np.testing.assert_array_equal(sample_interior(distance, size), sample_plainly(distance, size))
+    np.testing.assert_array_equal(sample_interior(distance, size, 0.6, 0.9), sample_plainly(distance, size))

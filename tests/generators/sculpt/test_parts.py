@@ -21,7 +21,7 @@ from v2m4.generators.sculpt.network import (
     slice_depths,
 )
 from v2m4.generators.sculpt.picture import Square, square_around
-from v2m4.generators.sculpt.readout import THINNEST, extended, from_both, from_columns, from_layers
+from v2m4.generators.sculpt.readout import extended, from_both, from_columns, from_layers
 from v2m4.generators.sculpt.surface import smooth_along_rays, surface
 from v2m4.geometry.marching_cubes import marching_cubes
 from v2m4.settings import SculptSettings
@@ -77,7 +77,7 @@ def test_layers_are_inside_between_entry_and_exit_where_they_exist() -> None:
 def test_no_layer_falls_between_the_slices() -> None:
     thin = answer()._replace(layers=torch.tensor([0.1, 0.1001, 0.3, 0.4, 0.5, 0.6]).view(1, -1, 1, 1))
     thin = thin._replace(exist=torch.tensor([1.0, -1.0, -1.0]).view(1, -1, 1, 1))
-    assert THINNEST > STEP
+    assert SETTINGS.solid.thinnest > STEP
     assert (from_layers(thin) > 0).any()
 
 
@@ -156,17 +156,17 @@ def test_smoothing_keeps_slopes_and_takes_the_grain() -> None:
     vertices, faces = marching_cubes(sheet, 0.5)
     plane = vertices[:, 1:].double().numpy() @ [0.3, -0.2]
     inner = ((vertices[:, 1:] > 12) & (vertices[:, 1:] < 27)).all(1).numpy()
-    smooth = smooth_along_rays(plane, faces.numpy(), 40)
+    smooth = smooth_along_rays(plane, faces.numpy(), SETTINGS)
     np.testing.assert_allclose(smooth[inner], plane[inner], atol=0.02)
     noise = rng.normal(0, 1, len(plane))
-    assert smooth_along_rays(noise, faces.numpy(), 40)[inner].std() < 0.4 * noise.std()
+    assert smooth_along_rays(noise, faces.numpy(), SETTINGS)[inner].std() < 0.4 * noise.std()
 
 
 def test_far_sides_meet_the_picture_at_the_rim() -> None:
     front = np.zeros((GRID, GRID, 4), np.float32)
     front[30:100, 30:100] = [0.8, 0.4, 0.2, 1]
     dark = np.full((GRID, GRID, 6), 0.3, np.float32)
-    out = matched(dark, front)
+    out = matched(dark, front, SETTINGS)
     np.testing.assert_allclose(out[35, 60, :3], front[35, 60, :3], atol=0.05)
     np.testing.assert_allclose(out[60, 60, 3:], front[60, 60, :3], atol=0.1)
-    assert matched(dark, 0 * front) is dark
+    assert matched(dark, 0 * front, SETTINGS) is dark

@@ -13,10 +13,8 @@ import cv2
 import numpy as np
 
 from v2m4.arrays import Float32, Real
+from v2m4.generators.inflate.remeshing_numba import LEAST_HEIGHT
 from v2m4.settings import InflateSettings
-
-OUTWARDS = (1.5, 2.0, 6.0)  # widths in cells by which heights are smoothed, then continued beyond the outline
-LEAST = 0.05  # of the squared height per distance, in working pixels
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def round_heights(distance: Real, settings: InflateSettings) -> Heights:
     # 3. Over the distance; beyond the outline it goes on as it is nearest inside, by ever wider blurs.
     ratio = squared / np.maximum(small, 0.5 * cell)
     weight = inside.astype(np.float64)
-    for i, sigma in enumerate(OUTWARDS):
+    for i, sigma in enumerate((settings.smoothing, settings.beyond, settings.far_beyond)):
         blurred = cv2.GaussianBlur(ratio * weight, (0, 0), sigma)
         total = cv2.GaussianBlur(weight, (0, 0), sigma)
         known = weight > 0
@@ -72,7 +70,7 @@ def round_heights(distance: Real, settings: InflateSettings) -> Heights:
     # 4. Back to working pixels (h,w).
     size = (distance.shape[1], distance.shape[0])
     grown = cv2.resize(ratio.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-    return Heights(distance, np.maximum(grown, LEAST))
+    return Heights(distance, np.maximum(grown, LEAST_HEIGHT))
 
 
 def shrink(image: Real, cell: float) -> Real:

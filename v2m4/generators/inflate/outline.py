@@ -14,8 +14,12 @@ from v2m4.arrays import Bytes, Float64, Int64, Mask, Real
 from v2m4.errors import V2M4Error
 from v2m4.settings import InflateSettings
 
-MARGIN = 6  # empty working pixels around the object
-STEP = 0.5  # distance of the dense outline samples, in working pixels
+MARGIN = 6  # empty working pixels around the object, for blurs and the outline's own width
+STEP = 0.5  # distance of the dense outline samples, in working pixels: finer than any edge
+_LEAST_VERTICES = 8  # of a closed curve
+_LEAST_SAMPLES = 16  # of a closed curve
+_AT_ONCE = 256  # places whose widths are measured together: bounds the memory
+_BESIDE = 2.0  # working pixels within which other samples belong to the same stretch of outline
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,13 @@ def crop_object(picture: Bytes, working_size: int) -> Crop:
 def trace(alpha: Real, settings: InflateSettings) -> Outline:
     """The outline of an (h,w) alpha picture whose border is empty."""
     # 1. The curves where the soft mask is a half, without specks and the pixel grid's stairs.
-    soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 0.8), alpha.dtype)
-    soft = _without_specks(soft, settings.least_area)
+    soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), settings.outline.blur), alpha.dtype)
+    soft = _without_specks(soft, settings)
     curves = []
     for line in contour_generator(z=soft).lines(0.5):
         line = np.asarray(line, dtype=np.float64)[:-1] + 0.5
         if abs(_area(line)) > settings.least_area / 2 * (soft > 0.5).sum():
-            curves.append(_smooth(line))
+            curves.append(_smooth(line, settings.outline.smoothing))
     if not curves:
         raise V2M4Error("The object in the picture is too small or too faint to make a mesh of. Crop closer or trim.")
     # 2. Distances from them, and the object on their left.
@@ -101,22 +105,22 @@ def trace(alpha: Real, settings: InflateSettings) -> Outline:
         normals = np.concatenate([_left_normals(c) for c in curves])
     # 3. How long edges may be along them, and, growing with the distance, inside.
     spacing = _spacing(points, normals, settings)
-    spacing = np.concatenate([_limit_slope(spacing[curve == i]) for i in range(len(curves))])
+    spacing = np.concatenate([_limit_slope(spacing[curve == i], settings.outline.along) for i in range(len(curves))])
     rows, columns = np.nonzero(distance > 0)
     away, nearest = cKDTree(points[::2]).query(np.stack([columns, rows], axis=1) + 0.5)
     size = np.full(distance.shape, np.inf, np.float32)
-    size[rows, columns] = spacing[::2][nearest] + 0.5 * away
+    size[rows, columns] = spacing[::2][nearest] + settings.outline.inwards * away
     return Outline(points, curve, spacing, distance, size)
 
 
-def _without_specks(soft: Real, least_area: float) -> Real:
+def _without_specks(soft: Real, settings: InflateSettings) -> Real:
     """Empty the small pieces and fill the small holes of a soft mask."""
     soft = soft.copy()
-    total = float((soft > 0.5).sum())
+    least = max(settings.least_area * float((soft > 0.5).sum()), settings.outline.least_pixels)
     for value, mask in ((0.0, soft > 0.5), (1.0, soft <= 0.5)):
         count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
         for label in range(1, count):
-            if stats[label, cv2.CC_STAT_AREA] < max(least_area * total, 12):
+            if stats[label, cv2.CC_STAT_AREA] < least:
                 soft[labels == label] = value
     return soft
 
@@ -126,14 +130,14 @@ def _area(line: Float64) -> float:
     return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
 
 
-def _smooth(line: Float64) -> Float64:
+def _smooth(line: Float64, width: float) -> Float64:
     """A closed polyline resampled every `STEP` and freed of the pixel grid's stairs."""
     closed = np.vstack([line, line[:1]])
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    count = max(round(arc[-1] / STEP), 16)
+    count = max(round(arc[-1] / STEP), _LEAST_SAMPLES)
     at = np.linspace(0, arc[-1], count, endpoint=False)
     dense = np.stack([np.interp(at, arc, closed[:, i]) for i in range(2)], axis=1)
-    return gaussian_filter1d(dense, 1.2 / STEP, axis=0, mode="wrap")
+    return gaussian_filter1d(dense, width / STEP, axis=0, mode="wrap")
 
 
 def _left_normals(curve: Float64) -> Float64:
@@ -163,24 +167,24 @@ def _spacing(points: Float64, normals: Float64, settings: InflateSettings) -> Fl
     The radius of the largest disc that touches the curve at p and holds no other sample q is
     min over q of |q-p|^2 / (2 (q-p).n): the shrinking-ball view of the medial axis (Ma, Bae and Choi 2012).
     """
-    stride = max(1, len(points) // 1000)
+    stride = max(1, len(points) // settings.outline.samples)
     others = points[::stride].astype(np.float32)
     radius = np.empty((len(others), 2))
-    for start in range(0, len(others), 256):
-        p = others[start : start + 256, None]
-        n = normals[::stride][start : start + 256, None].astype(np.float32)
+    for start in range(0, len(others), _AT_ONCE):
+        p = others[start : start + _AT_ONCE, None]
+        n = normals[::stride][start : start + _AT_ONCE, None].astype(np.float32)
         dx, dy = others[:, 0] - p[..., 0], others[:, 1] - p[..., 1]
         square = dx * dx + dy * dy
         along = dx * n[..., 0] + dy * n[..., 1]
         for side, sign in enumerate((1, -1)):
             r = square / np.maximum(2 * sign * along, 1e-3)
-            r[(square < 4) | (sign * along < 1e-3)] = np.inf
-            radius[start : start + 256, side] = r.min(1)
-    wanted = np.minimum(0.85 * radius[:, 0], 1.2 * radius[:, 1])
+            r[(square < _BESIDE**2) | (sign * along < 1e-3)] = np.inf
+            radius[start : start + _AT_ONCE, side] = r.min(1)
+    wanted = np.minimum(settings.outline.width_edge * radius[:, 0], settings.outline.gap_edge * radius[:, 1])
     return np.clip(np.repeat(wanted, stride)[: len(points)], settings.shortest_edge, settings.working_size)
 
 
-def _limit_slope(spacing: Float64, slope: float = 0.35) -> Float64:
+def _limit_slope(spacing: Float64, slope: float) -> Float64:
     """The largest function below ``spacing`` that grows by at most ``slope`` per unit along the closed curve."""
     n = len(spacing)
     ramp = slope * STEP * np.arange(3 * n)
@@ -200,7 +204,7 @@ def sample_rim(outline: Outline, edge: float, coarseness: float = 1.0) -> tuple[
     for label in range(int(outline.curve.max()) + 1):
         members = np.flatnonzero(outline.curve == label)
         load = np.concatenate([[0], np.cumsum(STEP / np.minimum(coarseness * outline.spacing[members], edge))])
-        number = max(round(load[-1]), 8)
+        number = max(round(load[-1]), _LEAST_VERTICES)
         picked = np.unique(np.searchsorted(load, np.arange(number) * load[-1] / number).clip(0, len(members) - 1))
         points.append(outline.points[members[picked]])
         dense.append(members[picked])

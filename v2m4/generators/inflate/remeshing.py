@@ -13,6 +13,7 @@ import numpy as np
 
 from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.generators.inflate.remeshing_numba import (
+    CHORD,
     collapse_edges,
     flip_edges,
     halve_edges,
@@ -23,6 +24,9 @@ from v2m4.generators.inflate.remeshing_numba import (
     surface_heights,
 )
 from v2m4.geometry.cleanup import compact
+from v2m4.settings import MeshingSettings
+
+_CHORD_ROUNDS = 20  # each halves every chord there is: far more than are ever needed
 
 
 def split_long_edges(
@@ -31,15 +35,16 @@ def split_long_edges(
     faces: Int64,
     surface: Real,
     size: Real,
+    longest: float,
     only_chords: bool,
 ) -> tuple[Float64, Mask, Int64, int]:
-    """Halve inner edges that join two rim vertices or are too long, longest first."""
+    """Halve inner edges that join two rim vertices or are ``longest`` times as long as wanted, longest first."""
     number, count = len(faces), len(space)
     opposite = opposite_faces(faces, count)
     urgency = np.zeros(3 * number)
-    rank_edges_to_split(space, rim, faces, opposite, size, urgency)
+    rank_edges_to_split(space, rim, faces, opposite, size, longest, urgency)
     order = np.argsort(-urgency, kind="stable")
-    order = order[urgency[order] > (1e5 if only_chords else 0)]
+    order = order[urgency[order] > (CHORD / 2 if only_chords else 0)]
     space = np.concatenate([space, np.zeros((len(order), 3))])
     faces = np.concatenate([faces, np.zeros((2 * len(order), 3), np.int64)])
     vertices, triangles = halve_edges(order, opposite, space, faces, count, number, surface)
@@ -59,8 +64,10 @@ def _relax(
     rim: Mask,
     faces: Int64,
     surface: Real,
+    share: float,
 ) -> None:
-    """Move inner vertices, in place, towards the area-weighted middle of their triangles, along the surface."""
+    """Move inner vertices, in place, a ``share`` of the way to the area-weighted middle of their
+    triangles, along the surface."""
     corners = space[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normal, axis=1)
@@ -70,15 +77,17 @@ def _relax(
     move = total[:, :3] / np.maximum(total[:, 6:], 1e-15) - space
     move -= unit * (move * unit).sum(1, keepdims=True)
     move[rim] = 0
-    shift_vertices(space, faces, 0.7 * move, *vertex_faces(faces, len(space)), surface)
+    shift_vertices(space, faces, share * move, *vertex_faces(faces, len(space)), surface)
 
 
-def collapse_short_edges(space: Float64, rim: Mask, faces: Int64, size: Real) -> tuple[Float64, Mask, Int64]:
-    """Draw inner vertices into a neighbour that is much too near, shortest edges first."""
+def collapse_short_edges(
+    space: Float64, rim: Mask, faces: Int64, size: Real, shortest: float
+) -> tuple[Float64, Mask, Int64]:
+    """Draw inner vertices into a neighbour nearer than ``shortest`` times what is wanted, shortest edges first."""
     ratio = np.full(3 * len(faces), np.inf)
     rank_edges_to_collapse(space, rim, faces, size, ratio)
     order = np.argsort(ratio, kind="stable")
-    order = order[ratio[order] < 0.45]
+    order = order[ratio[order] < shortest]
     gone, dead = np.zeros(len(space), bool), np.zeros(len(faces), bool)
     collapse_edges(order, space, rim, faces, *vertex_faces(faces, len(space)), gone, dead)
     return space[~gone], rim[~gone], (np.cumsum(~gone) - 1)[faces[~dead]]
@@ -90,6 +99,7 @@ def refine(
     rim: Mask,
     surface: Real,
     size: Real,
+    settings: MeshingSettings,
 ) -> tuple[Float64, Int64, Mask]:
     """Remesh a triangulation (N,2), (F,3) whose rim (N,) is the outline; the first returned array is (M,3): x, y, z.
 
@@ -100,20 +110,20 @@ def refine(
     space = np.column_stack([points, surface_heights(points, rim, surface)])
     faces = np.ascontiguousarray(faces)
     # 1. No inner edge may join two vertices of the rim.
-    for _ in range(20):
-        space, rim, faces, added = split_long_edges(space, rim, faces, surface, size, True)
+    for _ in range(_CHORD_ROUNDS):
+        space, rim, faces, added = split_long_edges(space, rim, faces, surface, size, settings.split, True)
         if added == 0:
             break
     # 2. Split, flip and relax until no edge is too long.
-    for _ in range(8):
-        space, rim, faces, added = split_long_edges(space, rim, faces, surface, size, False)
+    for _ in range(settings.split_rounds):
+        space, rim, faces, added = split_long_edges(space, rim, faces, surface, size, settings.split, False)
         flip_edges(space, rim, faces, opposite_faces(faces, len(space)))
-        _relax(space, rim, faces, surface)
+        _relax(space, rim, faces, surface, settings.relaxation)
         if added == 0:
             break
     # 3. What relaxing drew together is collapsed.
-    for _ in range(4):
-        space, rim, faces = collapse_short_edges(space, rim, faces, size)
+    for _ in range(settings.collapse_rounds):
+        space, rim, faces = collapse_short_edges(space, rim, faces, size, settings.collapse)
         flip_edges(space, rim, faces, opposite_faces(faces, len(space)))
-        _relax(space, rim, faces, surface)
+        _relax(space, rim, faces, surface, settings.relaxation)
     return space, faces, rim

@@ -11,6 +11,9 @@ import numpy as np
 from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.compiled import njit
 
+CHORD = 1e6  # more than any ratio of lengths
+LEAST_HEIGHT = 0.05  # of a distance and of the squared height per distance, in working pixels: no side lies flat
+
 
 @njit()
 def bilinear(grid: Real, x: float, y: float) -> float:
@@ -28,8 +31,8 @@ def bilinear(grid: Real, x: float, y: float) -> float:
 @njit()
 def height_at(x: float, y: float, surface: Real) -> float:
     """z over the point (x, y), a little above the sheet's middle also on the outline."""
-    d = max(bilinear(surface[0], x, y), 0.05)
-    return bilinear(surface[2], x, y) + np.sqrt(d * max(bilinear(surface[1], x, y), 0.05))
+    d = max(bilinear(surface[0], x, y), LEAST_HEIGHT)
+    return bilinear(surface[2], x, y) + np.sqrt(d * max(bilinear(surface[1], x, y), LEAST_HEIGHT))
 
 
 @njit()
@@ -84,17 +87,19 @@ def rank_edges_to_split(
     faces: Int64,
     opposite: Int64,
     size: Real,
+    longest: float,
     urgency: Float64,
 ) -> None:
-    """Write how urgently edge k of face f should be halved into urgency[3 f + k]: zero for those that should not be."""
+    """Write how urgently edge k of face f should be halved into urgency[3 f + k]: zero for those that should not be,
+    `CHORD` more for those between two rim vertices. longest: ratio of `edge_ratio` from which an edge is too long."""
     for f in range(len(faces)):
         for k in range(3):
             if opposite[f, k] > f:
                 a, b = faces[f, k], faces[f, (k + 1) % 3]
                 ratio = edge_ratio(space, size, a, b)
                 if rim[a] and rim[b]:
-                    urgency[3 * f + k] = 1e6 + ratio
-                elif ratio > 1.45:
+                    urgency[3 * f + k] = CHORD + ratio
+                elif ratio > longest:
                     urgency[3 * f + k] = ratio
 
 

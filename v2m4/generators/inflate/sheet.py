@@ -15,6 +15,8 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import InflateSettings
 
+_RECOUNT = (0.6, 1.7)  # the edge changes by no more than that when a count was missed: beyond, it does not tell
+
 
 def sheet(picture: Bytes, crop: Crop, outline: Outline, heights: Heights, settings: InflateSettings) -> Generated:
     """The closed, textured mesh between the two sides, and its camera, for an (S,S,4) picture."""
@@ -26,11 +28,12 @@ def sheet(picture: Bytes, crop: Crop, outline: Outline, heights: Heights, settin
 
 def _sides(outline: Outline, heights: Heights, settings: InflateSettings) -> Sides:
     """Both sides, with the number of faces wanted, to within a few per cent where the outline allows it."""
-    edge, coarseness = edges_for(outline, heights, settings.faces, settings.working_size)
-    sides = triangulate(outline, heights, edge, coarseness)
+    edge, coarseness = edges_for(outline, heights, settings)
+    sides = triangulate(outline, heights, edge, coarseness, settings.meshing)
     ratio = (len(sides.front.faces) + len(sides.back.faces)) / settings.faces
-    if not 0.85 < ratio < 1.15:
-        sides = triangulate(outline, heights, edge * float(np.clip(ratio**0.5, 0.6, 1.7)), coarseness)
+    if abs(ratio - 1) >= settings.meshing.count_tolerance:
+        again = edge * float(np.clip(ratio**0.5, *_RECOUNT))
+        sides = triangulate(outline, heights, again, coarseness, settings.meshing)
     return sides
 
 

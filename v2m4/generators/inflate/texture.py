@@ -10,10 +10,11 @@ from v2m4.arrays import Bytes, Int64, Real
 from v2m4.generators.inflate.heights import shrink
 from v2m4.generators.inflate.outline import Crop
 from v2m4.generators.inflate.triangulation import Sides
+from v2m4.masks import solid_pixels
 from v2m4.render.atlas import dominant_colors, push_pull
-from v2m4.settings import InflateSettings
+from v2m4.settings import BackSettings, InflateSettings
 
-GUTTER = 8  # pixels around each half of the texture
+GUTTER = 8  # pixels around each half of the texture: what filtering reads beyond it
 
 
 def paint(
@@ -25,11 +26,9 @@ def paint(
     extent = size + 2 * GUTTER
     matrix = np.array([[1.0, 0, -low[0]], [0, 1, -low[1]]])
     cut = cv2.warpAffine(picture, matrix, (int(extent[0]), int(extent[1])), flags=cv2.INTER_NEAREST)
-    alpha = cut[..., 3]
-    solid = cv2.erode((alpha > 250).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
-    if solid.sum() < 0.3 * (alpha > 127).sum():
-        solid = (alpha > 127).astype(np.float32)
-    front = push_pull(cut[..., :3].astype(np.float32) / 255, solid)
+    front = push_pull(
+        cut[..., :3].astype(np.float32) / 255, solid_pixels(np.asarray(cut[..., 3], np.uint8)).astype(np.float32)
+    )
     back = _back(front, crop, low, distance, settings)
     texture = np.concatenate([front, back], axis=1)
     near, far = (crop.to_picture(side.points) - low for side in (sides.front, sides.back))
@@ -59,39 +58,39 @@ def _back(front: Real, crop: Crop, low: Int64, distance: Real, settings: Inflate
     small = shrink(distance, settings.grid)
     away = np.maximum(small, 0) / settings.grid
     filled = _prevailing(
-        shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings.palette
+        shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings.back
     )
     back = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
     to_texture = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
     size = (front.shape[1], front.shape[0])
     back = cv2.warpAffine(back, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags)
     rim = cv2.warpAffine(distance, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags)[..., None]
-    keep = np.exp(-((np.maximum(rim, 0) / 5) ** 2))
+    keep = np.exp(-((np.maximum(rim, 0) / settings.back.rim_px) ** 2))
     return np.clip(keep * front + (1 - keep) * back, 0, 1)
 
 
-def _prevailing(colors: Real, inside: Real, away: Real, palette: int) -> Real:
+def _prevailing(colors: Real, inside: Real, away: Real, settings: BackSettings) -> Real:
     """Mode filter of (h,w,3) whose width grows with ``away`` (h,w), the distance to the outline in cells."""
     # 1. A palette of K colours, and how much each pixel votes for its own.
     known = inside > 0
     samples = np.ascontiguousarray(colors[known])  # (N,3)
-    label, count = dominant_colors(samples, palette)
+    label, count = dominant_colors(samples, settings.palette)
     frequency = np.bincount(label, minlength=count) / len(samples)  # (K,)
-    near_rim = 0.05 + np.exp(-away[known] / (0.35 * max(float(away.max()), 1)))
+    near_rim = settings.inner_vote + np.exp(-away[known] / (settings.rim_votes * max(float(away.max()), 1)))
     layers = np.zeros((count, *inside.shape, 4), np.float32)  # (K,h,w,4): colour times votes, and votes
     for k in range(count):
         weight = np.where(label == k, frequency[k] * near_rim, 0)
         layers[k][known] = np.column_stack([samples * weight[:, None], weight])
     # 2. The votes around each pixel, W blurs wide, and which two of them its distance lies between.
-    widths = [1.0, 2.0, 4.0, 8.0, 16.0]
+    widths = [2.0**i for i in range(settings.levels)]
     stack = np.stack([[cv2.GaussianBlur(layer, (0, 0), w) for layer in layers] for w in widths])  # (W,K,h,w,4)
-    level = np.clip(np.log2(np.maximum(0.8 * away, 1)), 0, len(widths) - 1.001)
+    level = np.clip(np.log2(np.maximum(settings.width * away, 1)), 0, len(widths) - 1.001)
     index, part = level.astype(int), (level % 1)[..., None]
-    # 3. The palette's colours mixed by their votes cubed, so that the prevailing one wins.
+    # 3. The palette's colours mixed by a power of their votes, so that the prevailing one wins.
     rows, columns = np.indices(inside.shape)
     total = np.zeros((*inside.shape, 4))
     for k in range(count):
         here = (1 - part) * stack[index, k, rows, columns] + part * stack[index + 1, k, rows, columns]
-        total += here * here[..., 3:] ** 2
+        total += here * here[..., 3:] ** (settings.sharpness - 1)
     mixed = (total[..., :3] / np.maximum(total[..., 3:], 1e-20)).astype(np.float32)
     return push_pull(mixed, inside)

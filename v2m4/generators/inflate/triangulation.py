@@ -19,6 +19,11 @@ from v2m4.generators.inflate.heights import Heights
 from v2m4.generators.inflate.outline import Outline, sample_rim
 from v2m4.generators.inflate.remeshing import refine
 from v2m4.generators.inflate.triangulation_numba import sample_interior
+from v2m4.settings import InflateSettings, MeshingSettings
+
+_TRIANGLE = 0.38  # area over the square of the longest edge, as measured on what `triangulate` makes
+_BISECTIONS = 20  # of an interval of edges: to less than a thousandth
+_HALVINGS = 12  # of an edge of the outline: to less than its samples are apart
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Sides:
     back: HeightField
 
 
-def triangulate(outline: Outline, heights: Heights, edge: float, coarseness: float = 1.0) -> Sides:
+def triangulate(outline: Outline, heights: Heights, edge: float, coarseness: float, settings: MeshingSettings) -> Sides:
     """Mesh the outline's interior, once for each side of the object.
 
     edge: the longest edge wanted, in working pixels; edges are shorter near narrow parts: the outline's spacing times
@@ -48,46 +53,46 @@ def triangulate(outline: Outline, heights: Heights, edge: float, coarseness: flo
     """
     rim, dense, successor = sample_rim(outline, edge, coarseness)
     size = np.minimum(outline.size * np.float32(coarseness), np.float32(edge))
-    inner = sample_interior(outline.distance, size)
+    inner = sample_interior(outline.distance, size, settings.from_rim, settings.apart)
     rim, dense, successor, faces = _conforming(outline, rim, dense, successor, inner)
     points = np.concatenate([rim, inner])
     is_rim = np.arange(len(points)) < len(rim)
 
     def side(surface: Real) -> HeightField:
-        space, triangles, on_rim = refine(points, faces, is_rim, surface, size)
+        space, triangles, on_rim = refine(points, faces, is_rim, surface, size, settings)
         return HeightField(space[:, :2], space[:, 2], triangles, on_rim)
 
     front = side(heights.front)
     return Sides(front, front if heights.is_mirrored else side(heights.back))
 
 
-def edges_for(outline: Outline, heights: Heights, faces: int, longest: float) -> tuple[float, float]:
-    """``edge`` and ``coarseness`` with which `triangulate` makes about ``faces`` triangles on both sides together:
-    surface over triangle area.
+def edges_for(outline: Outline, heights: Heights, settings: InflateSettings) -> tuple[float, float]:
+    """``edge`` and ``coarseness`` with which `triangulate` makes about ``settings.faces`` triangles on both sides
+    together: surface over triangle area.
 
-    A triangle's area is taken as 0.38 of its longest edge's square, as measured on what `triangulate` makes. No edge
-    is made longer than ``longest`` working pixels. Where narrow parts would eat up the faces and leave the trunk too
+    No edge is made longer than the object. Where narrow parts would eat up the faces and leave the trunk too
     coarse, they are made coarser too.
     """
+    meshing, faces = settings.meshing, settings.faces
     # 1. The area of the surface over each pixel, and the edge of as many triangles of one size.
     inside = outline.distance > 0
     area = np.zeros(int(inside.sum()))
     for distance, squared, middle in (heights.front, heights.back):
         down, right = np.gradient(middle + np.sqrt(np.maximum(distance, 0) * squared))
         area += np.sqrt(1 + down**2 + right**2)[inside]
-    even = float(np.sqrt(area.sum() / (0.38 * faces)))
+    even = float(np.sqrt(area.sum() / (_TRIANGLE * faces)))
     # 2. Narrow parts have shorter edges, so the others get longer ones, found by bisection, until they are too long.
     edge = even
-    for coarseness in (1.0, 1.2, 1.45):
+    for coarseness in (1.0, meshing.coarser, meshing.coarsest):
         size = outline.size[inside] * coarseness
-        low, high = 1.0, longest
-        for _ in range(20):
+        low, high = 1.0, float(settings.working_size)
+        for _ in range(_BISECTIONS):
             edge = (low * high) ** 0.5
-            count = float((area / (0.38 * np.minimum(size, edge) ** 2)).sum())
+            count = float((area / (_TRIANGLE * np.minimum(size, edge) ** 2)).sum())
             low, high = (edge, high) if count > faces else (low, edge)
-        if edge < 1.6 * even:
+        if edge < meshing.eaten_up * even:
             break
-    return min(edge, 2.5 * even), coarseness
+    return min(edge, meshing.longest * even), coarseness
 
 
 def _conforming(
@@ -98,7 +103,7 @@ def _conforming(
     inner: Float64,
 ) -> tuple[Float64, Int64, Int64, Int64]:
     """Delaunay triangles inside the outline; rim edges that are not Delaunay are halved along the curve."""
-    for _ in range(12):
+    for _ in range(_HALVINGS):
         count = len(rim)  # R
         points = np.concatenate([rim, inner])  # (N,2), the rim first
         # 1. The Delaunay triangulation of all points, its triangles turned to positive orientation.

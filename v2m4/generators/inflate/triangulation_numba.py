@@ -9,9 +9,9 @@ from v2m4.compiled import njit
 
 
 @njit()
-def sample_interior(distance: Real, size: Real) -> Float64:
-    """Interior points about ``size`` apart and not too near the outline, on the rows of a triangular lattice that
-    changes its pitch with ``size`` (greedy thinning of the pixel centres)."""
+def sample_interior(distance: Real, size: Real, from_rim: float, spacing: float) -> Float64:
+    """Interior points ``spacing`` sizes apart and ``from_rim`` sizes from the outline, on the rows of a triangular
+    lattice that changes its pitch with ``size`` (greedy thinning of the pixel centres)."""
     height, width = distance.shape
     reach = 0
     for y in range(height):
@@ -23,11 +23,11 @@ def sample_interior(distance: Real, size: Real) -> Float64:
     for y in range(height):
         for x in range(width):
             s = size[y, x]
-            if distance[y, x] < 0.6 * s:
+            if distance[y, x] < from_rim * s:
                 continue
-            r = int(s * 0.9) + 1
+            r = int(s * spacing) + 1
             free = True
-            limit = (0.9 * s) ** 2
+            limit = (spacing * s) ** 2
             for dy in range(-r, 1):
                 for dx in range(-r, r + 1):
                     v, h = y + dy, x + dx

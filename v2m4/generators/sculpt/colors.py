@@ -13,27 +13,24 @@ from v2m4.generators.sculpt.network import GRID, Prediction
 from v2m4.generators.sculpt.picture import Square
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, vertex_normals
+from v2m4.masks import solid_pixels
 from v2m4.render import render_fast
 from v2m4.render.atlas import push_pull, texels_of, unwrap
-
-DEPTH_SIDE = 512  # pixels per side of the depth picture that tells what is hidden
-HIDDEN = 0.02  # a place this much behind the depth picture is hidden, in widths of the square
-RIM = 6.0  # cells of the network's grid from the outline within which near and far side show about the same colour
-GAINS = (0.4, 2.5)  # between which the network's colours are made darker or brighter
-SPREAD = 3.0  # cells over which that changes
-STEEP, FACING = 0.12, 0.4  # cosines to the ray between which the picture takes over from the network
+from v2m4.settings import SculptSettings, SolidColorSettings
 
 
-def textured(mesh: Mesh, picture: Bytes, square: Square, found: Prediction, side: int) -> Mesh:
-    """The mesh (in the camera's space) with an atlas and its (side,side) texture."""
+def textured(mesh: Mesh, picture: Bytes, square: Square, found: Prediction, settings: SculptSettings) -> Mesh:
+    """The mesh (in the camera's space) with an atlas and its texture."""
+    side = settings.texture_size
     uv, uv_faces = unwrap(mesh.vertices, mesh.faces, side)
     texels = texels_of(uv, uv_faces, side)
     corners = mesh.faces.numpy()[texels.face]  # (N,3)
     points = _at(mesh.vertices.numpy(), corners, texels.weights)
     normals = _at(vertex_normals(mesh.vertices, mesh.faces).numpy(), corners, texels.weights)
     front = _picture_colors(picture, points)
-    weight = _seen(mesh, points, normals)[:, None]
-    far = matched(found.colors[0].permute(1, 2, 0).numpy(), square.cut(picture.astype(np.float32) / 255, GRID))
+    weight = _seen(mesh, points, normals, settings.colors)[:, None]
+    front_cells = square.cut(picture.astype(np.float32) / 255, GRID)
+    far = matched(found.colors[0].permute(1, 2, 0).numpy(), front_cells, settings)
     colors = weight * front + (1 - weight) * _far_colors(far, found, square, points)
     texture = torch.from_numpy(texels.picture(np.clip(colors, 0, 1).astype(np.float32)))
     return replace(mesh, uv=uv, uv_faces=uv_faces, texture=texture)
@@ -59,43 +56,40 @@ def _lookup(image: Real, at: Real) -> Real:
 
 def _picture_colors(picture: Bytes, points: Real) -> Real:
     """Colours of the picture at points of the camera's space; its rim is continued outwards, without the background."""
-    alpha = picture[..., 3]
-    solid = cv2.erode((alpha > 250).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
-    if solid.sum() < 0.3 * (alpha > 127).sum():
-        solid = (alpha > 127).astype(np.float32)
-    clean = push_pull(picture[..., :3].astype(np.float32) / 255, solid)
+    clean = push_pull(picture[..., :3].astype(np.float32) / 255, solid_pixels(picture[..., 3]).astype(np.float32))
     slopes = points[:, :2] / points[:, 2:]
     return _lookup(clean, slopes * Camera.identity().focal + 0.5)
 
 
-def _seen(mesh: Mesh, points: Real, normals: Real) -> Real:
+def _seen(mesh: Mesh, points: Real, normals: Real, settings: SolidColorSettings) -> Real:
     """(N,) how much the picture shows places: 1 what is in front and faces the camera, 0 what is hidden or steep."""
-    depth = render_fast(mesh, Camera.identity(), DEPTH_SIDE, ("depth",)).depth
+    depth = render_fast(mesh, Camera.identity(), settings.depth_size, ("depth",)).depth
     assert depth is not None
     slopes = points[:, :2] / points[:, 2:]
     # The farthest of the pixels around: at the rim of a part its own depth must not hide it.
     around = np.asarray(cv2.dilate(depth[0].numpy(), np.ones((3, 3), np.uint8)), np.float32)
     ahead = _lookup(around[..., None], slopes * Camera.identity().focal + 0.5)[:, 0]
     facing = -(normals * points).sum(1) / np.linalg.norm(points, axis=1)
-    smooth = np.clip((facing - STEEP) / (FACING - STEEP), 0, 1)
-    return smooth * (points[:, 2] < ahead + HIDDEN)
+    steep = settings.steep_cosine
+    smooth = np.clip((facing - steep) / max(settings.facing_cosine - steep, 1e-6), 0, 1)
+    return smooth * (points[:, 2] < ahead + settings.hidden)
 
 
-def matched(far: Real, front: Real) -> Real:
+def matched(far: Real, front: Real, settings: SculptSettings) -> Real:
     """Colours (GRID,GRID,6) of the far sides, made as bright as the picture (GRID,GRID,4) at the outline, where near
     and far side meet: the network tells the pattern better than the light."""
-    alpha = front[..., 3]
-    solid = (alpha > 0.95).astype(np.uint8)
+    colors = settings.colors
+    solid = (front[..., 3] > settings.opaque).astype(np.uint8)
     depth = cv2.distanceTransform(solid, cv2.DIST_L2, 5)
-    rim = ((depth > 1) & (depth < RIM)).astype(np.float32)
+    rim = ((depth > 1) & (depth < colors.rim)).astype(np.float32)
     if not rim.any():
         return far
     seen = push_pull(np.ascontiguousarray(front[..., :3]), solid.astype(np.float32))
     out = far.copy()
     for half in (slice(0, 3), slice(3, 6)):
-        ratio = (seen + 0.02) / (far[..., half] + 0.02)
-        gain = push_pull(np.clip(ratio, *GAINS), rim)
-        out[..., half] = far[..., half] * cv2.GaussianBlur(gain, (0, 0), SPREAD)
+        ratio = (seen + colors.floor) / (far[..., half] + colors.floor)
+        gain = push_pull(np.clip(ratio, colors.darkest, colors.brightest), rim)
+        out[..., half] = far[..., half] * cv2.GaussianBlur(gain, (0, 0), colors.evenness)
     return out
 
 

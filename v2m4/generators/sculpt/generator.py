@@ -35,7 +35,6 @@ from v2m4.settings.schema import problems
 
 DIGEST = "81907f5566d98579b21ed5b6b43798e2dd031d5130493a298cb4004e47331ff8"
 """SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
-INSIDE = 0.95  # opacity from which a column counts as learnt: at the very rim it is not
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
 
@@ -66,7 +65,7 @@ class Sculpt:
         with memory_guard("sculpt"):
             found = network(torch.device(device))(input_of(reference, square).to(device))
         opacity = square.cut(reference[..., 3:].astype(np.float32) / 255, GRID)
-        found = extended(found, opacity > INSIDE)
+        found = extended(found, opacity > self.settings.opaque)
         made = (
             self._sheet(reference, found, square)
             if self.settings.form == "sheet"
@@ -86,9 +85,9 @@ class Sculpt:
 
     def _solid(self, reference: Bytes, found: Prediction, square: Square) -> Generated:
         alpha = square.cut(reference[..., 3:].astype(np.float32) / 255, self.settings.resolution)
-        points, faces = surface(from_both(found)[0], alpha, square, self.settings)
+        points, faces = surface(from_both(found, self.settings.solid)[0], alpha, square, self.settings)
         mesh = Mesh(torch.from_numpy(points).float(), torch.from_numpy(faces))
-        mesh = textured(mesh, reference, square, found, self.settings.texture_size)
+        mesh = textured(mesh, reference, square, found, self.settings)
         camera = _canonical(square.slopes(np.array([0.5, 0.5])), 1 / square.ray_width)
         world = (mesh.vertices * MARGIN - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
         return Generated(mesh.with_vertices(world), camera)

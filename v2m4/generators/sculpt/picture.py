@@ -14,6 +14,7 @@ from v2m4.errors import V2M4Error
 from v2m4.generators.sculpt.network import PICTURE, network_input
 from v2m4.geometry.camera import Camera
 
+_ANTIALIAS = 0.4  # standard deviation of the blur before a picture is shrunk, in pixels of the result, as in training
 MARGIN = 1.2  # side of the square over the longer side of the object's box, as in training
 
 
@@ -50,7 +51,7 @@ class Square:
         matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
         source: Real = picture.astype(np.float32)
         if scale < 1:  # several pixels fall on one: blurred first, or they would alias
-            source = np.asarray(cv2.GaussianBlur(source, (0, 0), 0.4 / scale), np.float32)
+            source = np.asarray(cv2.GaussianBlur(source, (0, 0), _ANTIALIAS / scale), np.float32)
         return np.asarray(cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR), np.float32)
 
 

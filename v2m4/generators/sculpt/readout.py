@@ -8,13 +8,9 @@ from torch import Tensor
 
 from v2m4.arrays import Mask
 from v2m4.generators.sculpt.network import LAYERS, Prediction, slice_depths
+from v2m4.settings import SolidSettings
 
-PROBABILITY, DISTANCE, SHARE = (
-    0.3,
-    0.03,
-    0.1,
-)  # of `from_both`: how far each side is heard, and what one is in the other
-THINNEST = 0.018  # no part is thinner than this, in widths of the crop: what is thinner falls between the slices
+SHIPPED = SolidSettings()
 
 
 def extended(found: Prediction, inside: Mask) -> Prediction:
@@ -40,13 +36,13 @@ def from_columns(found: Prediction) -> Tensor:
     return probability - (last + first) / 2
 
 
-def from_layers(found: Prediction) -> Tensor:
+def from_layers(found: Prediction, settings: SolidSettings = SHIPPED) -> Tensor:
     """(B,SLICES,GRID,GRID) distance to the nearest surface of the layers along the ray."""
     at = slice_depths(found.layers.device).view(1, -1, 1, 1)
     out = None
     for k in range(LAYERS):
         entry, exit_ = found.layers[:, 2 * k : 2 * k + 1], found.layers[:, 2 * k + 1 : 2 * k + 2]  # (B,1,GRID,GRID)
-        lack = (THINNEST - (exit_ - entry)).clamp_min(0) / 2
+        lack = (settings.thinnest - (exit_ - entry)).clamp_min(0) / 2
         entry, exit_ = entry - lack, exit_ + lack
         inside = torch.minimum(at - entry, exit_ - at)
         if k:
@@ -56,10 +52,11 @@ def from_layers(found: Prediction) -> Tensor:
     return out
 
 
-def from_both(found: Prediction) -> Tensor:
+def from_both(found: Prediction, settings: SolidSettings = SHIPPED) -> Tensor:
     """(B,SLICES,GRID,GRID) volume in which columns and layers are heard about equally: what is shipped.
 
     Layers are smooth and never lose a part, columns know better where one part ends before another.
     """
-    columns = from_columns(found).clamp(-PROBABILITY, PROBABILITY)
-    return SHARE * columns + from_layers(found).clamp(-DISTANCE, DISTANCE)
+    columns = from_columns(found).clamp(-settings.columns_most, settings.columns_most)
+    layers = from_layers(found, settings).clamp(-settings.layers_most, settings.layers_most)
+    return settings.columns_share * columns + layers

@@ -13,14 +13,14 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, median_filter
 
 from v2m4.arrays import Mask, Real
-from v2m4.generators.inflate.heights import LEAST, Heights
+from v2m4.generators.inflate.heights import Heights
 from v2m4.generators.inflate.outline import Crop
+from v2m4.generators.inflate.remeshing_numba import LEAST_HEIGHT
 from v2m4.generators.sculpt.network import GRID, Prediction
 from v2m4.generators.sculpt.picture import Square
 from v2m4.settings import SculptSettings
 
-THINNEST = 0.002  # half depth below which the network is not believed, in widths of the square
-SPECKLE = 5  # cells over which the middle of the layers is replaced by its median
+_AT_THE_RIM = 0.3  # cells: the distance from the outline of a cell that it cuts
 
 
 def sheet_heights(
@@ -32,12 +32,12 @@ def sheet_heights(
     """
     # 1. Middle and half depth of the first layer (GRID,GRID), in widths of the square.
     layers = found.layers[0].numpy()
-    middle = median_filter((layers[0] + layers[1]) / 2, SPECKLE)
-    half = np.maximum(median_filter((layers[1] - layers[0]) / 2, 3), THINNEST)
+    middle = median_filter((layers[0] + layers[1]) / 2, settings.middle_median)
+    half = np.maximum(median_filter((layers[1] - layers[0]) / 2, settings.half_median), settings.thinnest)
     # 2. Smoothed inside the outline: half^2 = ratio * distance, fitted to the cells around each by least squares.
     weight = inside.astype(np.float32)
     steps = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    away: Real = np.maximum(steps - 0.5, 0.3) / GRID
+    away: Real = np.maximum(steps - 0.5, _AT_THE_RIM) / GRID
     width = settings.evenness
     even = _blurred(middle * weight, width) / np.maximum(_blurred(weight, width), 1e-9)
     ratio = _blurred(half**2 * away * weight, width) / np.maximum(_blurred(away**2 * weight, width), 1e-12)
@@ -48,7 +48,7 @@ def sheet_heights(
     depth, over = (_looked_up(grid[tuple(nearest)], at) * pixels for grid in (even, ratio))
     # 4. The thickness is the mean of two opinions, the network's and the outline's.
     share = settings.own_depth
-    squared = np.maximum(over, LEAST) ** share * outline.squared_per_distance ** (1 - share)
+    squared = np.maximum(over, LEAST_HEIGHT) ** share * outline.squared_per_distance ** (1 - share)
     return Heights(outline.distance, squared.astype(np.float32), -depth)
 
 

@@ -17,11 +17,7 @@ from v2m4.geometry.cleanup import compact, part_pinched_edges, remove_cavities, 
 from v2m4.geometry.marching_cubes import marching_cubes
 from v2m4.settings import SculptSettings
 
-DEPTHS = 2 * SLICES  # nodes of the grid along the depth
-BAND = 0.03  # distances are clipped here, so that between near and far parts the surface stays halfway
-SHRINK, GROW = 0.6, -0.62  # the two steps of a round of smoothing
-SPARE = 40  # faces
-SMALL = 0.01  # pieces with less than this share of the largest piece's area are dropped
+SPARE = 40  # faces that parting pinched edges may add
 
 
 def outline_distance(alpha: Real) -> Float32:
@@ -42,14 +38,15 @@ def surface(volume: Tensor, alpha: Real, square: Square, settings: SculptSetting
     Raises `V2M4Error` if nothing is inside.
     """
     # 1. Between near and far parts, and at the outline, all distances are clipped alike.
-    shape = (DEPTHS, *alpha.shape[:2])
-    fine = F.interpolate(volume.clamp(-BAND, BAND)[None, None], size=shape, mode="trilinear")[0, 0]
+    solid, band = settings.solid, settings.solid.band
+    shape = (solid.depth_nodes * SLICES, *alpha.shape[:2])
+    fine = F.interpolate(volume.clamp(-band, band)[None, None], size=shape, mode="trilinear")[0, 0]
     inside = torch.from_numpy(outline_distance(alpha)).to(fine)
     # Where neighbouring columns lie so far apart that nothing is left between them, the nearer one alone counts.
-    nearest = F.interpolate(volume.clamp(-BAND, BAND)[None, None], size=shape, mode="nearest-exact")[0, 0]
+    nearest = F.interpolate(volume.clamp(-band, band)[None, None], size=shape, mode="nearest-exact")[0, 0]
     fine = torch.where((fine.amax(0) <= 0) & (inside > 0), nearest, fine)
     cut = torch.minimum(fine, inside)
-    vertices, faces = marching_cubes(F.pad(cut, (1, 1, 1, 1, 1, 1), value=-BAND))
+    vertices, faces = marching_cubes(F.pad(cut, (1, 1, 1, 1, 1, 1), value=-band))
     if len(faces) == 0:
         raise NoSurfaceError(
             "sculpt found no surface in the picture's object. Choose another keyframe, or the generator inflate."
@@ -57,31 +54,31 @@ def surface(volume: Tensor, alpha: Real, square: Square, settings: SculptSetting
     # 2. The grid's axes (depth, y, x) are the camera's (x, y, depth) in reverse, so faces turn over.
     nodes = vertices.double().cpu().numpy() - 1
     triangles = np.ascontiguousarray(faces.cpu().numpy()[:, ::-1])
-    nodes[:, 0] = smooth_along_rays(nodes[:, 0], triangles, settings.smoothing)
-    points = _in_camera(nodes, square, shape[-1])
-    triangles = remove_cavities(points, remove_floaters(points, triangles, SMALL))
+    nodes[:, 0] = smooth_along_rays(nodes[:, 0], triangles, settings)
+    points = _in_camera(nodes, square, shape)
+    triangles = remove_cavities(points, remove_floaters(points, triangles, solid.least_piece))
     # 3. Fewer faces; the few that are kept back are for edges that have to be parted.
-    points, triangles = part_pinched_edges(*simplify(points, triangles, settings.faces - SPARE))
+    points, triangles = part_pinched_edges(*simplify(points, triangles, settings.faces - SPARE, solid.aggressiveness))
     used, triangles = compact(triangles)
     return points[used], triangles
 
 
-def smooth_along_rays(depth: Float64, faces: Int64, rounds: int) -> Float64:
+def smooth_along_rays(depth: Float64, faces: Int64, settings: SculptSettings) -> Float64:
     """(V,) depths without the network's grain, by a low-pass filter over the surface that does not shrink (Taubin
     1995). Vertices move along their pixels' rays only, so the picture's outline and what lies where stay."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     count = len(depth)
     beside = coo_array((np.ones(2 * len(edges)), (edges.ravel(), edges[:, ::-1].ravel())), shape=(count, count)).tocsr()
     degree = np.maximum(beside.sum(1), 1)
-    for _ in range(rounds):
-        for step in (SHRINK, GROW):
+    for _ in range(settings.smoothing):
+        for step in (settings.solid.shrink, -settings.solid.grow):
             depth = depth + step * (beside @ depth / degree - depth)
     return depth
 
 
-def _in_camera(nodes: Float64, square: Square, side: int) -> Float64:
-    """Camera coordinates (V,3) of grid nodes (V,3) in the order depth, y, x, with ``side`` nodes across."""
-    share = (nodes[:, 0] + 0.5) / DEPTHS
+def _in_camera(nodes: Float64, square: Square, shape: tuple[int, ...]) -> Float64:
+    """Camera coordinates (V,3) of nodes (V,3) of a grid of this shape, in the order depth, y, x."""
+    share = (nodes[:, 0] + 0.5) / shape[0]
     depth = NEAREST + share * (FARTHEST - NEAREST) + 1 / square.ray_width
-    slopes = square.slopes((nodes[:, :0:-1] + 0.5) / side)
+    slopes = square.slopes((nodes[:, :0:-1] + 0.5) / shape[-1])
     return np.column_stack([slopes * depth[:, None], depth])

@@ -17,7 +17,7 @@ from v2m4.settings import TemplateSettings
 
 def fewer_faces(mesh: Mesh, count: int, settings: TemplateSettings) -> Mesh:
     """``mesh`` simplified to about ``count`` faces; vertex colours are carried over, a texture is baked anew."""
-    vertices, faces = simplify(mesh.vertices.double().numpy(), mesh.faces.numpy(), count)
+    vertices, faces = simplify(mesh.vertices.double().numpy(), mesh.faces.numpy(), count, settings.aggressiveness)
     used, faces = compact(faces)
     vertices = vertices[used]
     points = torch.from_numpy(vertices.astype(np.float32))

@@ -10,8 +10,10 @@ import numpy as np
 from v2m4.arrays import Float64, Int64, Real
 from v2m4.settings import TemplateSettings
 
-BORDER = 4  # texels of padding around every tile
-BLOCK = 4  # texels across a colour block
+BORDER = 4  # texels of padding around every tile, which bilinear sampling and two mipmaps read
+BLOCK = 4  # texels across a colour block: a border and three corners on texel centres
+_FIRST_FILL = 0.8  # share of the largest texture's side that the pictures' own area may first take
+_SMALLER = 0.9  # by which all is shrunk until it fits
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _pack(
     """Shelves of pictures, tallest first, then rows of blocks: the texture, (x, y, width, height) of the pictures in it
     and the (N,2) corners of the blocks, in texels."""
     total = sum(p.shape[0] * p.shape[1] for p in pictures) + len(blocks) * BLOCK**2
-    shrink = min(1.0, 0.8 * settings.largest_texture / max(np.sqrt(total), 1))
+    shrink = min(1.0, _FIRST_FILL * settings.largest_texture / max(np.sqrt(total), 1))
     # 1. Places on shelves, everything smaller and smaller until it fits.
     while True:
         sizes = [(max(round(p.shape[1] * shrink), 1), max(round(p.shape[0] * shrink), 1)) for p in pictures]
@@ -152,7 +154,7 @@ def _pack(
         height = top + -(-len(blocks) // across) * BLOCK
         if max(width, height) <= settings.largest_texture or shrink < 0.01:
             break
-        shrink *= 0.9
+        shrink *= _SMALLER
     # 2. The pictures, with a border of their own edge, and the blocks.
     texture = np.full((height, width, 3), settings.grey, np.float32)
     boxes = []

@@ -62,7 +62,7 @@ def finish(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
     # Fewer faces first: the surface has no seams and no holes yet, and the rest is then a hundred times less work.
     vertices, faces = mesh.vertices.cpu().double().numpy(), mesh.faces.cpu().numpy()
     faces = remove_cavities(vertices, remove_small_pieces(faces, settings.floater_faces))
-    vertices, faces = simplify(vertices, faces, max_faces)
+    vertices, faces = simplify(vertices, faces, max_faces, settings.aggressiveness)
     light = Mesh(torch.from_numpy(vertices).to(mesh.vertices), torch.from_numpy(faces).to(mesh.faces.device))
     cleaned = clean(light, max_faces, settings)
     return cleaned.with_vertices(canonical(cleaned.vertices))
