@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -136,42 +136,122 @@ def test_kernels_are_named_after_what_compiles_them() -> None:
             assert bool(mark.search(path.read_text())) == path.stem.endswith(f"_{compiler}"), path
 
 
-# Numbers in the stages' bodies that are no choice of the method: batches, guards, half a byte, what a library asks. All
-# others are settings.
+# Where the method's own numbers would stand: stages, what stands beside them, and the plugs that need no weights. What
+# was trained, published or standardised (networks, formats, benchmarks' protocols) has constants with their source.
+METHOD = (
+    "stages",
+    "matting",
+    "generators/inflate",
+    "generators/sculpt",
+    "generators/template",
+    "generators/vecset/surface.py",
+    "geometry",
+    "keyframes.py",
+    "perceptual/structure.py",
+    "stereo/features.py",
+    "steps",
+    "video.py",
+)
+# Numbers in bodies there that are no choice of the method: batches, guards, half a byte, what a library asks, networks.
 NO_CHOICE: Mapping[str, set[float]] = {
-    "camera/rigid_alignment.py": {1e3},  # most damping
-    "camera/rigid_alignment_numba.py": {0.25},  # mean of two pictures' central differences
-    "camera/rigid_search.py": {0.99, 128, 256},  # whole pixels; poses at once
-    "camera/scoring.py": {16, 128},  # cameras at once
-    "refinement.py": {0.7, 16, 1000, 1024},  # progress; loss scaling in half precision; times in thousandths
-    "registration/correspondences.py": {5, 127, 30000},  # OpenCV's mask; half a byte; its longest remap
-    "registration/meshes.py": {10},  # losses between looks at whether to stop
-    "texture/project.py": {127},
+    "stages/camera/rigid_alignment.py": {1e3},  # most damping
+    "stages/camera/rigid_alignment_numba.py": {0.25},  # mean of two pictures' central differences
+    "stages/camera/rigid_search.py": {0.99, 128, 256},  # whole pixels; poses at once
+    "stages/camera/scoring.py": {16, 128},  # cameras at once
+    "stages/refinement.py": {0.7, 16, 1000, 1024},  # progress; loss scaling in half precision; times in thousandths
+    "stages/registration/correspondences.py": {5, 127, 30000},  # OpenCV's mask; half a byte; its longest remap
+    "stages/registration/meshes.py": {10},  # losses between looks at whether to stop
+    "stages/texture/project.py": {127},
+    "matting/background_labels.py": {100, 256},  # percent; levels
+    "matting/clicks.py": {127, 1e6},  # nowhere
+    "matting/colour_modes.py": {1e4},  # a colour that is none
+    "matting/colour_modes_numba.py": {1e9},
+    "matting/flat.py": {0.125},  # the norm of Sobel's kernel
+    "matting/graph_cut_numba.py": {0.35},  # the longest step that converges
+    "matting/motion.py": {128},  # mid-grey
+    "matting/rembg.py": {127},
+    "matting/soft_edges.py": {0.3},  # narrower Gaussians do nothing
+    "matting/stage.py": {5, 127},  # places that a sentence names
+    "generators/inflate/outline.py": {5, 127},
+    "generators/inflate/remeshing_numba.py": {0.01, 1.001},  # areas of triangles; inside the grid
+    "generators/inflate/texture.py": {1.001},
+    "generators/sculpt/colors.py": {5},
+    "generators/sculpt/picture.py": {127},
+    "generators/sculpt/sheet.py": {5},
+    "generators/sculpt/surface.py": {5},
+    "generators/template/reading.py": {20},  # of 2^20 bytes
+    "generators/template/texture_merge.py": {0.01, 1.5, 16},  # gives up; texel centres
+    "geometry/camera.py": {0.05, 100},  # near and far plane
+    "geometry/cleanup.py": {63},  # bits
+    "geometry/embedded_deformation.py": {1e150},
+    "geometry/laplacian.py": {0.1, 0.9, 0.999},  # AdamUniform's own, as published
+    "geometry/marching_cubes.py": {5, 7, 12, 256},
+    "geometry/neighbours_triton.py": {32, 128, 0x7FFFFFFF},
+    "geometry/rotations.py": {24},  # Taylor
+    "geometry/sampling.py": {0.25, 0.5698402909980532, 0.7548776662466927, 5},  # TRELLIS's remap; plastic number
+    "geometry/similarity.py": {5},  # rounds until the right matches stay the same
+    "keyframes.py": {127},
+    "steps/registration.py": {127},
+    "video.py": {1.05, 5},  # frames that a container may promise too few of; digits
 }
 # Constants of modules: each with its reason beside it.
 NAMED = {
-    "OCCLUSION_GUESSES",
+    "CHORD",
+    "FOV_DEG",
+    "LEAST_HEIGHT",
     "LEAST_SIDE",
-    "RIM_PX",
+    "MARGIN",
+    "MOST_BYTES",
+    "MOST_FACES",
+    "SPARE",
+    "VIEW_SIZE",
+    "WELD_STEPS",
+    "_ALPHA_NOISE",
+    "_ANTIALIAS",
+    "_AT_ONCE",
+    "_AT_THE_RIM",
+    "_BISECTIONS",
     "_CACHED_BYTES",
+    "_CHORD_ROUNDS",
     "_EVENTS_PER_FIT",
     "_FAINT",
+    "_FARTHEST",
     "_FEWEST_FOR_PNP",
+    "_FIRST_FILL",
     "_GLOBAL_SHARE",
+    "_HALVINGS",
+    "_INVERTED",
+    "_LEAST_SAMPLES",
+    "_LUMA",
     "_MAD_TO_DEVIATION",
     "_MANY_POINTS",
+    "_MIN_SIDE",
+    "_MOST_AGGRESSIVE",
+    "_PARTED",
     "_PIXELS_AT_ONCE",
+    "_PREPARED",
+    "_QUANTILE",
+    "_RECOUNT",
+    "_SCALED_EVERY",
+    "_SLICE",
+    "_SMALLER",
+    "_SQUARINGS",
+    "_TO_LUMA_CHROMA",
+    "_TRIANGLE",
+    "_USUAL_FPS",
     "_VIEW_SIDE",
+    "_WHOLE",
 }
 SMALL = {0, 0.5, 1, 2, 3, 4, 6, 8, 9, 90, 180, 255}
-PROGRESS = {"Progress", "reported", "between"}
+PROGRESS = {"Progress", "StageSpec", "reported", "between", "scaled"}
+LEARNT = {"generators/sculpt/network.py"}  # the layout of a network that was trained
 
 
-def free_numbers(tree: ast.Module) -> Iterator[float]:
+def free_numbers(tree: ast.Module, reasons: Collection[str] = ()) -> Iterator[float]:
     """The numbers of a source that are neither small, nor guards, nor places in arrays, nor shares of progress."""
     known: set[int] = set()
     for node in ast.walk(tree):
-        named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in NAMED
+        named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in reasons
         share = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROGRESS
         if named or share or isinstance(node, ast.Yield):
             known |= {id(inner) for inner in ast.walk(node)}
@@ -185,14 +265,33 @@ def free_numbers(tree: ast.Module) -> Iterator[float]:
 
 def test_free_numbers_are_seen() -> None:
     code = "_FAINT = 0.1\nA = 7\ndef f(x):\n    yield 0.3\n    return max(x[5], 1e-9) * 0.45 + reported(x, 0.6)"
-    assert sorted(free_numbers(ast.parse(code))) == [0.45, 7]
+    assert sorted(free_numbers(ast.parse(code), {"_FAINT"})) == [0.45, 7]
+
+
+def method_files() -> dict[str, Path]:
+    package = ROOT / "v2m4"
+    places = [package / place for place in METHOD]
+    files = [path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))]
+    found = {path.relative_to(package).as_posix(): path for path in files}
+    return {name: path for name, path in found.items() if name not in LEARNT}
 
 
 def test_no_number_of_the_method_stands_outside_the_settings() -> None:
-    stages = ROOT / "v2m4" / "stages"
-    paths = {path.relative_to(stages).as_posix(): path for path in stages.rglob("*.py")}
-    found = {name: set(free_numbers(ast.parse(path.read_text()))) for name, path in paths.items()}
+    found = {name: set(free_numbers(ast.parse(path.read_text()), NAMED)) for name, path in method_files().items()}
     assert {name: new for name, numbers in found.items() if (new := numbers - NO_CHOICE.get(name, set()))} == {}
+
+
+def test_every_constant_beside_the_method_has_its_reason_beside_it() -> None:
+    without = []
+    for name, path in method_files().items():
+        lines = path.read_text().splitlines()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in NAMED:
+                own, end = lines[node.lineno - 1 : node.end_lineno], node.end_lineno or node.lineno
+                above, below = lines[node.lineno - 2], lines[end] if end < len(lines) else ""
+                if not (any("#" in line for line in own) or above.startswith("#") or below.startswith('"""')):
+                    without.append(f"{name}: {node.targets[0].id}")
+    assert without == []
 
 
 def names_in(path: Path) -> set[str]:

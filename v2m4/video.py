@@ -23,9 +23,10 @@ from v2m4.files import write_atomically
 from v2m4.settings import VideoSettings
 from v2m4.sources import Source, TimedFrame, open_source
 
-_MIN_SIDE = 16
+_MIN_SIDE = 16  # pixels: smaller pictures show nothing that could be followed
 _ALPHA_NOISE = 12  # levels by which compression makes alpha differ that was the same everywhere
-_STRAY_SHARE = 1e-3
+_USUAL_FPS = 24.0  # of a file that does not tell its own
+_STRAY_SHARE = 1e-3  # of a picture's pixels, whose alpha may be anything
 _LEAST_ALPHA = 0.5  # of 255: what rounds to 0
 
 
@@ -59,7 +60,7 @@ def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
         expected = _expected_frames(source, settings)
         if _is_too_many(expected, settings):
             raise _too_long(source, expected, settings)
-        fps = source.fps if source.fps > 0 else 24.0
+        fps = source.fps if source.fps > 0 else _USUAL_FPS
         frames = source.frame_count or max(2, round(source.seconds * fps))
         seconds = source.seconds or frames / fps
         return VideoFacts(frames, source.size, seconds, frames / seconds, _is_cut_out(*_alpha_range(first.rgba)))
@@ -209,7 +210,7 @@ def _is_too_many(expected: int, settings: VideoSettings) -> bool:
 
 def _expected_frames(source: Source, settings: VideoSettings) -> int:
     """How many frames will be kept, as far as the header tells; 0 if it does not."""
-    fps = source.fps if source.fps > 0 else 24.0
+    fps = source.fps if source.fps > 0 else _USUAL_FPS
     seconds = source.seconds or source.frame_count / fps
     count = source.frame_count or round(seconds * fps)
     if seconds > 0:

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import dominant_colors, fill_gutters, has_own_atlas, push_pull, texels_of, unwrap
+from v2m4.settings import OwnAtlasSettings
+
+OWN = OwnAtlasSettings()
 
 
 def ball(subdivisions: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,7 +35,7 @@ def test_charts_do_not_overlap_and_fill_the_square() -> None:
     vertices, faces = ball()
     uv, uv_faces = unwrap(vertices, faces, 256)
     assert uv_faces.shape == faces.shape and float(uv.min()) >= 0 and float(uv.max()) <= 1
-    assert has_own_atlas(Mesh(vertices, faces, uv, uv_faces), 256)
+    assert has_own_atlas(Mesh(vertices, faces, uv, uv_faces), 256, OWN)
     corners = uv[uv_faces]
     edge = torch.linalg.det(torch.stack([corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]], 1))
     assert float(edge.abs().sum() / 2) > 0.4
@@ -51,15 +54,15 @@ def test_texels_know_where_on_the_surface_they_lie() -> None:
 def test_own_coordinates_are_refused_when_they_overlap_leave_the_square_or_starve_a_part() -> None:
     mesh = sheet()
     assert mesh.uv is not None
-    assert has_own_atlas(mesh, 64)
-    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces), 64)
+    assert has_own_atlas(mesh, 64, OWN)
+    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces), 64, OWN)
     folded = torch.stack([(mesh.uv[:, 0] - 0.5).abs(), mesh.uv[:, 1]], dim=1)
-    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces, folded, mesh.faces), 64)
-    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces, mesh.uv * 2, mesh.faces), 64)
+    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces, folded, mesh.faces), 64, OWN)
+    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces, mesh.uv * 2, mesh.faces), 64, OWN)
     starved = torch.stack(
         [torch.where(mesh.uv[:, 0] > 0.5, 0.5 + 0.01 * mesh.uv[:, 0], mesh.uv[:, 0]), mesh.uv[:, 1]], 1
     )
-    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces, starved, mesh.faces), 64)
+    assert not has_own_atlas(Mesh(mesh.vertices, mesh.faces, starved, mesh.faces), 64, OWN)
 
 
 @settings(max_examples=20, deadline=None)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from v2m4.geometry.sampling import hammersley_directions
 
-FOV_DEG = 40.0
-NEAR, FAR = 0.05, 100.0
+FOV_DEG = 40.0  # of the paper, and of the generators' training views
+NEAR, FAR = 0.05, 100.0  # clip planes, in units of the mesh
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def closest_rotation(matrix: Tensor) -> Tensor:
     return (u * sign[..., None, :]) @ vt
 
 
-_SQUARINGS = 20
+_SQUARINGS = 20  # of a matrix, whose powers then point along its largest eigenvector to double precision
 _SCALED_EVERY = 5  # a power 2^5 of numbers that add up to one stays within double precision's range
 
 

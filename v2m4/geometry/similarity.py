@@ -60,9 +60,9 @@ def umeyama_ransac(
     rng: torch.Generator,
     *,
     threshold: float,
+    trials: int,
+    sample: int,
     weights: Tensor | None = None,
-    trials: int = 256,
-    sample: int = 4,
 ) -> tuple[Similarity, Tensor]:
     """`umeyama` that is not misled by wrong matches (RANSAC, Fischler and Bolles 1981).
 

@@ -20,7 +20,7 @@ from v2m4.registry import choose
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
 
-_PREPARED = 0.25
+_PREPARED = 0.25  # of the progress bar
 
 
 @dataclass(frozen=True)

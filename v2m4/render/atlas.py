@@ -13,9 +13,9 @@ from torch import Tensor
 from v2m4.arrays import Float32, Int64, Mask, Real
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.render.raster import rasterize
+from v2m4.settings import OwnAtlasSettings
 
 PADDING = 4  # texels between charts
-FAINTEST = 1 / 16  # least share of the mean texel density that counts as textured
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def unwrap(vertices: Tensor, faces: Tensor, side: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def has_own_atlas(mesh: Mesh, side: int) -> bool:
+def has_own_atlas(mesh: Mesh, side: int, settings: OwnAtlasSettings) -> bool:
     """Whether the mesh's own coordinates can hold a texture made from pictures: inside the unit square, no overlaps,
     and nearly all of the surface textured about equally finely."""
     if mesh.uv is None or mesh.uv_faces is None or mesh.uv.min() < -1e-4 or mesh.uv.max() > 1 + 1e-4:
@@ -71,10 +71,11 @@ def has_own_atlas(mesh: Mesh, side: int) -> bool:
     flat = 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).abs()
     area = 0.5 * face_normals(mesh.vertices, mesh.faces, normalise=False).norm(dim=-1).double()
     covered = float((_rasterize(mesh.uv, mesh.uv_faces, side).triangle >= 0).double().mean())
-    if float(flat.sum()) > 1.03 * covered + 1e-6:
+    if float(flat.sum()) > (1 + settings.overlap) * covered + 1e-6:
         return False
     mean_density = flat.sum() / area.sum().clamp_min(1e-12)
-    return float(area[flat < FAINTEST * mean_density * area].sum()) < 0.05 * float(area.sum())
+    bare = flat < settings.faintest * mean_density * area
+    return float(area[bare].sum()) < settings.bare * float(area.sum())
 
 
 def texels_of(uv: Tensor, uv_faces: Tensor, side: int) -> Texels:

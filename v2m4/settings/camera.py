@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from v2m4.settings.schema import Range
+from v2m4.settings.schema import Factor, Range, Share
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,32 @@ class ScoreSettings:
     """Side of the renderings whose overlap with the frame's mask is measured, in pixels."""
     fewest_pixels: Annotated[int, Range(1, 1000000)] = 16
     """A frame whose mask has fewer pixels shows no object to search a camera for."""
+
+
+@dataclass(frozen=True)
+class StructureSettings:
+    """The image distance that needs no weights (the perceptual plug "structure")."""
+
+    presence_weight: Factor = 0.4
+    """Weight of where the object is."""
+    structure_weight: Factor = 0.35
+    """Weight of how its parts are laid out (the structure term of SSIM, Wang et al. 2004)."""
+    color_weight: Factor = 0.25
+    """Weight of the colours."""
+    window: Annotated[int, Range(1, 99)] = 7
+    """Side of the neighbourhoods whose structure is compared, in pixels."""
+    finest: Annotated[int, Range(8, 4096)] = 112
+    """Wider pictures are shrunk to this many pixels: finer detail hardly helps to find a pose."""
+    coarsest: Annotated[int, Range(4, 4096)] = 14
+    """They are halved as long as they keep so many pixels a side; all sizes are compared."""
+    plain: Annotated[float, Range(1e-6, 1)] = 4e-3
+    """Variance of brightness, of 1, below which a neighbourhood counts as plain."""
+    presence: Factor = 40.0
+    """Brightness, of 1, makes an object of a pixel of the frame: e times less background for every such part of it."""
+    dark: Annotated[float, Range(1e-6, 1)] = 0.08
+    """Brightness, of 1, at which a colour counts half: it is too dark to tell."""
+    missing: Share = 0.5
+    """Difference of colours where only one picture shows the object."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,34 @@ class RigidAlignmentSettings:
 
 
 @dataclass(frozen=True)
+class OcclusionGuessSettings:
+    """One guess of what the frame's border hides of the object."""
+
+    scale: Annotated[float, Range(1, 10)] = 1.0
+    """How many times larger than what is seen of it the whole is."""
+    shift: Annotated[float, Range(0, 5)] = 0.08
+    """How far beyond its centroid lies, in sides of the crop."""
+
+
+@dataclass(frozen=True)
+class OcclusionSettings:
+    """Guesses of what the frame's border hides, from hardly to half cut; direct alignment closes the gaps between."""
+
+    first: OcclusionGuessSettings = field(default_factory=OcclusionGuessSettings)
+    second: OcclusionGuessSettings = field(default_factory=lambda: OcclusionGuessSettings(1.12, 0.08))
+    third: OcclusionGuessSettings = field(default_factory=lambda: OcclusionGuessSettings(1.12, 0.16))
+    fourth: OcclusionGuessSettings = field(default_factory=lambda: OcclusionGuessSettings(1.3, 0.14))
+    fifth: OcclusionGuessSettings = field(default_factory=lambda: OcclusionGuessSettings(1.3, 0.24))
+    sixth: OcclusionGuessSettings = field(default_factory=lambda: OcclusionGuessSettings(1.5, 0.2))
+    last: OcclusionGuessSettings = field(default_factory=lambda: OcclusionGuessSettings(1.5, 0.32))
+
+    @property
+    def guesses(self) -> tuple[OcclusionGuessSettings, ...]:
+        """All of them."""
+        return self.first, self.second, self.third, self.fourth, self.fifth, self.sixth, self.last
+
+
+@dataclass(frozen=True)
 class LowPolySettings:
     """The simplified mesh of renderings that are too small to show more."""
 
@@ -122,6 +176,7 @@ class RigidSearchSettings:
     """Share of a side of the frame from which the object on it counts as cut off there."""
     cut_room: Annotated[float, Range(1, 10)] = 1.3
     """How many times larger the crop around an object that is cut off is made, for what the frame does not show."""
+    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
     low_poly: LowPolySettings = field(default_factory=LowPolySettings)
     alignment: RigidAlignmentSettings = field(default_factory=RigidAlignmentSettings)
 
@@ -297,6 +352,7 @@ class CameraSettings:
     warm_overlap: Annotated[float, Range(0, 1)] = 0.9
     """A warm-started camera whose mask overlap is below this is searched for globally again."""
     score: ScoreSettings = field(default_factory=ScoreSettings)
+    structure: StructureSettings = field(default_factory=StructureSettings)
     rigid: RigidSearchSettings = field(default_factory=RigidSearchSettings)
     algorithm1: Algorithm1Settings = field(default_factory=Algorithm1Settings)
     stereo: StereoStepSettings = field(default_factory=StereoStepSettings)

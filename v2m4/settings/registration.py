@@ -298,6 +298,8 @@ class FollowVideoSettings:
     """Share of a node's change of depth that is taken back in every frame."""
     sideways: Weight = 0.3
     """How strongly limbs keep to moving along the mesh's plane of symmetry, if that is seen from the side."""
+    rim_px: Annotated[float, Range(0, 100)] = 1.5
+    """An object that ends so near the picture's border, in pixels, may go on outside."""
     outline: Weight = 0.5
     """Weight of the outline against the flow."""
     claims: Weight = 0.3

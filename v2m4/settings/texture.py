@@ -121,6 +121,18 @@ class FillSettings:
 
 
 @dataclass(frozen=True)
+class OwnAtlasSettings:
+    """When a mesh's own texture coordinates can hold a texture made from pictures."""
+
+    overlap: Annotated[float, Range(0, 1)] = 0.03
+    """Share by which its charts may seem to overlap, from counting texels."""
+    faintest: Annotated[float, Range(0, 1)] = 1 / 16
+    """Parts with less than this share of the mean texel density count as bare."""
+    bare: Annotated[float, Range(0, 1)] = 0.05
+    """Share of the surface that may be bare."""
+
+
+@dataclass(frozen=True)
 class TextureSettings:
     """Section 4.4: one texture for all keyframes."""
 
@@ -130,6 +142,7 @@ class TextureSettings:
     """Side of the texture, in texels."""
     keep_template: bool = True
     """Your own mesh keeps the texture or colours it came with; False paints it anew from the video."""
+    own_atlas: OwnAtlasSettings = field(default_factory=OwnAtlasSettings)
     project: ProjectSettings = field(default_factory=ProjectSettings)
     optimise: OptimiseSettings = field(default_factory=OptimiseSettings)
     fill: FillSettings = field(default_factory=FillSettings)

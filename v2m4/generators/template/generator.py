@@ -18,9 +18,9 @@ from v2m4.generators.template.simplify import fewer_faces
 from v2m4.generators.template.texture_merge import Appearance, MeshPart, merge_appearances
 from v2m4.geometry.cleanup import compact, same_place
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import Settings, TemplateSettings
+from v2m4.settings import GeneratorSettings, Settings, TemplateSettings
 
-MOST_FACES = 2_000_000
+MOST_FACES = 2_000_000  # more take minutes to read and simplify
 WELD_STEPS = 1e5  # vertices are joined on a grid of so many steps across the object
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Template:
     """
 
     path: Path
-    max_faces: int = 10_000
+    max_faces: int = GeneratorSettings().max_faces
     settings: TemplateSettings = field(default_factory=TemplateSettings)
     mesh: Mesh = field(init=False, repr=False)
     to_canonical: Float64 = field(init=False, repr=False)
@@ -70,7 +70,7 @@ class Template:
 
 def load_template(
     path: Path,
-    max_faces: int = 10_000,
+    max_faces: int = GeneratorSettings().max_faces,
     settings: TemplateSettings | None = None,
     warn: Callable[[str], None] = _log.warning,
 ) -> tuple[Mesh, Float64]:

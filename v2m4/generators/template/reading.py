@@ -23,7 +23,7 @@ from v2m4.settings import TemplateSettings
 
 GLTF = (".glb", ".gltf")
 FORMATS = (*GLTF, ".obj", ".ply", ".stl", ".off")
-MOST_BYTES = 500 * 2**20
+MOST_BYTES = 500 * 2**20  # larger files would not fit a small machine's memory once they are read
 
 
 def read_parts(path: Path, settings: TemplateSettings, warn: Callable[[str], None]) -> list[MeshPart]:

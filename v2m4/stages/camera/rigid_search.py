@@ -29,10 +29,6 @@ from v2m4.render.vertex_colors import vertex_colored
 from v2m4.settings import LowPolySettings, RigidSearchSettings
 from v2m4.stages.camera.rigid_alignment import Picture, Poses, align, render_poses
 
-# Where the frame's border cuts the object: how much larger than what is seen of it the whole may be, and by how many
-# sides of the crop its centroid may lie beyond. From hardly to half cut; direct alignment closes the gaps between.
-OCCLUSION_GUESSES = ((1.0, 0.08), (1.12, 0.08), (1.12, 0.16), (1.3, 0.14), (1.3, 0.24), (1.5, 0.2), (1.5, 0.32))
-
 
 @dataclass(frozen=True)
 class CropCamera:
@@ -224,13 +220,13 @@ class Hypothesis:
     shift: tuple[float, float]
 
 
-def hypotheses(crop: CropCamera, cut_share: float) -> list[Hypothesis]:
+def hypotheses(crop: CropCamera, settings: RigidSearchSettings) -> list[Hypothesis]:
     """The object is as it is seen; where the frame's border cuts it, it may also reach beyond by various amounts."""
-    sides = cut_sides(crop.frame, cut_share)
+    sides = cut_sides(crop.frame, settings.cut_share)
     found = [Hypothesis(1.0, (0.0, 0.0))]
     ways = [*sides, (sum(s[0] for s in sides), sum(s[1] for s in sides))] if len(sides) > 1 else sides
     for x, y in ways:
-        found += [Hypothesis(scale, (x * by, y * by)) for scale, by in OCCLUSION_GUESSES]
+        found += [Hypothesis(g.scale, (x * g.shift, y * g.shift)) for g in settings.occlusion.guesses]
     return found
 
 
@@ -295,7 +291,7 @@ def coarse_poses(
     # 3. The frame in polar coordinates about the object's centroid, once per hypothesis: (R,A,5) each.
     shown = np.dstack([picture.image, picture.known])[None]  # (1,S,S,5)
     (wanted,), goal = _moments(picture.image[None, ..., 3] * picture.known)
-    cases = hypotheses(crop, settings.cut_share)
+    cases = hypotheses(crop, settings)
     targets = [polar(shown, goal + np.array(h.shift), np.array([h.scale]), settings)[0] for h in cases]
     # 4. Every direction's rendering, unrolled likewise and scored at all angles at once: (H,D,A).
     scores = []

@@ -27,8 +27,8 @@ from v2m4.settings import StereoStepSettings
 
 # Point maps come in the axes of a camera (y down, z forward); this is that camera on the orbit at yaw 0.
 _START_6D = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
-_EVENTS_PER_FIT = 40
-_MANY_POINTS = 100_000
+_EVENTS_PER_FIT = 40  # so that a page can show it
+_MANY_POINTS = 100_000  # torch.quantile takes no more than 16 million numbers, and sorts them
 _MAD_TO_DEVIATION = 1.4826  # of normally distributed errors
 _FEWEST_FOR_PNP = 6  # points that fix a camera without knowing which of several it is
 

@@ -13,8 +13,8 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.render import render
 from v2m4.settings import MeshToMeshSettings
 
-_PIXELS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 24}
-_CACHED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}
+_PIXELS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 24}  # of views that are drawn together: bounds the memory
+_CACHED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # of the target's maps that are kept
 
 
 class NormalViews:

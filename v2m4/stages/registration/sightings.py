@@ -10,8 +10,6 @@ import numpy as np
 from v2m4.arrays import Float64, Mask
 from v2m4.clip import Clip
 
-RIM_PX = 1.5  # a box that ends so near the picture's border may go on outside
-
 
 @dataclass(frozen=True)
 class Sighting:
@@ -33,11 +31,13 @@ class Sighting:
 
 
 class Sightings:
-    """The sightings of a clip, in views of ``size`` pixels a side; ``mask_of`` gives a frame's (size,size) mask."""
+    """The sightings of a clip, in views of ``size`` pixels a side; ``mask_of`` gives a frame's (size,size) mask.
 
-    def __init__(self, clip: Clip, anchor: int, size: int, mask_of: Callable[[int], Mask]) -> None:
+    rim_px: a box that ends so near the picture's border may go on outside."""
+
+    def __init__(self, clip: Clip, anchor: int, size: int, mask_of: Callable[[int], Mask], rim_px: float) -> None:
         self.anchor = anchor
-        self._mask_of = mask_of
+        self._mask_of, self._rim_px = mask_of, rim_px
         self._rim = np.array(clip.content_box()) * size / clip.side
         self._known: dict[int, Sighting] = {}
 
@@ -46,7 +46,7 @@ class Sightings:
         if index not in self._known:
             mask = self._mask_of(index)
             box = box_of(mask) if mask.any() else np.zeros(4)
-            self._known[index] = Sighting(box, np.abs(box - self._rim) > RIM_PX)
+            self._known[index] = Sighting(box, np.abs(box - self._rim) > self._rim_px)
         return self._known[index]
 
     def comes_back(self, index: int, direction: int) -> bool:

@@ -223,7 +223,7 @@ class VideoTracker:
     def sightings(self) -> Sightings:
         """Where the frames show the object."""
         level = self.levels[1]
-        return Sightings(self.clip, self.anchor, level.size, lambda index: level.view(index).mask)
+        return Sightings(self.clip, self.anchor, level.size, lambda index: level.view(index).mask, self.settings.rim_px)
 
     def _found_anew(self, state: TrackerState, index: int, goes_on: bool) -> TrackerState:
         """The anchor's pose, moved to where the object came back, since nothing tells how it got there.

@@ -12,6 +12,7 @@ from v2m4.arrays import Int64, Real
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import Texels, has_own_atlas, unwrap
 from v2m4.render.texture import sample_texture
+from v2m4.settings import TextureSettings
 from v2m4.stages.texture.samples import Samples
 
 
@@ -24,11 +25,11 @@ class Look(NamedTuple):
     texels_seen: Real
 
 
-def atlas_of(mesh: Mesh, size: int) -> tuple[Tensor, Tensor]:
+def atlas_of(mesh: Mesh, settings: TextureSettings) -> tuple[Tensor, Tensor]:
     """The mesh's own texture coordinates where they suit, else new ones: uv (T,2), uv_faces (F,3)."""
-    if mesh.uv is not None and mesh.uv_faces is not None and has_own_atlas(mesh, size):
+    if mesh.uv is not None and mesh.uv_faces is not None and has_own_atlas(mesh, settings.size, settings.own_atlas):
         return mesh.uv, mesh.uv_faces
-    return unwrap(mesh.vertices, mesh.faces, size)
+    return unwrap(mesh.vertices, mesh.faces, settings.size)
 
 
 def own_look(mesh: Mesh, samples: Samples, texels: Texels) -> tuple[Real, Real]:

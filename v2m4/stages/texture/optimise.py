@@ -53,7 +53,7 @@ def optimise_texture(
     rng = rng or torch.Generator().manual_seed(0)
     still = mesh.with_vertices(vertices[anchor or 0].detach().float()).to(device)
     yield Progress("texture", 0.0, note="unwrapping")
-    uv, uv_faces = atlas_of(still.to("cpu"), settings.size)
+    uv, uv_faces = atlas_of(still.to("cpu"), settings)
     charted = replace(still, uv=uv.to(device), uv_faces=uv_faces.to(device))
     observations: list[Observation] = []
     for pose, frame in zip(vertices, keyframes, strict=True):

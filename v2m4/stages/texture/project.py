@@ -42,7 +42,7 @@ def project_texture(
     ``anchor`` is an index into the keyframes."""
     start = vertices[anchor or 0].detach().float()
     yield Progress("texture", 0.0, note="unwrapping")
-    uv, uv_faces = atlas_of(mesh.with_vertices(start), settings.size)
+    uv, uv_faces = atlas_of(mesh.with_vertices(start), settings)
     texels = texels_of(uv, uv_faces, settings.size)
     samples = place_samples(mesh.faces.numpy(), texels, settings.fill.samples)
     yield Progress("texture", 0.2, note="looking at the frames")
