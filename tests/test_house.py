@@ -328,3 +328,20 @@ def test_every_imported_name_is_there() -> None:
                 if not there and not inner.with_suffix(".py").is_file() and not inner.is_dir():
                     missing.append(f"{source.relative_to(ROOT)}: {alias.name} of {node.module}")
     assert not missing
+
+
+LONG = 44  # lines; the twelve longest bodies are longer
+
+
+def test_long_bodies_name_their_steps() -> None:
+    silent = []
+    for path in sorted((ROOT / "v2m4").rglob("*.py")):
+        lines = path.read_text().splitlines()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef) or (ast.get_docstring(node) is not None and len(node.body) == 1):
+                continue
+            first = node.body[1 if ast.get_docstring(node) is not None else 0].lineno - 1
+            body = lines[first : node.end_lineno]
+            if len(body) > LONG and not any(line.strip().startswith("# 1. ") for line in [lines[first - 1], *body]):
+                silent.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert silent == []

@@ -34,6 +34,7 @@ def fetch(repo: str, filename: str, revision: str, plug: str, progress: bool = F
     bar; without it a line tells that a file is downloaded, since a bar of the library's would run into a run's own.
     Raises V2M4Error when the Hub cannot be reached, refuses (gated, private), lacks the file, or the disk is full.
     """
+    # 1. A folder on this machine.
     folder = Path(repo).expanduser()
     if folder.is_dir():
         local = folder / filename
@@ -47,11 +48,13 @@ def fetch(repo: str, filename: str, revision: str, plug: str, progress: bool = F
     from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
     where = f"{repo}/{filename} at revision {revision[:12]}"
+    # 2. The Hub's cache, else a download into it.
     try:
         with _bars(progress):
             if not progress and not isinstance(try_to_load_from_cache(repo, filename, revision=revision), str):
                 _log.warning("%s: downloading %s/%s, once", plug, repo, filename)
             return Path(hf_hub_download(repo, filename, revision=revision))
+    # 3. What may go wrong, from the particular to the general.
     except errors.GatedRepoError as error:
         raise V2M4Error(
             f"{plug}: {repo} is gated. Accept its terms at https://huggingface.co/{repo} with your account, "

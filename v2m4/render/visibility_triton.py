@@ -101,6 +101,7 @@ def _set_up(  # type: ignore[no-untyped-def]
 ):
     """The edge functions and depth plane (B*F,12) of `visibility.edge_functions`, the first pixel of each face's box
     and how many blocks it is wide (B*F,3), and how many blocks it has (B*F,), 0 for a face that is not drawn."""
+    # 1. The corners of a group of faces, (group,) each.
     face = tl.program_id(0) * group + tl.arange(0, group)
     valid = face < each
     corners = faces + 3 * (face % count)
@@ -108,6 +109,7 @@ def _set_up(  # type: ignore[no-untyped-def]
     x0, y0, z0, w0 = _corner(clip, tl.load(corners, mask=valid, other=0), valid)
     x1, y1, z1, w1 = _corner(clip, tl.load(corners + 1, mask=valid, other=0), valid)
     x2, y2, z2, w2 = _corner(clip, tl.load(corners + 2, mask=valid, other=0), valid)
+    # 2. Edge functions, positive inside, and the plane of z / w.
     a0, b0, c0 = y1 * w2 - w1 * y2, w1 * x2 - x1 * w2, x1 * y2 - y1 * x2
     a1, b1, c1 = y2 * w0 - w2 * y0, w2 * x0 - x2 * w0, x2 * y0 - y2 * x0
     a2, b2, c2 = y0 * w1 - w0 * y1, w0 * x1 - x0 * w1, x0 * y1 - y0 * x1

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from v2m4.arrays import Bytes, Float32, Float64, Mask
+from v2m4.masks import mask_iou
 from v2m4.settings import FeatureSettings, Settings
 from v2m4.stereo import Matches
 
@@ -96,7 +97,7 @@ def _flow_matches(
     overlay = warp + np.array([0, 0, 0.5 * scale - 0.5])  # OpenCV counts from pixel centres
     laid = cv2.warpAffine(drawn, overlay, (side, side), flags=cv2.INTER_LINEAR)
     mask = cv2.warpAffine(covered.astype(np.uint8), overlay, (side, side), flags=cv2.INTER_NEAREST) > 0
-    if (mask & seen).sum() < settings.overlap * (mask | seen).sum():
+    if mask_iou(mask, seen) < settings.overlap:
         return none, none
     before, after = (np.asarray(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), np.uint8) for i in (laid, frame))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -103,6 +103,7 @@ def layout(limits: Limits, preset: str) -> Parts:
 
     right: dict[str, gr.HTML] = {}
     with gr.Row(elem_id="layout"):
+        # 1. The work: the video, what to do with it, examples, the mask, the settings, earlier runs.
         with gr.Column(scale=4, min_width=300, elem_id="work") as work:
             video = gr.Video(
                 label="Video of one moving object", sources=["upload"], height=210, elem_id="video", buttons=[]
@@ -133,6 +134,7 @@ def layout(limits: Limits, preset: str) -> Parts:
             )
             front, fine, folds = settings_region(preset, note)
             recent = gr.HTML("", elem_id="recent", js_on_load=_FORGET)
+        # 2. What comes of it.
         with gr.Column(scale=7, min_width=300, elem_id="result"):
             empty = RunView()
             right["status"] = gr.HTML(panels.status(empty), elem_id="status")
@@ -142,6 +144,7 @@ def layout(limits: Limits, preset: str) -> Parts:
             with gr.Accordion("The model does not show?", open=False, elem_id="other"):
                 other = gr.Button("Open it in a simpler viewer", size="sm")
                 model = gr.Model3D(visible=False, label="3D model", interactive=False, height=400)
+    # 3. What is not seen.
     run = gr.Textbox(visible="hidden", label="Run", elem_id="run-id")
     return Parts(
         video, series, front, fine, notes, folds, buttons, right, examples, recent, work, (other, model), run,

@@ -92,6 +92,7 @@ def _search_directions(
     def first(poses: Poses) -> Camera:
         return Camera(crop.camera(poses.extrinsics(middle)).world_to_camera[0], FOV_DEG)
 
+    # 1. From the camera that is given, if that is enough.
     near: list[Poses] = []
     if start is not None:
         near = [crop.poses(start, middle)]
@@ -99,6 +100,7 @@ def _search_directions(
         if (yield from shown(first(poses), "descent")) >= settings.warm_overlap:
             return first(poses)
         near = [poses[:1]]
+    # 2. The best of all directions, aligned to the frame.
     coarse = coarse_poses(
         low_poly(mesh, settings.rigid.low_poly), crop, settings.rigid, keep=settings.rigid.candidates - len(near)
     )
@@ -111,6 +113,7 @@ def _search_directions(
         yield from shown(camera, "descent")
         return camera
 
+    # 3. Where the masks do not agree yet, a camera by dense stereo, aligned too; the better one stays.
     views = crop.camera(found[np.arange(min(settings.stereo.top_views, len(found)))].extrinsics(middle))
     located = yield from reported(stereo_camera(scorer, views, stereo, settings.stereo, rng), keyframe, 0.9, 0.95)
     if located is None:

@@ -48,12 +48,14 @@ def similarity_by_chamfer(
     the two ends is lower is kept (section 4.1). Yields the share done.
     """
     device = predicted.device
+    # 1. The start: one box laid onto the other. predicted (N,3), true (M,3).
     own_box, box = (_inner_box(p, settings, rng) for p in (predicted, true))
     d6 = torch.tensor(_START_6D, device=device)
     # The start only swaps and mirrors axes, so the turned box is the box of the turned points.
     first, last = (corner @ rotation_from_6d(d6).T for corner in own_box)
     scale = ((box[1] - box[0]) / (last - first).abs().clamp_min(1e-9)).mean().reshape(1)
     translation = (box[0] + box[1]) / 2 - scale * (first + last) / 2
+    # 2. A descent from there, and one from where the first ended, turned by half about the line of sight.
     source_tree, target_tree = Neighbours(predicted), Neighbours(true)
     middle = true.mean(0)
     iterations = settings.fit_iterations
@@ -76,6 +78,7 @@ def similarity_by_chamfer(
             best: Tensor = best,
             kept: list[Tensor] = kept,
         ) -> None:
+            # 3. One step: the squared distances of all points, both ways, to the nearest now.
             rotation = rotation_from_6d(unknowns[0])
             moved = unknowns[2] * predicted @ rotation.T + unknowns[1]
             with torch.no_grad():
@@ -95,6 +98,7 @@ def similarity_by_chamfer(
                 yield (part * half + step) / iterations
         fit = Similarity(rotation_from_6d(kept[0]), kept[1], float(kept[2]))
         ends.append((float(best), fit))
+    # 4. The better of the two ends.
     return min(ends, key=lambda end: end[0])[1]
 
 

@@ -20,6 +20,7 @@ from v2m4.clip import Clip
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, vertex_normals
+from v2m4.masks import mask_iou
 from v2m4.render.atlas import texels_of
 from v2m4.render.raster import interpolate, rasterize
 from v2m4.settings import ProjectSettings, TextureSettings
@@ -171,7 +172,7 @@ def project_frame(
         trust,
         camera.focal,
         settings.depth_tolerance * extent,
-        float((drawn & object_mask).sum() / max((drawn | object_mask).sum(), 1)),
+        mask_iou(drawn, object_mask) if object_mask.any() else 0.0,
         _sharpness(image, usable),
         settings.grazing_cosine,
         settings.facing_cosine,
