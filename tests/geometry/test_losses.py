@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.render.scenes import ellipsoid
+from v2m4.geometry.arap import arap_energy
 from v2m4.geometry.losses import (
     RestShape,
-    arap_energy,
     area_change,
     edge_change,
 )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tests.parity import camera_search
 from tests.parity.runner import Check, Measure, compare, group, relative_error
+from v2m4.geometry.arap import arap_energy, best_rotations
 from v2m4.geometry.camera import (
     Camera,
     look_at,
@@ -28,7 +29,7 @@ from v2m4.geometry.camera import (
     surrounding_cameras,
 )
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
-from v2m4.geometry.losses import RestShape, arap_energy, area_change, best_rotations, edge_change
+from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals, unique_edges, vertex_normals
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import hammersley_directions

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from v2m4.geometry.mesh import face_normals, unique_edges
-from v2m4.geometry.rotations import closest_rotation
 
 _SHORTEST = 1e-3  # of the mean: shorter edges weigh as this one, else those that collapsed would outweigh all others
 
 
 @dataclass(frozen=True)
 class RestShape:
-    """What `arap_energy`, `area_change` and `edge_change` compare with: a mesh at rest, prepared once."""
+    """What `arap.arap_energy`, `area_change` and `edge_change` compare with: a mesh at rest, prepared once."""
 
     faces: Tensor
     area: Tensor
@@ -47,27 +46,6 @@ class RestShape:
             edge=edge,
             weight=1 / (torch.maximum(length, _SHORTEST * length.mean()) + 1e-8),
         )
-
-
-def arap_energy(vertices: Tensor, rest: RestShape) -> Tensor:
-    """As-rigid-as-possible energy (Sorkine and Alexa 2007): how far one-rings are from a rotation of their rest shape.
-
-    Mean over the directed edges i -> j of w |e'_ij - R_i e_ij|^2 with w = 1 / |e_ij| and R_i the best rotation of
-    vertex i's edges, never a reflection. R_i minimises the very terms it appears in, so its own derivative does not
-    matter: it is held constant, and symmetric or flat one-rings give finite gradients.
-    """
-    edge = vertices[rest.end] - vertices[rest.start]
-    rotation = best_rotations(edge.detach(), rest, len(vertices))
-    turned = (rotation[rest.start] @ rest.edge[..., None])[..., 0]
-    return (rest.weight * (edge - turned).square().sum(1)).mean()
-
-
-def best_rotations(edge: Tensor, rest: RestShape, vertices: int) -> Tensor:
-    """(V,3,3) rotations that best take each vertex's rest edges to ``edge`` (2E,3), as ordered in the rest shape."""
-    outer = (rest.weight[:, None] * edge)[:, :, None] * rest.edge[:, None, :]
-    covariance = torch.zeros(vertices, 9, dtype=edge.dtype, device=edge.device)
-    covariance.scatter_add_(0, rest.start[:, None].expand(-1, 9), outer.reshape(-1, 9))
-    return closest_rotation(covariance.view(-1, 3, 3))
 
 
 def area_change(vertices: Tensor, rest: RestShape) -> Tensor:

@@ -9,9 +9,10 @@ from torch import Tensor
 from tests.render.scenes import ellipsoid
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, drain
+from v2m4.geometry.arap import arap_energy
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.chamfer import SurfaceChamfer
-from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_change
+from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.rotations import closest_rotation_by_quaternion, rotation_from_axis_angle
 from v2m4.settings import Settings, changed
@@ -199,7 +200,7 @@ def test_an_empty_or_broken_mesh_is_refused():
 
 def test_what_is_recorded_of_a_step_waits_for_no_device(monkeypatch: pytest.MonkeyPatch):
     """Tensors without values raise where somebody asks for them, as a recording on a GPU does."""
-    monkeypatch.setattr("v2m4.geometry.losses.closest_rotation", closest_rotation_by_quaternion)
+    monkeypatch.setattr("v2m4.geometry.arap.closest_rotation", closest_rotation_by_quaternion)
     mesh = ellipsoid(2)
     rest = RestShape(
         **{name: value.to("meta") for name, value in vars(RestShape.of(mesh.vertices, mesh.faces)).items()}

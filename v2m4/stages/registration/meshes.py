@@ -16,9 +16,10 @@ from torch import Tensor
 
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
+from v2m4.geometry.arap import arap_energy
 from v2m4.geometry.chamfer import SurfaceChamfer
 from v2m4.geometry.laplacian import AdamUniform, LargeSteps
-from v2m4.geometry.losses import RestShape, arap_energy, area_change, edge_change
+from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import surface_points
