@@ -1,6 +1,6 @@
 """Registration between true frames that share no vertices: how far, how tangled, how long.
 
-    python -m benchmarks.bench_registration [FOLDER_OR_NPZ ...] [--preset fast] [--step 5] [--pairs 3] [--device cpu]
+    python -m benchmarks.bench_registration [FOLDER_OR_NPZ ...] [--preset fast] [--step 5] [--pairs 3] [--seeds 1]
 
 Each sequence is an .npz of known geometry, as the examples and the evaluation have them. The first frame
 of a pair, its faces cut finer, is registered to the second, which has been remeshed. `error` is the mean distance, over
@@ -25,7 +25,7 @@ from v2m4.evaluation.truth import load_truth
 from v2m4.events import drain
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.sampling import sample_surface, surface_points
-from v2m4.settings import Settings, changed
+from v2m4.settings import MeshToMeshSettings, Settings, changed
 from v2m4.stages.registration.meshes import register_meshes
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +75,30 @@ def remesh(vertices: Tensor, faces: Tensor, count: int) -> Mesh:
     return Mesh(torch.from_numpy(np.asarray(points)).float(), torch.from_numpy(np.asarray(corners)).long())
 
 
+def measure(
+    start: Tensor,
+    truth: Tensor,
+    faces: Tensor,
+    target: Mesh,
+    settings: MeshToMeshSettings,
+    seed: int,
+    device: torch.device,
+) -> str:
+    """The rest of a pair's row: one registration from ``start`` (V,3), which should end at ``truth`` (V,3)."""
+    rng = torch.Generator().manual_seed(seed)
+    began = time.perf_counter()
+    found = drain(
+        register_meshes(start, Mesh(start, faces), target, settings, rng=rng, frame=UPRIGHT, device=device)
+    ).cpu()
+    seconds = time.perf_counter() - began
+    samples = sample_surface(truth, faces, 20000, rng)
+    at = [surface_points(v, faces, *samples) for v in (start, found, truth)]
+    diagonal = (truth.amax(0) - truth.amin(0)).norm()
+    still, error = (float((p - at[2]).norm(dim=1).mean() / diagonal) * 100 for p in at[:2])
+    flipped = ((face_normals(found, faces) * face_normals(truth, faces)).sum(1) < 0).float().mean() * 100
+    return f"{len(target.faces):5d} {still:8.3f} {error:8.3f} {float(flipped):9.3f} {seconds:6.1f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path, default=[ROOT / "assets" / "examples" / "truth"])
@@ -82,6 +106,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=5, help="frames between the two meshes")
     parser.add_argument("--pairs", type=int, default=3, help="pairs per sequence")
     parser.add_argument("--faces", type=int, default=FACES, help="faces of the second mesh")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each pair, which differ by what is drawn")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--full-views", action="store_true", help="draw views at their full size, and both attempts whole"
@@ -97,32 +122,11 @@ def main() -> None:
         vertices, faces = subdivide(vertices, faces, options.faces // 2)
         last = len(vertices) - 1 - options.step
         for start in np.unique(np.linspace(0, max(last, 0), options.pairs).astype(int)):
-            rng = torch.Generator().manual_seed(0)
             truth = vertices[start + options.step]
             target = remesh(truth, faces, options.faces)
-            began = time.perf_counter()
-            found = drain(
-                register_meshes(
-                    vertices[start],
-                    Mesh(vertices[start], faces),
-                    target,
-                    settings,
-                    rng=rng,
-                    frame=UPRIGHT,
-                    device=device,
-                )
-            ).cpu()
-            seconds = time.perf_counter() - began
-            samples = sample_surface(truth, faces, 20000, rng)
-            at = [surface_points(v, faces, *samples) for v in (vertices[start], found, truth)]
-            diagonal = (truth.amax(0) - truth.amin(0)).norm()
-            still, error = (float((p - at[2]).norm(dim=1).mean() / diagonal) * 100 for p in at[:2])
-            flipped = ((face_normals(found, faces) * face_normals(truth, faces)).sum(1) < 0).float().mean() * 100
-            print(
-                f"{name:16s} {start:3d} → {start + options.step:3d} {len(faces):5d} {len(target.faces):5d} "
-                f"{still:8.3f} {error:8.3f} {float(flipped):9.3f} {seconds:6.1f}",
-                flush=True,
-            )
+            for seed in range(options.seeds):
+                measured = measure(vertices[start], truth, faces, target, settings, seed, device)
+                print(f"{name:16s} {start:3d} → {start + options.step:3d} {len(faces):5d} {measured}", flush=True)
 
 
 if __name__ == "__main__":
