@@ -1,9 +1,11 @@
 """Settings: presets, and the JSON that reproduces a run."""
 
+import ast
 import dataclasses
 import importlib
 import json
 import pkgutil
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -109,6 +111,20 @@ def test_every_setting_has_a_sentence_and_every_number_a_range():
     for field in fields_of(Settings):
         assert field.text.endswith((".", ")")) and len(field.text) > 10, field.name
         assert field.range is not None or field.kind not in (int, float), field.name
+
+
+def test_every_setting_is_read_somewhere():
+    """By its name, as an attribute or in a text, outside the settings: a knob that nothing reads would do nothing."""
+    package = Path(v2m4.__file__).parent
+    read = set()
+    for path in package.rglob("*.py"):
+        if "settings" not in path.relative_to(package).parts:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute):
+                    read.add(node.attr)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    read.add(node.value)
+    assert [field.name for field in fields_of(Settings) if field.name.rpartition(".")[2] not in read] == []
 
 
 def test_every_section_is_a_field_of_the_settings():
