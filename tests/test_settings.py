@@ -140,6 +140,14 @@ def test_every_section_is_a_field_of_the_settings():
                 assert kind in held, f"{name} of settings/{info.name}.py is no field of Settings, nor of a part of it"
 
 
+SHIPPED = sorted((Path(__file__).parents[1] / "assets" / "results").glob("*/settings.json"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.name)
+def test_the_settings_of_shipped_results_are_read(file):
+    assert Settings.from_json(file.read_text()).checked()
+
+
 def test_every_name_of_earlier_settings_leads_to_one_of_today():
     known = {field.name for field in fields_of(Settings)}
     assert all(now in known for now in RENAMED.values() if now)

@@ -66,8 +66,6 @@ class MeshingSettings:
 class BackSettings:
     """What the far side of an inflated object looks like."""
 
-    palette: Annotated[int, Range(1, 64)] = 6
-    """Colours told apart when it is filled."""
     rim_px: Annotated[float, Range(0.1, 100)] = 5.0
     """Working pixels from the outline over which the front's picture gives way to the filled one."""
     levels: Annotated[int, Range(2, 10)] = 5
@@ -100,8 +98,10 @@ class InflateSettings:
     """Pieces and holes smaller than this share of the object are noise."""
     grid: Annotated[float, Range(1, 20)] = 2.5
     """Working pixels per cell of the grid on which the thickness is found."""
+    palette: Annotated[int, Range(1, 64)] = 6
+    """Colours told apart when the far side is filled."""
     smoothing: Annotated[float, Range(0.01, 20)] = 1.5
-    """Width in cells of that grid over which the thickness is smoothed."""
+    """Width in cells of the grid over which the thickness is smoothed."""
     beyond: Annotated[float, Range(0.01, 100)] = 2.0
     """Width in cells over which it is continued just beyond the outline..."""
     far_beyond: Annotated[float, Range(0.01, 100)] = 6.0

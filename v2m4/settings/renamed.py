@@ -1,4 +1,4 @@
-"""What settings of earlier versions are called now; "" for those that are gone."""
+"""What settings of version 0.1 are called now; "" for those that are gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 RENAMED: Mapping[str, str] = {
     "generator.inflate_faces": "generator.inflate.faces",
-    "generator.inflate.palette": "generator.inflate.back.palette",
     "generator.thickness": "generator.inflate.thickness",
     "generator.trellis_steps": "generator.trellis.steps",
     "generator.trellis_guidance": "generator.trellis.guidance",

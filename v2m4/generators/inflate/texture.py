@@ -12,7 +12,7 @@ from v2m4.generators.inflate.outline import Crop
 from v2m4.generators.inflate.triangulation import Sides
 from v2m4.masks import solid_pixels
 from v2m4.render.atlas import dominant_colors, push_pull
-from v2m4.settings import BackSettings, InflateSettings
+from v2m4.settings import InflateSettings
 
 GUTTER = 8  # pixels around each half of the texture: what filtering reads beyond it
 
@@ -58,7 +58,7 @@ def _back(front: Real, crop: Crop, low: Int64, distance: Real, settings: Inflate
     small = shrink(distance, settings.grid)
     away = np.maximum(small, 0) / settings.grid
     filled = _prevailing(
-        shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings.back
+        shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings
     )
     back = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
     to_texture = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
@@ -69,28 +69,28 @@ def _back(front: Real, crop: Crop, low: Int64, distance: Real, settings: Inflate
     return np.clip(keep * front + (1 - keep) * back, 0, 1)
 
 
-def _prevailing(colors: Real, inside: Real, away: Real, settings: BackSettings) -> Real:
+def _prevailing(colors: Real, inside: Real, away: Real, settings: InflateSettings) -> Real:
     """Mode filter of (h,w,3) whose width grows with ``away`` (h,w), the distance to the outline in cells."""
     # 1. A palette of K colours, and how much each pixel votes for its own.
-    known = inside > 0
+    known, back = inside > 0, settings.back
     samples = np.ascontiguousarray(colors[known])  # (N,3)
     label, count = dominant_colors(samples, settings.palette)
     frequency = np.bincount(label, minlength=count) / len(samples)  # (K,)
-    near_rim = settings.inner_vote + np.exp(-away[known] / (settings.rim_votes * max(float(away.max()), 1)))
+    near_rim = back.inner_vote + np.exp(-away[known] / (back.rim_votes * max(float(away.max()), 1)))
     layers = np.zeros((count, *inside.shape, 4), np.float32)  # (K,h,w,4): colour times votes, and votes
     for k in range(count):
         weight = np.where(label == k, frequency[k] * near_rim, 0)
         layers[k][known] = np.column_stack([samples * weight[:, None], weight])
     # 2. The votes around each pixel, W blurs wide, and which two of them its distance lies between.
-    widths = [2.0**i for i in range(settings.levels)]
+    widths = [2.0**i for i in range(back.levels)]
     stack = np.stack([[cv2.GaussianBlur(layer, (0, 0), w) for layer in layers] for w in widths])  # (W,K,h,w,4)
-    level = np.clip(np.log2(np.maximum(settings.width * away, 1)), 0, len(widths) - 1.001)
+    level = np.clip(np.log2(np.maximum(back.width * away, 1)), 0, len(widths) - 1.001)
     index, part = level.astype(int), (level % 1)[..., None]
     # 3. The palette's colours mixed by a power of their votes, so that the prevailing one wins.
     rows, columns = np.indices(inside.shape)
     total = np.zeros((*inside.shape, 4))
     for k in range(count):
         here = (1 - part) * stack[index, k, rows, columns] + part * stack[index + 1, k, rows, columns]
-        total += here * here[..., 3:] ** (settings.sharpness - 1)
+        total += here * here[..., 3:] ** (back.sharpness - 1)
     mixed = (total[..., :3] / np.maximum(total[..., 3:], 1e-20)).astype(np.float32)
     return push_pull(mixed, inside)
