@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.configs import sound, understood
 from v2m4.nn.cuda_graphs import side_by_side
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
 from v2m4.nn.transformer import Block, PatchProjection, quick_gelu
@@ -186,6 +187,12 @@ def load_dreamsim() -> DreamSimNetwork:
     return network
 
 
+@dataclass(frozen=True)
+class _Updates:
+    r: int
+    lora_alpha: float
+
+
 def read_archive(archive: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], float]:
     """CLIP's and OpenCLIP's tensors, the low-rank updates and their scale, from the published archive."""
     plug = DreamSim.name
@@ -203,8 +210,9 @@ def read_archive(archive: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], d
         raise V2M4Error(
             f"dreamsim: the archive {archive} is truncated or not DreamSim's. Delete it and run again."
         ) from error
-    rank = settings["r"]
-    scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    with understood(plug):
+        rank = sound(_Updates(settings["r"], settings["lora_alpha"]), plug).r
+        scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     return states[0], states[1], states[2], scale
 
 

@@ -15,6 +15,7 @@ from v2m4.generators.craftsman3d.model import CraftsManModel
 from v2m4.generators.craftsman3d.network import CraftsManConfig, CraftsManDiT
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, refuse_foreign, same, without
+from v2m4.nn.configs import sound, understood
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.precision import choose_precision
 from v2m4.nn.weights import Renaming, fetch, memory_guard, read_state_dict
@@ -34,7 +35,7 @@ def denoiser_config(config: Mapping[str, Any]) -> CraftsManConfig:
     names = ("input_channels", "output_channels", "n_ctx", "width", "layers", "heads", "context_dim")
     only = {"condition_type": "dinov2", "qkv_fuse": True, "use_RMSNorm": False, "qkv_bias": False}
     ignored = ("init_scale", "use_checkpoint", "drop_path", "skip_ln", "variance_type", "pretrained_model_name_or_path")
-    return CraftsManConfig(**chosen(config, same(names), only, ignored, PLUG))
+    return sound(CraftsManConfig(**chosen(config, same(names), only, ignored, PLUG)), PLUG)
 
 
 def shape_config(config: Mapping[str, Any], scale_factor: float = 1.0) -> DecoderConfig:
@@ -53,7 +54,7 @@ def shape_config(config: Mapping[str, Any], scale_factor: float = 1.0) -> Decode
         *("init_scale", "use_flash", "use_checkpoint", "use_multi_reso", "pretrained_model_name_or_path"),
     )
     values = chosen(config, used, only, ignored, PLUG)
-    return DecoderConfig(**values, head_norm="none", eps=1e-5, scale_factor=scale_factor)
+    return sound(DecoderConfig(**values, head_norm="none", eps=1e-5, scale_factor=scale_factor), PLUG)
 
 
 def encoder_config(state: Mapping[str, Tensor]) -> Dinov2Config:
@@ -130,15 +131,17 @@ def from_pretrained(
     cpu = device.type == "cpu"
     half = getattr(torch, choose_precision("auto", device))
     system = resolved(read_config(fetch(source, CONFIG, revision, PLUG), PLUG))
-    check_sampling(system)
-    of_flow = denoiser_config(system["denoiser_model"])
-    of_shape = shape_config(system["shape_model"], float(system.get("z_scale_factor", 1.0)))
+    with understood(PLUG):
+        check_sampling(system)
+        of_flow = denoiser_config(system["denoiser_model"])
+        of_shape = shape_config(system["shape_model"], float(system.get("z_scale_factor", 1.0)))
     weights = fetch(source, WEIGHTS_FILE, revision, PLUG)
     with memory_guard(PLUG):
         state = read_state_dict(weights, PLUG)
         refuse_foreign(state, (SHAPE_PREFIX, FLOW_PREFIX, ENCODER_PREFIX), weights, PLUG)
         encoder_state = from_transformers(part_of(state, ENCODER_PREFIX))
-        of_encoder = encoder_config(encoder_state)
+        with understood(PLUG):
+            of_encoder = sound(encoder_config(encoder_state), PLUG)
         encoder = load_network(lambda: Dinov2(of_encoder), encoder_state, (), PLUG, half)
         flow = load_network(lambda: CraftsManDiT(of_flow), part_of(state, FLOW_PREFIX), (), PLUG, half)
         decoder = load_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from v2m4.generators.hunyuan3d.network import HunyuanConfig, HunyuanDiT
 from v2m4.generators.hunyuan3d.sampling import PHASES, TRAIN_STEPS
 from v2m4.generators.vecset.decoder import DecoderConfig, VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, part_of, read_config, refuse_foreign, same
+from v2m4.nn.configs import sound, understood
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.weights import fetch, memory_guard, read_state_dict
 
@@ -29,7 +31,8 @@ def dit_config(config: Mapping[str, Any]) -> HunyuanConfig:
         *("depth_single_blocks", "qkv_bias", "guidance_embed"),
     )
     # Positions are configured in the release too, but nothing reads them.
-    return HunyuanConfig(**chosen(config, same(names), {"time_factor": 1000}, ("axes_dim", "theta"), PLUG))
+    values = chosen(config, same(names), {"time_factor": 1000}, ("axes_dim", "theta"), PLUG)
+    return sound(HunyuanConfig(**values), PLUG)
 
 
 def decoder_config(config: Mapping[str, Any]) -> DecoderConfig:
@@ -47,7 +50,7 @@ def decoder_config(config: Mapping[str, Any]) -> DecoderConfig:
         "geo_decoder_ln_post": "last_norm",
     }
     values = chosen(config, used, {"include_pi": False, "label_type": "binary"}, ("num_latents", "qk_norm"), PLUG)
-    return DecoderConfig(**values, head_norm="layer" if config.get("qk_norm", False) else "none")
+    return sound(DecoderConfig(**values, head_norm="layer" if config.get("qk_norm", False) else "none"), PLUG)
 
 
 def encoder_config(config: Mapping[str, Any]) -> Dinov2Config:
@@ -58,7 +61,17 @@ def encoder_config(config: Mapping[str, Any]) -> Dinov2Config:
             f"{PLUG}: this checkpoint's picture encoder is unknown here; only single pictures through DINOv2 are "
             f"supported. Use {REPOSITORY}."
         )
-    return Dinov2Config.of_transformers(main["kwargs"]["config"])
+    return sound(Dinov2Config.of_transformers(main["kwargs"]["config"]), PLUG)
+
+
+def token_count(config: Mapping[str, Any]) -> int:
+    """Latents per shape, from the block `vae.params`. Raises V2M4Error if that is no number of them."""
+    return sound(_Tokens(config.get("num_latents", TOKENS)), PLUG).num_latents
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    num_latents: int
 
 
 def phases(scheduler: Mapping[str, Any]) -> int | None:
@@ -69,7 +82,12 @@ def phases(scheduler: Mapping[str, Any]) -> int | None:
         raise V2M4Error(f"{PLUG}: this checkpoint's sampler {kind} is unknown here. Use {REPOSITORY}.")
     only = {"num_train_timesteps": TRAIN_STEPS, "shift": 1.0, "use_dynamic_shifting": False}
     values = chosen(scheduler.get("params") or {}, names, only, (), PLUG)
-    return int(values.get("phases", PHASES)) if names else None
+    return sound(_Phases(values.get("phases", PHASES)), PLUG).pcm_timesteps if names else None
+
+
+@dataclass(frozen=True)
+class _Phases:
+    pcm_timesteps: int
 
 
 def from_pretrained(
@@ -89,15 +107,15 @@ def from_pretrained(
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     config = read_config(fetch(source, f"{folder}/{CONFIG}", revision, PLUG), PLUG)
     wanted = ("model", "vae", "conditioner")
-    blocks: dict[str, Any] = {name: (config.get(name) or {}).get("params") for name in wanted}
+    with understood(PLUG):
+        blocks: dict[str, Any] = {name: (config.get(name) or {}).get("params") for name in wanted}
     absent = [name for name, params in blocks.items() if not isinstance(params, dict)]
     if absent:
         raise V2M4Error(f"{PLUG}: {folder}/{CONFIG} does not describe {', '.join(absent)}. Download {source} again.")
-    of_flow, of_vae, of_encoder = (
-        dit_config(blocks["model"]),
-        decoder_config(blocks["vae"]),
-        encoder_config(blocks["conditioner"]),
-    )
+    with understood(PLUG):
+        of_flow, of_vae = dit_config(blocks["model"]), decoder_config(blocks["vae"])
+        of_encoder, times = encoder_config(blocks["conditioner"]), phases(config.get("scheduler") or {})
+        tokens = token_count(blocks["vae"])
     weights = fetch(source, f"{folder}/{WEIGHTS_FILE}", revision, PLUG)
     with memory_guard(PLUG):
         state = read_state_dict(weights, PLUG)
@@ -112,9 +130,9 @@ def from_pretrained(
             encoder,
             flow,
             decoder,
-            blocks["vae"].get("num_latents", TOKENS),
+            tokens,
             of_flow.in_channels,
             device,
             low_vram and device.type != "cpu",
-            phases(config.get("scheduler") or {}),
+            times,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.model import SLAT_MEAN, SLAT_STD, TrellisModel
 from v2m4.generators.trellis.sampler import SamplerSettings
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel
+from v2m4.nn.configs import MOST, sound, understood
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 
@@ -51,6 +53,7 @@ _ONLY_AS_RELEASED = {
     "norm_type": "layer",
 }
 """Options of the configurations that are accepted at these values alone."""
+MOST_STEPS = 1000
 _TRAINING_ONLY = ("use_checkpoint",)
 
 
@@ -68,12 +71,23 @@ def build_network(class_name: str, config: Mapping[str, Any]) -> nn.Module:
             raise V2M4Error(
                 f"TRELLIS: {class_name} with {option} = {config[option]} is unknown here; use {REPOSITORY}."
             )
-    try:
-        return _CLASSES[name](**options)
-    except TypeError as error:
+    odd = [key for key, value in options.items() if not _is_size(value)]
+    if odd:
         raise V2M4Error(
-            f"TRELLIS: the configuration of {class_name} does not fit ({error}). Use {REPOSITORY}."
-        ) from error
+            f"TRELLIS: the configuration of {class_name} does not fit: "
+            f"{', '.join(f'{key} is {options[key]!r}' for key in odd)}. Use {REPOSITORY}."
+        )
+    with understood("TRELLIS"):
+        return _CLASSES[name](**options)
+
+
+def _is_size(value: Any) -> bool:
+    """Whether a value can be a network's option: text, a switch, a list of values, or a number from 0 to `MOST`."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_size(inner) for inner in value)
+    if isinstance(value, Mapping):
+        return all(_is_size(inner) for inner in value.values())
+    return value is None or isinstance(value, str) or (isinstance(value, (int, float)) and 0 <= value <= MOST)
 
 
 def load_network(class_name: str, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
@@ -100,28 +114,33 @@ def from_pretrained(
     Raises V2M4Error if files are missing or foreign, the Hub cannot be reached, or memory is too small.
     """
     device = torch.device(device)
-    pipeline = _read_json(fetch(source, "pipeline.json", revision, PLUG)).get("args", {})
-    stems = {**CHECKPOINTS, **pipeline.get("models", {})}
+    with understood(PLUG):
+        pipeline = _read_json(fetch(source, "pipeline.json", revision, PLUG)).get("args", {})
+        stems = {**CHECKPOINTS, **pipeline.get("models", {})}
+        normalisation = pipeline.get("slat_normalization", {"mean": SLAT_MEAN, "std": SLAT_STD})
+        mean, std = (tuple(map(float, normalisation[name])) for name in ("mean", "std"))
+        if not len(mean) == len(std) == len(SLAT_MEAN) or min(std) <= 0 or not all(map(math.isfinite, mean + std)):
+            raise ValueError("slat_normalization is no mean and deviation of each channel")
+        sampling = [_sampling(pipeline.get(name, {})) for name in ("sparse_structure_sampler", "slat_sampler")]
     with memory_guard(PLUG):
         networks: dict[str, Any] = {}
         for role, attribute in _ROLES.items():
             described = _read_json(fetch(source, f"{stems[role]}.json", revision, PLUG))
             weights = fetch(source, f"{stems[role]}.safetensors", revision, PLUG)
-            if "name" not in described or "args" not in described:
+            if not isinstance(described.get("name"), str) or not isinstance(described.get("args"), dict):
                 raise V2M4Error(f"TRELLIS: {stems[role]}.json names no network. Download {source} again.")
             network = load_network(described["name"], described["args"], read_state_dict(weights, PLUG))
             wanted = dtype or (None if device.type == "cuda" else torch.float32)
             if wanted is not None:
                 network.to_torso_dtype(wanted)  # type: ignore[operator]
             networks[attribute] = network
-        normalisation = pipeline.get("slat_normalization", {"mean": SLAT_MEAN, "std": SLAT_STD})
         return TrellisModel(
             **networks,
             image_encoder=load_image_encoder(encoder_source, encoder_revision),
-            slat_mean=tuple(normalisation["mean"]),
-            slat_std=tuple(normalisation["std"]),
-            structure_sampling=_sampling(pipeline.get("sparse_structure_sampler", {})),
-            latent_sampling=_sampling(pipeline.get("slat_sampler", {})),
+            slat_mean=mean,
+            slat_std=std,
+            structure_sampling=sampling[0],
+            latent_sampling=sampling[1],
             device=device,
             low_vram=low_vram and device.type != "cpu",
         )
@@ -129,9 +148,10 @@ def from_pretrained(
 
 def load_image_encoder(source: str = ENCODER_REPOSITORY, revision: str = ENCODER_REVISION) -> ImageEncoder:
     """DINOv2 ViT-L/14 with registers from the Hub or a folder, strictly, in float32."""
-    config = Dinov2Config.of_transformers(_read_json(fetch(source, "config.json", revision, PLUG)))
+    with understood(PLUG):
+        config = sound(Dinov2Config.of_transformers(_read_json(fetch(source, "config.json", revision, PLUG))), PLUG)
     state = read_state_dict(fetch(source, "model.safetensors", revision, PLUG), PLUG)
-    with torch.device("meta"):
+    with understood(PLUG), torch.device("meta"):
         backbone = Dinov2(config)
     backbone.to_empty(device="cpu")
     load_strictly(backbone, from_transformers(state), PLUG)
@@ -142,13 +162,16 @@ def _sampling(described: Mapping[str, Any]) -> SamplerSettings:
     """Sampler settings from the entry of a pipeline file; what it leaves out is as released."""
     params, default = described.get("params", {}), SamplerSettings()
     low, high = params.get("cfg_interval", default.interval)
-    return SamplerSettings(
+    found = SamplerSettings(
         steps=int(params.get("steps", default.steps)),
         guidance=float(params.get("cfg_strength", default.guidance)),
         interval=(float(low), float(high)),
         rescale_t=float(params.get("rescale_t", default.rescale_t)),
         sigma_min=float(described.get("args", {}).get("sigma_min", default.sigma_min)),
     )
+    if not 1 <= found.steps <= MOST_STEPS or not all(map(math.isfinite, (found.guidance, low, high, found.rescale_t))):
+        raise ValueError("the sampler's numbers are no steps, strengths and times")
+    return found
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from v2m4.generators.vecset.attention import KeysValues
 from v2m4.generators.vecset.decoder import VecsetDecoder
 from v2m4.generators.vecset.loading import chosen, load_network, read_config, same, without
 from v2m4.generators.vecset.model import VecsetModel
+from v2m4.nn.configs import sound
 from v2m4.nn.dinov2 import Dinov2, Dinov2Config, from_transformers
 from v2m4.nn.weights import fetch, memory_guard, read_state_dict
 
@@ -34,7 +35,7 @@ def transformer_config(config: Mapping[str, Any]) -> TripoSgConfig:
     names = ("num_attention_heads", "width", "in_channels", "num_layers", "cross_attention_dim")
     only = {"use_cross_attention_2": False, "cross_attention_2_dim": None}
     ignored = ("_class_name", "_diffusers_version", "_name_or_path")
-    return TripoSgConfig(**chosen(config, same(names), only, ignored, PLUG))
+    return sound(TripoSgConfig(**chosen(config, same(names), only, ignored, PLUG)), PLUG)
 
 
 def vae_config(config: Mapping[str, Any]) -> TripoSgVaeConfig:
@@ -45,7 +46,7 @@ def vae_config(config: Mapping[str, Any]) -> TripoSgVaeConfig:
         *("_class_name", "_diffusers_version", "_name_or_path"),
         *("in_channels", "width_encoder", "num_layers_encoder"),
     )
-    return TripoSgVaeConfig(**chosen(config, same(names), only, ignored, PLUG))
+    return sound(TripoSgVaeConfig(**chosen(config, same(names), only, ignored, PLUG)), PLUG)
 
 
 def from_pretrained(
@@ -65,7 +66,7 @@ def from_pretrained(
         configs[part] = read_config(fetch(source, f"{folder}/config.json", revision, PLUG), PLUG)
         files[part] = fetch(source, f"{folder}/{weights}", revision, PLUG)
     with memory_guard(PLUG):
-        of_encoder = Dinov2Config.of_transformers(configs["encoder"])
+        of_encoder = sound(Dinov2Config.of_transformers(configs["encoder"]), PLUG)
         encoder = load_network(
             lambda: Dinov2(of_encoder), from_transformers(read_state_dict(files["encoder"], PLUG)), (), PLUG, dtype
         )

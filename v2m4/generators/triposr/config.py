@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.configs import sound, understood
 
 PLUG = "triposr"
 REPOSITORY = "stabilityai/TripoSR"
@@ -88,6 +89,11 @@ class TripoSRConfig:
 
         Raises V2M4Error for options that are not supported and for entries that are missing or do not fit together.
         """
+        with understood("TripoSR"):
+            return cls._read(config, vit)
+
+    @classmethod
+    def _read(cls, config: Mapping[str, Any], vit: ViTConfig) -> TripoSRConfig:
         check_supported(config)
         try:
             tokenizer, backbone, upsampler = config["tokenizer"], config["backbone"], config["post_processor"]
@@ -104,10 +110,11 @@ class TripoSRConfig:
                 upsampler["out_channels"],
             )
             widths = (backbone["in_channels"], upsampler["in_channels"], backbone["cross_attention_dim"])
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
             raise V2M4Error(
                 f"TripoSR: its configuration lacks {error}. Download {REPOSITORY} again, or give its official files."
             ) from error
+        sound(found, "TripoSR")
         if widths != (found.channels, found.channels, vit.hidden_size):
             raise V2M4Error(
                 f"TripoSR: the widths {widths} in its configuration do not fit the tokens' ({found.channels}, "

@@ -19,6 +19,7 @@ from v2m4.generators.triposr.picture import prepare
 from v2m4.generators.triposr.surface import surface
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.configs import understood
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
 from v2m4.nn.weights import fetch, load_strictly, memory_guard, read_state_dict
 from v2m4.settings import GeneratorSettings, Settings
@@ -112,7 +113,7 @@ def from_pretrained(source: str = REPOSITORY, vit: ViTConfig | None = None) -> T
     """
     config = _read_config(fetch(source, "config.yaml", REVISION, PLUG))
     weights = fetch(source, "model.ckpt", REVISION, PLUG)
-    with torch.device("meta"):
+    with understood(PLUG), torch.device("meta"):
         network = TripoSRNetwork(TripoSRConfig.from_official(config, vit or ViTConfig()))
     network.to_empty(device="cpu")
     load_strictly(network, read_state_dict(weights, PLUG), PLUG)

@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
+from v2m4.nn.configs import understood
 from v2m4.nn.weights import Renaming, load_strictly, renamed
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -21,15 +22,8 @@ def load_network(
     make: Callable[[], Network], state: Mapping[str, Tensor], rules: tuple[Renaming, ...], plug: str, dtype: torch.dtype
 ) -> Network:
     """The network that `make` makes, on the CPU in `dtype`, with the weights `state`, every one of which must fit."""
-    try:
-        with torch.device("meta"):
-            network = make().to(dtype)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise V2M4Error(
-            f"{plug}: no network can be made from this checkpoint's configuration ({reason}). "
-            f"Use the released checkpoint or another generator."
-        ) from error
+    with understood(plug), torch.device("meta"):
+        network = make().to(dtype)
     network.to_empty(device="cpu")
     load_strictly(network, renamed(state, rules), plug)
     return network.eval().requires_grad_(False)
