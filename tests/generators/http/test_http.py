@@ -9,6 +9,7 @@ import json
 import socket
 import struct
 import time
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -112,7 +113,8 @@ BAD: dict[str, tuple[Behave, str]] = {
     "a GLB header": (answer(b"glTF" + b"\0" * 40), "cannot be read|damaged"),
     "half an answer": (break_off, "broke off"),
     "a flood": (flood, "more than 0.05 MB"),
-    "an OBJ without faces": (answer(b"v 0 0 0\nv 1 0 0\nv 0 1 0\n"), "server sent"),
+    "an OBJ without faces": (answer(b"v 0 0 0\nv 1 0 0\nv 0 1 0\n"), "only points, no faces. Try another seed"),
+    "an OBJ with flat faces": (answer(b"v 0 0 0\nv 1 0 0\nf 1 2 2\n"), "no area. Try another seed"),
     "an OBJ with NaN": (answer(b"v 0 0 0\nv 1 nan 0\nv 0 1 0\nf 1 2 3\n"), "not finite|cannot be read"),
     "an OBJ with a wrong index": (answer(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n"), "server sent"),
     "not HTTP": (lambda handler: handler.wfile.write(b"SSH-2.0-x\r\n"), "broke off"),
@@ -139,6 +141,29 @@ def test_a_server_that_drips_is_given_up_in_time(headers_too: bool) -> None:
 def test_a_silent_server_is_given_up_in_time() -> None:
     with mesh_server(lambda handler: time.sleep(1.5)) as server, pytest.raises(V2M4Error, match="within 0.3 s"):
         ask(server.url, timeout_s=0.3)
+
+
+def test_a_flood_that_is_announced_is_refused_at_the_header() -> None:
+    def announce(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(10 * 2**30))
+        handler.end_headers()
+        time.sleep(1.5)
+
+    start = time.monotonic()
+    with mesh_server(announce) as server, pytest.raises(V2M4Error, match="announces 10240 MB, more than the 0.05 MB"):
+        ask(server.url, megabytes=0.05)
+    assert time.monotonic() - start < 1
+
+
+def test_a_plain_server_asked_by_https_is_told_so() -> None:
+    with mesh_server(answer(horse())) as server, pytest.raises(V2M4Error, match="does not speak https .*write http://"):
+        ask(server.url.replace("http:", "https:"))
+
+
+def test_port_0_is_no_address() -> None:
+    with pytest.raises(V2M4Error, match="port 0"):
+        ask("http://127.0.0.1:0")
 
 
 def test_nobody_there_is_told_in_a_sentence() -> None:

@@ -52,8 +52,10 @@ def parse(url: str) -> Target:
         )
     if any(c.isspace() or ord(c) < 32 for c in url.strip()):
         raise V2M4Error("The mesh server's address holds spaces or control characters. Remove them.")
+    if port == 0:
+        raise V2M4Error(f"The mesh server's address {url!r} has port 0, where no server can listen. Correct it.")
     path = quote(parts.path + (f"?{parts.query}" if parts.query else ""), safe=_AS_WRITTEN)
-    return Target(parts.scheme, parts.hostname, port or PORTS[parts.scheme], path)
+    return Target(parts.scheme, parts.hostname, PORTS[parts.scheme] if port is None else port, path)
 
 
 def permitted(address: Address, public: bool) -> bool:

@@ -17,6 +17,9 @@ from v2m4.settings import TemplateSettings
 _log = logging.getLogger(__name__)
 
 _WHAT = "mesh that the server sent"
+_FOR_OWNERS = re.compile(r"(Export|Simplify) (it|the object)\b.*$", re.DOTALL)
+_FOR_ASKERS = "Try another seed or another keyframe (--keyframes.anchor), or look at the server's own settings."
+"""What to do about a mesh that cannot be used: whoever has a file can export it anew, whoever asked a server cannot."""
 _OBJ_LINE = re.compile(rb"^\s*(v|f|o|g|mtllib|usemtl)\s", re.MULTILINE)
 
 
@@ -32,8 +35,8 @@ def mesh_from_bytes(body: bytes, max_faces: int) -> Mesh:
     try:
         parts = parts_of(body, f".{kind}", None, _WHAT, TemplateSettings(), _log.warning)
         return mesh_of_parts(parts, f".{kind}", _WHAT, max_faces, TemplateSettings())[0]
-    except V2M4Error:
-        raise
+    except V2M4Error as error:
+        raise V2M4Error(_FOR_OWNERS.sub(_FOR_ASKERS, str(error))) from error
     # The readers of mesh files and of the pictures within fail in as many ways on damaged ones.
     except Exception as error:
         reason = str(error).strip().splitlines()

@@ -137,9 +137,15 @@ def _connect(target: Target, deadline: float) -> http.client.HTTPConnection:
             except BaseException:
                 plain.close()
                 raise
+        except ssl.SSLCertVerificationError as error:
+            raise V2M4Error(
+                f"The mesh server {target.origin} has no certificate that can be trusted ({_first_line(error)}). Give "
+                "the name that its certificate is for, or reach it by http:// through a tunnel of your own."
+            ) from error
         except ssl.SSLError as error:
             raise V2M4Error(
-                f"The mesh server {target.origin} has no certificate that can be trusted ({_first_line(error)})."
+                f"The mesh server {target.origin} does not speak https ({_first_line(error)}). If it is a plain "
+                "server, write http:// in generator.http.url."
             ) from error
         except OSError as error:
             problem = error
@@ -157,20 +163,26 @@ def _connect(target: Target, deadline: float) -> http.client.HTTPConnection:
 
 def _read(answer: http.client.HTTPResponse, megabytes: float, target: Target) -> bytes:
     most = int(megabytes * 2**20)
+    announced = answer.length or 0
+    if answer.status == 200 and announced > most:
+        raise _too_much(f"announces {announced / 2**20:.0f} MB, more than the {megabytes:g} MB allowed", target)
     pieces, total = [], 0
     while piece := answer.read(_PIECE):
         total += len(piece)
         if total > most:
             if answer.status != 200:
                 break
-            raise V2M4Error(
-                f"The mesh server {target.origin} sends more than {megabytes:g} MB. Ask it for a lighter mesh, or "
-                "raise generator.http.megabytes."
-            )
+            raise _too_much(f"sends more than {megabytes:g} MB", target)
         pieces.append(piece)
     if answer.length and answer.status == 200:
         raise http.client.IncompleteRead(b"", answer.length)
     return b"".join(pieces)
+
+
+def _too_much(how: str, target: Target) -> V2M4Error:
+    return V2M4Error(
+        f"The mesh server {target.origin} {how}. Ask it for a lighter mesh, or raise generator.http.megabytes."
+    )
 
 
 def _check(answer: http.client.HTTPResponse, body: bytes, target: Target) -> None:

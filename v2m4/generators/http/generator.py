@@ -11,10 +11,25 @@ from PIL import Image
 
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
-from v2m4.generators.http.address import parse
+from v2m4.generators.http.address import Target, parse
 from v2m4.generators.http.answer import mesh_from_bytes
 from v2m4.generators.http.client import Bounds, Question, ask, form_with_image
 from v2m4.settings import GeneratorSettings, Settings
+
+
+def server_of(settings: GeneratorSettings) -> Target:
+    """The server that the settings name. Raises V2M4Error if they name none."""
+    if not settings.http.url:
+        raise V2M4Error(
+            "The generator “http” asks a mesh server. Give its address, for example "
+            "--generator.http.url http://127.0.0.1:8080"
+        )
+    return parse(settings.http.url)
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise V2M4Error if a run's settings name no server."""
+    server_of(settings.generator)
 
 
 class HttpGenerator:
@@ -27,12 +42,7 @@ class HttpGenerator:
         """Raises V2M4Error if the settings name no server."""
         self.http = settings.http
         self.max_faces = settings.max_faces
-        if not self.http.url:
-            raise V2M4Error(
-                "The generator “http” asks a mesh server. Give its address, for example "
-                "--generator.http.url http://127.0.0.1:8080"
-            )
-        self.target = parse(self.http.url)
+        self.target = server_of(settings)
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> HttpGenerator:
