@@ -111,5 +111,6 @@ def test_no_network_is_told_in_a_sentence(
         raise V2M4Error("triposr: could not download: the Hub cannot be reached.")
 
     monkeypatch.setattr(subject, "fetch", offline)
+    monkeypatch.setattr("v2m4.provision.hub_reachable", lambda: True)
     assert main(["download", "triposr"]) == 2
     assert "cannot be reached" in capsys.readouterr().err

@@ -274,20 +274,25 @@ def _read_settings(path: Path) -> Settings:
 def _download(options: Download) -> None:
     from v2m4.download import download, learned
     from v2m4.plugs import PORTS
+    from v2m4.provision import require
 
     offered = learned(PORTS)
     if not options.plugs:
         for plug in offered.values():
-            state = "to bring" if any(lack.startswith("weights") for lack in plug.missing()) else "here"
-            print(f"{plug.name:18} {state:9} {plug.summary} ({plug.licence})")
+            state = "to bring" if plug.absent_weights() else "here"
+            restricted = f"; {plug.restriction}" if plug.restriction else ""
+            print(f"{plug.name:18} {state:9} {plug.size_gb:4g} GB  {plug.summary} ({plug.licence}{restricted})")
         return
     for name in options.plugs:
         if name not in offered:
             known = any(name in plugs for plugs in PORTS.values())
             reason = f"“{name}” needs no weights." if known else f"There is no learned plug called “{name}”."
             raise V2M4Error(f"{reason} Choose from: {', '.join(offered)}.")
-        print(f"{name}: {offered[name].licence}")
-        download(offered[name], print)
+        plug = offered[name]
+        restricted = f" ({plug.restriction})" if plug.restriction else ""
+        print(f"{name}: {plug.size_gb:g} GB. Licence: {plug.licence}{restricted}", flush=True)
+        require(plug)
+        download(plug, print)
 
 
 if __name__ == "__main__":

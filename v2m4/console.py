@@ -20,6 +20,7 @@ from v2m4.events import (
     KeyframesChosen,
     MeshGenerated,
     MeshRegistered,
+    Notice,
     RunProgress,
     RunStarted,
 )
@@ -67,6 +68,8 @@ def _line(event: Event) -> str:
     match event:
         case RunStarted(folder, resumed):
             return f"going on with the run in {folder}" if resumed else f"results go to {folder}"
+        case Notice(sentence):
+            return f"note: {sentence}"
         case FramesReady(frames, (width, height), seconds):
             return f"{frames} frames of {width} x {height}, {seconds:.2f} s"
         case ForegroundReady(method, warnings):

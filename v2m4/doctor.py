@@ -63,7 +63,7 @@ def optional_state(name: str) -> str:
 
 
 def describe(plug: Plug, gpu: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A plug as plain data: port, name, summary, licence, commercial, ready, missing, bring."""
+    """A plug as plain data: port, name, summary, licence, commercial, ready, missing, bring, restriction."""
     missing = plug.missing()
     if gpu is not None and plug.needs_gpu and plug.memory_gb > gpu["memory_gb"]:
         missing.append(f"{plug.memory_gb:g} GB of GPU memory")
@@ -75,7 +75,8 @@ def describe(plug: Plug, gpu: dict[str, Any] | None = None) -> dict[str, Any]:
         "commercial": plug.commercial,
         "ready": not missing,
         "missing": missing,
-        "bring": plug.bring if missing else "",
+        "bring": plug.remedy if missing else "",
+        "restriction": plug.restriction,
     }
 
 
@@ -105,10 +106,10 @@ def report(findings: dict[str, Any]) -> str:
         if plug["port"] != port:
             port = plug["port"]
             lines += ["", f"{port}:"]
-        told = plug["commercial"] or "non-commercial" in plug["licence"].lower()
-        use = "" if told else ", non-commercial"
         lines.append(f"  {'ready ' if plug['ready'] else 'absent'} {plug['name']:11} {plug['summary']}")
-        lines.append(f"         {'':11} licence: {plug['licence']}{use}")
+        lines.append(f"         {'':11} licence: {plug['licence']}")
+        if plug["restriction"]:
+            lines.append(f"         {'':11} restricted: {plug['restriction']}")
         if plug["missing"]:
             lines.append(f"         {'':11} lacks {', '.join(plug['missing'])}")
         if plug["bring"]:

@@ -19,21 +19,25 @@ _BLOCK = 1 << 22
 
 def learned(ports: Mapping[str, Mapping[str, Plug[object]]]) -> dict[str, Plug[object]]:
     """The plugs that come with weights, by name."""
-    return {plug.name: plug for plugs in ports.values() for plug in plugs.values() if plug.weights or plug.torch_files}
+    return {plug.name: plug for plugs in ports.values() for plug in plugs.values() if plug.learned}
 
 
-def download(plug: Plug[object], say: Say) -> list[Path]:
+def download(plug: Plug[object], say: Say, *, progress: bool = True) -> list[Path]:
     """Fetch all files of ``plug``, those already there excepted, and check each; ``say`` is told of every file.
+    progress: show a bar for each.
 
     Raises V2M4Error if a file cannot be fetched or is damaged; a damaged one is removed.
     """
-    files = []
+    files: list[Path] = []
+    if plug.supply:
+        plug.fetch_supply()
+        say(f"{plug.name}: fetched and checked by its package")
     for repo, name, revision in plug.weights:
-        path = fetch(repo, name, revision, plug.name, progress=True)
+        path = fetch(repo, name, revision, plug.name, progress=progress)
         say(f"{repo}/{name}: {check(path, plug.checksum(name) or _cached_under(path), plug.name)}")
         files.append(path)
     for name, url, start in plug.torch_files:
-        path = fetch_url(url, name, plug.name, start, progress=True)
+        path = fetch_url(url, name, plug.name, start, progress=progress)
         told = check(path, start or _remembered(path), plug.name)
         say(f"{name}: {told}" + ("" if start else " at the first download; nobody publishes one"))
         files.append(path)

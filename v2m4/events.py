@@ -62,6 +62,14 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class Notice(Event):
+    """A sentence that the user should read before the work begins: what a licence forbids, what is downloaded, what
+    will take very long."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class FramesReady(Event):
     """The clip is decoded: ``frames`` of ``size`` (width, height) as in the file, lasting ``seconds``."""
 

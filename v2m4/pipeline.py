@@ -8,7 +8,7 @@ run that was stopped or killed goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
@@ -18,6 +18,7 @@ from v2m4.artefacts import chosen_keyframes, keyframes_of, meshless, visiting_or
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
 from v2m4.ownership import refuse_output
+from v2m4.provision import provide
 from v2m4.recipe import Recipe, file_problem
 from v2m4.run import Run, Step
 from v2m4.settings import Settings, VideoSettings, fields_of
@@ -40,7 +41,7 @@ def reconstruct(video: str | Path, settings: Settings | None = None, output: str
     """
     settings = settings or Settings.of("fast")
     folder, source = Path(output), Path(video)
-    run = open_run(folder, source, decide(folder, source, settings))
+    run = yield from provided(folder, source, settings)
     bench = Workbench(run.recipe)
     with run.hold():
         run.clear_stop()
@@ -53,6 +54,21 @@ def reconstruct_to(video: str | Path, settings: Settings | None = None, output: 
     *_, last = reconstruct(video, settings, output)
     assert isinstance(last, Finished)
     return last
+
+
+def provided(
+    folder: Path, source: Path, settings: Settings, stages: Sequence[StageSpec] = STAGES
+) -> Generator[Event, None, Run]:
+    """The run in ``folder``, with all that its plugs need on this machine; nothing of it is written yet.
+
+    Raises V2M4Error for what `decide` and `open_run` refuse, and for weights that are not here and cannot be had.
+    """
+    run = open_run(folder, source, decide(folder, source, settings), stages)
+    if all(run.done(step) for step in plan(run, stages)):
+        return run
+    brought = yield from provide(run.recipe, stages)
+    # What is not pinned is known by its digest only once it is here.
+    return open_run(folder, source, decide(folder, source, settings), stages) if brought else run
 
 
 def decide(folder: Path, source: Path, settings: Settings) -> Recipe:

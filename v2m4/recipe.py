@@ -68,7 +68,7 @@ class Recipe:
         return Recipe(
             settings=resolved,
             mattings=_mattings(settings),
-            plugs={port: (name, *PORTS[port][name].revisions) for port, name in names.items()},
+            plugs={port: (name, *PORTS[port][name].chosen_by(settings).revisions) for port, name in names.items()},
             mesh_per_keyframe=every_mesh,
             anchor="first" if every_mesh or generator.anchors_first else "fullest",
             refines=settings.refinement.enabled and generator.refinable,
@@ -76,15 +76,15 @@ class Recipe:
         )
 
     def plug(self, port: str) -> Plug[object] | None:
-        """The declaration of what fills a port; None where the run does without."""
-        return PORTS[port][self.plugs[port][0]] if port in self.plugs else None
+        """The declaration of what fills a port, as the settings choose it; None where the run does without."""
+        return PORTS[port][self.plugs[port][0]].chosen_by(self.settings) if port in self.plugs else None
 
     def plugs_of(self, port: str) -> tuple[Plug[Any], ...]:
         """The declarations of what may work for a port: of "matting" all that may be chosen, of "perceptual/lpips" the
-        plug of that name, of others what fills it, if anything does."""
+        plug of that name if refinement gives it a weight, of others what fills it, if anything does."""
         port, _, name = port.partition("/")
         if name:
-            return (PORTS[port][name],)
+            return (PORTS[port][name],) if getattr(self.settings.refinement, f"{name}_weight", 1) else ()
         if port == "matting":
             return tuple(MATTINGS[method] for method in self.mattings)
         plug = self.plug(port)
@@ -99,6 +99,20 @@ class Recipe:
     def names(self) -> dict[str, str]:
         """The plug of each port that the run fills."""
         return {port: words[0] for port, words in self.plugs.items()}
+
+    @property
+    def weights(self) -> dict[str, tuple[str, ...]]:
+        """The weights of each port's plug, as far as it has any: file, revision, and digest where none was pinned."""
+        return {port: words[1:] for port, words in self.plugs.items() if words[1:]}
+
+    def licences(self, matting: str) -> dict[str, str]:
+        """The licence of each port's plug, with what it forbids, after its name; ``matting``: the method chosen."""
+        filled = {port: plug for port in self.plugs if (plug := self.plug(port)) is not None}
+        filled["matting"] = MATTINGS[matting]
+        return {
+            port: f"{plug.name}: {plug.licence}" + (f" ({plug.restriction})" if plug.restriction else "")
+            for port, plug in filled.items()
+        }
 
     @property
     def wants_gpu(self) -> bool:
@@ -155,7 +169,9 @@ def _generator(settings: Settings) -> GeneratorPlug:
     name = "template" if template is not None else name
     if name == "template" and template is None:
         raise V2M4Error("The generator “template” animates a mesh of yours. Give it with --template MESH.")
-    return choose(GENERATORS, name, commercial_use=settings.commercial_use)
+    plug = choose(GENERATORS, name, commercial_use=settings.commercial_use)
+    plug.check_demands(settings)
+    return plug
 
 
 def _mattings(settings: Settings) -> tuple[str, ...]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from v2m4.errors import V2M4Error
+from v2m4.files import digest_of
 from v2m4.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,10 +49,13 @@ class Plug(Generic[T_co]):
     ``torch_files`` are ``(name, URL, first digits of its SHA-256)`` of checkpoints in PyTorch's hub cache, for weights
     that are published elsewhere; the digits may be empty. ``sha256`` are ``(file, SHA-256)`` of weights for which these
     are known. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
-    ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there.
-    ``bring`` is the command or step that supplies what is missing. ``notice`` is shown wherever the plug can be chosen:
-    what its licence forbids to some users. ``distribution``: name and version of the package that declares it, where
-    that is another one; filled in when it is found.
+    ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there, and
+    ``supply`` one that fetches them. ``size_gb``: of all weights together. ``variants`` is a function that tells the
+    weights which a run's settings choose, where that is not always the same, and ``demands`` one that raises V2M4Error
+    for settings which lack what the plug must know. ``bring`` is a step that supplies what is missing beside weights.
+    ``notice`` is shown wherever the plug can be chosen and when it runs: what its licence forbids to some users.
+    ``distribution``: name and version of the package that declares it, where that is another one; filled in when it is
+    found.
     """
 
     port: str
@@ -64,6 +70,10 @@ class Plug(Generic[T_co]):
     torch_files: tuple[tuple[str, str, str], ...] = ()
     sha256: tuple[tuple[str, str], ...] = ()
     check: str = ""
+    supply: str = ""
+    size_gb: float = 0.0
+    variants: str = ""
+    demands: str = ""
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
@@ -72,25 +82,24 @@ class Plug(Generic[T_co]):
 
     def missing(self) -> list[str]:
         """What this machine lacks to run the plug, as short phrases; empty when it can run."""
-        lacks = [f"package {p}" for p in self.packages if importlib.util.find_spec(p) is None]
+        lacks = [f"package {name}" for name in self.absent_packages()]
         if self.needs_gpu and not _has_gpu():
             lacks.append("a CUDA GPU")
-        lacks += [f"weights {name}" for name in self._absent_weights() + self._absent_torch_files()]
-        if self.check and not lacks and not cast("Callable[[], bool]", _target(self.check))():
-            lacks.append("its weights")
-        return lacks
+        return lacks + self.absent_weights()
 
-    def _absent_weights(self) -> list[str]:
-        if not self.weights:
-            return []
-        from huggingface_hub import try_to_load_from_cache
+    def absent_packages(self) -> list[str]:
+        """The packages that it needs and that are not installed."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
-        absent = {
-            repo
-            for repo, name, revision in self.weights
-            if not isinstance(try_to_load_from_cache(repo, name, revision=revision), str)
-        }
-        return sorted(absent)
+    def absent_weights(self) -> list[str]:
+        """The weights that it needs and that no cache holds, as short phrases. Asks no network."""
+        absent = [f"weights {name}" for name in self._absent_from_hub() + self._absent_torch_files()]
+        if self.check and not self.absent_packages() and not cast("Callable[[], bool]", _target(self.check))():
+            absent.append("its weights")
+        return absent
+
+    def _absent_from_hub(self) -> list[str]:
+        return sorted({repo for repo, name, revision in self.weights if cached(repo, name, revision) is None})
 
     def _absent_torch_files(self) -> list[str]:
         if not self.torch_files:
@@ -104,10 +113,49 @@ class Plug(Generic[T_co]):
         return dict(self.sha256).get(name, "")
 
     @property
+    def learned(self) -> bool:
+        """Whether it needs weights that do not come with a package."""
+        return bool(self.weights or self.torch_files or self.supply)
+
+    @property
+    def restriction(self) -> str:
+        """What its licence forbids, in a few words; empty where it allows everybody everything."""
+        return self.notice or ("" if self.commercial else "non-commercial use only")
+
+    @property
+    def remedy(self) -> str:
+        """How to bring what it may lack."""
+        size = f" ({self.size_gb:g} GB)" if self.size_gb else ""
+        return "; ".join(filter(None, (self.bring, f"v2m4 download {self.name}{size}" if self.learned else "")))
+
+    @property
+    def unpinned(self) -> bool:
+        """Whether any of its weights are taken as they are today, since no commit of theirs is known."""
+        return any(not is_commit(revision) for *_, revision in self.weights)
+
+    @property
     def revisions(self) -> tuple[str, ...]:
-        """The pinned weights, as ``repository/file@revision`` or the name of a PyTorch file."""
-        named = (f"{repo}/{file}@{revision}" for repo, file, revision in self.weights)
+        """The weights, as ``repository/file@revision`` or the name of a PyTorch file. Where no revision is pinned, with
+        the commit and digest of the file in the cache, once it is there."""
+        named = (f"{repo}/{file}@{_known_as(repo, file, revision)}" for repo, file, revision in self.weights)
         return (*named, *(name for name, *_ in self.torch_files))
+
+    def chosen_by(self, settings: Settings) -> Self:
+        """The plug with the weights that a run's settings choose."""
+        if not self.variants:
+            return self
+        choose_weights = cast("Callable[[Settings], tuple[tuple[str, str, str], ...]]", _target(self.variants))
+        return replace(self, weights=choose_weights(settings))
+
+    def check_demands(self, settings: Settings) -> None:
+        """Raise V2M4Error if the settings lack what the plug must know."""
+        if self.demands:
+            cast("Callable[[Settings], None]", _target(self.demands))(settings)
+
+    def fetch_supply(self) -> None:
+        """Fetch the weights that a package keeps for itself. Raises V2M4Error if they cannot be had."""
+        if self.supply:
+            cast("Callable[[], None]", _target(self.supply))()
 
     def load(self) -> PlugClass[T_co]:
         """The plug's class, imported."""
@@ -141,6 +189,30 @@ class Plug(Generic[T_co]):
 def by_name(*plugs: P) -> dict[str, P]:
     """The plugs of a port under their names."""
     return {plug.name: plug for plug in plugs}
+
+
+def cached(repo: str, file: str, revision: str) -> Path | None:
+    """Where the Hub's cache holds a file; None if it does not. Asks no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is the full hash of a commit, which always names the same files."""
+    return re.fullmatch("[0-9a-f]{40}", revision) is not None
+
+
+def _known_as(repo: str, file: str, revision: str) -> str:
+    """A revision, and for one that is not pinned the commit and digest of the file that the cache holds of it."""
+    path = None if is_commit(revision) else cached(repo, file, revision)
+    if path is None:
+        return revision
+    # .../snapshots/COMMIT/file leads to .../blobs/DIGEST, where the file system knows links.
+    blob = path.resolve()
+    digest = blob.name if blob.parent.name == "blobs" else digest_of(blob)
+    return f"{revision}={path.parents[len(Path(file).parts) - 1].name}, digest {digest}"
 
 
 def _target(name: str) -> object:
@@ -184,7 +256,7 @@ def choose(plugs: Mapping[str, P], name: str, *, commercial_use: bool = False) -
     """The plug called ``name``, or for ``"auto"`` the most preferred one that is ready here.
 
     With ``commercial_use`` a plug whose licence forbids it is refused by name and skipped by ``auto``. A named
-    plug is returned even if weights are not yet in the cache, since loading it will download them.
+    plug is returned even if weights are not yet in the cache: `v2m4.provision` brings them.
     """
     if name != "auto":
         if name not in plugs:

@@ -22,6 +22,7 @@ from v2m4.nn.weights import (
     read_state_dict,
     renamed,
     torch_cache,
+    transport_error,
 )
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -86,7 +87,7 @@ def test_fetch_takes_a_local_folder_without_touching_the_hub(monkeypatch: pytest
         (errors.RevisionNotFoundError("gone", response=response(404)), "vggt: the Hub does not hold"),
         (errors.RemoteEntryNotFoundError("gone", response=response(404)), "vggt: the Hub does not hold"),
         (errors.LocalEntryNotFoundError("offline"), "vggt: .*cannot be reached.*Connect"),
-        (httpx.ConnectError("no route"), "vggt: .*cannot be reached.*Connect"),
+        (transport_error()("no route"), "vggt: .*cannot be reached.*Connect"),
         (errors.HfHubHTTPError("busy", response=response(503)), "vggt: the Hub refused.*busy"),
         (OSError(errno.ENOSPC, "no space"), "vggt: the disk is full"),
         (OSError("Consistency check failed"), "vggt: downloading.*Consistency check failed.*Run again"),

@@ -60,7 +60,8 @@ JUDGES: dict[str, Plug[Any]] = by_name(
             ),
         ),
         memory_gb=12,
-        bring='pip install "v2m4[evaluation]"; v2m4 download clip (10 GB)',
+        size_gb=10,
+        bring='pip install "v2m4[evaluation]"',
     ),
     Plug(
         "measure",
@@ -78,7 +79,7 @@ JUDGES: dict[str, Plug[Any]] = by_name(
         ),
         sha256=(("auxiliary/i3d_torchscript.pt", "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"),),
         memory_gb=2,
-        bring="v2m4 download i3d (50 MB)",
+        size_gb=0.05,
     ),
 )
 
@@ -108,7 +109,7 @@ class Panel:
             if name == "clip" and clip_model != PAPER_CLIP:
                 lacks = [lack for lack in lacks if not lack.startswith("weights")]
             if lacks:
-                left_out[name] = f"{' and '.join(lacks)} missing here ({plug.bring})"
+                left_out[name] = f"{' and '.join(lacks)} missing here ({plug.remedy})"
                 continue
             try:
                 if name == "fvd":

@@ -95,7 +95,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         needs_gpu=True,
         memory_gb=6,
         refinable=True,
-        bring="weights are downloaded on first use (about 4 GB)",
+        size_gb=4,
     ),
     GeneratorPlug(
         "generator",
@@ -109,7 +109,8 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         weights=HUNYUAN3D_WEIGHTS,
         needs_gpu=True,
         memory_gb=7,
-        bring="weights are downloaded on first use (about 5 GB)",
+        size_gb=5,
+        variants="v2m4.generators.hunyuan3d.checkpoints:weights_of",
         notice="not for the EU, the UK and South Korea",
     ),
     GeneratorPlug(
@@ -123,7 +124,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         weights=TRIPOSG_WEIGHTS,
         needs_gpu=True,
         memory_gb=7,
-        bring="weights are downloaded on first use (about 8 GB)",
+        size_gb=8,
     ),
     GeneratorPlug(
         "generator",
@@ -136,8 +137,9 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         weights=CRAFTSMAN3D_WEIGHTS,
         needs_gpu=True,
         memory_gb=4,
-        bring="weights are downloaded on first use (about 3 GB) with an account that the Hub lets in; "
-        "or put config.yaml and model.ckpt into a folder of your own",
+        size_gb=3,
+        bring="an account that the Hub lets in, then `hf auth login`; no revision could be pinned, so the digest of "
+        "what was loaded is written into every run",
     ),
     GeneratorPlug(
         "generator",
@@ -150,7 +152,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         weights=TRIPOSR_WEIGHTS,
         sha256=TRIPOSR_SHA256,
         memory_gb=3,
-        bring="v2m4 download triposr (1.7 GB)",
+        size_gb=1.7,
     ),
     GeneratorPlug(
         "generator",
@@ -160,6 +162,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         "that of the server's model",
         True,
         preference=-1,
+        demands="v2m4.generators.http.generator:check_settings",
     ),
     GeneratorPlug(
         "generator",

@@ -65,6 +65,8 @@ MATTINGS: dict[str, Plug[Matting]] = by_name(
         1,
         packages=("rembg", "onnxruntime"),
         check="v2m4.matting.rembg:is_ready",
+        supply="v2m4.matting.rembg:fetch_weights",
+        size_gb=1,
         bring='pip install "v2m4[rembg]"',
     ),
     Plug(

@@ -38,6 +38,11 @@ def is_ready() -> bool:
     return (Path(session.u2net_home()) / name).is_file()
 
 
+def fetch_weights() -> None:
+    """Let the package download BiRefNet's weights. Raises V2M4Error if they cannot be had."""
+    _load()
+
+
 class Rembg:
     """Matting by a network, frame by frame. Downloads its weights (1 GB) on first use."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import logging
 import pickle
 import re
@@ -24,6 +25,7 @@ from v2m4.errors import V2M4Error
 
 _log = logging.getLogger(__name__)
 _KEYS_SHOWN = 4
+_PROBE_S = 8.0
 _WRAPPERS = ("state_dict", "model", "module")
 
 
@@ -32,7 +34,8 @@ def fetch(repo: str, filename: str, revision: str, plug: str, progress: bool = F
 
     `repo` may also be a folder on this machine that holds the file; `revision` then plays no part. `progress` shows a
     bar; without it a line tells that a file is downloaded, since a bar of the library's would run into a run's own.
-    Raises V2M4Error when the Hub cannot be reached, refuses (gated, private), lacks the file, or the disk is full.
+    What the cache holds is taken without asking the Hub, also where a revision is a branch. Raises V2M4Error when the
+    Hub cannot be reached, refuses (gated, private), lacks the file, or the disk is full.
     """
     # 1. A folder on this machine.
     folder = Path(repo).expanduser()
@@ -44,14 +47,16 @@ def fetch(repo: str, filename: str, revision: str, plug: str, progress: bool = F
             )
         return local
 
-    import httpx
     from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
     where = f"{repo}/{filename} at revision {revision[:12]}"
     # 2. The Hub's cache, else a download into it.
     try:
-        with _bars(progress):
-            if not progress and not isinstance(try_to_load_from_cache(repo, filename, revision=revision), str):
+        cached = try_to_load_from_cache(repo, filename, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+        with _bars(progress), _without_retries_told():
+            if not progress:
                 _log.warning("%s: downloading %s/%s, once", plug, repo, filename)
             return Path(hf_hub_download(repo, filename, revision=revision))
     # 3. What may go wrong, from the particular to the general.
@@ -69,7 +74,7 @@ def fetch(repo: str, filename: str, revision: str, plug: str, progress: bool = F
         raise V2M4Error(
             f"{plug}: the Hub does not hold {where}. Name a revision that has it, or choose another plug."
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx.TransportError) as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, transport_error()) as error:
         raise V2M4Error(
             f"{plug}: could not download {where}: the Hub cannot be reached and the file is not in its cache. "
             f"Connect to the network (unset HF_HUB_OFFLINE) and run again, or choose a plug that needs no weights."
@@ -106,6 +111,52 @@ def _bars(shown: bool) -> Iterator[None]:
         yield
     finally:
         enable_progress_bars()
+
+
+@contextmanager
+def _without_retries_told() -> Iterator[None]:
+    """The Hub library's messages about its retries, kept back: what comes of them is told in a sentence."""
+    chatty = logging.getLogger("huggingface_hub.utils._http")
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        chatty.setLevel(level)
+
+
+def is_offline() -> bool:
+    """Whether the user switched downloads off (HF_HUB_OFFLINE)."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def hub_reachable() -> bool:
+    """Whether the Hub answers at all, within a few seconds; the library itself would try for half a minute."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PROBE_S)
+    except transport_error():
+        return False
+    return True
+
+
+def transport_error() -> type[Exception]:
+    """What the Hub library's HTTP client raises where the network fails; which client that is its version decides."""
+    from huggingface_hub import get_session
+
+    client = importlib.import_module(type(get_session()).__module__.partition(".")[0])
+    kind: type[Exception] = getattr(client, "TransportError", OSError)
+    return kind
+
+
+def hub_cache() -> Path:
+    """The folder in which the Hub's files are kept."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
 
 
 def torch_cache(filename: str) -> Path:

@@ -45,7 +45,7 @@ PERCEPTUALS: dict[str, Plug[Perceptual]] = by_name(
         ),
         needs_gpu=True,
         memory_gb=4,
-        bring="downloaded on first use (1.6 GB)",
+        size_gb=1.6,
     ),
     Plug(
         "perceptual",
@@ -67,6 +67,7 @@ PERCEPTUALS: dict[str, Plug[Perceptual]] = by_name(
         packages=("lpips",),
         torch_files=(("vgg16-397923af.pth", "https://download.pytorch.org/models/vgg16-397923af.pth", "397923af"),),
         memory_gb=3,
-        bring="pip install lpips; VGG-16 is downloaded on first use (0.5 GB)",
+        size_gb=0.5,
+        bring="pip install lpips",
     ),
 )

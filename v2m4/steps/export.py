@@ -98,6 +98,8 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
         "faces": len(animation.mesh.faces),
         "vertices": len(animation.mesh.vertices),
         "plugs": run.recipe.names | {"matting": matting.method},
+        "licences": run.recipe.licences(matting.method),
+        "weights": run.recipe.weights,
         "camera_confidence": camera_confidence(run),
         "warnings": [*matting.warnings, *passed_over, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),

@@ -65,7 +65,7 @@ STEREOS: dict[str, Plug[Stereo | Locator]] = by_name(
         ),
         needs_gpu=True,
         memory_gb=8,
-        bring="downloaded on first use (2.3 GB)",
+        size_gb=2.3,
     ),
     Plug(
         "stereo",
@@ -78,7 +78,7 @@ STEREOS: dict[str, Plug[Stereo | Locator]] = by_name(
         weights=(("facebook/VGGT-1B", "model.safetensors", "860abec7937da0a4c03c41d3c269c366e82abdf9"),),
         needs_gpu=True,
         memory_gb=8,
-        bring="downloaded on first use (5 GB)",
+        size_gb=5,
     ),
     Plug(
         "stereo",
@@ -88,11 +88,15 @@ STEREOS: dict[str, Plug[Stereo | Locator]] = by_name(
         "VGGT-1B-Commercial licence, commercial use allowed, military use excluded",
         True,
         preference=14,
-        # The repository is gated: without having accepted its terms nobody can read the hash of a commit.
+        # The repository is gated: without having accepted its terms nobody can read the hash of a commit, and no public
+        # code names one. The digest of what was loaded is written into every run instead.
         weights=(("facebook/VGGT-1B-Commercial", "vggt_1B_commercial.pt", "main"),),
         needs_gpu=True,
         memory_gb=8,
-        bring="accept the terms at https://huggingface.co/facebook/VGGT-1B-Commercial, then `hf auth login` (5 GB)",
+        size_gb=5,
+        bring="accept the terms at https://huggingface.co/facebook/VGGT-1B-Commercial, then `hf auth login`; no "
+        "revision could be pinned, so the digest of what was loaded is written into every run",
+        notice="no military use",
     ),
     Plug(
         "stereo",

@@ -117,7 +117,7 @@ def cannot_run(study: Study, row: Row) -> str:
         plug = recipe.plug(port)
         lacks = plug.missing() if plug is not None else []
         if plug is not None and lacks:
-            return f"{plug.name} cannot run here ({', '.join(lacks)} missing: {plug.bring})"
+            return f"{plug.name} cannot run here ({', '.join(lacks)} missing: {plug.remedy})"
     if row.key.startswith(("no-refinement", "refine-")) and not Recipe.of(settings_refining(study)).refines:
         return f"{recipe.names['generator']} has no refinement, so this row changes nothing"
     return ""

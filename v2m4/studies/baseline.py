@@ -27,7 +27,7 @@ from v2m4.files import digest_of, write_atomically
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics
 from v2m4.geometry.mesh import Mesh
 from v2m4.ownership import RESULTS
-from v2m4.pipeline import advance, decide, execute, open_run
+from v2m4.pipeline import advance, execute, provided
 from v2m4.run import Run, Step
 from v2m4.settings import Settings, changed
 from v2m4.stage_spec import StageSpec
@@ -41,7 +41,7 @@ _RADIUS = 2.0
 def baseline(video: str | Path, settings: Settings, output: str | Path) -> Iterator[Event]:
     """A mesh per frame into ``output/frames``; yields events, the last of them `Finished`, as `reconstruct` does."""
     folder, source = Path(output), Path(video)
-    run = open_run(folder, source, decide(folder, source, naive(settings)), BASELINE_STAGES)
+    run = yield from provided(folder, source, naive(settings), BASELINE_STAGES)
     bench = Workbench(run.recipe)
     with run.hold():
         run.clear_stop()
@@ -135,6 +135,8 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         "keyframes": list(keyframes_of(run)[0]),
         "topology": topology(len(first.vertices), first.faces),
         "plugs": run.recipe.names | {"matting": matting.method},
+        "licences": run.recipe.licences(matting.method),
+        "weights": run.recipe.weights,
         "warnings": [*matting.warnings, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
     }

@@ -40,7 +40,7 @@ TRACKERS: dict[str, Plug[Tracker]] = by_name(
         weights=((REPOSITORY, "scaled_offline.pth", REVISION),),
         sha256=SHA256,
         memory_gb=6,
-        bring="v2m4 download cotracker3 (0.1 GB)",
+        size_gb=0.1,
     ),
     Plug(
         "tracks",
@@ -53,6 +53,6 @@ TRACKERS: dict[str, Plug[Tracker]] = by_name(
         weights=((REPOSITORY, "scaled_online.pth", REVISION),),
         sha256=SHA256,
         memory_gb=4,
-        bring="v2m4 download cotracker3-online (0.1 GB)",
+        size_gb=0.1,
     ),
 )

@@ -278,6 +278,6 @@ def plug_choices(port: str) -> list[tuple[str, str]]:
     names = [("Automatic", "auto")]
     for plug in sorted(plugs.values(), key=lambda p: bool(p.missing())):
         lacks = f"not here: {', '.join(plug.missing())}" if plug.missing() else ""
-        notes = "; ".join(note for note in (plug.notice, lacks) if note)
+        notes = "; ".join(note for note in (plug.restriction, lacks) if note)
         names.append((f"{plug.name} ({notes})" if notes else plug.name, plug.name))
     return names

@@ -82,8 +82,7 @@ def plugs_table(names: dict[str, str]) -> str:
     rows = ""
     for port, name in names.items():
         plug = PORTS[port][name]
-        told = plug.commercial or "non-commercial" in plug.licence.lower()
-        use = "" if told else " (non-commercial)"
+        use = f" <strong>{escape(plug.restriction)}</strong>" if plug.restriction else ""
         rows += (
             f'<tr><th scope="row">{escape(_PORT_WORDS.get(port, port))}</th><td>{escape(name)}</td>'
             f"<td>{escape(plug.licence)}{use}</td></tr>"

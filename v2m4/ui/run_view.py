@@ -23,6 +23,7 @@ from v2m4.events import (
     MeshGenerated,
     MeshRefined,
     MeshRegistered,
+    Notice,
     RunProgress,
 )
 from v2m4.export.glb import write_glb
@@ -102,6 +103,8 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
         case RunProgress():
             view.progress, view.fraction = event, max(view.fraction, event.fraction)
             return event.stage == "matting" and _mask_next(view, record)
+        case Notice(sentence):
+            view.notes = tuple(dict.fromkeys((*view.notes, sentence)))
         case FramesReady(frames):
             clip = read_clip(record.look())
             view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)

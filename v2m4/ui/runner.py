@@ -18,6 +18,7 @@ from v2m4.artefacts import keyframes_of
 from v2m4.errors import RunStoppedError, V2M4Error
 from v2m4.events import Event, RunProgress, RunStarted
 from v2m4.pipeline import advance, execute, plan, progress
+from v2m4.provision import provide
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.settings import Settings
@@ -144,6 +145,9 @@ def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterato
             run = record.run()
             with run.hold():
                 yield RunStarted(run.folder, run.resumed)
+                # The look at masks and keyframes needs no weights but those that are here.
+                if until is None:
+                    yield from provide(run.recipe, STAGES)
                 yield from advance(run, do, until=until)
     except RunStoppedError:
         yield Stopped()

@@ -1,6 +1,8 @@
 """Where the weights of CraftsMan3D come from.
 
-The Hub answers anonymous visitors of this repository with "401"; no commit of it is known, so none can be pinned.
+The Hub answers anonymous visitors of this repository with "401", and no public code names a commit of it, so no
+revision could be pinned. What the cache holds is taken without asking for newer files, and its commit and digest are
+written into every run.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from v2m4.settings import Settings
+
 PLUG = "hunyuan3d"
 REPOSITORY = "tencent/Hunyuan3D-2"
 REVISION = "9cd649ba6913f7a852e3286bad86bfa9a2d83dcf"
@@ -14,5 +16,12 @@ FOLDERS = {
 CONFIG = "config.yaml"
 WEIGHTS_FILE = "model.fp16.safetensors"
 
-WEIGHTS = tuple((REPOSITORY, f"{FOLDERS['base']}/{name}", REVISION) for name in (CONFIG, WEIGHTS_FILE))
-"""Every file that `from_pretrained` reads for the base variant, as (repository, file, revision)."""
+
+def weights_of(settings: Settings) -> tuple[tuple[str, str, str], ...]:
+    """Every file that `from_pretrained` reads for the variant in the settings, as (repository, file, revision)."""
+    folder = FOLDERS[settings.generator.hunyuan3d.variant]
+    return tuple((REPOSITORY, f"{folder}/{name}", REVISION) for name in (CONFIG, WEIGHTS_FILE))
+
+
+WEIGHTS = weights_of(Settings())
+"""Those of the base variant."""
