@@ -138,7 +138,12 @@ UNSUPPORTED: list[tuple[str, str, Callable[[Any], Any], str]] = [
     ("craftsman3d", "config.yaml", lambda c: c["system"]["noise_scheduler"].update(shift=1.0), "shift 1.0"),
     ("craftsman3d", "config.yaml", lambda c: c["system"]["shape_model"].pop("embed_dim"), "refers to system"),
     ("craftsman3d", "config.yaml", lambda c: c["system"].update(z_scale_factor="a"), "z_scale_factor .* a number"),
-    ("craftsman3d", "config.yaml", lambda c: c["system"]["denoiser_model"].update(width="x"), "width is .x., and must be from 1"),
+    (
+        "craftsman3d",
+        "config.yaml",
+        lambda c: c["system"]["denoiser_model"].update(width="x"),
+        "width is .x., and must be from 1",
+    ),
     ("craftsman3d", "config.yaml", lambda c: c.pop("system"), "does not describe the networks"),
 ]
 
