@@ -69,6 +69,14 @@ def test_a_generator_without_its_servers_address_is_told_at_once(lizard: Path, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nobody.invalid/", "https://127.0.0.1:9"])
+def test_a_mesh_server_that_is_not_there_is_told_at_once(url: str, lizard: Path, tmp_path: Path) -> None:
+    settings = changed(settings_with("generator", "http"), {"generator.http.url": url})
+    with pytest.raises(V2M4Error, match="mesh server .*(cannot be reached|cannot be found)"):
+        list(reconstruct(lizard, settings, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_package_that_lacks_is_named() -> None:
     recipe = Recipe.of(changed(Settings(), {"matting.method": "rembg"}))
     if PORTS["matting"]["rembg"].absent_packages():

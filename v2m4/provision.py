@@ -38,6 +38,8 @@ def provide(recipe: Recipe, stages: Sequence[StageSpec]) -> Generator[Notice, No
     plugs = needed(recipe, stages)
     absent = [plug for plug in plugs if plug.absent_weights()]
     _refuse_unreachable(plugs, absent)
+    for plug in plugs:
+        plug.check_reach(recipe.settings)
     yield from told(plugs, on_cpu=recipe.settings.device == "cpu")
     for plug in absent:
         yield Notice(

@@ -51,11 +51,11 @@ class Plug(Generic[T_co]):
     are known. ``preference`` orders what ``auto`` tries: the highest one that is ready wins.
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there, and
     ``supply`` one that fetches them. ``size_gb``: of all weights together. ``variants`` is a function that tells the
-    weights which a run's settings choose, where that is not always the same, and ``demands`` one that raises V2M4Error
-    for settings which lack what the plug must know. ``bring`` is a step that supplies what is missing beside weights.
-    ``notice`` is shown wherever the plug can be chosen and when it runs: what its licence forbids to some users.
-    ``distribution``: name and version of the package that declares it, where that is another one; filled in when it is
-    found.
+    weights which a run's settings choose, where that is not always the same. ``demands`` is one that raises V2M4Error
+    for settings which lack what the plug must know, and ``reach`` one that does where what they name is not there.
+    ``bring`` is a step that supplies what is missing beside weights. ``notice`` is shown wherever the plug can be
+    chosen and when it runs: what its licence forbids to some users. ``distribution``: name and version of the package
+    that declares it, where that is another one; filled in when it is found.
     """
 
     port: str
@@ -74,6 +74,7 @@ class Plug(Generic[T_co]):
     size_gb: float = 0.0
     variants: str = ""
     demands: str = ""
+    reach: str = ""
     needs_gpu: bool = False
     memory_gb: float = 0.0
     bring: str = ""
@@ -151,6 +152,11 @@ class Plug(Generic[T_co]):
         """Raise V2M4Error if the settings lack what the plug must know."""
         if self.demands:
             cast("Callable[[Settings], None]", _target(self.demands))(settings)
+
+    def check_reach(self, settings: Settings) -> None:
+        """Raise V2M4Error if a server that the settings name is not there."""
+        if self.reach:
+            cast("Callable[[Settings], None]", _target(self.reach))(settings)
 
     def fetch_supply(self) -> None:
         """Fetch the weights that a package keeps for itself. Raises V2M4Error if they cannot be had."""

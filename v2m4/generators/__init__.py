@@ -163,6 +163,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         True,
         preference=-1,
         demands="v2m4.generators.http.generator:check_settings",
+        reach="v2m4.generators.http.generator:check_server",
     ),
     GeneratorPlug(
         "generator",

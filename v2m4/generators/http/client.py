@@ -62,6 +62,14 @@ class _BusyError(Exception):
     """The attempt failed in a way that may pass."""
 
 
+def call_on(target: Target, bounds: Bounds) -> None:
+    """Only connect. Raises V2M4Error if the address is forbidden, or nobody listens there."""
+    try:
+        _connect(target, time.monotonic() + min(bounds.timeout_s, _CONNECT_S)).close()
+    except _BusyError as error:
+        raise V2M4Error(f"The mesh server {target.origin} was called on, but {error}") from error
+
+
 def ask(target: Target, path: str, question: Question, bounds: Bounds) -> bytes:
     """Post the question; returns the body of the answer.
 

@@ -13,7 +13,7 @@ from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.http.address import Target, parse
 from v2m4.generators.http.answer import mesh_from_bytes
-from v2m4.generators.http.client import Bounds, Question, ask, form_with_image
+from v2m4.generators.http.client import Bounds, Question, ask, call_on, form_with_image
 from v2m4.settings import GeneratorSettings, Settings
 
 
@@ -32,6 +32,16 @@ def check_settings(settings: Settings) -> None:
     server_of(settings.generator)
 
 
+def check_server(settings: Settings) -> None:
+    """Raise V2M4Error if nobody listens where a run's settings say."""
+    call_on(server_of(settings.generator), bounds_of(settings.generator))
+
+
+def bounds_of(settings: GeneratorSettings) -> Bounds:
+    """How long and how much a server may answer."""
+    return Bounds(settings.http.timeout_s, settings.http.megabytes, settings.http.retries)
+
+
 class HttpGenerator:
     """Asks the server at ``generator.http.url``, in the form of trellis.cpp's server or in a plain one.
 
@@ -40,6 +50,7 @@ class HttpGenerator:
 
     def __init__(self, settings: GeneratorSettings) -> None:
         """Raises V2M4Error if the settings name no server."""
+        self.settings = settings
         self.http = settings.http
         self.max_faces = settings.max_faces
         self.target = server_of(settings)
@@ -73,6 +84,5 @@ class HttpGenerator:
         Raises V2M4Error if the server may not or cannot be asked, or sends no usable mesh.
         """
         seed = int(torch.randint(2**31 - 1, (), generator=rng, device=rng.device))
-        bounds = Bounds(self.http.timeout_s, self.http.megabytes, self.http.retries)
-        body = ask(self.target, self.path, self.question(reference, seed), bounds)
+        body = ask(self.target, self.path, self.question(reference, seed), bounds_of(self.settings))
         return Generated(mesh_from_bytes(body, self.max_faces).to(device))
