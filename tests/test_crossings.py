@@ -61,7 +61,7 @@ def tiny_trellis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def small_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_distances(monkeypatch: pytest.MonkeyPatch, stand_ins: None) -> None:
     """The refinement's image distances, small enough for a test."""
     monkeypatch.setattr("v2m4.stages.refinement.load_perceptuals", lambda *_: KnownTrellis.DISTANCES)
 

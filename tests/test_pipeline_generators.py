@@ -35,6 +35,7 @@ def tiny_settings(name: str, method: str) -> Settings:
     return dataclasses.replace(little, generator=dataclasses.replace(tiny.SETTINGS, name=name, max_faces=400))
 
 
+@pytest.mark.usefixtures("stand_ins")
 @pytest.mark.parametrize("method", ["video", "meshes"])
 @pytest.mark.parametrize("name", list(tiny.MODELS))
 def test_a_clip_becomes_an_animated_textured_mesh(

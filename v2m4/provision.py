@@ -20,7 +20,7 @@ from v2m4.recipe import Recipe
 from v2m4.registry import Plug
 from v2m4.stage_spec import StageSpec
 
-_DO_WITHOUT = {"tracks": "do without (--no-registration.meshes.tracks.enabled --no-registration.video.tracks.enabled)"}
+_DO_WITHOUT = {"tracks": "do without (registration.meshes.tracks.enabled and registration.video.tracks.enabled)"}
 """What is left where no plug of a port needs no weights."""
 
 

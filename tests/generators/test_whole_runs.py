@@ -32,7 +32,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny_networks(monkeypatch: pytest.MonkeyPatch, stand_ins: None) -> None:
     def triposr(cls: type[TripoSR], settings: Settings, device: torch.device) -> TripoSR:
         return cls(settings.generator, device, settings.low_vram, network=tiny_network())
 
