@@ -95,7 +95,8 @@ def _alternative(plug: Plug[Any]) -> str:
     others = [p.name for p in PORTS[plug.port].values() if not p.learned and not p.missing() and p.preference >= 0]
     if not others:
         return _DO_WITHOUT.get(plug.port, f"choose another {plug.port}")
-    return f"choose a {plug.port} that needs no weights: {', '.join(others)}"
+    refining = f", with refinement.{plug.name}_weight 0" if plug.port == "perceptual" else ""
+    return f"choose a {plug.port} that needs no weights: {', '.join(others)}{refining}"
 
 
 def _size(plug: Plug[Any]) -> str:
