@@ -1,6 +1,6 @@
 """Time and memory against the length of the clip: the paper claims O(T) time and nearly O(1) memory for its framework.
 
-``python -m benchmarks.bench_scaling CLIP [--frames 8 16 32 64 128] [--preset draft] [-o FOLDER]``
+``python -m benchmarks.bench_scaling CLIP [--frames 8 16 32 64 128] [--preset draft] [--generator auto] [-o FOLDER]``
 
 The clip is played forth and back until it is long enough, with a keyframe every fourth frame, so that every length has
 the same share of them. Each length is a run in a process of its own, without preview; peak memory is that process's
@@ -39,14 +39,14 @@ def long_clip(clip: Path, count: int, folder: Path) -> None:
             Image.fromarray(read.frame(order[index % len(order)])).save(folder / f"{index:04d}.png")
 
 
-def measure(clip: Path, count: int, preset: str, output: Path) -> dict[str, float]:
+def measure(clip: Path, count: int, preset: str, generator: str, output: Path) -> dict[str, float]:
     """Seconds of CPU and of the clock, peak memory in GB, keyframes and mean overlap of one run from scratch."""
     with tempfile.TemporaryDirectory() as place:
         frames = Path(place) / f"long{count}"
         frames.mkdir()
         long_clip(clip, count, frames)
         command = [sys.executable, "-m", "v2m4", "reconstruct", str(frames), "-o", str(output), "--preset", preset]
-        command += ["--generator", "inflate", "--keyframes.mode", "fixed", "--keyframes.stride", str(STRIDE)]
+        command += ["--generator", generator, "--keyframes.mode", "fixed", "--keyframes.stride", str(STRIDE)]
         command += ["--keyframes.min-stride", "1", "--export.no-preview", "-q"]
         output.mkdir(parents=True, exist_ok=True)
         usage = run_measured(command, output.with_suffix(".log"))
@@ -87,13 +87,16 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--frames", type=int, nargs="+", default=LENGTHS)
     parser.add_argument("--preset", default="draft")
+    parser.add_argument("--generator", default="auto")
     parser.add_argument("-o", "--output", type=Path, default=Path("output/scaling"))
     options = parser.parse_args()
     kept = options.output / "scaling.json"
     rows = {row["frames"]: row for row in json.loads(kept.read_text())} if kept.exists() else {}
     for count in options.frames:
         if count not in rows:
-            rows[count] = measure(options.clip, count, options.preset, options.output / f"{count:04d}")
+            rows[count] = measure(
+                options.clip, count, options.preset, options.generator, options.output / f"{count:04d}"
+            )
             write_atomically(kept, json.dumps(list(rows.values()), indent=1).encode())
     ordered = [rows[count] for count in sorted(rows)]
     made = table(ordered)

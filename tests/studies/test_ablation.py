@@ -11,14 +11,17 @@ from tests.conftest import little_settings
 from tests.toys import bobbing_ball
 from v2m4.cli import main
 from v2m4.errors import V2M4Error
+from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.judges import Panel
 from v2m4.evaluation.scores import score
+from v2m4.evaluation.truth import load_truth
 from v2m4.settings import Settings, changed
 from v2m4.steps.generation import shaken
 from v2m4.studies import ablation, batch
 from v2m4.studies.ablation import Study, cannot_run, folder_key, make, tables, write_tables
 from v2m4.studies.paper_tables import NOISE, PAPER_SECONDS, PAPER_TOTAL, TABLES
 
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 SMALL = {
     "camera.algorithm1.samples": 60,
     "camera.algorithm1.swarm.size": 8,
@@ -75,12 +78,13 @@ def test_noise_is_gaussian_of_the_stated_size_and_none_changes_nothing():
 
 
 def test_the_tables_hold_our_numbers_and_the_papers(study, measured):
-    original, noisy = (m.scores.overall for m in measured)
-    assert original["iou"].mean != noisy["iou"].mean
+    original, noisy = (m.values("iou") for m in measured)
+    assert original != noisy
     made = tables(study, measured)
     table = made["table5"]
     assert [row[0] for row in table.rows] == ["Original", "10×"]
     assert table.rows[1][-4:] == ("0.8016", "0.1694", "2410.03", "0.2577")
+    assert table.columns[1:4] == ("PSNR↑", "SSIM↑", "IoU↑")  # what nothing was measured with has no column
     assert "CLIP left out: no weights." in table.notes
     assert any("generator inflate" in note or "generator sculpt" in note for note in table.notes)
     stages = [row[0] for row in made["table1"].rows]
@@ -98,6 +102,37 @@ def test_a_study_goes_on_where_it_was(study, measured, monkeypatch):
     assert begun == [] and [m.scores for m in again] == [m.scores for m in measured]
     make(replace(study, points=300), Panel(), say=lambda line: None)
     assert begun == ["score", "score"]
+
+
+def test_repeats_are_runs_with_other_seeds_and_give_a_spread(study, measured):
+    """The first is the run without repeats, which is not done again."""
+    twice = replace(study, rows=("noise-10",), repeats=2)
+    said = []
+    (noisy,) = make(twice, Panel(), say=said.append)
+    first, second = noisy.values("psnr")
+    assert [first] == measured[1].values("psnr") and first != second
+    assert {path.name for path in study.folder.iterdir()} >= {"noise-10", "noise-10+43"}
+    mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
+    table = tables(twice, [noisy])["table5"]
+    assert table.rows[0][table.columns.index("PSNR↑")] == f"{mean:.2f} ± {deviation:.2f}"
+    assert "Mean ± standard deviation over 2 seeds, from 42." in table.notes
+    assert said == ["noise-10: lizard (seed 42) is done", "noise-10: lizard (seed 43) is done"]
+
+
+def test_the_true_mesh_is_each_clips_template(study, tmp_path):
+    """Up to the size and place that every exported mesh is brought to."""
+    truths = tuple(EXAMPLES / "truth" / f"{name}.npz" for name in ("bird", "octopus"))
+    clips = tuple(Path(f"{truth.stem}.mp4") for truth in truths)
+    some = replace(study, clips=clips, truths=truths, folder=tmp_path, table=2, rows=("naive-template", "template"))
+    for row in some.chosen():
+        assert cannot_run(some, row) == ""
+        assert "needs --truth" in cannot_run(replace(some, truths=()), row)
+        for job, truth in zip(ablation._jobs(some, row), truths, strict=True):
+            assert job.naive == (row.key == "naive-template")
+            given, true = read_glb(job.settings.generator.template).mesh, load_truth(truth).mesh
+            assert len(given.faces) == len(true.faces)
+            spans = [mesh.vertices.amax(0) - mesh.vertices.amin(0) for mesh in (given, true)]
+            torch.testing.assert_close(spans[0] / spans[0].max(), spans[1] / spans[1].max(), atol=1e-3, rtol=0)
 
 
 def test_rows_that_cannot_run_or_fail_lose_no_other(study, measured, monkeypatch):

@@ -37,6 +37,8 @@ class Ablate:
     """Whose numbers of the paper stand beside ours; all for table 2, else simple, the only one there is."""
     points: Annotated[int, Range(100, 10_000_000)] = 20_000
     """Points on each surface for the distances of geometry."""
+    repeats: Annotated[int, Range(1, 100)] = 1
+    """Run every row with so many seeds, from --seed on; the table then shows mean ± standard deviation."""
     ray: str | None = None
     """Spread the runs over a Ray cluster: its address, auto for one that runs, local for one on this machine."""
     clip_model: str = "ViT-bigG-14/laion2b_s39b_b160k"
@@ -58,6 +60,8 @@ def run(options: Ablate) -> int:
         return 0
     if not 100 <= options.points <= 10_000_000:
         raise V2M4Error(f"points must lie between 100 and 10000000, but is {options.points}.")
+    if not 1 <= options.repeats <= 100:
+        raise V2M4Error(f"repeats must lie between 1 and 100, but is {options.repeats}.")
     dataset = options.dataset or ("all" if options.table == 2 else "simple")
     if options.table != 2 and dataset != "simple":
         raise V2M4Error(f"The paper has table {options.table} for its simple set only: drop --dataset {dataset}.")
@@ -70,6 +74,7 @@ def run(options: Ablate) -> int:
         options.truth,
         dataset,
         options.points,
+        options.repeats,
     )
     study.chosen()
     panel = Panel.gather(LEARNED, pick_device(options.settings.device), options.clip_model)

@@ -1,8 +1,8 @@
 """The paper's tables made again: every row a set of settings, every clip a run, measured and set beside the paper.
 
-Everything lies in one folder, ``ROW/CLIP`` per run and ``ROW/scores.json`` per row (rows of equal settings share
-theirs, in whichever table they stand), so a study that was interrupted goes on where it was, and what is finished is
-not done again. A row that fails leaves a dash, and its reason below.
+Everything lies in one folder, ``ROW/CLIP`` per run and ``ROW/scores.json`` per row (``ROW+SEED`` where it is repeated
+with further seeds; rows of equal settings share theirs, in whichever table they stand), so a study that was interrupted
+goes on where it was, and what is finished is not done again. A row that fails leaves a dash, and its reason below.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from v2m4.evaluation.judges import Panel
 from v2m4.evaluation.scores import MEASURES, Scores, score, weights_named
 from v2m4.evaluation.tables import ABSENT, Table, heading, shown
 from v2m4.evaluation.truth import read_truth
+from v2m4.export.glb import still_glb
 from v2m4.files import write_atomically
 from v2m4.ownership import RESULTS
 from v2m4.recipe import Recipe
@@ -34,7 +36,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Study:
-    """A table to be made: its number, the rows (keys; empty: all), the clips and their truths, and the settings."""
+    """A table to be made: its number, the rows (keys; empty: all), the clips and their truths, and the settings.
+
+    repeats: how often each row is run: with the settings' seed and those after it.
+    """
 
     table: int
     clips: tuple[Path, ...]
@@ -44,6 +49,12 @@ class Study:
     truths: tuple[Path, ...] = ()
     dataset: str = "simple"
     points: int = 20_000
+    repeats: int = 1
+
+    @property
+    def seeds(self) -> range:
+        """One per repeat."""
+        return range(self.settings.seed, self.settings.seed + self.repeats)
 
     def chosen(self) -> tuple[Row, ...]:
         """The rows. Raises V2M4Error for a table or rows that do not exist, or clips that cannot go together."""
@@ -62,14 +73,18 @@ class Study:
 
 @dataclass(frozen=True)
 class Measured:
-    """A row's scores and the seconds its runs spent in each stage; or the sentence why there are none."""
+    """A row's scores (one per seed) and the seconds its runs spent in each stage; or why there are none."""
 
     row: Row
-    scores: Scores | None = None
+    scores: tuple[Scores, ...] = ()
     seconds: Mapping[str, float] | None = None
     keyframes: int = 0
     frames: int = 0
     problem: str = ""
+
+    def values(self, measure: str) -> list[float]:
+        """The measure's mean over the clips, per seed; empty where it was not taken."""
+        return [scores.overall[measure].mean for scores in self.scores if measure in scores.overall]
 
 
 def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print) -> list[Measured]:
@@ -92,7 +107,8 @@ def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print
         for key in keys:
             done[key].append(outcome)
         what = f"failed: {outcome.problem}" if outcome.problem else "is done"
-        say(f"{', '.join(keys)}: {outcome.job.output.name} {what}")
+        again = f" (seed {outcome.job.settings.seed})" if study.repeats > 1 else ""
+        say(f"{', '.join(keys)}: {outcome.job.output.name}{again} {what}")
     measured = []
     for row in rows:
         failed = [f"{o.job.output.name}: {o.problem}" for o in done.get(row.key, ()) if o.problem]
@@ -100,7 +116,7 @@ def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print
             measured.append(Measured(row, problem=problems.get(row.key, "; ".join(failed))))
             continue
         try:
-            measured.append(_measured(study, row, [job.output for job in jobs[row.key]], panel))
+            measured.append(_measured(study, row, panel))
         except V2M4Error as problem:
             measured.append(Measured(row, problem=str(problem)))
     return measured
@@ -108,9 +124,10 @@ def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print
 
 def cannot_run(study: Study, row: Row) -> str:
     """Why a row cannot run here, as a sentence; empty if it can. Nothing is downloaded for a study."""
+    if row.own_mesh and not study.truths:
+        return "it animates the true mesh of each clip's first frame, so it needs --truth"
     try:
-        settings = _settings(study, row)
-        recipe = Recipe.of(naive(settings) if row.naive else settings)
+        recipe = _recipe(study, row)
     except V2M4Error as problem:
         return str(problem)
     for port in recipe.names:
@@ -135,15 +152,13 @@ def tables(study: Study, measured: Sequence[Measured]) -> dict[str, Table]:
 
 def result_table(study: Study, measured: Sequence[Measured]) -> Table:
     """A row per row of the paper: our measures, then the paper's four numbers."""
-    found = [name for name in MEASURES if any(m.scores and name in m.scores.overall for m in measured)]
-    names = [*PAPER_MEASURES, *(name for name in found if name not in PAPER_MEASURES)]
+    names = [name for name in MEASURES if any(m.values(name) for m in measured)] or PAPER_MEASURES
     columns = ("Row", *(heading(name) for name in names), *(f"paper: {heading(name)}" for name in PAPER_MEASURES))
     rows, notes = [], []
     for one in measured:
-        ours = [one.scores.overall[n].mean if one.scores and n in one.scores.overall else math.nan for n in names]
         theirs = one.row.paper.get(study.dataset, (math.nan,) * len(PAPER_MEASURES))
         paper = (shown(name, value) for name, value in zip(PAPER_MEASURES, theirs, strict=True))
-        rows.append((one.row.label, *(shown(n, v) for n, v in zip(names, ours, strict=True)), *paper))
+        rows.append((one.row.label, *(_spread(name, one.values(name)) for name in names), *paper))
         notes += [f"{one.row.label}: {text}." for text in (one.row.note, one.problem) if text]
     return Table(
         f"Table {study.table}: {TITLES[study.table]}", columns, tuple(rows), (*_comparability(study, measured), *notes)
@@ -182,21 +197,47 @@ def write_tables(folder: Path, made: Mapping[str, Table]) -> list[Path]:
 
 def _jobs(study: Study, row: Row) -> list[Job]:
     settings = _settings(study, row)
-    names, key = _names(study.clips), folder_key(study, row)
-    return [
-        Job(clip, settings, study.folder / key / name, row.naive) for clip, name in zip(study.clips, names, strict=True)
-    ]
+    jobs = []
+    for seed in study.seeds:
+        for index, clip in enumerate(study.clips):
+            own = {"generator.template": _true_mesh(study, index)} if row.own_mesh else {}
+            folder = _folder(study, row, seed) / _names(study.clips)[index]
+            jobs.append(Job(clip, changed(settings, {**own, "seed": seed}), folder, row.naive))
+    return jobs
+
+
+def _folder(study: Study, row: Row, seed: int) -> Path:
+    """Where a row's runs with a seed lie."""
+    key = folder_key(study, row)
+    return study.folder / (key if seed == study.settings.seed else f"{key}+{seed}")
+
+
+def _true_mesh(study: Study, clip: int) -> Path:
+    """A GLB of the true mesh of the clip's first frame, written if it is not there as it should be."""
+    file, truth = study.folder / "true-meshes" / f"{_names(study.clips)[clip]}.glb", study.truths[clip]
+    content = still_glb(read_truth(truth, [0.0]).mesh, file.stem, study.settings.export)
+    if not file.is_file() or file.read_bytes() != content:
+        write_atomically(file, content)
+    return file
 
 
 def folder_key(study: Study, row: Row) -> str:
     """The key of the first row of any table with these very settings."""
     settings = _settings(study, row)
     every = (other for rows in TABLES.values() for other in rows)
-    return next((o.key for o in every if o.naive == row.naive and _settings(study, o) == settings), row.key)
+    how = (row.naive, row.own_mesh, settings)
+    return next((o.key for o in every if (o.naive, o.own_mesh, _settings(study, o)) == how), row.key)
 
 
 def _settings(study: Study, row: Row) -> Settings:
     return changed(study.settings, dict(row.changes))
+
+
+def _recipe(study: Study, row: Row) -> Recipe:
+    settings = _settings(study, row)
+    if row.own_mesh:
+        settings = changed(settings, {"generator.template": _true_mesh(study, 0)})
+    return Recipe.of(naive(settings) if row.naive else settings)
 
 
 def _names(clips: Sequence[Path]) -> list[str]:
@@ -208,15 +249,24 @@ def _names(clips: Sequence[Path]) -> list[str]:
     ]
 
 
-def _measured(study: Study, row: Row, folders: Sequence[Path], panel: Panel) -> Measured:
-    """A finished row's scores: those of its ``scores.json`` if they belong to these very runs and measures."""
-    reports = [json.loads((folder / RESULTS["report"]).read_text()) for folder in folders]
+def _measured(study: Study, row: Row, panel: Panel) -> Measured:
+    """A finished row's scores and times."""
     seconds: dict[str, float] = {}
-    for report in reports:
-        for stage, value in report["seconds"].items():
-            seconds[stage] = seconds.get(stage, 0.0) + value
-    frames, keyframes = sum(r["frames"] for r in reports), sum(len(r["keyframes"]) for r in reports)
-    key, file = _key(study, folders, panel), study.folder / folder_key(study, row) / "scores.json"
+    scores, frames, keyframes = [], 0, 0
+    for seed in study.seeds:
+        folders = [_folder(study, row, seed) / name for name in _names(study.clips)]
+        scores.append(_scored(study, _folder(study, row, seed) / "scores.json", folders, panel))
+        for folder in folders:
+            report = json.loads((folder / RESULTS["report"]).read_text())
+            frames, keyframes = frames + report["frames"], keyframes + len(report["keyframes"])
+            for stage, value in report["seconds"].items():
+                seconds[stage] = seconds.get(stage, 0.0) + value
+    return Measured(row, tuple(scores), seconds, keyframes, frames)
+
+
+def _scored(study: Study, file: Path, folders: Sequence[Path], panel: Panel) -> Scores:
+    """The scores in the file if they belong to these very runs and measures, else taken and written there."""
+    key = _key(study, folders, panel)
     kept = _kept(file, key)
     if kept is None:
         several = [of_run(folder) for folder in folders]
@@ -224,7 +274,7 @@ def _measured(study: Study, row: Row, folders: Sequence[Path], panel: Panel) -> 
             several[index] = replace(several[index], truth=read_truth(truth, several[index].clip.times))
         kept = score(several, panel, points=study.points, every_frame=False)
         write_atomically(file, json.dumps({"key": key, "scores": kept.to_plain()}, indent=1).encode())
-    return Measured(row, kept, seconds, keyframes, frames)
+    return kept
 
 
 def _key(study: Study, folders: Sequence[Path], panel: Panel) -> str:
@@ -251,15 +301,22 @@ def _comparability(study: Study, measured: Sequence[Measured]) -> Iterator[str]:
     names: dict[str, str] = {}
     for one in measured:
         if not one.problem:
-            settings = _settings(study, one.row)
-            names |= Recipe.of(naive(settings) if one.row.naive else settings).names
+            names |= _recipe(study, one.row).names
     if names:
         used = ", ".join(f"{port} {name}" for port, name in sorted(names.items()))
         yield f"Plugs of ours, where the row names no other: {used}. The paper's: TRELLIS, DUSt3R, DreamSim."
+    if study.repeats > 1:
+        yield f"Mean ± standard deviation over {study.repeats} seeds, from {study.settings.seed}."
     for one in measured:
-        if one.scores is not None:
-            yield from weights_named(one.scores)
+        if one.scores:
+            yield from weights_named(one.scores[0])
             return
+
+
+def _spread(measure: str, values: Sequence[float]) -> str:
+    """The mean as tables show it, ± the standard deviation where there are several; a dash where there is none."""
+    text = shown(measure, statistics.fmean(values) if values else math.nan)
+    return text if len(values) < 2 or text == ABSENT else f"{text} ± {shown(measure, statistics.stdev(values))}"
 
 
 def _per(total: float, count: int) -> str:
