@@ -2,10 +2,13 @@
 
 import csv
 import json
+import shutil
 
+import numpy as np
 import pytest
 
 from v2m4.cli import main
+from v2m4.evaluation.glb import read_glb
 
 
 def evaluate(capsys, *words):
@@ -65,4 +68,31 @@ def test_a_truth_that_is_none_is_a_sentence(capsys, finished, tmp_path):
     for content in (b"", b"PK\x03\x04 broken", b"numbers"):
         (tmp_path / "truth.npz").write_bytes(content)
         code, _, err = evaluate(capsys, finished[1], "--no-learned", "--truth", tmp_path / "truth.npz")
-        assert code == 2 and "truth.npz is not a sequence with known geometry" in err
+        assert code == 2 and "truth.npz is not a sequence with known geometry: it is no NPZ" in err
+    code, _, err = evaluate(capsys, finished[1], "--no-learned", "--truth", tmp_path / "nowhere.npz")
+    assert code == 2 and "There is no file" in err and "Check --truth." in err
+
+
+def test_plain_poses_and_faces_are_truth_enough(capsys, finished, tmp_path):
+    """Without times there must be a pose for every frame, and the sentence counts both."""
+    model = read_glb(finished[1] / "animation.glb")
+    frames = json.loads((finished[1] / "report.json").read_text())["times"]
+    poses = np.stack([model.at(time).numpy() for time in frames])
+    words = [finished[1], "--no-learned", "--points", "300", "--no-cd-3d", "--json", "--truth", tmp_path / "truth.npz"]
+    np.savez(tmp_path / "truth.npz", vertices=poses, faces=model.mesh.faces.numpy())
+    code, out, _ = evaluate(capsys, *words)
+    assert code == 0 and json.loads(out)["overall"]["cd_m"]["mean"] < 0.3
+    np.savez(tmp_path / "truth.npz", vertices=poses[:-1], faces=model.mesh.faces.numpy())
+    code, _, err = evaluate(capsys, *words)
+    assert code == 2 and f"holds {len(frames) - 1} poses and no times, but the video has {len(frames)} frames" in err
+
+
+def test_a_video_of_another_length_is_named(capsys, finished, lizard, tmp_path):
+    folder = tmp_path / "short"
+    folder.mkdir()
+    for picture in sorted(lizard.glob("*.png"))[:2]:
+        shutil.copy(picture, folder)
+    for video, said in ((lizard, False), (folder, True)):
+        glb = finished[1] / "animation.glb"
+        code, out, _ = evaluate(capsys, glb, "--video", video, "--no-learned")
+        assert code == 0 and ("- animation: the animation lasts" in out) == said

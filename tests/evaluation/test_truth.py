@@ -6,7 +6,7 @@ import torch
 
 from tests.toys import ball, poses
 from v2m4.errors import V2M4Error
-from v2m4.evaluation.truth import Truth, load_truth, save_truth
+from v2m4.evaluation.truth import Truth, load_truth, read_truth, save_truth
 
 
 @pytest.fixture
@@ -59,5 +59,24 @@ def test_anything_else_is_refused(tmp_path):
     with pytest.raises(V2M4Error, match="known geometry"):
         load_truth(tmp_path / "t.npz")
     np.savez(tmp_path / "u.npz", vertices=np.zeros((1, 3, 3)))
-    with pytest.raises(V2M4Error, match="known geometry"):
+    with pytest.raises(V2M4Error, match="known geometry: it lacks 'faces'"):
         load_truth(tmp_path / "u.npz")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"vertices": np.zeros((4, 3), np.float32)}, r"its vertices are \(4, 3\)"),
+        ({"vertices": np.full((1, 3, 3), np.nan, np.float32)}, "not finite"),
+        ({"faces": np.array([[0, 1, 3]])}, "vertices that are not there"),
+        ({"faces": np.zeros((0, 3), np.int64)}, r"its faces \(0, 3\)"),
+        ({"times": np.arange(2.0)}, "1 poses need as many times, but it has 2"),
+    ],
+)
+def test_arrays_that_make_no_surface_are_refused(tmp_path, wrong, said):
+    right = {"vertices": np.eye(3, dtype=np.float32)[None], "faces": np.array([[0, 1, 2]]), "times": np.zeros(1)}
+    np.savez(tmp_path / "t.npz", **right)
+    assert len(read_truth(tmp_path / "t.npz", [0.0]).vertices) == 1
+    np.savez(tmp_path / "t.npz", **(right | wrong))
+    with pytest.raises(V2M4Error, match=f"known geometry: .*{said}"):
+        read_truth(tmp_path / "t.npz", [0.0])

@@ -67,7 +67,8 @@ class Shown:
     """A moving mesh, the camera that filmed it, and the clip it is compared with (object cut out).
 
     at: the mesh at a time in seconds. tracked: whether its vertices are the same ones at all times. truth: the true
-    geometry, if it is known. source: the clip as it was read, background and all.
+    geometry, if it is known. source: the clip as it was read, background and all. note: what has to be said of the
+    comparison.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Shown:
     truth: Truth | None = None
     tracked: bool = True
     source: Clip | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,15 @@ class Score:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """What one result scored. left_out: measures that could not be taken, each with the sentence why."""
+    """What one result scored. left_out: measures that could not be taken, each with the sentence why. note: what has to
+    be said of the comparison."""
 
     name: str
     clip: str
     frames: int
     scores: Mapping[str, Score]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class Scores:
                     "frames": c.frames,
                     "scores": plain(c.scores),
                     "left_out": dict(c.left_out),
+                    "note": c.note,
                 }
                 for c in self.clips
             ],
@@ -147,7 +152,8 @@ class Scores:
             }
 
         clips = tuple(
-            ClipScores(c["name"], c["clip"], c["frames"], read(c["scores"]), c["left_out"]) for c in data["clips"]
+            ClipScores(c["name"], c["clip"], c["frames"], read(c["scores"]), c["left_out"], c.get("note", ""))
+            for c in data["clips"]
         )
         return Scores(clips, read(data["overall"]), data["left_out"], data["fvd_windows"])
 
@@ -202,7 +208,7 @@ def score_one(one: Shown, panel: Panel, *, points: int = 100_000, every_frame: b
         if not every_frame:
             left_out["cd_3d"] = "not asked for"
     ordered = {name: scores[name] for name in MEASURES if name in scores}
-    return ClipScores(one.name, one.clip.name, len(one.clip), ordered, left_out)
+    return ClipScores(one.name, one.clip.name, len(one.clip), ordered, left_out, one.note)
 
 
 def video_distance(shown: Sequence[Shown], features: ClipFeatures) -> tuple[float, int]:
@@ -252,8 +258,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def weights_named(scores: Scores) -> list[str]:
-    """One line per measure that needed weights, and per measure that is left out."""
-    lines = [f"{MEASURES[n].title}: {s.weights}" for n, s in scores.overall.items() if s.weights]
+    """One line per result of which something has to be said, per measure that needed weights or is left out."""
+    lines = [f"{c.name}: {c.note}" for c in scores.clips if c.note]
+    lines += [f"{MEASURES[n].title}: {s.weights}" for n, s in scores.overall.items() if s.weights]
     if scores.windows:
         lines.append(f"FVD: {scores.windows} windows of {WINDOW} frames in each set; so few bias it upwards.")
     return lines + [f"{MEASURES[name].title} left out: {reason}." for name, reason in scores.left_out.items()]

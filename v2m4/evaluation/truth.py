@@ -79,23 +79,67 @@ def save_truth(path: Path, truth: Truth, jpeg_quality: int = 85) -> None:
 
 def load_truth(path: Path) -> Truth:
     """Read what `save_truth` wrote, or an NPZ with ``vertices`` (T,V,3), faces, times, w2c, K, size and maybe uv."""
-    try:
-        with np.load(path) as data:
-            return _from_arrays({k: data[k] for k in data.files})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise V2M4Error(f"{path} is not a sequence with known geometry: {error}.") from error
+    return _from_arrays(_arrays(path), path)
 
 
 def read_truth(path: Path, times: Sequence[float]) -> Truth:
-    """What `load_truth` reads, or an animated GLB, posed at ``times`` in seconds. Raises V2M4Error."""
+    """What `load_truth` reads, or an animated GLB, posed at ``times`` in seconds. Raises V2M4Error.
+
+    An NPZ without times has a pose for each of ``times``; without a camera it will do where surfaces are compared.
+    """
     if path.suffix.lower() != ".glb":
-        return load_truth(path)
+        data = _arrays(path)
+        poses = len(data["vertices"]) if "vertices" in data else 0
+        if poses and "times" not in data and poses != len(times):
+            raise V2M4Error(
+                f"{path} holds {poses} poses and no times, but the video has {len(times)} frames. Add the array times, "
+                "in seconds."
+            )
+        rest = {"times": np.asarray(times, np.float64), "w2c": np.eye(4), "K": np.eye(3), "size": np.ones(2, np.int64)}
+        return _from_arrays(rest | data, path)
     model = read_glb(path)
     poses = torch.stack([model.at(time) for time in times])
     return Truth(poses, np.asarray(times, np.float64), model.mesh, torch.eye(4), np.eye(3), (1, 1))
 
 
-def _from_arrays(data: dict[str, NDArray]) -> Truth:
+def _arrays(path: Path) -> dict[str, NDArray]:
+    if not path.exists():
+        raise V2M4Error(f"There is no file {path}. Check --truth.")
+    try:
+        data = np.load(path)
+        if not isinstance(data, np.lib.npyio.NpzFile):
+            raise V2M4Error(_no_truth(path, "it is a single array"))
+        with data:
+            return {k: data[k] for k in data.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise V2M4Error(_no_truth(path, "it is no NPZ")) from error
+
+
+def _no_truth(path: Path, why: str) -> str:
+    return (
+        f"{path} is not a sequence with known geometry: {why}. Give an animated GLB, or an NPZ with vertices (T,V,3), "
+        "faces (F,3) and times."
+    )
+
+
+def _from_arrays(data: dict[str, NDArray], path: Path) -> Truth:
+    try:
+        truth = _assembled(data)
+    except KeyError as error:
+        raise V2M4Error(_no_truth(path, f"it lacks {error}")) from error
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise V2M4Error(_no_truth(path, str(error))) from error
+    poses, faces = truth.vertices, truth.mesh.faces
+    if poses.ndim != 3 or poses.shape[2] != 3 or faces.ndim != 2 or faces.shape[1] != 3 or not len(faces):
+        raise V2M4Error(_no_truth(path, f"its vertices are {tuple(poses.shape)} and its faces {tuple(faces.shape)}"))
+    if not bool(torch.isfinite(poses).all()) or int(faces.min()) < 0 or int(faces.max()) >= poses.shape[1]:
+        raise V2M4Error(_no_truth(path, "its vertices are not finite or its faces name vertices that are not there"))
+    if truth.times.shape != (len(poses),):
+        raise V2M4Error(_no_truth(path, f"{len(poses)} poses need as many times, but it has {truth.times.size}"))
+    return truth
+
+
+def _assembled(data: dict[str, NDArray]) -> Truth:
     uv = uv_faces = texture = colors = None
     faces = torch.from_numpy(data["faces"].astype(np.int64))
     if "steps" in data:

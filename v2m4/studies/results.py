@@ -24,6 +24,9 @@ from v2m4.settings import Settings
 from v2m4.studies.baseline import is_baseline, shown_baseline
 from v2m4.video import load_video
 
+# An animation may end so many frames before or after its video without a word.
+_SLACK = 1.5
+
 
 def is_run(path: Path) -> bool:
     """Whether the path is the folder of a run, and not an animation's own file."""
@@ -72,7 +75,16 @@ def of_glb(glb: Path, clip: Clip, source: Clip) -> Shown:
     """An animated GLB, seen by the camera that ``NAME.camera.json`` beside it describes."""
     model = read_glb(glb)
     camera = read_camera(glb.with_suffix(".camera.json"), clip)
-    return Shown(glb.stem, lambda time: model.mesh.with_vertices(model.at(time)), camera, clip, source=source)
+    lasts, filmed = float(model.times.max(initial=0.0)), clip.times[-1] - clip.times[0]
+    note = ""
+    if abs(lasts - filmed) > _SLACK * filmed / max(len(clip) - 1, 1):
+        note = (
+            f"the animation lasts {lasts:.2f} s, the video {filmed:.2f} s; they were compared at the video's times. "
+            "Is it the video that the animation was made from?"
+        )
+    return Shown(
+        glb.stem, lambda time: model.mesh.with_vertices(model.at(time)), camera, clip, source=source, note=note
+    )
 
 
 def cut_out_clip(video: Path, folder: Path) -> tuple[Clip, Clip]:
