@@ -6,7 +6,7 @@ import torch
 
 from tests.toys import ball, poses
 from v2m4.errors import V2M4Error
-from v2m4.evaluation.truth import Truth, load_truth, read_truth, save_truth
+from v2m4.evaluation.truth import Truth, first_mesh, load_truth, read_truth, save_truth
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def test_arrays_that_make_no_surface_are_refused(tmp_path, wrong, said):
     right = {"vertices": np.eye(3, dtype=np.float32)[None], "faces": np.array([[0, 1, 2]]), "times": np.zeros(1)}
     np.savez(tmp_path / "t.npz", **right)
     assert len(read_truth(tmp_path / "t.npz", [0.0]).vertices) == 1
+    assert torch.equal(first_mesh(tmp_path / "t.npz").vertices, torch.eye(3))
     np.savez(tmp_path / "t.npz", **(right | wrong))
     with pytest.raises(V2M4Error, match=f"known geometry: .*{said}"):
         read_truth(tmp_path / "t.npz", [0.0])

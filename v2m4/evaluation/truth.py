@@ -20,6 +20,7 @@ from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 
 _INT16_MAX = 32767
+_NO_CAMERA = {"w2c": np.eye(4), "K": np.eye(3), "size": np.ones(2, np.int64)}
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,24 @@ def read_truth(path: Path, times: Sequence[float]) -> Truth:
     """
     if path.suffix.lower() != ".glb":
         data = _arrays(path)
-        poses = len(data["vertices"]) if "vertices" in data else 0
-        if poses and "times" not in data and poses != len(times):
+        count = len(data["vertices"]) if "vertices" in data else 0
+        if count and "times" not in data and count != len(times):
             raise V2M4Error(
-                f"{path} holds {poses} poses and no times, but the video has {len(times)} frames. Add the array times, "
+                f"{path} holds {count} poses and no times, but the video has {len(times)} frames. Add the array times, "
                 "in seconds."
             )
-        rest = {"times": np.asarray(times, np.float64), "w2c": np.eye(4), "K": np.eye(3), "size": np.ones(2, np.int64)}
-        return _from_arrays(rest | data, path)
+        return _from_arrays({"times": np.asarray(times, np.float64)} | _NO_CAMERA | data, path)
     model = read_glb(path)
     poses = torch.stack([model.at(time) for time in times])
     return Truth(poses, np.asarray(times, np.float64), model.mesh, torch.eye(4), np.eye(3), (1, 1))
+
+
+def first_mesh(path: Path) -> Mesh:
+    """The first pose of what `read_truth` reads. Raises V2M4Error."""
+    if path.suffix.lower() == ".glb":
+        return read_truth(path, [0.0]).mesh
+    data = _arrays(path)
+    return _from_arrays({"times": np.arange(float(len(data.get("vertices", ()))))} | _NO_CAMERA | data, path).mesh
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:

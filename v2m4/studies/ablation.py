@@ -20,7 +20,7 @@ from v2m4.errors import V2M4Error
 from v2m4.evaluation.judges import Panel
 from v2m4.evaluation.scores import MEASURES, Scores, score, weights_named
 from v2m4.evaluation.tables import ABSENT, Table, heading, shown
-from v2m4.evaluation.truth import read_truth
+from v2m4.evaluation.truth import first_mesh, read_truth
 from v2m4.export.glb import still_glb
 from v2m4.files import write_atomically
 from v2m4.ownership import RESULTS
@@ -215,7 +215,7 @@ def _folder(study: Study, row: Row, seed: int) -> Path:
 def _true_mesh(study: Study, clip: int) -> Path:
     """A GLB of the true mesh of the clip's first frame, written if it is not there as it should be."""
     file, truth = study.folder / "true-meshes" / f"{_names(study.clips)[clip]}.glb", study.truths[clip]
-    content = still_glb(read_truth(truth, [0.0]).mesh, file.stem, study.settings.export)
+    content = still_glb(first_mesh(truth), file.stem, study.settings.export)
     if not file.is_file() or file.read_bytes() != content:
         write_atomically(file, content)
     return file
