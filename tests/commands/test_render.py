@@ -1,11 +1,17 @@
 """`v2m4 render` as a user meets it: files of every kind, and what it refuses."""
 
+import json
+import math
+
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.toys import bobbing_ball
 from v2m4.cli import main
+from v2m4.export.glb import still_glb
+from v2m4.settings import ExportSettings
 
 
 def render(capsys, *words):
@@ -29,6 +35,40 @@ def test_several_looks_and_views_go_into_a_folder_in_the_run(capsys, finished):
     names = ["mask-reference.mp4", "overlay-reference.mp4", "mask-orbit.mp4"]
     assert code == 0 and out == [str(finished[1] / "renders" / name) for name in names]
     assert render(capsys, finished[1], "--looks", "mask", "--size", "40")[0] == 0  # its own files it may replace
+
+
+def test_transparent_pictures_go_into_a_folder_per_film(capsys, finished, tmp_path):
+    """A shorter film leaves none of a longer one behind."""
+    words = [finished[1], "-o", tmp_path, "--pngs", "--background", "transparent", "--size", "40", "--overwrite"]
+    longer, shorter = (render(capsys, *words, "--fps", fps) for fps in (40, 20))
+    folder = tmp_path / "color-reference"
+    assert longer[:2] == shorter[:2] == (0, [str(folder)])
+    names = sorted(path.name for path in folder.iterdir())
+    report = json.loads((finished[1] / "report.json").read_text())
+    assert names == [f"{k:05d}.png" for k in range(math.ceil(report["duration"] * 20 - 1e-9))]
+    with Image.open(folder / names[0]) as image:
+        alpha = np.asarray(image)[..., 3]
+    assert alpha.max() == 255 and alpha[0, 0] == 0
+
+
+def test_any_model_can_be_filmed_all_around(capsys, tmp_path):
+    """Without video and camera; of whatever size and place it is, it fills most of the picture in every picture."""
+    ball = bobbing_ball()
+    for name, size, place in (("small", 0.001, 5.0), ("large", 700.0, -9000.0)):
+        mesh = ball.mesh_at(0.0)
+        mesh = mesh.with_vertices(mesh.vertices * size + place)
+        (tmp_path / f"{name}.glb").write_bytes(still_glb(mesh, name, ExportSettings()))
+        folder = tmp_path / name
+        words = [folder.with_suffix(".glb"), "-o", folder, "--pngs", "--view", "orbit", "--size", "64", "--fps", "2"]
+        code, _, _ = render(capsys, *words, "--looks", "mask")
+        assert code == 0
+        pictures = [np.asarray(Image.open(path)) for path in sorted((folder / "mask-orbit").iterdir())]
+        assert len(pictures) == 8  # four seconds of something that does not move
+        for picture in pictures:
+            rows, columns = np.nonzero(picture[..., 0] > 127)
+            assert min(np.ptp(rows), np.ptp(columns)) > 0.7 * 64 and max(np.ptp(rows), np.ptp(columns)) < 0.9 * 64
+    code, _, err = render(capsys, tmp_path / "small.glb", "--looks", "mask")
+    assert code == 2 and "--view orbit" in err
 
 
 def test_a_contact_sheet_has_the_video_above(capsys, finished, tmp_path):
@@ -62,6 +102,8 @@ def test_what_exists_is_not_replaced_unasked(capsys, finished, tmp_path):
         (("--looks", "overlay", "--view", "orbit"), "reference only"),
         (("-o", "film.avi"), "film.avi: films are written as"),
         (("-o", "film.mp4", "--background", "transparent"), "holds no transparency"),
+        (("--pngs", "-o", "film.mp4"), "PNGs go into a folder, not film.mp4"),
+        (("--pngs", "--sheet", "3"), "drop --pngs or --sheet"),
         (("--panorama", "nowhere.hdr"), "nowhere.hdr is no panorama"),
     ],
 )

@@ -26,7 +26,7 @@ class Render:
     """
 
     result: tyro.conf.Positional[Path]
-    """The folder of a run, or an animated GLB with its .camera.json beside it (and --video)."""
+    """The folder of a run, or an animated GLB: with its .camera.json beside it and --video, or any for --view orbit."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The file to write (.mp4, .webm), or a folder; RESULT/renders if absent."""
     looks: tuple[Literal["color", "normal", "mask", "depth", "clay", "overlay"], ...] = ("color",)
@@ -43,6 +43,8 @@ class Render:
     """What is behind."""
     panorama: Path | None = None
     """An equirectangular picture that lights clay, and stands behind with --background panorama; else a soft sky."""
+    pngs: bool = False
+    """Instead of each film, a folder of PNGs."""
     sheet: int = 0
     """Instead of films, a PNG of this many moments side by side, a row per look, the video on top."""
     video: Path | None = None
@@ -53,9 +55,11 @@ class Render:
 
 def run(options: Render) -> None:
     """Write what was asked for; prints the paths."""
+    from contextlib import nullcontext
+
     from v2m4.export.film import Film, Stage, write_film, write_sheet
     from v2m4.export.looks import Lighting
-    from v2m4.studies.results import is_run, opened
+    from v2m4.studies.results import is_run, of_model, opened
 
     if not options.looks:
         raise V2M4Error("Name at least one look: --looks color normal mask depth clay overlay.")
@@ -65,10 +69,20 @@ def run(options: Render) -> None:
     wanted = [(look, view) for view in views for look in options.looks if not (look == "overlay" and view == "orbit")]
     if not wanted:
         raise V2M4Error("The overlay lies on the video, so it exists for --view reference only.")
+    if options.pngs and options.sheet:
+        raise V2M4Error("A contact sheet is one PNG: drop --pngs or --sheet.")
+    alone = not is_run(options.result) and options.video is None
+    if alone and options.view != "orbit":
+        raise V2M4Error("A GLB does not hold its video. Name it with --video CLIP, or film around it: --view orbit.")
     longer, exact = read_size(options.size)
     light = Lighting.studio() if options.panorama is None else Lighting.read(options.panorama)
     targets = _targets(options, wanted, in_run=is_run(options.result))
-    with opened([options.result], [options.video] if options.video else []) as (shown,):
+    result = (
+        nullcontext([of_model(options.result)])
+        if alone
+        else opened([options.result], [options.video] if options.video else [])
+    )
+    with result as (shown,):
         stage = Stage(shown.at, shown.camera, shown.clip, shown.source)
 
         def film(view: View) -> Film:
@@ -105,7 +119,8 @@ def _targets(
     """Each file or folder that will be written, with its looks and view. Raises V2M4Error if one is there already."""
     output = options.output
     folder = output or (options.result if in_run else options.result.parent) / "renders"
-    suffix = ".png" if options.sheet else _TRANSPARENT_SUFFIX if options.background == "transparent" else ".mp4"
+    suffix = _TRANSPARENT_SUFFIX if options.background == "transparent" else ".mp4"
+    suffix = "" if options.pngs else suffix
     targets: dict[Path, tuple[list[Layer], View]] = {}
     if options.sheet:
         for view in dict.fromkeys(view for _, view in wanted):
@@ -115,6 +130,8 @@ def _targets(
     if output is not None and output.suffix:
         if len(targets) > 1:
             raise V2M4Error(f"{len(targets)} films do not fit into {output.name}. Give a folder with -o.")
+        if options.pngs:
+            raise V2M4Error(f"PNGs go into a folder, not {output.name}.")
         if options.sheet and output.suffix.lower() != ".png":
             raise V2M4Error(f"A contact sheet is a PNG, not {output.name}.")
         targets = {output: next(iter(targets.values()))}

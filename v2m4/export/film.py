@@ -134,6 +134,9 @@ def write_film(path: Path, stage: Stage, film: Film, layer: Layer) -> None:
     if not suffix:
         for index, rgba in enumerate(pictures(stage, film, layer)):
             _write_png(path / f"{index:05d}.png", rgba, film.background == "transparent")
+        for old in path.glob("[0-9]" * 5 + ".png"):  # of a longer film that was here before
+            if int(old.stem) >= len(times):
+                old.unlink()
         return
     duration = stage.clip.duration if film.fps is None else len(times) / film.fps
     codec: Literal["h264", "vp9"] = "vp9" if suffix == ".webm" else "h264"

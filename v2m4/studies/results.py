@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from v2m4.artefacts import finished_run, read_clip
 from v2m4.clip import Clip
@@ -26,6 +29,10 @@ from v2m4.video import load_video
 
 # An animation may end so many frames before or after its video without a word.
 _SLACK = 1.5
+# A model that nothing filmed: pictures per second, seconds of one that does not move, and the picture's side.
+_RATE, _STILL_S, _SIDE = 24, 4.0, 512
+# How much of the picture's side its bounding sphere takes.
+_FILLS = 0.85
 
 
 def is_run(path: Path) -> bool:
@@ -84,6 +91,23 @@ def of_glb(glb: Path, clip: Clip, source: Clip) -> Shown:
         )
     return Shown(
         glb.stem, lambda time: model.mesh.with_vertices(model.at(time)), camera, clip, source=source, note=note
+    )
+
+
+def of_model(glb: Path) -> Shown:
+    """An animated GLB without a video: seen from its front (+z of glTF), at 24 pictures a second that do not exist."""
+    model = read_glb(glb)
+    duration = float(model.times.max(initial=0.0)) or _STILL_S
+    times = tuple(k / _RATE for k in range(max(1, math.ceil(duration * _RATE - 1e-9))))
+    poses = torch.stack([model.at(time) for time in times])
+    middle = (poses.amin((0, 1)) + poses.amax((0, 1))) / 2
+    radius = max(float((poses - middle).norm(dim=-1).max()), 1e-6)
+    # The film is made where the sphere has radius 1: near and far planes are in units of the mesh.
+    camera = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    camera[2, 3] = 1 / (_FILLS * math.sin(math.radians(FOV_DEG) / 2))
+    clip = Clip(glb.parent, glb.stem, times, duration, _SIDE, (_SIDE, _SIDE), 1.0, (0.0, 0.0), has_alpha=False)
+    return Shown(
+        glb.stem, lambda time: model.mesh.with_vertices((model.at(time) - middle) / radius), Camera(camera), clip
     )
 
 
