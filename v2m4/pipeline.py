@@ -190,13 +190,14 @@ def execute(run: Run, step: Step, bench: Workbench, stages: Sequence[StageSpec] 
     spec = _spec(step, stages)
     run.begin(step)
     try:
-        yield progress(run, step, 0.0, stages=stages)
+        tell = progress_of(run, step, stages)
+        yield tell(0.0, "")
         with closing(spec.work(run, step, bench)) as work:
             for event in work:
                 if run.stop_requested():
                     raise _stopped(run)
                 if isinstance(event, Progress):
-                    event = progress(run, step, event.fraction, event.note, stages)
+                    event = tell(event.fraction, event.note)
                 yield event
         run.finish(step, time.monotonic() - started)
     except BaseException:
@@ -206,13 +207,22 @@ def execute(run: Run, step: Step, bench: Workbench, stages: Sequence[StageSpec] 
     yield from (event for event in spec.recall(run, step) if not event.live)
 
 
-def progress(
-    run: Run, step: Step, fraction: float, note: str = "", stages: Sequence[StageSpec] = STAGES
-) -> RunProgress:
+def progress(run: Run, step: Step, fraction: float) -> RunProgress:
     """Where the whole run stands while ``step`` is done to ``fraction``."""
+    return progress_of(run, step)(fraction, "")
+
+
+def progress_of(run: Run, step: Step, stages: Sequence[StageSpec] = STAGES) -> Callable[[float, str], RunProgress]:
+    """What tells, from the share of ``step`` that is done and a note, where the whole run stands: the run's folder is
+    read once for all that a step tells."""
     indices = keyframes_of(run)[0] if run.done(Step("keyframes")) else ()
-    overall, seconds_left = run_fraction(run, step, fraction, len(indices), stages)
-    return RunProgress(step.stage, overall, step.keyframe, indices, seconds_left, note)
+    fraction_of = run_fraction(run, step, len(indices), stages)
+
+    def tell(fraction: float, note: str) -> RunProgress:
+        overall, seconds_left = fraction_of(fraction)
+        return RunProgress(step.stage, overall, step.keyframe, indices, seconds_left, note)
+
+    return tell
 
 
 def _spec(step: Step, stages: Sequence[StageSpec]) -> StageSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -11,9 +11,10 @@ TYPICAL_KEYFRAMES = 10  # what a clip is taken to have before they are chosen
 
 
 def run_fraction(
-    run: Run, step: Step, fraction: float, keyframes: int, stages: Sequence[StageSpec]
-) -> tuple[float, float | None]:
-    """Share of the whole run that is done (0 to 1), and the seconds left, or None before anything was measured.
+    run: Run, step: Step, keyframes: int, stages: Sequence[StageSpec]
+) -> Callable[[float], tuple[float, float | None]]:
+    """What tells, from the share of ``step`` that is done, the share of the whole run (0 to 1), and the seconds left,
+    or None before anything was measured. It holds as long as the step is under way.
 
     A stage's step is expected to take what its finished steps took on average, or else its prior times the pace
     (measured over expected) of the run so far.
@@ -25,5 +26,9 @@ def run_fraction(
     pace = measured / expected if expected else 1.0
     each = {name: sum(s) / len(s) if s else prior[name] * pace for name, s in done.items()}
     total = sum(each[spec.name] * spec.steps(run.recipe, keyframes or TYPICAL_KEYFRAMES) for spec in stages)
-    passed = min(measured + fraction * each[step.stage], total)
-    return passed / max(total, 1e-9), (total - passed if measured else None)
+
+    def at(fraction: float) -> tuple[float, float | None]:
+        passed = min(measured + fraction * each[step.stage], total)
+        return passed / max(total, 1e-9), (total - passed if measured else None)
+
+    return at

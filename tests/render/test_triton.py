@@ -8,11 +8,14 @@ from torch import Tensor
 
 from tests.render.test_gaussians import some_gaussians
 from v2m4.geometry.camera import Camera, orbit_extrinsics
+from v2m4.geometry.mesh import Mesh
+from v2m4.nn.cuda_graphs import GraphPool, Recorded
 from v2m4.render.gaussians import render_gaussians
 from v2m4.render.outlines import outlines_torch
 from v2m4.render.raster import rasterize
 from v2m4.render.splats import Gaussians
 from v2m4.render.visibility import visible_triangles_torch
+from v2m4.stages.registration.normal_views import normal_map, recordable_normal_map
 
 pytestmark = [
     pytest.mark.gpu,
@@ -20,9 +23,10 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("recordable", [False, True])
 @pytest.mark.parametrize(("size", "radius"), [(64, 2.0), (257, 2.0), (64, 0.45)])
-def test_the_same_triangles_are_visible(size: int, radius: float) -> None:
-    from v2m4.render.visibility_triton import visible_triangles_triton
+def test_the_same_triangles_are_visible(size: int, radius: float, recordable: bool) -> None:
+    from v2m4.render.visibility_triton import visible_triangles_with_depth
 
     rng = torch.Generator().manual_seed(0)
     vertices = torch.rand(600, 3, generator=rng) - 0.5
@@ -35,7 +39,7 @@ def test_the_same_triangles_are_visible(size: int, radius: float) -> None:
     camera = Camera(orbit_extrinsics(*angles, torch.full((2,), radius), torch.zeros(2, 3)))
     clip, faces = camera.clip(vertices).cuda(), faces.cuda()
     expected = visible_triangles_torch(clip, faces, size, size)
-    found = visible_triangles_triton(clip, faces, size, size)
+    found, _ = visible_triangles_with_depth(clip, faces, size, size, recordable)
     # Multiply-add in one rounding may decide a pixel centre that lies on an edge the other way.
     assert float((found != expected).float().mean()) < 1e-4
     assert float((expected >= 0).float().mean()) > 0.1
@@ -57,8 +61,9 @@ def _globe(meridians: int) -> tuple[Tensor, Tensor]:
     return vertices, faces[torch.linalg.cross(b - a, c - a).norm(dim=1) > 1e-6]
 
 
+@pytest.mark.parametrize("at_most", [None, 2000])
 @pytest.mark.parametrize(("subdivisions", "size"), [(1, 61), (5, 33)])
-def test_the_same_outlines_are_found(subdivisions: int, size: int) -> None:
+def test_the_same_outlines_are_found(subdivisions: int, size: int, at_most: int | None) -> None:
     from v2m4.render.outlines_triton import outlines_triton
 
     vertices, faces = _globe(4 * 2**subdivisions)
@@ -68,11 +73,32 @@ def test_the_same_outlines_are_found(subdivisions: int, size: int) -> None:
     clip, faces = camera.clip(vertices).cuda(), faces.cuda()
     raster = rasterize(clip, faces, size)
     expected, found = (
-        {tuple(row) for row in torch.cat([inner[:, None], outer[:, None], ends], dim=1).tolist()}
-        for inner, outer, ends in (find(raster, clip, faces) for find in (outlines_torch, outlines_triton))
+        {tuple(row) for row in torch.cat([inner[:, None], outer[:, None], ends], dim=1).tolist() if row[0] != row[1]}
+        for inner, outer, ends in (outlines_torch(raster, clip, faces), outlines_triton(raster, clip, faces, at_most))
     )
     assert len(expected) > 50
     assert len(expected ^ found) <= len(expected) // 100, sorted(expected ^ found)[:20]
+
+
+def test_normal_maps_can_be_recorded() -> None:
+    vertices, faces = (tensor.cuda() for tensor in _globe(48))
+    angles = torch.tensor([0.3, 1.0]), torch.tensor([0.2, -0.4])
+    camera = Camera(orbit_extrinsics(*angles, torch.tensor([2.0, 1.5]), torch.zeros(2, 3))).to("cuda")
+
+    def maps(moved: Tensor) -> Tensor:
+        return recordable_normal_map(moved, faces, camera, 64)
+
+    replayed = Recorded(maps, 0, vertices, pool=GraphPool())
+    weight = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(0)).cuda()
+    for scale in (1.0, 0.8):
+        moved = (scale * vertices).requires_grad_()
+        slopes = [torch.autograd.grad((draw(moved) * weight).sum(), moved)[0] for draw in (replayed, maps)]
+        plain = moved.detach().cpu().requires_grad_()
+        known = (normal_map(Mesh(plain, faces.cpu()), camera.to("cpu"), 64) * weight.cpu()).sum()
+        (expected,) = torch.autograd.grad(known, plain)
+        torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-3, atol=1e-3)
+        # A pixel centre that lies on an edge may belong to either face.
+        assert (slopes[0].cpu() - expected).abs().mean() < 0.01 * expected.abs().mean()
 
 
 @pytest.mark.parametrize(("count", "opacity", "scale"), [(300, 0.99, 0.05), (60, 0.5, 0.08), (5000, 0.1, 0.005)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from v2m4.geometry.gather import gather_rows
 from v2m4.geometry.losses import RestShape
 from v2m4.geometry.rotations import closest_rotation
 
@@ -16,7 +17,7 @@ def arap_energy(vertices: Tensor, rest: RestShape) -> Tensor:
     vertex i's edges, never a reflection. R_i minimises the very terms it appears in, so its own derivative does not
     matter: it is held constant, and symmetric or flat one-rings give finite gradients.
     """
-    edge = vertices[rest.end] - vertices[rest.start]
+    edge = gather_rows(vertices, rest.end) - gather_rows(vertices, rest.start)
     rotation = best_rotations(edge.detach(), rest, len(vertices))
     turned = (rotation[rest.start] @ rest.edge[..., None])[..., 0]
     return (rest.weight * (edge - turned).square().sum(1)).mean()

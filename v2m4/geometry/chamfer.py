@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from v2m4.geometry.gather import gather_rows
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.sampling import sample_surface, surface_points
@@ -54,7 +55,7 @@ class SurfaceChamfer:
             features = self._facing(points, face_normals(vertices.detach(), self._faces)[self._own[0]])
         there = self._tree.nearest(features)
         back = Neighbours(features).nearest(self._features)
-        return chamfer(points - self._target[there], self._target - points[back])
+        return chamfer(points - self._target[there], self._target - gather_rows(points, back))
 
     def _facing(self, points: Tensor, normals: Tensor) -> Tensor:
         """(N,6) points beside their weighted normals, or (N,3) points alone."""

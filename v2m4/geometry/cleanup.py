@@ -113,13 +113,15 @@ def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
     volume = np.bincount(piece, weights=(a * np.cross(b, c)).sum(1))  # (P,), six times it
     if not (volume < 0).any():
         return faces
-    # 2. Whether a piece has a boundary, (P,), and its box, (P,3) each.
-    is_open = np.bincount(np.tile(piece, 3), weights=_directed_edges(faces)[1]) > 0
-    low = np.full((len(volume), 3), np.inf)
-    high = np.full((len(volume), 3), -np.inf)
-    for i in range(3):
-        np.minimum.at(low, piece, vertices[faces[:, i]])
-        np.maximum.at(high, piece, vertices[faces[:, i]])
+    # 2. Whether a wall has a boundary, (P,): edges join faces of one piece only. The pieces' boxes, (P,3) each.
+    wall_faces = (volume < 0)[piece]
+    is_open = np.bincount(np.tile(piece[wall_faces], 3), _directed_edges(faces[wall_faces])[1], len(volume)) > 0
+    of_vertex = np.full(len(vertices), len(volume))
+    of_vertex[faces] = piece[:, None]
+    order = np.argsort(of_vertex, kind="stable")
+    begins = np.searchsorted(of_vertex[order], np.arange(len(volume)))
+    order = order[: np.count_nonzero(of_vertex < len(volume))]
+    low, high = (extreme.reduceat(vertices[order], begins) for extreme in (np.minimum, np.maximum))
     # 3. A wall is dropped that lies within the box of a larger piece that faces outwards.
     drop = np.zeros(len(volume), dtype=bool)
     for wall in np.flatnonzero((volume < 0) & ~is_open):
@@ -287,7 +289,9 @@ def _pieces(vertices: int, faces: Int64) -> Int64:
     b = np.concatenate([faces[:, 1], faces[:, 2]])
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(vertices, vertices))  # two edges join three corners
     label = connected_components(graph, directed=False)[1]
-    return np.unique(label[faces[:, 0]], return_inverse=True)[1].reshape(-1)
+    label = label[faces[:, 0]].astype(np.int64)
+    used = np.bincount(label) > 0  # vertices without faces have labels too
+    return (np.cumsum(used) - 1)[label]
 
 
 def compact(faces: Int64) -> tuple[Int64, Int64]:

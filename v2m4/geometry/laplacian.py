@@ -143,7 +143,8 @@ class AdamUniform(torch.optim.Optimizer):
                     continue
                 state = self.state[p]
                 if not state:
-                    state.update(count=0, first=torch.zeros_like(p), second=torch.zeros_like(p))
+                    count = torch.zeros((), dtype=torch.float64, device=p.device)  # there: steps may be recorded
+                    state.update(count=count, first=torch.zeros_like(p), second=torch.zeros_like(p))
                 state["count"] += 1
                 first = state["first"].lerp_(p.grad, 1 - beta1)
                 second = state["second"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from v2m4.geometry.gather import gather_rows
 from v2m4.geometry.mesh import face_normals, unique_edges
 
 _SHORTEST = 1e-3  # of the mean: shorter edges weigh as this one, else those that collapsed would outweigh all others
@@ -66,5 +67,5 @@ def face_areas(vertices: Tensor, faces: Tensor) -> Tensor:
 
 def face_edge_lengths(vertices: Tensor, faces: Tensor) -> Tensor:
     """(F,3) lengths of the edges from corner e to e + 1."""
-    corners = vertices[faces]
+    corners = gather_rows(vertices, faces)
     return ((corners.roll(-1, 1) - corners).square().sum(-1) + 1e-30).sqrt()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from v2m4.geometry.gather import gather_rows
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -40,7 +42,8 @@ class Mesh:
 
 def face_normals(vertices: Tensor, faces: Tensor, *, normalise: bool = True) -> Tensor:
     """(…,F,3) normals of the faces of (…,V,3) vertices; not normalised, their length is twice the area."""
-    a, b, c = (vertices[..., faces[:, i], :] for i in range(3))
+    flat = vertices.dim() == 2
+    a, b, c = (gather_rows(vertices, faces[:, i]) if flat else vertices[..., faces[:, i], :] for i in range(3))
     n = torch.linalg.cross(b - a, c - a)
     return torch.nn.functional.normalize(n, dim=-1) if normalise else n
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from v2m4.arrays import Float64, Int64, Real
 from v2m4.errors import V2M4Error
+from v2m4.geometry.gather import gather_rows
 
 
 def sample_surface(vertices: Tensor, faces: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -28,9 +29,8 @@ def sample_surface(vertices: Tensor, faces: Tensor, count: int, rng: torch.Gener
 def surface_points(vertices: Tensor, faces: Tensor, face: Tensor, weights: Tensor) -> Tensor:
     """Positions (N,3) of surface samples; differentiable in the vertices (V,3)."""
     index = faces[face]
-    return sum(
-        (weights[:, i, None] * vertices[index[:, i]] for i in range(1, 3)), weights[:, :1] * vertices[index[:, 0]]
-    )
+    a, b, c = gather_rows(vertices, index).unbind(1)
+    return weights[:, :1] * a + weights[:, 1:2] * b + weights[:, 2:] * c
 
 
 def draw_surface(vertices: Float64, faces: Int64, count: int, rng: np.random.Generator) -> tuple[Int64, Float64]:

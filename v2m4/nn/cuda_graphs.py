@@ -134,7 +134,8 @@ class Repeated:
     """``step``, which changes tensors in place and is called many times. On a CUDA device it runs as it is a few times,
     so that libraries choose their kernels and gradients get their memory, is recorded then, and replayed from then on.
 
-    It may neither wait for the device nor bring anything from the host; its optimiser must be capturable.
+    It may neither wait for the device nor bring anything from the host; its optimiser must be capturable. A step that
+    does so all the same goes on as it is.
     """
 
     def __init__(self, step: Callable[[], object], device: torch.device) -> None:
@@ -151,18 +152,27 @@ class Repeated:
         if self.stream is None:
             self.step()
             return
-        if self.calls <= _UNRECORDED_CALLS:
-            self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
-            with torch.cuda.stream(self.stream):
-                self.step()
-            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+        if self.calls == _UNRECORDED_CALLS + 1:
+            self._record()
+        if self.graph is not None:
+            self.graph.replay()
             return
-        if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            torch.cuda.synchronize(self.stream.device)
-            with torch.cuda.graph(self.graph, stream=self.stream):
+        self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
+        with torch.cuda.stream(self.stream):
+            self.step()
+        torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+
+    def _record(self) -> None:
+        assert self.stream is not None
+        torch.cuda.synchronize(self.stream.device)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
                 self.step()
-        self.graph.replay()
+        except RuntimeError as error:
+            _log.warning("a step could not be recorded and stays slower: %s", str(error).splitlines()[0])
+            return
+        self.graph = graph
 
 
 class _Replay(torch.autograd.Function):

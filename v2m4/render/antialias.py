@@ -6,12 +6,22 @@ import torch
 from torch import Tensor
 
 from v2m4.device import triton_works
-from v2m4.render.gather import gather_rows
-from v2m4.render.outlines import SLACK, cross, from_centre, outlines_numba, outlines_torch
+from v2m4.geometry.gather import gather_rows
+from v2m4.render.outlines import (
+    SLACK,
+    Outlines,
+    cross,
+    from_centre,
+    of_fixed_number,
+    outlines_numba,
+    outlines_torch,
+)
 from v2m4.render.raster import Raster, pixel_centres
 
 
-def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Tensor:
+def antialias(
+    image: Tensor, raster: Raster, clip: Tensor, faces: Tensor, outlines_at_most: int | None = None
+) -> Tensor:
     """Blend an image (B,H,W,C) over the silhouette edges of what ``raster`` shows.
 
     Between two neighbouring pixels with different faces, the nearer face's outline is a line; where it crosses the
@@ -21,9 +31,13 @@ def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Ten
     Unlike the original, ours also finds outlines some faces away from the pixel's own. So it follows nvdiffrast's
     rasteriser too: nvdiffrast's own blending sees the edges of a pixel's own face only, and the slopes of meshes whose
     faces are as small as pixels come out several times too small, which optimisers tuned on the true ones would feel.
+
+    outlines_at_most: so many pairs of pixels are blended, be they fewer or more, and nothing waits for the device, so
+    that the call can be recorded; all pairs if absent.
     """
     height, width = raster.triangle.shape[1:]
-    inner, outer, ends = find_outlines(raster, clip.detach(), faces)  # (N,) pixel, (N,) its neighbour, (N,2) vertices
+    # (N,) pixel, (N,) its neighbour, (N,2) vertices
+    inner, outer, ends = find_outlines(raster, clip.detach(), faces, outlines_at_most)
     view, fx, fy = pixel_centres(inner, height, width, clip.dtype)
     step = outer - inner
     p, q = (from_centre(clip, view, ends[:, i], fx, fy) for i in (0, 1))
@@ -39,14 +53,18 @@ def antialias(image: Tensor, raster: Raster, clip: Tensor, faces: Tensor) -> Ten
     return flat.scatter_add(0, target[:, None].expand_as(blend), blend).view_as(image)
 
 
-def find_outlines(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def find_outlines(raster: Raster, clip: Tensor, faces: Tensor, at_most: int | None = None) -> Outlines:
     """The silhouettes of what ``raster`` shows, see `outlines_numba`, by the backend that made it; nvdiffrast, which
-    has no such search, is helped by Triton where that works, else by PyTorch."""
+    has no such search, is helped by Triton where that works, else by PyTorch. at_most: as for `antialias`."""
     backend = raster.backend
     if backend == "nvdiffrast":
         backend = "triton" if triton_works(clip.device) else "torch"
     if backend == "triton":
         from v2m4.render.outlines_triton import outlines_triton
 
-        return outlines_triton(raster, clip, faces)
-    return (outlines_numba if backend == "numba" else outlines_torch)(raster, clip, faces)
+        return outlines_triton(raster, clip, faces, at_most)
+    found = (outlines_numba if backend == "numba" else outlines_torch)(raster, clip, faces)
+    if at_most is None:
+        return found
+    rows = torch.arange(at_most, device=clip.device).clamp_max(len(found[0]))
+    return of_fixed_number(found, rows, clip.shape[1])

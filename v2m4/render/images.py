@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from v2m4.errors import V2M4Error
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.gather import gather_rows
 from v2m4.geometry.mesh import Mesh, face_normals, vertex_normals
 from v2m4.render.antialias import antialias as blend_silhouettes
-from v2m4.render.gather import gather_rows
 from v2m4.render.raster import Raster, interpolate, rasterize
 from v2m4.render.texture import Filter, sample_texture, uv_derivatives
 from v2m4.render.visibility import Backend

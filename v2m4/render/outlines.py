@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from v2m4.arrays import Int64
-from v2m4.render.gather import gather_rows
+from v2m4.geometry.gather import gather_rows
 from v2m4.render.raster import Raster, pixel_centres
 from v2m4.render.threads import parallel_for
 
@@ -133,6 +133,43 @@ def neighbouring_pixels(raster: Raster) -> tuple[Tensor, Tensor, Tensor]:
         parts.append((torch.where(nearer, a, b), torch.where(nearer, b, a), torch.full_like(nearer, axis == 2)))
     inner, outer, rows = (torch.cat(t) for t in zip(*parts, strict=True))
     return inner, outer, rows
+
+
+def all_neighbours(raster: Raster) -> tuple[Tensor, Tensor]:
+    """Of every pixel and the one to its right, then of every pixel and the one below: (2BHW,) flattened pixels of the
+    nearer face, and (2BHW,) their neighbours; the pixel itself where the image ends. Waits for nothing."""
+    views, height, width = raster.triangle.shape
+    depth = raster.depth.detach().masked_fill(raster.triangle < 0, torch.inf).reshape(-1)
+    pixel = torch.arange(views * height * width, device=depth.device)
+    right = pixel + (pixel % width < width - 1)
+    below = pixel + width * (pixel // width % height < height - 1)
+    a, b = pixel.repeat(2), torch.cat([right, below])
+    nearer = depth[a] <= depth[b]
+    return torch.where(nearer, a, b), torch.where(nearer, b, a)
+
+
+def first_true(mask: Tensor, count: int) -> Tensor:
+    """(count,) the places of the first true entries of mask (N,), N where there are no more. Waits for nothing."""
+    return torch.searchsorted(mask.cumsum(0), torch.arange(1, count + 1, device=mask.device))
+
+
+Outlines = tuple[Tensor, Tensor, Tensor]
+
+
+def of_fixed_number(found: Outlines, rows: Tensor, vertices: int) -> Outlines:
+    """The ``rows`` (K,) of outlines (N,), (N,) and (N,2); where a row is N, a pixel beside itself and an edge from a
+    vertex, one of so many, to itself: nothing to blend, and no place that many of them share."""
+    inner, outer, ends = found
+    none, slot = rows >= len(inner), torch.arange(len(rows), device=rows.device)
+    if len(inner) == 0:
+        return slot * 0, slot * 0, (slot % vertices)[:, None].expand(-1, 2)
+    kept = rows.clamp_max(len(inner) - 1)
+    pixel = inner[kept]
+    return (
+        pixel,
+        torch.where(none, pixel, outer[kept]),
+        torch.where(none[:, None], (slot % vertices)[:, None], ends[kept]),
+    )
 
 
 Point = tuple[Tensor, Tensor, Tensor]

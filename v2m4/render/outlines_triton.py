@@ -7,24 +7,37 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from v2m4.render.outlines import HOPS, SLACK, neighbouring_pixels, opposite_edges
+from v2m4.render.outlines import (
+    HOPS,
+    SLACK,
+    Outlines,
+    all_neighbours,
+    first_true,
+    neighbouring_pixels,
+    of_fixed_number,
+    opposite_edges,
+)
 from v2m4.render.raster import Raster
 
 _GROUP = 128
 
 
 @torch.no_grad()
-def outlines_triton(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `outlines.outlines_torch`, which is its oracle, in another order."""
+def outlines_triton(raster: Raster, clip: Tensor, faces: Tensor, at_most: int | None = None) -> Outlines:
+    """As `outlines.outlines_torch`, which is its oracle, in another order. at_most: as for `antialias`."""
     height, width = raster.triangle.shape[1:]
-    inner, outer, _ = neighbouring_pixels(raster)
+    # Which pixels have neighbours of another face is known to the device alone: a recording looks at all of them.
+    inner, outer = neighbouring_pixels(raster)[:2] if at_most is None else all_neighbours(raster)
     triangle, faces = raster.triangle.reshape(-1).contiguous(), faces.contiguous()
     ends = torch.full((len(inner), 2), -1, dtype=torch.int64, device=clip.device)
     if len(inner):
         grid = (triton.cdiv(len(inner), _GROUP),)
         tables = clip.float().contiguous(), faces, opposite_edges(faces), triangle
         _walk[grid](inner, outer, *tables, ends, len(inner), clip.shape[1], width, height, HOPS, SLACK, _GROUP)
-    hit = (ends[:, 0] >= 0).nonzero()[:, 0]
+    found = ends[:, 0] >= 0
+    if at_most is not None:
+        return of_fixed_number((inner, outer, ends), first_true(found, at_most), clip.shape[1])
+    hit = found.nonzero()[:, 0]
     return inner[hit], outer[hit], ends[hit]
 
 
@@ -76,7 +89,7 @@ def _walk(  # type: ignore[no-untyped-def]
     face = tl.load(triangle + pixel, mask=valid, other=0)
     goal = tl.load(triangle + other, mask=valid, other=0)
     entered = face * 0 - 1
-    active = valid & (face >= 0)
+    active = valid & (face >= 0) & (face != goal)
     hop = 0
     while (hop < hops) & (tl.max(tl.where(active, 1, 0)) > 0):
         # 3. The corners of the face at hand, seen from the centre, and the lines through its edges: x, y and 1 of each.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from v2m4.render.gather import gather_rows
+from v2m4.geometry.gather import gather_rows
 from v2m4.render.raster_nvdiffrast import interpolate_nvdiffrast, rasterize_nvdiffrast
 from v2m4.render.threads import parallel_for
 from v2m4.render.visibility import Backend, choose_backend, visible_triangles_numba, visible_triangles_torch
@@ -42,23 +42,25 @@ def rasterize(
     backend: Backend = "auto",
     *,
     barycentrics: bool = True,
+    recordable: bool = False,
 ) -> Raster:
     """Find the face at every pixel centre.
 
     clip: (B,V,4) float32 homogeneous clip coordinates; x and y in [-w,w] span the image, row 0 has y = -w, and
     z outside [-w,w] is cut off. faces: (F,3) int64. size: the image's side, or (height, width), in pixels.
     Barycentrics carry gradients to ``clip``; the choice of the face does not (`antialias` adds that), nor does depth.
-    Without ``barycentrics`` they may be zeros, which saves their computation on a GPU.
+    Without ``barycentrics`` they may be zeros, which saves their computation on a GPU. recordable: without them, by
+    Triton on a GPU, so that nothing waits for the device and the call can be part of a CUDA graph.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    chosen = choose_backend(backend, clip.device)
+    chosen = choose_backend("triton" if recordable and clip.is_cuda else backend, clip.device)
     if chosen == "nvdiffrast":
         native = rasterize_nvdiffrast(clip, faces, height, width)
         return Raster(native[..., :2], native[..., 3].long() - 1, native[..., 2], chosen, native)
-    if chosen == "triton" and not barycentrics:
+    if chosen == "triton" and (recordable or not barycentrics):
         from v2m4.render.visibility_triton import visible_triangles_with_depth
 
-        owner, depth = visible_triangles_with_depth(clip, faces, height, width)
+        owner, depth = visible_triangles_with_depth(clip, faces, height, width, recordable)
         return Raster(depth.new_zeros(()).expand(*depth.shape, 2), owner.long(), depth, chosen)
     if chosen == "triton":
         from v2m4.render.visibility_triton import visible_triangles_triton as visible

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from v2m4.errors import V2M4Error
-from v2m4.render.gather import gather_rows
+from v2m4.geometry.gather import gather_rows
 from v2m4.render.raster import Raster, pixel_centres
 
 Filter = Literal["bilinear", "mipmap"]
@@ -27,7 +27,8 @@ def sample_texture(
     shape, flat = uv.shape[:-1], uv.reshape(-1, 2)
     if mode == "bilinear":
         table = texture.reshape(-1, texture.shape[-1])
-        size = torch.tensor([[texture.shape[1], texture.shape[0]]], device=uv.device)
+        # Filled on the device: a copy from the host could not be part of a recorded step.
+        size = torch.cat([torch.full((1, 1), n, device=uv.device) for n in (texture.shape[1], texture.shape[0])], dim=1)
         return _bilinear(table, torch.zeros_like(flat[:, 0], dtype=torch.long), size, flat).view(
             *shape, texture.shape[-1]
         )

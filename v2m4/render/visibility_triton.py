@@ -13,6 +13,7 @@ from torch import Tensor
 _SIDE = 4  # pixels per side of the blocks into which a face's box is cut
 _LANES = tl.constexpr(_SIDE)
 _GROUP = 64  # blocks per program
+_FACES = 16  # faces per program where each draws its faces whole
 _SET_UP_TOGETHER = 1 << 22  # faces, counted once per view: bounds the memory of their edge functions
 _NOTHING = 0x7FFFFFFFFFFFFFFF
 
@@ -28,10 +29,15 @@ def visible_triangles_triton(clip: Tensor, faces: Tensor, height: int, width: in
 
 
 @torch.no_grad()
-def visible_triangles_with_depth(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The same, and (B,H,W) float32 z/w of the face at each pixel centre, zero where there is none."""
+def visible_triangles_with_depth(
+    clip: Tensor, faces: Tensor, height: int, width: int, recordable: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The same, and (B,H,W) float32 z/w of the face at each pixel centre, zero where there is none.
+
+    recordable: nothing waits for the device; slower where single faces fill the image.
+    """
     faces, views = faces.contiguous(), max(1, _SET_UP_TOGETHER // max(1, len(faces)))
-    parts = [_own_views(part, faces, height, width) for part in clip.float().contiguous().split(views)]
+    parts = [_own_views(part, faces, height, width, recordable) for part in clip.float().contiguous().split(views)]
     if not parts:
         empty = torch.empty(0, height, width, device=clip.device)
         return empty.int(), empty
@@ -39,7 +45,7 @@ def visible_triangles_with_depth(clip: Tensor, faces: Tensor, height: int, width
     return torch.cat(owners), torch.cat(depths)
 
 
-def _own_views(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def _own_views(clip: Tensor, faces: Tensor, height: int, width: int, recordable: bool) -> tuple[Tensor, Tensor]:
     views, vertices, _ = clip.shape
     count = nothing = len(faces)
     each = views * count
@@ -50,13 +56,17 @@ def _own_views(clip: Tensor, faces: Tensor, height: int, width: int) -> tuple[Te
     if each:
         grid = (triton.cdiv(each, 128),)
         _set_up[grid](clip, faces, functions, box, number, each, count, vertices, width, height, 128)
-    ends = number.cumsum(0)
-    drawn = torch.repeat_interleave(number)
-    blocks = len(drawn)
     depth = torch.full((views * height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
-    if blocks:
-        grid = (triton.cdiv(blocks, _GROUP),)
+    if recordable and each:
+        grid = (triton.cdiv(each, _FACES),)
         for closing in (False, True):
+            _draw_whole[grid](functions, box, number, depth, owner, each, count, width, height, closing, _FACES)
+    elif each:
+        ends = number.cumsum(0)
+        drawn = torch.repeat_interleave(number)
+        blocks = len(drawn)
+        grid = (triton.cdiv(blocks, _GROUP),)
+        for closing in (False, True) if blocks else ():
             _draw[grid](
                 functions, box, number, ends, drawn, depth, owner, blocks, count, width, height, closing, _GROUP
             )
@@ -152,32 +162,15 @@ def _set_up(  # type: ignore[no-untyped-def]
     tl.store(number + face, tl.where(drawn, across * down, 0).to(tl.int64), mask=valid)
 
 
-@triton.jit(do_not_specialize=["blocks", "count", "width", "height"])
-def _draw(  # type: ignore[no-untyped-def]
-    functions,
-    box,
-    number,
-    ends,
-    owner_of_block,
-    depth,
-    owner,
-    blocks,
-    count,
-    width,
-    height,
-    closing: tl.constexpr,
-    group: tl.constexpr,
+@triton.jit
+def _cover(  # type: ignore[no-untyped-def]
+    functions, box, face, within, valid, depth, owner, count, width, height, closing: tl.constexpr
 ):
-    """Lower the depth buffer to every face's depth; or, ``closing``, enter the faces that ended up nearest.
+    """One block of each face, the ``within``-th of its box: lower the depth buffer to the face's depth; or,
+    ``closing``, enter the faces that ended up nearest.
 
-    functions, box, number: from `_set_up`. ends: (B*F,) running sum of number. owner_of_block: (N,) each block's row in
-    them. depth: (B*H*W,) float64 mapped to integers of the same order.
+    functions, box: from `_set_up`. depth: (B*H*W,) float64 mapped to integers of the same order.
     """
-    block = tl.program_id(0) * group + tl.arange(0, group)
-    valid = block < blocks
-    face = tl.load(owner_of_block + block, mask=valid, other=0)
-    begin = tl.load(ends + face, mask=valid, other=0) - tl.load(number + face, mask=valid, other=0)
-    within = (block - begin).to(tl.int32)
     across = tl.load(box + 3 * face + 2, mask=valid, other=1)
     left = tl.load(box + 3 * face, mask=valid, other=0) + within % across * _LANES
     top = tl.load(box + 3 * face + 1, mask=valid, other=0) + within // across * _LANES
@@ -207,3 +200,54 @@ def _draw(  # type: ignore[no-untyped-def]
         tl.atomic_min(owner + pixel, index, mask=inside & (bits == nearest))
     else:
         tl.atomic_min(depth + pixel, bits, mask=inside & (bits < nearest))
+
+
+@triton.jit(do_not_specialize=["blocks", "count", "width", "height"])
+def _draw(  # type: ignore[no-untyped-def]
+    functions,
+    box,
+    number,
+    ends,
+    owner_of_block,
+    depth,
+    owner,
+    blocks,
+    count,
+    width,
+    height,
+    closing: tl.constexpr,
+    group: tl.constexpr,
+):
+    """`_cover` for all blocks. number: from `_set_up`. ends: (B*F,) running sum of number. owner_of_block: (N,) each
+    block's row in them."""
+    block = tl.program_id(0) * group + tl.arange(0, group)
+    valid = block < blocks
+    face = tl.load(owner_of_block + block, mask=valid, other=0)
+    begin = tl.load(ends + face, mask=valid, other=0) - tl.load(number + face, mask=valid, other=0)
+    within = (block - begin).to(tl.int32)
+    _cover(functions, box, face, within, valid, depth, owner, count, width, height, closing)
+
+
+@triton.jit(do_not_specialize=["each", "count", "width", "height"])
+def _draw_whole(  # type: ignore[no-untyped-def]
+    functions,
+    box,
+    number,
+    depth,
+    owner,
+    each,
+    count,
+    width,
+    height,
+    closing: tl.constexpr,
+    group: tl.constexpr,
+):
+    """`_cover` for all blocks of so many faces, one after the other: the host need not know how many there are."""
+    face = (tl.program_id(0) * group + tl.arange(0, group)).to(tl.int64)
+    blocks = tl.load(number + face, mask=face < each, other=0).to(tl.int32)
+    most = tl.max(blocks)
+    turn = 0
+    while turn < most:
+        within = tl.zeros([group], tl.int32) + turn
+        _cover(functions, box, face, within, within < blocks, depth, owner, count, width, height, closing)
+        turn += 1

@@ -17,6 +17,7 @@ from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.rotations import closest_rotation_by_quaternion, rotation_from_axis_angle
 from v2m4.settings import Settings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, register_meshes, tracking_loss
+from v2m4.stages.registration.normal_views import normal_map, recordable_normal_map
 
 FAST = changed(
     Settings.of("fast").registration.meshes,
@@ -181,6 +182,45 @@ def test_views_drawn_in_parts_add_up_to_the_whole():
     assert float(sum(again)) < 1e-6
 
 
+def test_the_normal_maps_of_a_recorded_step_are_those_of_the_renderer_and_so_are_their_slopes():
+    target = ours(0.5)
+    settings = changed(FAST, {"view_pool": 5, "view_size": 48})
+    views = NormalViews.around(target, settings, torch.eye(4))
+    camera, weight = views._cameras, torch.rand(5, 48, 48, 3, generator=torch.Generator().manual_seed(0))
+    maps, slopes = [], []
+    for draw in (lambda v: normal_map(target.with_vertices(v), camera, 48),
+                 lambda v: recordable_normal_map(v, target.faces, camera, 48)):  # fmt: skip
+        vertices = target.vertices.clone().requires_grad_()
+        maps.append(draw(vertices))
+        slopes.append(torch.autograd.grad((maps[-1] * weight).sum(), vertices)[0])
+    torch.testing.assert_close(maps[1], maps[0])
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-4, atol=1e-5)
+    assert slopes[0].abs().amax() > 0.1
+
+
+def test_steps_made_for_a_recording_end_where_the_others_do(monkeypatch: pytest.MonkeyPatch):
+    settings = changed(
+        FAST,
+        {
+            "view_pool": 6,
+            "alignment.views": 6,  # every iteration sees all of them: what is drawn when does not matter
+            "large_steps.views": 6,
+            "alignment.restart_above": 0.0,
+            "alignment.restart_after": 10,
+            "surface_samples": 0,
+            "normal_match": 0.0,
+            "limbs.rounds": 0,
+        },
+    )
+    source, target = ours(0.0, 2), theirs(0.4)
+    ends = []
+    for recordable in (False, True):
+        monkeypatch.setattr(NormalViews, "recordable", lambda views, count, can=recordable: can)
+        rng = torch.Generator().manual_seed(0)
+        ends.append(drain(register_meshes(source.vertices, source, target, settings, rng=rng, frame=torch.eye(4))))
+    assert (ends[1] - ends[0]).abs().max() < 1e-3 < 0.02 < (ends[0] - source.vertices).abs().max()
+
+
 def test_tracked_points_are_measured_in_pixels():
     vertices = torch.tensor([[0.0, 0, 2], [0.2, 0, 2], [0, 0.2, 2]])
     projection = torch.zeros(4, 4)
@@ -216,7 +256,7 @@ def test_what_is_recorded_of_a_step_waits_for_no_device(monkeypatch: pytest.Monk
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_registration_on_a_gpu_ends_where_that_on_a_cpu_does():
+def test_registration_on_a_gpu_is_recorded_and_ends_where_that_on_a_cpu_does(caplog: pytest.LogCaptureFixture):
     settings = changed(FAST, {"surface_samples": 0, "normal_match": 0.0, "large_steps.iterations": 60})
     source, target, truth = ours(0.0), theirs(0.5), ours(0.5)
     ends = [
@@ -228,5 +268,6 @@ def test_registration_on_a_gpu_ends_where_that_on_a_cpu_does():
         for device in ("cpu", "cuda")
     ]
     errors = [error(end, truth) for end in ends]
+    assert "could not be recorded" not in caplog.text
     assert bool(ends[1].isfinite().all())
     assert errors[1] < 1.2 * errors[0] + 1e-3

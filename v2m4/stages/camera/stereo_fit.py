@@ -18,11 +18,11 @@ from torch import Tensor
 
 from v2m4.geometry.camera import Camera, look_at
 from v2m4.geometry.chamfer import chamfer
+from v2m4.geometry.gather import gather_rows
 from v2m4.geometry.neighbours import Neighbours
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.similarity import Similarity, umeyama_ransac
 from v2m4.nn.cuda_graphs import Repeated
-from v2m4.render.gather import gather_rows
 from v2m4.settings import StereoStepSettings
 
 # Point maps come in the axes of a camera (y down, z forward); this is that camera on the orbit at yaw 0.

@@ -8,6 +8,7 @@ the second also asks the mesh to keep its shape: rigid neighbourhoods, face area
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,10 +24,10 @@ from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import surface_points
-from v2m4.nn.cuda_graphs import recorded
+from v2m4.nn.cuda_graphs import Repeated, recorded
 from v2m4.settings import MeshToMeshSettings
 from v2m4.stages.registration.limb_alignment import coarse_alignment
-from v2m4.stages.registration.normal_views import NormalViews
+from v2m4.stages.registration.normal_views import NormalViews, Pictures
 
 _GLOBAL_SHARE = 0.3  # of the progress bar
 
@@ -123,81 +124,87 @@ def align_globally(
     cloud = _chamfer(vertices, faces, target, settings, rng)
     diagonal = (target.vertices.amax(0) - target.vertices.amin(0)).norm()
     trial = min(descent.restart_after or descent.iterations, descent.iterations)
-    distance = recorded(cloud, vertices)
-    half_turn = 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
+    turns = torch.eye(3, device=vertices.device), 2 * up[:, None] * up[None, :] - torch.eye(3, device=vertices.device)
+    pictures = [Pictures(views, faces, descent.views, descent.iterations, descent.image_weight, rng) for _ in turns]
+    distance = cloud if pictures[0].recordable else recorded(cloud, vertices)
     attempts = [
-        _RigidDescent(vertices, faces, turn, pivot, distance, views, settings, rng)
-        for turn in (torch.eye(3, device=vertices.device), half_turn)
+        _RigidDescent(vertices, turn, pivot, distance, mine, settings)
+        for turn, mine in zip(turns, pictures, strict=True)
     ]
     kept = attempts[0]
     planned, done = descent.iterations + trial, 0
     for _ in kept.advance(trial):
         done += 1
-        yield Aligning(done / planned, kept.moved, kept.loss)
+        yield Aligning(done / planned, kept.moved, kept.loss.clone())
     above = (descent.restart_above * diagonal) ** 2
     if descent.restart_above == 0 or bool(cloud(kept.moved) >= above):
         for _ in attempts[1].advance(trial):
             done += 1
-            yield Aligning(done / planned, kept.moved, kept.loss)
+            yield Aligning(done / planned, kept.moved, kept.loss.clone())
         kept = min(attempts, key=lambda attempt: float(attempt.recent_loss()))
     for _ in kept.advance(descent.iterations - trial):
         done += 1
-        yield Aligning(done / planned, kept.moved, kept.loss)
+        yield Aligning(done / planned, kept.moved, kept.loss.clone())
     yield Aligning(1.0, kept.moved, kept.recent_loss())
 
 
 class _RigidDescent:
     """One attempt of the global registration: Adam on rotation, translation and scale, from the pose turned first.
 
-    moved: (V,3) the vertices as they are. loss: () that of the last iteration.
+    moved: (V,3) the vertices as they are, loss: () that of the last iteration; both are overwritten by the next one.
     """
 
     def __init__(
         self,
         vertices: Tensor,
-        faces: Tensor,
         turn: Tensor,
         pivot: Tensor,
         distance: Callable[[Tensor], Tensor],
-        views: NormalViews,
+        pictures: Pictures,
         settings: MeshToMeshSettings,
-        rng: torch.Generator,
     ) -> None:
-        self._faces, self._pivot, self._distance, self._views, self._rng = faces, pivot, distance, views, rng
-        self._settings = settings.alignment
+        self._pivot, self._distance, self._pictures = pivot, distance, pictures
+        self._settings = descent = settings.alignment
         self._turned = (vertices - pivot) @ turn.T
         device = vertices.device
         self._rot6d = torch.tensor([1.0, 0, 0, 0, 1, 0], device=device, requires_grad=True)
         self._translation = torch.zeros(3, device=device, requires_grad=True)
         self._scale = torch.ones(3, device=device, requires_grad=True)
-        self._optimiser = torch.optim.Adam([self._rot6d, self._translation, self._scale], lr=self._settings.lr)
+        self._optimiser = torch.optim.Adam(
+            [self._rot6d, self._translation, self._scale], lr=descent.lr, capturable=device.type == "cuda"
+        )
         self._stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
         self._losses: list[Tensor] = []
         self._stopped = False
-        self.moved, self.loss = vertices, torch.full((), math.inf)
+        self._iterate = _repeated(self._iteration, pictures.recordable, device)
+        self.moved, self.loss = vertices.detach().clone(), torch.full((), math.inf, device=device)
 
     def advance(self, iterations: int) -> Iterator[None]:
         """So many iterations, fewer if it stops early; pauses after each."""
-        settings = self._settings
         for _ in range(iterations):
             if self._stopped:
                 return
-            moved = self._turned @ rotation_from_6d(self._rot6d).T * self._scale + self._pivot + self._translation
-            leaf = moved.detach().requires_grad_()
-            term = settings.chamfer_weight * self._distance(leaf)
-            term.backward()
-            loss = term.detach()
-            if settings.image_weight > 0:
-                for part in self._views.differences(leaf, self._faces, settings.views, self._rng):
-                    (settings.image_weight * part).backward()
-                    loss = loss + settings.image_weight * part.detach()
-            self._optimiser.zero_grad()
-            moved.backward(_told(leaf))
-            self._optimiser.step()
-            self.moved, self.loss = moved.detach(), loss
-            self._losses = [*self._losses[-9:], loss]
-            self._stopped = self._stop(loss)
+            for _ in self._iterate():
+                pass
+            self._losses = [*self._losses[-9:], self.loss.clone()]
+            self._stopped = self._stop(self._losses[-1])
             yield
+
+    def _iteration(self) -> Iterator[None]:
+        moved = self._turned @ rotation_from_6d(self._rot6d).T * self._scale + self._pivot + self._translation
+        leaf = moved.detach().requires_grad_()
+        term = self._settings.chamfer_weight * self._distance(leaf)
+        term.backward()
+        loss = term.detach()
+        for part in self._pictures.terms(leaf):
+            part.backward()
+            loss = loss + part.detach()
+            yield
+        self._optimiser.zero_grad()
+        moved.backward(_told(leaf))
+        self._optimiser.step()
+        self.moved.copy_(moved.detach())
+        self.loss.copy_(loss)
 
     def recent_loss(self) -> Tensor:
         """() the mean over the last iterations: the views differ between them."""
@@ -270,28 +277,50 @@ def align_locally(
         )
         return loss + descent.track_weight * tracking_loss(posed, faces, tracks) if tracks else loss
 
-    shape = recorded(shape_loss, vertices)
-    stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
-    moved, value = vertices, torch.full((), math.inf)
-    for i in range(descent.iterations):
+    pictures = Pictures(views, faces, descent.views, descent.iterations, descent.image_weight, rng)
+    shape = shape_loss if pictures.recordable else recorded(shape_loss, vertices)
+    moved, value = vertices.detach().clone(), torch.full((), math.inf, device=vertices.device)
+
+    def iteration() -> Iterator[None]:
         solved = space.from_differential(u)
-        moved = solved.detach()
-        leaf = moved.clone().requires_grad_()
+        leaf = solved.detach().clone().requires_grad_()
         loss = shape(leaf)
         loss.backward()
-        value = loss.detach().clone()
-        if descent.image_weight > 0:
-            for part in views.differences(leaf, faces, descent.views, rng):
-                (descent.image_weight * part).backward()
-                value = value + descent.image_weight * part.detach()
-                yield Aligning(i / descent.iterations, moved, value)
+        total = loss.detach().clone()
+        for part in pictures.terms(leaf):
+            part.backward()
+            total = total + part.detach()
+            yield
         optimiser.zero_grad()
         solved.backward(_told(leaf))
         optimiser.step()
-        yield Aligning(i / descent.iterations, moved, value)
+        moved.copy_(leaf.detach())
+        value.copy_(total)
+
+    iterate = _repeated(iteration, pictures.recordable, vertices.device)
+    stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
+    for i in range(descent.iterations):
+        for _ in iterate():
+            yield Aligning(i / descent.iterations, moved, value)
+        yield Aligning(i / descent.iterations, moved, value.clone())
         if stop(value):
             break
     yield Aligning(1.0, moved, value)
+
+
+def _repeated(
+    iteration: Callable[[], Iterator[None]], recordable: bool, device: torch.device
+) -> Callable[[], Iterator[None]]:
+    """``iteration``, which pauses between its parts; where it is recordable, without pauses as one recorded step."""
+    if not recordable:
+        return iteration
+    step = Repeated(lambda: deque(iteration(), maxlen=0), device)
+
+    def once() -> Iterator[None]:
+        step()
+        yield from ()
+
+    return once
 
 
 def _chamfer(
@@ -331,7 +360,7 @@ class _EarlyStop:
     def __call__(self, value: Tensor) -> bool:
         if self._share <= 0:
             return False
-        self._values.append(value)
+        self._values.append(value.clone())
         if len(self._values) < 2 * self._window or len(self._values) % 10:
             return False
         before, now = torch.stack(self._values[-2 * self._window :]).view(2, -1).sum(1).tolist()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from v2m4.device import triton_works
 from v2m4.geometry.camera import Camera, surrounding_cameras
-from v2m4.geometry.mesh import Mesh
-from v2m4.render import render
+from v2m4.geometry.gather import gather_rows
+from v2m4.geometry.mesh import Mesh, face_normals
+from v2m4.render import antialias, rasterize, render
 from v2m4.settings import MeshToMeshSettings
 
 _PIXELS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 24}  # of views that are drawn together: bounds the memory
 _CACHED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # of the target's maps that are kept
+_OUTLINE_SHARE = 4  # of an image's pixels at most every so-many-th has an outline beside it, where that must be bounded
 
 
 class NormalViews:
@@ -54,6 +57,33 @@ class NormalViews:
             ours = normal_map(Mesh(vertices, faces), self._camera(part), self._size)
             yield (ours - self._target_maps(part)).abs().mean() * (len(part) / len(picks))
 
+    def recordable(self, count: int) -> bool:
+        """Whether ``count`` views at a time can be compared within a recorded step: on a GPU with Triton, where they
+        and the target's maps fit into memory."""
+        device = self._target.vertices.device
+        return self._maps is not None and count <= self._at_once and device.type == "cuda" and triton_works(device)
+
+    def scheduled(self, count: int, iterations: int, rng: torch.Generator) -> Callable[[Tensor, Tensor], Tensor]:
+        """What gives, for vertices (V,3) and faces (F,3), the mean difference over ``count`` random views: others in
+        each of so many calls, all drawn now. It waits for no device, so that it can be part of a recorded step."""
+        everyone = torch.arange(len(self._cameras.world_to_camera))
+        for part in everyone.split(self._at_once):
+            self._target_maps(part)
+        assert self._maps is not None
+        maps, device = self._maps, self._maps.device
+        drawn = [torch.randperm(len(everyone), generator=rng)[:count] for _ in range(iterations)]
+        schedule = torch.stack(drawn).to(device)  # (iterations,count)
+        turn = torch.zeros(1, dtype=torch.long, device=device)
+
+        def difference(vertices: Tensor, faces: Tensor) -> Tensor:
+            picks = schedule.index_select(0, turn % iterations)[0]
+            turn.add_(1)
+            camera = replace(self._cameras, world_to_camera=self._cameras.world_to_camera.index_select(0, picks))
+            ours = recordable_normal_map(vertices, faces, camera, self._size)
+            return (ours - maps.index_select(0, picks)).abs().mean()
+
+        return difference
+
     def _camera(self, picks: Tensor) -> Camera:
         world_to_camera = self._cameras.world_to_camera
         return replace(self._cameras, world_to_camera=world_to_camera[picks.to(world_to_camera.device)])
@@ -72,8 +102,48 @@ class NormalViews:
         return self._maps[picks.to(self._maps.device)]
 
 
+class Pictures:
+    """The weighted difference of the normal maps as terms to descend on, of ``count`` views in each iteration.
+
+    recordable: whether an iteration can be recorded with them; then the views of all of them are drawn beforehand.
+    """
+
+    def __init__(
+        self, views: NormalViews, faces: Tensor, count: int, iterations: int, weight: float, rng: torch.Generator
+    ) -> None:
+        self._views, self._faces, self._count, self._weight, self._rng = views, faces, count, weight, rng
+        self.recordable = views.recordable(count) if weight else faces.is_cuda
+        self._scheduled = views.scheduled(count, iterations, rng) if weight and self.recordable else None
+
+    def terms(self, vertices: Tensor) -> Iterator[Tensor]:
+        """Of the mesh with these vertices (V,3), one for as many views as memory allows."""
+        if self._weight == 0:
+            return
+        if self._scheduled is not None:
+            yield self._weight * self._scheduled(vertices, self._faces)
+            return
+        for part in self._views.differences(vertices, self._faces, self._count, self._rng):
+            yield self._weight * part
+
+
 def normal_map(mesh: Mesh, camera: Camera, size: int) -> Tensor:
     """(B,H,W,3) world-space normals as colours, (n + 1) / 2, on black; antialiased."""
     images = render(mesh, camera, size, ("mask", "normal"))
     assert images.normal is not None and images.mask is not None
     return 0.5 * (images.normal + images.mask[..., None])
+
+
+def recordable_normal_map(vertices: Tensor, faces: Tensor, camera: Camera, size: int) -> Tensor:
+    """What `normal_map` gives, by work whose size depends on shapes alone and that waits for no device.
+
+    Only so many outlines are blended as a quarter of the pixels; known meshes have a tenth of that.
+    """
+    clip = camera.clip(vertices)  # (B,V,4)
+    raster = rasterize(clip.detach(), faces, size, barycentrics=False, recordable=True)
+    owner = raster.triangle.reshape(-1)
+    inside = owner >= 0
+    # Pixels without a face look up some face or other: were it the same for all, its gradient's zeros would queue.
+    elsewhere = torch.arange(len(owner), device=owner.device) % len(faces)
+    normals = gather_rows(face_normals(vertices, faces), torch.where(inside, owner, elsewhere))
+    colors = (0.5 * (normals + 1) * inside[:, None]).view(*raster.triangle.shape, 3)
+    return antialias(colors, raster, clip, faces, max(1, len(owner) // _OUTLINE_SHARE))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera, surrounding_cameras
 from v2m4.geometry.mesh import Mesh
+from v2m4.nn.cuda_graphs import Repeated
 from v2m4.nn.schedule import half_cosine
 from v2m4.render import Raster, interpolate, rasterize, render, sample_texture
 from v2m4.render.atlas import texels_of
@@ -21,6 +22,8 @@ from v2m4.settings import FillSettings, OptimiseSettings, TextureSettings
 from v2m4.stages.texture.inpainting import inpaint
 from v2m4.stages.texture.look import Look, atlas_of
 from v2m4.stages.texture.samples import place_samples
+
+_CACHED_BYTES = 1 << 31  # of observations that a recorded descent holds equally long
 
 
 @dataclass(frozen=True)
@@ -113,23 +116,110 @@ def view_loss(texture: Tensor, observation: Observation, tv_weight: float) -> Te
     return observation.weight * (difference + tv_weight * total_variation(texture))
 
 
+@dataclass(frozen=True)
+class StackedObservations:
+    """K observations made equally long: uv (K,N,2), colors (K,N,3), and share (K,N,1), the weight of a difference of
+    colours in the loss, 0 where an observation's own rows repeat to fill the length. weight: (K,)."""
+
+    uv: Tensor
+    colors: Tensor
+    share: Tensor
+    weight: Tensor
+
+    @staticmethod
+    def of(observations: Sequence[Observation]) -> StackedObservations:
+        """All of them, in order."""
+        longest = max(len(o.uv) for o in observations)
+        place = torch.arange(longest, device=observations[0].uv.device)
+        uv = torch.stack([o.uv[place % len(o.uv)] for o in observations])
+        colors = torch.stack([o.colors[place % len(o.uv)] for o in observations])
+        weight = torch.tensor([o.weight for o in observations]).to(uv)
+        length = torch.tensor([len(o.uv) for o in observations], device=uv.device)
+        share = (weight / (3 * length))[:, None] * (place < length[:, None])
+        return StackedObservations(uv, colors, share[..., None], weight)
+
+    def loss(self, texture: Tensor, pick: Tensor, tv_weight: float) -> Tensor:
+        """`view_loss` of the observation number pick (1,), by work of a fixed size."""
+        uv, colors, share = (t.index_select(0, pick)[0] for t in (self.uv, self.colors, self.share))
+        difference = ((sample_texture(texture, uv) - colors).abs() * share).sum()
+        return difference + tv_weight * self.weight.index_select(0, pick)[0] * total_variation(texture)
+
+
 def descend(
     observations: Sequence[Observation], size: int, settings: OptimiseSettings, rng: torch.Generator
 ) -> StageRun[Tensor]:
-    """Adam on a (size,size,3) texture, one view drawn per iteration. Returns it, in [0,1]."""
+    """Adam on a (size,size,3) texture, one view drawn per iteration. Returns it, in [0,1].
+
+    On a GPU, where the observations fit into its memory equally long, an iteration is recorded and replayed.
+    """
     device = observations[0].uv.device
     texture = torch.zeros(size, size, 3, device=device, requires_grad=True)
-    adam = torch.optim.Adam([texture], lr=settings.lr, betas=(settings.beta1, settings.beta2))
-    for step in range(settings.iterations):
-        pick = int(torch.randint(len(observations), (), generator=rng, device=rng.device))
-        adam.zero_grad()
-        loss = view_loss(texture, observations[pick], settings.tv_weight)
-        loss.backward()
-        adam.step()
-        # The rate of the first step is kept for the second, as the schedule of the original has it.
-        adam.param_groups[0]["lr"] = half_cosine(step / settings.iterations, settings.lr, settings.lr_end)
+    picks = torch.stack(
+        [torch.randint(len(observations), (), generator=rng, device=rng.device) for _ in range(settings.iterations)]
+    )
+    longest = max(len(o.uv) for o in observations)
+    if device.type == "cuda" and 6 * 4 * longest * len(observations) <= _CACHED_BYTES:
+        descent = _recorded_descent(texture, StackedObservations.of(observations), picks, settings)
+    else:
+        descent = _plain_descent(texture, observations, picks, settings)
+    for step, _ in enumerate(descent):
         yield Progress("texture", 0.15 + 0.8 * (step + 1) / settings.iterations)
     return texture.detach().clamp(0, 1)
+
+
+def _plain_descent(
+    texture: Tensor, observations: Sequence[Observation], picks: Tensor, settings: OptimiseSettings
+) -> Iterator[None]:
+    adam = torch.optim.Adam([texture], lr=settings.lr, betas=(settings.beta1, settings.beta2))
+    for step, pick in enumerate(picks.tolist()):
+        adam.zero_grad()
+        view_loss(texture, observations[pick], settings.tv_weight).backward()
+        adam.step()
+        adam.param_groups[0]["lr"] = _rate_after(step, settings)
+        yield
+
+
+def _recorded_descent(
+    texture: Tensor, observations: StackedObservations, picks: Tensor, settings: OptimiseSettings
+) -> Iterator[None]:
+    """The same, but for rounding, with iterations that can be recorded."""
+    device = texture.device
+    picks, turn = picks.to(device), torch.zeros(1, dtype=torch.long, device=device)
+    rate = torch.tensor(settings.lr, device=device)
+    adam = torch.optim.Adam(
+        [texture], lr=rate, betas=(settings.beta1, settings.beta2), fused=True, capturable=device.type == "cuda"
+    )
+
+    def iteration() -> None:
+        adam.zero_grad()
+        observations.loss(texture, picks.index_select(0, turn), settings.tv_weight).backward()
+        adam.step()
+        turn.add_(1)
+
+    once = Repeated(iteration, device)
+    for step in range(settings.iterations):
+        once()
+        rate.fill_(_rate_after(step, settings))
+        yield
+
+
+def _rate_after(step: int, settings: OptimiseSettings) -> float:
+    """Adam's step after iteration ``step``: that of the first is kept for the second, as the original has it."""
+    return half_cosine(step / settings.iterations, settings.lr, settings.lr_end)
+
+
+def touches(observations: Sequence[Observation], side: int) -> Tensor:
+    """(side,side) how many pixels of all observations drew on each texel, by the weights of bilinear lookups."""
+    touched = torch.zeros(side * side, device=observations[0].uv.device)
+    for observation in observations:
+        place = observation.uv * side - 0.5
+        corner = place.floor()
+        share = place - corner
+        for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            x, y = ((corner.long() + torch.tensor([dx, dy], device=place.device)) % side).unbind(1)
+            weight = (1 - dx - share[:, 0]).abs() * (1 - dy - share[:, 1]).abs()
+            touched.scatter_add_(0, y * side + x, weight)
+    return touched.view(side, side)
 
 
 def fill_unseen(
@@ -144,14 +234,7 @@ def fill_unseen(
     """The texture (size,size,3) with texels that views touched with less than ``seen_from`` pixels in all filled along
     the surface, and the gutters."""
     side = len(texture)
-    touched = np.zeros((side, side), np.float32)
-    for observation in observations:
-        place = observation.uv.cpu().numpy() * side - 0.5
-        corner = np.floor(place).astype(np.int64)
-        share = place - corner
-        for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
-            np.add.at(touched, ((corner[:, 1] + dy) % side, (corner[:, 0] + dx) % side), weight)
+    touched = touches(observations, side).cpu().numpy()
     texels = texels_of(uv, uv_faces, side)
     samples = place_samples(mesh.faces.numpy(), texels, settings.samples)
     corners = uv.numpy()[uv_faces.numpy()[samples.face]]

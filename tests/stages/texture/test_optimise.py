@@ -1,0 +1,76 @@
+"""The descent on a texture: iterations that can be recorded, and what views touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from v2m4.events import drain
+from v2m4.settings import OptimiseSettings
+from v2m4.stages.texture import optimise
+from v2m4.stages.texture.optimise import Observation, StackedObservations, descend, touches, view_loss
+
+SETTINGS = OptimiseSettings(iterations=60, lr=0.05)
+
+
+def some_observations(device: str = "cpu") -> list[Observation]:
+    """Three of different lengths, of different colours."""
+    rng = torch.Generator().manual_seed(0)
+
+    def one(count: int, weight: float) -> Observation:
+        colors = torch.rand(3, generator=rng).expand(count, 3).to(device)
+        return Observation(torch.rand(count, 2, generator=rng).to(device), colors, weight)
+
+    return [one(50, 1.0), one(200, 2.0), one(7, 1.0)]
+
+
+def test_observations_made_equally_long_give_the_same_loss_and_slopes() -> None:
+    observations = some_observations()
+    stacked = StackedObservations.of(observations)
+    texture = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    for number, observation in enumerate(observations):
+        values = view_loss(texture, observation, 0.1), stacked.loss(texture, torch.tensor([number]), 0.1)
+        torch.testing.assert_close(values[1], values[0])
+        slopes = [torch.autograd.grad(value, texture)[0] for value in values]
+        torch.testing.assert_close(slopes[1], slopes[0])
+
+
+def both_descents(monkeypatch: pytest.MonkeyPatch, device: str) -> list[Tensor]:
+    """The plain descent's texture on the CPU, and that of the iterations that can be recorded."""
+    found = [drain(descend(some_observations(), 24, SETTINGS, torch.Generator().manual_seed(2)))]
+
+    def recorded(texture: Tensor, observations: list[Observation], picks: Tensor, settings: OptimiseSettings):  # type: ignore[no-untyped-def]
+        return optimise._recorded_descent(texture, StackedObservations.of(observations), picks, settings)
+
+    monkeypatch.setattr(optimise, "_plain_descent", recorded)
+    found.append(drain(descend(some_observations(device), 24, SETTINGS, torch.Generator().manual_seed(2))).cpu())
+    return found
+
+
+def test_iterations_that_can_be_recorded_end_where_the_plain_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, recorded = both_descents(monkeypatch, "cpu")
+    assert (recorded - plain).abs().max() < 1e-3 < 0.2 < plain.max()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_recorded_iterations_end_where_the_plain_ones_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, recorded = both_descents(monkeypatch, "cuda")
+    assert "could not be recorded" not in caplog.text
+    assert (recorded - plain).abs().mean() < 1e-3  # Adam divides by slopes that may be rounding only
+
+
+def test_touches_are_the_weights_of_bilinear_lookups() -> None:
+    observations, side = some_observations(), 9
+    expected = np.zeros((side, side))
+    for u, v in torch.cat([o.uv for o in observations]).tolist():
+        x, y = u * side - 0.5, v * side - 0.5
+        for i in (int(np.floor(x)), int(np.floor(x)) + 1):
+            for j in (int(np.floor(y)), int(np.floor(y)) + 1):
+                expected[j % side, i % side] += abs(1 - abs(x - i)) * abs(1 - abs(y - j))
+    found = touches(observations, side)
+    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-4, atol=1e-4)
