@@ -13,9 +13,10 @@ from v2m4.nn.cuda_graphs import GraphPool, Recorded
 from v2m4.render.gaussians import render_gaussians
 from v2m4.render.outlines import outlines_torch
 from v2m4.render.raster import rasterize
+from v2m4.render.recordable import recordable_normal_map
 from v2m4.render.splats import Gaussians
 from v2m4.render.visibility import visible_triangles_torch
-from v2m4.stages.registration.normal_views import normal_map, recordable_normal_map
+from v2m4.stages.registration.normal_views import normal_map
 
 pytestmark = [
     pytest.mark.gpu,

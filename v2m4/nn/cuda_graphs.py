@@ -2,7 +2,7 @@
 
 `Recorded` is for functions of tensors of fixed shapes that are called many times with gradients. Unlike
 `torch.cuda.make_graphed_callables`, the functions of one `GraphPool` share their memory, as each is done with it when
-its backward pass ends. `Repeated` is for the steps of an optimiser.
+its backward pass ends. `Replayed` is for those without gradients, `Repeated` for the steps of an optimiser.
 """
 
 from __future__ import annotations
@@ -128,6 +128,66 @@ def recorded(function: Callable[[Tensor], Tensor], example: Tensor) -> Callable[
     except RuntimeError as error:
         _log.warning("a step could not be recorded and stays slower: %s", str(error).splitlines()[0])
         return function
+
+
+class Replayed:
+    """``function`` (tensors -> one tensor), without gradients. On a CUDA device its second call with tensors of the
+    same shapes is recorded, once the first has made libraries choose their kernels, and replayed from then on.
+
+    The function may neither wait for the device nor bring anything from the host, and what it reads besides its
+    arguments must stay where it is in memory. One that cannot be recorded is called as it is.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+        self._known: dict[object, _Recording | None] = {}
+        """By the shapes and kinds of the arguments; None for those called once."""
+        self._works = True
+        self._pool: GraphPool | None = None  # one for all: each value is copied before the next is computed
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The function's value, a tensor of its own."""
+        if not inputs[0].is_cuda or not self._works:
+            return self.function(*inputs)
+        key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
+        (stream,) = branches(torch.cuda.current_stream().cuda_stream, 1)
+        if key not in self._known:
+            self._known[key] = None
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                value = self.function(*inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            value.record_stream(torch.cuda.current_stream())
+            return value
+        recording = self._known[key]
+        if recording is None:
+            self._pool = self._pool or GraphPool()
+            try:
+                recording = self._known[key] = _Recording(self.function, inputs, self._pool, stream)
+            except RuntimeError as error:
+                _log.warning("a network could not be recorded and stays slower: %s", str(error).splitlines()[0])
+                self._works = False
+                return self.function(*inputs)
+        return recording(inputs)
+
+
+class _Recording:
+    """One graph of `Replayed`."""
+
+    def __init__(
+        self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...], pool: GraphPool, stream: torch.cuda.Stream
+    ) -> None:
+        self.inputs = [tensor.detach().clone() for tensor in inputs]
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, pool=pool.handle, stream=stream):
+            self.output = function(*self.inputs)
+
+    def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given)
+        self.graph.replay()
+        return self.output.clone()
 
 
 class Repeated:

@@ -58,9 +58,13 @@ def _own_views(clip: Tensor, faces: Tensor, height: int, width: int, recordable:
         _set_up[grid](clip, faces, functions, box, number, each, count, vertices, width, height, 128)
     depth = torch.full((views * height * width,), _NOTHING, dtype=torch.int64, device=clip.device)
     if recordable and each:
-        grid = (triton.cdiv(each, _FACES),)
+        # A face that has the image for itself would take long: the fewer faces, the more programs share each.
+        blocks = views * height * width // _SIDE**2
+        shares = min(1024, max(1, 4 * blocks // each))
         for closing in (False, True):
-            _draw_whole[grid](functions, box, number, depth, owner, each, count, width, height, closing, _FACES)
+            _draw_whole[triton.cdiv(each, _FACES), shares](
+                functions, box, number, depth, owner, each, count, width, height, closing, _FACES
+            )
     elif each:
         ends = number.cumsum(0)
         drawn = torch.repeat_interleave(number)
@@ -242,12 +246,13 @@ def _draw_whole(  # type: ignore[no-untyped-def]
     closing: tl.constexpr,
     group: tl.constexpr,
 ):
-    """`_cover` for all blocks of so many faces, one after the other: the host need not know how many there are."""
+    """`_cover` for all blocks of so many faces, shared between the programs along the grid's second axis, each one's
+    after the other: the host need not know how many there are."""
     face = (tl.program_id(0) * group + tl.arange(0, group)).to(tl.int64)
     blocks = tl.load(number + face, mask=face < each, other=0).to(tl.int32)
     most = tl.max(blocks)
-    turn = 0
+    turn = tl.program_id(1)
     while turn < most:
         within = tl.zeros([group], tl.int32) + turn
         _cover(functions, box, face, within, within < blocks, depth, owner, count, width, height, closing)
-        turn += 1
+        turn += tl.num_programs(1)

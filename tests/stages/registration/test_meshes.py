@@ -15,9 +15,10 @@ from v2m4.geometry.chamfer import SurfaceChamfer
 from v2m4.geometry.losses import RestShape, area_change, edge_change
 from v2m4.geometry.mesh import Mesh, face_normals
 from v2m4.geometry.rotations import closest_rotation_by_quaternion, rotation_from_axis_angle
+from v2m4.render.recordable import recordable_normal_map
 from v2m4.settings import Settings, changed
 from v2m4.stages.registration.meshes import NormalViews, PointTracks, align_globally, register_meshes, tracking_loss
-from v2m4.stages.registration.normal_views import normal_map, recordable_normal_map
+from v2m4.stages.registration.normal_views import normal_map
 
 FAST = changed(
     Settings.of("fast").registration.meshes,

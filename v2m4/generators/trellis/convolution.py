@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from v2m4.device import triton_works
 from v2m4.generators.trellis.voxels import Voxels
 
-GATHER_LIMIT_CUDA = 2**27
-"""Most elements that one gather of rows may hold on a GPU (256 MB in half precision)."""
+GATHER_LIMIT_CUDA = 2**26
+"""Most elements that one gather of rows may hold on a GPU (128 MB in half precision)."""
 GATHER_LIMIT_CPU = 2**22
 """The same on the CPU, where buffers that stay in the cache are faster."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from v2m4.generators.trellis.latent import SLatFlowModel
 from v2m4.generators.trellis.sampler import MultiImage, SamplerSettings, Step, VelocityModel, sample
 from v2m4.generators.trellis.structure import SparseStructureDecoder, SparseStructureFlowModel, occupied_voxels
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.nn.cuda_graphs import Replayed
 from v2m4.render.splats import Gaussians
 
 SLAT_MEAN = (
@@ -69,6 +70,7 @@ class TrellisModel:
             network.eval().requires_grad_(False)
             if not self.low_vram:
                 network.to(self.device)
+        self._structure = self._replayed(self.structure_flow)
 
     def networks(self) -> list[nn.Module]:
         """All networks that are present."""
@@ -102,23 +104,37 @@ class TrellisModel:
         return (1, self.structure_flow.in_channels, resolution, resolution, resolution)
 
     def structure_velocity(self) -> VelocityModel:
-        """The structure flow as the sampler calls it."""
+        """The structure flow as the sampler calls it; on a GPU recorded once for all objects."""
 
         def velocity(x: Tensor, t: float, cond: Tensor) -> Tensor:
-            out: Tensor = self.structure_flow(x, _times(t, x.shape[0], x.device), cond)
-            return out
+            return self._structure(x, _times(t, x.shape[0], x.device), cond)
 
         return velocity
 
     def latent_velocity(self, voxels: Voxels) -> VelocityModel:
         """The latent flow on `voxels` as the sampler calls it; a state of k N rows is k copies of the batch."""
 
-        def velocity(x: Tensor, t: float, cond: Tensor) -> Tensor:
-            batch = voxels.repeated(x.shape[0] // len(voxels))
-            out: Tensor = self.latent_flow(x, batch, _times(t, batch.batch_size, x.device), cond)
+        def flow(x: Tensor, times: Tensor, cond: Tensor) -> Tensor:
+            out: Tensor = self.latent_flow(x, voxels.repeated(x.shape[0] // len(voxels)), times, cond)
             return out
 
+        recorded = self._replayed(flow)  # for these voxels: two dozen steps earn it back
+
+        def velocity(x: Tensor, t: float, cond: Tensor) -> Tensor:
+            return recorded(x, _times(t, voxels.batch_size * (x.shape[0] // len(voxels)), x.device), cond)
+
         return velocity
+
+    def _replayed(self, network: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """``network`` recorded, where its weights stay in their place. With gradients it is called as it is."""
+        if self.low_vram:
+            return network
+        replayed = Replayed(network)
+
+        def call(*inputs: Tensor) -> Tensor:
+            return network(*inputs) if torch.is_grad_enabled() else replayed(*inputs)
+
+        return call
 
     def sample_structure(
         self,

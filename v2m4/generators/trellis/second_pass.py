@@ -79,7 +79,8 @@ class SecondPass:
         """Networks on the device and, unless they are to be remembered, blocks recomputed in the backward pass.
 
         On a CUDA device the networks are recorded as graphs, for launching their kernels would take longer than the
-        kernels themselves. They share memory, so that only one of them at a time keeps what its backward pass needs.
+        kernels themselves. The decoders share memory, so that only one of them at a time keeps what its backward pass
+        needs; the flow, whose backward pass comes last, keeps its own, else its forward pass would be run again.
         """
         model = self.model
         on_gpu = model.device.type == "cuda"
@@ -103,9 +104,10 @@ class SecondPass:
         for function, wanted, examples in calls:
             warm_up(function, wanted, *examples)  # with recomputation: what this takes would add to the peak
         self.model.set_checkpointing(not self.remember)
-        pool = GraphPool()
+        own, shared = GraphPool(), GraphPool()
         self._flow, self._mesh_decoder, self._gaussian_decoder = (
-            Recorded(function, wanted, *examples, pool=pool, warm=True) for function, wanted, examples in calls
+            Recorded(function, wanted, *examples, pool=pool, warm=True)
+            for (function, wanted, examples), pool in zip(calls, (own, shared, shared), strict=True)
         )
 
     def _latent_flow(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:

@@ -76,13 +76,13 @@ class Scorer:
         return self.settings.image_weight * distance + self.mask_weight * difference
 
     def score_all(self, camera: Camera) -> Generator[float, None, Tensor]:
-        """`score` in batches, on the CPU; yields the share done after each."""
+        """`score` in batches, on the CPU; yields the share done after each, which a GPU may still be at."""
         parts = camera.world_to_camera.split(self.batch)
         scores = []
         for done, part in enumerate(parts):
-            scores.append(self.score(Camera(part, camera.fov_deg)).cpu())
+            scores.append(self.score(Camera(part, camera.fov_deg)))
             yield (done + 1) / len(parts)
-        return torch.cat(scores)
+        return torch.cat(scores).cpu()
 
     @torch.no_grad()
     def overlap(self, camera: Camera) -> float:

@@ -8,16 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from v2m4.device import triton_works
 from v2m4.geometry.camera import Camera, surrounding_cameras
-from v2m4.geometry.gather import gather_rows
-from v2m4.geometry.mesh import Mesh, face_normals
-from v2m4.render import antialias, rasterize, render
+from v2m4.geometry.mesh import Mesh
+from v2m4.render import render
+from v2m4.render.recordable import can_record, recordable_normal_map
 from v2m4.settings import MeshToMeshSettings
 
 _PIXELS_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 24}  # of views that are drawn together: bounds the memory
 _CACHED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}  # of the target's maps that are kept
-_OUTLINE_SHARE = 4  # of an image's pixels at most every so-many-th has an outline beside it, where that must be bounded
 
 
 class NormalViews:
@@ -60,8 +58,7 @@ class NormalViews:
     def recordable(self, count: int) -> bool:
         """Whether ``count`` views at a time can be compared within a recorded step: on a GPU with Triton, where they
         and the target's maps fit into memory."""
-        device = self._target.vertices.device
-        return self._maps is not None and count <= self._at_once and device.type == "cuda" and triton_works(device)
+        return self._maps is not None and count <= self._at_once and can_record(self._maps.device)
 
     def scheduled(self, count: int, iterations: int, rng: torch.Generator) -> Callable[[Tensor, Tensor], Tensor]:
         """What gives, for vertices (V,3) and faces (F,3), the mean difference over ``count`` random views: others in
@@ -131,19 +128,3 @@ def normal_map(mesh: Mesh, camera: Camera, size: int) -> Tensor:
     images = render(mesh, camera, size, ("mask", "normal"))
     assert images.normal is not None and images.mask is not None
     return 0.5 * (images.normal + images.mask[..., None])
-
-
-def recordable_normal_map(vertices: Tensor, faces: Tensor, camera: Camera, size: int) -> Tensor:
-    """What `normal_map` gives, by work whose size depends on shapes alone and that waits for no device.
-
-    Only so many outlines are blended as a quarter of the pixels; known meshes have a tenth of that.
-    """
-    clip = camera.clip(vertices)  # (B,V,4)
-    raster = rasterize(clip.detach(), faces, size, barycentrics=False, recordable=True)
-    owner = raster.triangle.reshape(-1)
-    inside = owner >= 0
-    # Pixels without a face look up some face or other: were it the same for all, its gradient's zeros would queue.
-    elsewhere = torch.arange(len(owner), device=owner.device) % len(faces)
-    normals = gather_rows(face_normals(vertices, faces), torch.where(inside, owner, elsewhere))
-    colors = (0.5 * (normals + 1) * inside[:, None]).view(*raster.triangle.shape, 3)
-    return antialias(colors, raster, clip, faces, max(1, len(owner) // _OUTLINE_SHARE))
