@@ -262,11 +262,9 @@ def align_locally(
 ) -> Iterator[Aligning]:
     """Every vertex for itself, smoothly. The mesh given, (V,3), is the rest shape."""
     descent = settings.large_steps
+    # 1. What is asked of the mesh: to reach the target, and to keep its shape.
     rest = RestShape.of(vertices, faces)
     cloud = _chamfer(vertices, faces, target, settings, rng)
-    space = LargeSteps(len(vertices), faces, descent.smoothness)
-    u = space.to_differential(vertices.detach()).requires_grad_()
-    optimiser = AdamUniform([u], lr=descent.step)
 
     def shape_loss(posed: Tensor) -> Tensor:
         loss = (
@@ -279,6 +277,11 @@ def align_locally(
 
     pictures = Pictures(views, faces, descent.views, descent.iterations, descent.image_weight, rng)
     shape = shape_loss if pictures.recordable else recorded(shape_loss, vertices)
+
+    # 2. A step: all slopes are summed at the vertices first, and taken on to u (V,3) once.
+    space = LargeSteps(len(vertices), faces, descent.smoothness)
+    u = space.to_differential(vertices.detach()).requires_grad_()
+    optimiser = AdamUniform([u], lr=descent.step)
     moved, value = vertices.detach().clone(), torch.full((), math.inf, device=vertices.device)
 
     def iteration() -> Iterator[None]:
@@ -297,6 +300,7 @@ def align_locally(
         moved.copy_(leaf.detach())
         value.copy_(total)
 
+    # 3. So many of them, or until they no longer pay.
     iterate = _repeated(iteration, pictures.recordable, vertices.device)
     stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
     for i in range(descent.iterations):
