@@ -46,6 +46,7 @@ MARGIN = 1.2  # side of the crop over the longer side of the object's box
 SOFT = (
     0.4 * (FARTHEST - NEAREST) / SLICES
 )  # width of the occupancy's edge: it lets a column tell where between two slices it is
+WAYS_IN = tuple(CLOSE * n for n in (3, 6, 12, 24, 48))  # lengths behind an entry at which the inside is looked for
 COARSE = 96  # rays per side of the picture in which the object's box is found
 OTHER = (25.0, 60.0)  # fields of view in degrees of the cameras that are not what they are taken for
 _WIDE = 2 * math.tan(math.radians(FOV_DEG) / 2)
@@ -227,7 +228,7 @@ def _exits(view: View, slopes: Tensor, depths: Tensor, parts: Tensor, counts: Te
     origins = view.eye[:, None].expand_as(directions)
     hit = depths > 0
     ends = torch.where(hit, view.far[:, None] * length, -1.0)
-    inside = depths * length + 3 * CLOSE
+    inside = depths * length + _way_in(origins, unit, depths * length, parts, counts)
     first = march(origins, unit, inside, ends, parts, counts, sign=-1.0)
     reach = ((view.far - view.near)[:, None] * length).expand_as(depths)
     back = march(
@@ -240,6 +241,16 @@ def _exits(view: View, slopes: Tensor, depths: Tensor, parts: Tensor, counts: Te
     )
     last = torch.where(back >= 0, view.far[:, None] - back / length, -torch.ones_like(back))
     return torch.where(first > 0, first / length, first), last
+
+
+def _way_in(origins: Tensor, unit: Tensor, entries: Tensor, parts: Tensor, counts: Tensor) -> Tensor:
+    """(B,N) how far behind the entries, lengths along rays, one is inside for certain: a ray that grazes the surface
+    stays close to it for long, and would leave where it came in."""
+    out = torch.full_like(entries, WAYS_IN[0])
+    for way in reversed(WAYS_IN):
+        distance, _ = field(origins + unit * (entries + way)[..., None], parts, counts)
+        out = torch.where(distance < -1.5 * CLOSE, way, out)
+    return out
 
 
 @dataclass(frozen=True)

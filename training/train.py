@@ -74,11 +74,11 @@ STRIDES = (1, 4, 16, 48)  # cells of the grid between the places whose depths ar
 
 
 def learning_rate(step: int, recipe: Recipe, since: int, processes: int = 1) -> float:
-    """Half a cosine over the whole training, with a warm-up also after ``since``, the first step of a slice whose
-    optimiser began anew."""
+    """Half a cosine over the steps from ``since`` on, the first step of a slice whose optimiser began anew, with a
+    warm-up (warm restarts: Loshchilov and Hutter 2017)."""
     rate = recipe.rate * math.sqrt(processes)
     warm = min(1.0, (step - since + 1) / recipe.warmup)
-    turn = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
+    turn = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - since) / max(1, recipe.steps - since))))
     return warm * (recipe.last_rate + (rate - recipe.last_rate) * turn)
 
 
