@@ -18,7 +18,7 @@ from v2m4.evaluation.truth import load_truth
 from v2m4.settings import Settings, changed
 from v2m4.steps.generation import shaken
 from v2m4.studies import ablation, batch
-from v2m4.studies.ablation import Study, cannot_run, folder_key, make, tables, write_tables
+from v2m4.studies.ablation import Measured, Study, cannot_run, folder_key, make, tables, write_tables
 from v2m4.studies.paper_tables import NOISE, PAPER_SECONDS, PAPER_TOTAL, TABLES
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -133,6 +133,8 @@ def test_the_true_mesh_is_each_clips_template(study, tmp_path):
             assert len(given.faces) == len(true.faces)
             spans = [mesh.vertices.amax(0) - mesh.vertices.amin(0) for mesh in (given, true)]
             torch.testing.assert_close(spans[0] / spans[0].max(), spans[1] / spans[1].max(), atol=1e-3, rtol=0)
+    notes = tables(some, [Measured(row) for row in some.chosen()])["table2"].notes
+    assert not any("generator template" in note for note in notes)  # the rows name it
 
 
 def test_rows_that_cannot_run_or_fail_lose_no_other(study, measured, monkeypatch):

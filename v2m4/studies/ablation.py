@@ -301,7 +301,8 @@ def _comparability(study: Study, measured: Sequence[Measured]) -> Iterator[str]:
     names: dict[str, str] = {}
     for one in measured:
         if not one.problem:
-            names |= _recipe(study, one.row).names
+            named = {"generator"} if one.row.own_mesh else {key.removesuffix(".name") for key in one.row.changes}
+            names |= {port: plug for port, plug in _recipe(study, one.row).names.items() if port not in named}
     if names:
         used = ", ".join(f"{port} {name}" for port, name in sorted(names.items()))
         yield f"Plugs of ours, where the row names no other: {used}. The paper's: TRELLIS, DUSt3R, DreamSim."
