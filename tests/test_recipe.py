@@ -44,6 +44,7 @@ def test_facts_follow_from_the_settings(tmp_path: Path) -> None:
     assert not recipe(generator__template=template, texture__keep_template=False).keeps_look
     assert recipe(generator__name="trellis").refines
     assert not recipe(generator__name="trellis", refinement__enabled=False).refines
+    assert recipe().mends and not meshes.mends and not recipe(mending__enabled=False).mends
     assert "stereo" not in recipe(camera__stereo__enabled=False).names
 
 
@@ -66,6 +67,7 @@ def test_weights_that_arrive_make_another_recipe_and_other_fingerprints(monkeypa
         ("generator.inflate.faces", 999, "generation"),
         ("camera.rigid.directions", 99, "camera"),
         ("registration.video.nodes", 50, "registration"),
+        ("mending.fits", 1, "mending"),
         ("texture.size", 64, "texture"),
         ("export.quantise", True, "export"),
     ],
@@ -124,6 +126,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
         ("perceptual.structure", "camera"),
         ("stereo.features", "camera"),
         ("stages.registration.video", "registration"),
+        ("stages.mending.poses", "mending"),
         ("stages.texture.project_numba", "texture"),
         ("evaluation.report", "export"),
         ("generators.sculpt.generator", None),

@@ -25,6 +25,7 @@ from v2m4.run import Run, Step
 
 WARNINGS = "warnings.json"
 MESHLESS = "meshless.json"
+MENDED = "mended.npz"
 
 
 def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
@@ -117,11 +118,20 @@ def registered_vertices(run: Run, index: int) -> Tensor:
         return torch.from_numpy(load_arrays(path)["vertices"])
 
 
+def moving_vertices(run: Run) -> Tensor:
+    """(K,V,3) camera-space vertices of the animation at its keyframes, mended if they were."""
+    if run.recipe.mends:
+        path = run.place(Step("mending")) / MENDED
+        with reading(path):
+            return torch.from_numpy(load_arrays(path)["vertices"])
+    return torch.stack([registered_vertices(run, index) for index in keyframes_of(run)[0]])
+
+
 def animation_of(run: Run) -> Animation:
     """The finished animation."""
     indices, _ = keyframes_of(run)
     clip = masked_clip(run)
-    poses = torch.stack([registered_vertices(run, i) for i in indices])  # (K, V, 3)
+    poses = moving_vertices(run)
     mesh = load_mesh(run.place(Step("texture")) / "mesh.npz").with_vertices(poses[0])
     return Animation(poses, tuple(clip.times[i] for i in indices), mesh, clip.duration, clip.name, indices)
 

@@ -21,6 +21,7 @@ from v2m4.events import (
     MeshGenerated,
     MeshRegistered,
     Notice,
+    PosesMended,
     RunProgress,
     RunStarted,
 )
@@ -84,6 +85,8 @@ def _line(event: Event) -> str:
             return f"frame {keyframe}: camera found, mask overlap {overlap:.3f}"
         case MeshRegistered(keyframe, overlap, _):
             return f"frame {keyframe}: registered, mask overlap {overlap:.3f}"
+        case PosesMended(mended, poses) if mended:
+            return f"torn places mended in {mended} of {poses} poses"
     return ""
 
 
@@ -106,6 +109,6 @@ def _soundness(report: Mapping[str, Any]) -> str:
     pieces = "one piece" if shape["components"] == 1 else f"{shape['components']} pieces"
     tight = "watertight" if shape["watertight"] else f"{shape['open_edges']} open edges"
     words = [f"{shape['triangles']} triangles, {pieces}, {tight}", "" if shape["manifold"] else "not manifold"]
-    shares = {"unseen_surface": "of the surface never seen", "stretched_faces": "of the faces stretched"}
+    shares = {"unseen_surface": "of the surface never seen", "torn_faces": "of the faces torn"}
     words += [f"{report[key]:.0%} {what}" for key, what in shares.items() if key in report]
     return ", ".join(filter(None, words))

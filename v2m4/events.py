@@ -155,6 +155,14 @@ class MeshRegistered(Event):
 
 
 @dataclass(frozen=True)
+class PosesMended(Event):
+    """Torn places were mended in ``mended`` of ``poses`` poses."""
+
+    mended: int
+    poses: int
+
+
+@dataclass(frozen=True)
 class TextureReady(Event):
     """The shared texture, as a picture."""
 

@@ -91,6 +91,11 @@ class Recipe:
         return () if plug is None else (plug,)
 
     @property
+    def mends(self) -> bool:
+        """Whether torn places of the mesh that follows the video are mended."""
+        return self.settings.mending.enabled and not self.mesh_per_keyframe
+
+    @property
     def written_settings(self) -> str:
         """The settings as they are written beside the results."""
         return self.settings.to_json()

@@ -7,7 +7,7 @@ import trimesh
 
 from tests.toys import ball, bobbing_ball, filmed
 from v2m4.evaluation.report import measure
-from v2m4.evaluation.soundness import stretched_share, topology, unseen_share
+from v2m4.evaluation.soundness import stretched_share, topology, torn_share, unseen_share
 from v2m4.events import drain
 
 
@@ -36,14 +36,17 @@ def test_what_is_not_manifold():
     assert topology(5, torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 4]]))["manifold"]
 
 
-def test_stretched_faces_are_those_with_a_long_or_short_edge():
+def test_stretched_faces_are_those_drawn_out_in_some_direction():
     rest = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
     faces = torch.tensor([[0, 1, 2], [2, 1, 3]])
     pulled = rest.clone()
     pulled[3] = torch.tensor([4.0, 1, 0])
     assert stretched_share(rest, torch.stack([rest, pulled]), faces, 2.0) == 0.5
     assert stretched_share(rest, (rest * 1.9)[None], faces, 2.0) == 0
-    assert stretched_share(rest, (rest * 0.4)[None], faces, 2.0) == 1
+    assert stretched_share(rest, (rest * 0.4)[None], faces, 2.0) == 0
+    sheared = rest + 3 * rest[:, 1:2] * torch.tensor([1.0, 0, 0])  # every face keeps its area
+    assert stretched_share(rest, sheared[None], faces, 3.0) == 1
+    assert torn_share(rest, torch.stack([rest, pulled]), faces, 2.0) == 0.5
 
 
 def test_the_unseen_share_is_one_of_area():

@@ -33,6 +33,12 @@ def test_a_weak_result_says_so_first_with_the_numbers_and_what_to_do():
     assert "begin there" in verdict([0.3], (), ["A sentence."], SETTINGS)["says"]
 
 
+def test_a_torn_mesh_is_not_good_and_says_how_much_of_it_is_torn():
+    judged = verdict([0.95] * 10, (), [], SETTINGS, torn=0.06)
+    assert judged["level"] == "fair" and "6.0% of the faces are torn" in judged["says"]
+    assert "torn" not in verdict([0.95] * 10, (), [], SETTINGS, torn=0.001)["says"]
+
+
 def test_frames_without_the_object_do_not_count():
     judged = verdict([0.9, 0.0, 0.9], (1,), [], SETTINGS)
     assert (judged["level"], judged["frames"], judged["worst_frame"]) == ("good", 2, 0)

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from v2m4.geometry.mesh import face_normals, unique_edges, vertex_normals
+from v2m4.geometry.mesh import unique_edges
+from v2m4.geometry.strain import FaceStrain
 
 Picture = NDArray[np.uint8]
 _SMALLEST_ERROR = 1e-3  # of 255 squared: caps the PSNR of equal pictures at 78 dB
@@ -44,12 +45,8 @@ def flipped_share(rest: Tensor, posed: Tensor, faces: Tensor) -> float:
     rest: (V,3). posed: (K,V,3). A face is folded over if its normal points against the surface around it (the
     area-weighted normals of its corners).
     """
-
-    def folded(vertices: Tensor) -> Tensor:
-        around = vertex_normals(vertices, faces)[..., faces, :].sum(dim=-2)
-        return (face_normals(vertices, faces) * around).sum(dim=-1) < 0
-
-    return float((folded(posed).any(dim=0) & ~folded(rest)).float().mean())
+    strain = FaceStrain(rest.double().numpy(), faces.numpy())
+    return float(np.stack([strain.turned_over(pose) for pose in posed.double().numpy()]).any(axis=0).mean())
 
 
 def edge_stretch(rest: Tensor, posed: Tensor, faces: Tensor) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, psnr, ssim
-from v2m4.evaluation.soundness import stretched_share, topology, unseen_share
+from v2m4.evaluation.soundness import stretched_share, topology, torn_share, unseen_share
 from v2m4.events import Progress, StageRun, drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
@@ -30,26 +30,38 @@ _TRACKED_VERTICES = 2000
 _CENTRE_TOLERANCE = 0.005
 
 
-def measure(animation: Animation, clip: Clip, stretch: float = 2.0) -> StageRun[dict[str, Any]]:
+def measure(
+    animation: Animation, clip: Clip, stretch: float = 3.0, rest: Tensor | None = None
+) -> StageRun[dict[str, Any]]:
     """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each.
 
     Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
-    ``jitter``, ``flipped_faces``, ``stretched_faces`` (by more than the factor ``stretch``), ``edge_stretch``,
-    ``unseen_surface`` (share of the area that no frame shows) and ``topology``. IoU: of the silhouettes (alpha above a
-    half). PSNR in dB: over white, within the union of both silhouettes, so that what is missing or too much counts.
-    SSIM: over white, within the object's box.
+    ``jitter``; ``flipped_faces``, ``stretched_faces`` (to more than ``stretch`` times some length), ``torn_faces``
+    (either) and ``edge_stretch``, against the pose ``rest`` (V,3), by default the first; ``unseen_surface`` (share of
+    the area that no frame shows) and ``topology``. IoU: of the silhouettes (alpha above a half). PSNR in dB: over
+    white, within the union of both silhouettes, so that what is missing or too much counts. SSIM: over white, within
+    the object's box.
     """
     poses, faces = animation.vertices, animation.mesh.faces
     seen = torch.zeros(len(faces), dtype=torch.bool)
     report = yield from compare(animation.mesh_at, Camera.identity(FOV_DEG), clip, seen)
     step = max(1, poses.shape[1] // _TRACKED_VERTICES)
     report["jitter"] = jitter(torch.stack([animation.at(time)[::step] for time in clip.times]))
-    report["flipped_faces"] = flipped_share(poses[0], poses, faces)
-    report["stretched_faces"] = stretched_share(poses[0], poses, faces, stretch)
-    report["edge_stretch"] = edge_stretch(poses[0], poses, faces)
+    still = poses[0] if rest is None else rest
+    report |= tears(still, poses, faces, stretch)
+    report["edge_stretch"] = edge_stretch(still, poses, faces)
     report["unseen_surface"] = unseen_share(poses[0], faces, seen)
     report["topology"] = topology(poses.shape[1], faces)
     return report
+
+
+def tears(rest: Tensor, posed: Tensor, faces: Tensor, stretch: float) -> dict[str, float]:
+    """``flipped_faces``, ``stretched_faces`` and ``torn_faces`` (either) of poses (K,V,3), as of `measure`."""
+    return {
+        "flipped_faces": flipped_share(rest, posed, faces),
+        "stretched_faces": stretched_share(rest, posed, faces, stretch),
+        "torn_faces": torn_share(rest, posed, faces, stretch),
+    }
 
 
 def evaluate(glb: Path, clip: Clip, camera: Path | None = None) -> dict[str, Any]:

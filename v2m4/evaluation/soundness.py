@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from v2m4.geometry.mesh import face_normals, unique_edges
+from v2m4.geometry.mesh import face_normals
+from v2m4.geometry.strain import FaceStrain
 
 
 def topology(vertices: int, faces: Tensor) -> dict[str, Any]:
@@ -55,16 +55,17 @@ def _single_fans(faces: np.ndarray, edge_of: np.ndarray, counts: np.ndarray) -> 
 
 
 def stretched_share(rest: Tensor, posed: Tensor, faces: Tensor, factor: float) -> float:
-    """Share of the faces with an edge that in some pose (K,V,3) is longer or shorter by more than ``factor``."""
-    edges = unique_edges(faces)
-    a, b = edges.unbind(1)
-    at_rest = (rest[a] - rest[b]).norm(dim=-1)
-    ratio = (posed[:, a] - posed[:, b]).norm(dim=-1) / at_rest.clamp_min(1e-12)
-    wrong = ((ratio > factor) | (ratio < 1 / factor)).any(0) & (at_rest > 1e-6 * at_rest.max())
-    of_face = torch.stack([faces, faces.roll(-1, 1)], dim=-1).sort(-1).values  # (F, 3, 2)
-    count = int(faces.max()) + 1
-    keys, bad = (e[..., 0] * count + e[..., 1] for e in (of_face, edges[wrong].sort(-1).values))
-    return float(torch.isin(keys, bad).any(1).float().mean())
+    """Share of the faces that some pose (K,V,3) draws out to more than ``factor`` times some length at rest (V,3): the
+    largest singular value of the deformation gradient."""
+    strain = FaceStrain(rest.double().cpu().numpy(), faces.cpu().numpy())
+    worst = np.stack([strain.largest_stretch(pose) for pose in posed.double().cpu().numpy()]).max(0)
+    return float((worst > factor).mean())
+
+
+def torn_share(rest: Tensor, posed: Tensor, faces: Tensor, factor: float) -> float:
+    """Share of the faces that some pose (K,V,3) stretches, as of `stretched_share`, or folds over."""
+    strain = FaceStrain(rest.double().cpu().numpy(), faces.cpu().numpy())
+    return float(np.stack([strain.torn(pose, factor) for pose in posed.double().cpu().numpy()]).any(0).mean())
 
 
 def unseen_share(rest: Tensor, faces: Tensor, seen: Tensor) -> float:

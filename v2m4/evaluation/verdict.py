@@ -9,9 +9,14 @@ from v2m4.settings import VerdictSettings
 
 
 def verdict(
-    overlaps: Sequence[float], empty: Collection[int], warnings: Sequence[str], settings: VerdictSettings
+    overlaps: Sequence[float],
+    empty: Collection[int],
+    warnings: Sequence[str],
+    settings: VerdictSettings,
+    torn: float = 0.0,
 ) -> dict[str, Any]:
     """Judge an animation by its mask overlap per frame; frames in ``empty`` show no object and are left out.
+    torn: the share of its faces that is stretched or flipped in some pose.
 
     Returns ``level`` ("weak", "fair" or "good"), ``says`` (one line that begins with the level), ``mean_overlap``,
     ``worst_overlap``, ``worst_frame``, ``weakest_frames``, ``lost_frames`` and ``frames`` (how many were judged).
@@ -22,13 +27,15 @@ def verdict(
     lost = [index for index, overlap in shown.items() if overlap < settings.weak_frame]
     if not shown or mean < settings.weak_mean or len(lost) > settings.weak_share * len(shown):
         level = "weak"
-    elif mean >= settings.good_mean and not lost and not warnings:
+    elif mean >= settings.good_mean and torn <= settings.torn and not lost and not warnings:
         level = "good"
     else:
         level = "fair"
     numbers = f"mask overlap {mean:.2f} on average, {shown.get(worst, 0.0):.2f} at worst (frame {worst})"
     if lost:
         numbers += f", below {settings.weak_frame:g} in {len(lost)} of {len(shown)} frames"
+    if torn > settings.torn:
+        numbers += f"; {torn:.1%} of the faces are torn in some pose"
     weakest = lost or _about(worst, shown, settings.weakest_within)
     if len(weakest) > 1:
         numbers += f"; the weakest frames are {frame_ranges(weakest)}"

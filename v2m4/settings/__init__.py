@@ -61,6 +61,7 @@ from v2m4.settings.matting import (
     SoftEdgeSettings,
     WarningSettings,
 )
+from v2m4.settings.mending import MendingSettings
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -125,6 +126,7 @@ __all__ = [
     "LowPolySettings",
     "MaskCleanupSettings",
     "MattingSettings",
+    "MendingSettings",
     "MeshToMeshSettings",
     "MeshingSettings",
     "MirrorFillSettings",
@@ -199,6 +201,7 @@ class Settings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    mending: MendingSettings = field(default_factory=MendingSettings)
     texture: TextureSettings = field(default_factory=TextureSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
 

@@ -23,8 +23,10 @@ class VerdictSettings:
 
     weakest_within: Annotated[float, Range(0, 1)] = 0.02
     """Frames next to the worst one count among the weakest if their overlap is at most this much better."""
-    stretched: Annotated[float, Range(1, 100)] = 2.0
-    """A face counts as stretched if one of its edges grows or shrinks by more than this factor."""
+    stretched: Annotated[float, Range(1, 100)] = 3.0
+    """A face counts as stretched if some pose draws it out to more than so many times some length."""
+    torn: Annotated[float, Range(0, 1)] = 0.01
+    """A result is good only if at most this share of its faces is stretched or flipped in some pose."""
 
 
 @dataclass(frozen=True)

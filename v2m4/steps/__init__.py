@@ -4,7 +4,7 @@ stage, writes the artefacts, and declares what that depends on. A new stage is o
 from __future__ import annotations
 
 from v2m4.stage_spec import StageSpec
-from v2m4.steps import camera, export, generation, keyframes, matting, refinement, registration, texture, video
+from v2m4.steps import camera, export, generation, keyframes, matting, mending, refinement, registration, texture, video
 
 STAGES: tuple[StageSpec, ...] = (
     video.SPEC,
@@ -14,6 +14,7 @@ STAGES: tuple[StageSpec, ...] = (
     camera.SPEC,
     refinement.SPEC,
     registration.SPEC,
+    mending.SPEC,
     texture.SPEC,
     export.SPEC,
 )

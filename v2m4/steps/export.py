@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 import v2m4
 from v2m4.animation import Animation
 from v2m4.artefacts import (
@@ -18,9 +20,10 @@ from v2m4.artefacts import (
     matting_of,
     meshless,
     read_clip,
+    registered_vertices,
 )
 from v2m4.clip import Clip
-from v2m4.evaluation.report import measure
+from v2m4.evaluation.report import measure, tears
 from v2m4.evaluation.verdict import verdict
 from v2m4.events import Event, Finished, Progress, StageRun, scaled
 from v2m4.export.frames import write_frames
@@ -40,7 +43,9 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     animation, clip = animation_of(run), masked_clip(run)
     yield Progress("export", 0.0)
     share = 0.5 if settings.export.preview else 1.0
-    measured = yield from scaled(measure(animation, clip, settings.export.verdict.stretched), 0.0, share)
+    anchor = animation.keyframes.index(keyframes_of(run)[1])
+    measuring = measure(animation, clip, settings.export.verdict.stretched, animation.vertices[anchor])
+    measured = yield from scaled(measuring, 0.0, share)
     if settings.export.material == "auto" and run.recipe.keeps_look:
         written = replace(settings.export, material="lit")
     else:
@@ -80,7 +85,8 @@ def provenance(run: Run, animation: Animation, clip: Clip, measured: dict[str, A
 def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) -> dict[str, Any]:
     """What the report says beside the measures; the verdict stands first."""
     matting = matting_of(run)
-    judged = verdict(measured["iou"]["per_frame"], matting.empty, matting.warnings, run.recipe.settings.export.verdict)
+    thresholds = run.recipe.settings.export.verdict
+    judged = verdict(measured["iou"]["per_frame"], matting.empty, matting.warnings, thresholds, measured["torn_faces"])
     made = [Step(stage, index) for index in animation.keyframes for stage in ("generation", "refinement")]
     of_meshes = [w for step in made if run.done(step) for w in load_warnings(run.place(step))]
     passed_over = [
@@ -103,7 +109,15 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
         "camera_confidence": camera_confidence(run),
         "warnings": [*matting.warnings, *passed_over, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
+        "before_mending": before_mending(run, animation) if run.recipe.mends else {},
     }
+
+
+def before_mending(run: Run, animation: Animation) -> dict[str, float]:
+    """What was stretched and flipped in the poses as they were registered."""
+    poses = torch.stack([registered_vertices(run, index) for index in animation.keyframes])
+    rest = poses[animation.keyframes.index(keyframes_of(run)[1])]
+    return tears(rest, poses, animation.mesh.faces, run.recipe.settings.export.verdict.stretched)
 
 
 def camera_confidence(run: Run) -> dict[str, float]:

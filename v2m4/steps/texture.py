@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
-from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, registered_vertices, save_mesh, save_picture
+from v2m4.artefacts import keyframes_of, masked_clip, moving_vertices, posed_mesh, save_mesh, save_picture
 from v2m4.events import Event, StageRun, TextureReady
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -19,7 +17,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     indices, anchor = keyframes_of(run)
     place = run.place(step)
     mesh = yield from texture_mesh(
-        torch.stack([registered_vertices(run, i) for i in indices]),
+        moving_vertices(run),
         posed_mesh(run, anchor),
         masked_clip(run),
         indices,

@@ -99,6 +99,10 @@ class SurfaceFit:
             vertices = self._shifted(vertices, view, (seen, rendering.clip(0, 255).astype(np.uint8), shown))
         return vertices
 
+    def drawn_to_outline(self, vertices: Float64, index: int) -> Float64:
+        """(V,3) ``vertices`` after one round that heeds the outline of frame ``index`` alone."""
+        return self._shifted(vertices, self.view(index), None)
+
     def _shifted(
         self,
         vertices: Float64,

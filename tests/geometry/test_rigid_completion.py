@@ -1,0 +1,54 @@
+"""A part of a surface that goes where the rest of it went."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.toys import ball
+from v2m4.arrays import Float64
+from v2m4.geometry.rigid_completion import RigidCompletion
+
+
+@pytest.fixture
+def rest() -> Float64:
+    return ball().vertices.double().numpy()
+
+
+@pytest.fixture
+def completion(rest: Float64) -> RigidCompletion:
+    return RigidCompletion(rest, ball().faces.numpy())
+
+
+def test_what_is_let_go_of_a_body_that_turned_finds_its_place(rest: Float64, completion: RigidCompletion) -> None:
+    c, s = np.cos(0.8), np.sin(0.8)
+    pose = rest @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) + [1.0, 2, 3]
+    free = rest[:, 0] > 0.6
+    torn = pose.copy()
+    torn[free] += np.random.default_rng(0).normal(size=(int(free.sum()), 3))
+
+    found = completion.complete(torn, free, 200)
+
+    assert np.abs(found - pose).max() < 1e-3
+    assert (found[~free] == pose[~free]).all()
+
+
+def test_where_nothing_is_held_or_let_go_nothing_moves(rest: Float64, completion: RigidCompletion) -> None:
+    for everything in (True, False):
+        assert (completion.complete(2 * rest, np.full(len(rest), everything), 5) == 2 * rest).all()
+
+
+def test_rings_grow_and_fade_along_edges(rest: Float64, completion: RigidCompletion) -> None:
+    pole = np.zeros(len(rest), bool)
+    pole[0] = True
+    assert completion.grown(pole).sum() == 17 and completion.grown(pole, 2).sum() == 33
+    weight = completion.faded(pole, 1)
+    assert weight[0] == 1 and (weight[1:17] == 0.5).all() and not weight[17:].any()
+
+
+def test_smoothing_draws_a_spike_back(rest: Float64, completion: RigidCompletion) -> None:
+    spiked = rest.copy()
+    spiked[0] *= 5
+    pole = np.arange(len(rest)) == 0
+    smooth = completion.smoothed(spiked, pole)
+    assert np.linalg.norm(smooth[0]) < 3.1 and (smooth[1:] == rest[1:]).all()

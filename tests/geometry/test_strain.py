@@ -1,0 +1,64 @@
+"""What a deformation does to faces, against singular values computed one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.toys import ball
+from v2m4.arrays import Float64, Int64
+from v2m4.geometry.strain import FaceStrain, folded
+
+
+@pytest.fixture
+def rest() -> tuple[Float64, Int64]:
+    mesh = ball()
+    return mesh.vertices.double().numpy(), mesh.faces.numpy()
+
+
+def turned(vertices: Float64) -> Float64:
+    """Turned about an axis and moved."""
+    c, s = np.cos(1.0), np.sin(1.0)
+    return np.asarray(vertices @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + [3.0, -1, 2])
+
+
+def test_a_motion_as_a_whole_strains_nothing(rest: tuple[Float64, Int64]) -> None:
+    strain = FaceStrain(*rest)
+    assert np.allclose(strain.largest_stretch(turned(rest[0])), 1)
+    assert not strain.torn(turned(rest[0]), 1.01).any()
+    assert np.allclose(strain.largest_stretch(2.5 * turned(rest[0])), 2.5)
+
+
+def test_the_largest_stretch_is_the_deformation_gradients_largest_singular_value(rest: tuple[Float64, Int64]) -> None:
+    vertices, faces = rest
+    posed = vertices + 0.3 * np.random.default_rng(0).normal(size=vertices.shape)
+    found = FaceStrain(vertices, faces).largest_stretch(posed)
+    for face, value in zip(faces[:40], found, strict=False):
+        before, after = (
+            np.stack([v[face[1]] - v[face[0]], v[face[2]] - v[face[0]]], axis=1) for v in (vertices, posed)
+        )
+        gradient = after @ np.linalg.pinv(before)  # in space: zero along the face's normal at rest
+        assert value == pytest.approx(np.linalg.svd(gradient, compute_uv=False)[0])
+
+
+def test_a_vertex_pushed_through_to_the_other_side_turns_faces_over(rest: tuple[Float64, Int64]) -> None:
+    vertices, faces = rest
+    posed = vertices.copy()
+    posed[40] = posed[40 + 3]  # past two of its neighbours
+    over = FaceStrain(vertices, faces).turned_over(posed)
+    assert over.any() and set(np.flatnonzero(over)) <= set(np.flatnonzero(np.isin(faces, [40, 41, 42, 39]).any(1)))
+    assert not folded(vertices, faces).any()
+
+
+def test_limiting_shrinks_what_is_drawn_out_and_leaves_the_rest(rest: tuple[Float64, Int64]) -> None:
+    vertices, faces = rest
+    strain = FaceStrain(vertices, faces)
+    posed = vertices.copy()
+    posed[40] *= 3
+    worst = [strain.largest_stretch(posed).max()]
+    for _ in range(30):
+        posed = strain.limited(posed, 1.5)
+        worst.append(strain.largest_stretch(posed).max())
+    assert worst[0] > 5 and worst[-1] < 1.6
+    far = np.linalg.norm(vertices - vertices[40], axis=1) > 1.5
+    assert (posed[far] == vertices[far]).all()

@@ -1,0 +1,88 @@
+"""Where a part of a mesh goes if only its surroundings tell: as rigid as possible (ARAP, Sorkine and Alexa 2007)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import csc_matrix, csr_matrix, diags
+from scipy.sparse.linalg import splu
+
+from v2m4.arrays import Float64, Int64, Mask
+from v2m4.geometry.mesh import unique_edges
+from v2m4.geometry.rotations import closest_rotation
+
+_SHORTEST = 1e-3  # of the mean: shorter edges weigh as this one
+
+
+class RigidCompletion:
+    """Completes poses of a mesh whose rest shape is vertices (V,3), faces (F,3)."""
+
+    def __init__(self, rest: Float64, faces: Int64) -> None:
+        # Directed edges i -> j (E,2), sorted by i, so that those of a vertex stand together.
+        pairs = unique_edges(torch.from_numpy(faces)).numpy()
+        edges = np.concatenate([pairs, pairs[:, ::-1]])
+        self._start, self._end = edges[np.lexsort((edges[:, 1], edges[:, 0]))].T
+        self._rest_edge = rest[self._end] - rest[self._start]  # (E,3)
+        length = np.linalg.norm(self._rest_edge, axis=1)
+        self._weight = 1 / np.maximum(length, _SHORTEST * length.mean())
+        count = len(rest)
+        adjacency = csr_matrix((self._weight, (self._start, self._end)), shape=(count, count))
+        self._laplacian = (diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency).tocsr()
+        self._beside = csr_matrix((np.ones(len(self._start)), (self._start, self._end)), shape=(count, count))
+
+    def grown(self, chosen: Mask, rings: int = 1) -> Mask:
+        """(V,) the chosen vertices (V,) and ``rings`` rings of vertices around them."""
+        for _ in range(rings):
+            chosen = chosen | (self._beside @ chosen.astype(np.float64) > 0)
+        return chosen
+
+    def faded(self, chosen: Mask, rings: int) -> Float64:
+        """(V,) 1 at the chosen vertices (V,), falling to 0 over ``rings`` rings and one around them."""
+        weight = chosen.astype(np.float64)
+        for ring in range(rings):
+            wider = self.grown(chosen)
+            weight[wider & ~chosen] = 1 - (ring + 1) / (rings + 1)
+            chosen = wider
+        return weight
+
+    def smoothed(self, pose: Float64, chosen: Mask) -> Float64:
+        """The pose (V,3) with its chosen vertices (V,) halfway to the middle of those beside them."""
+        rows = self._beside[np.flatnonzero(chosen)]
+        out = pose.copy()
+        out[chosen] = (pose[chosen] + rows @ pose / np.asarray(rows.sum(axis=1)).reshape(-1, 1)) / 2
+        return out
+
+    def complete(self, pose: Float64, free: Mask, iterations: int) -> Float64:
+        """The pose (V,3) with its ``free`` vertices (V,) where they are as rigid as possible to each other and to the
+        others, which stay. Where nothing stays, nothing moves."""
+        if not free.any() or free.all():
+            return pose
+        inner = np.flatnonzero(free)
+        # 1. The system for the free vertices; what the others give to its right side.
+        rows = self._laplacian[inner]
+        system = splu(
+            csc_matrix(rows[:, inner]),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        held = np.flatnonzero(~free)
+        given = -(rows[:, held] @ pose[held])  # (N,3)
+        # 2. The edges out of free vertices, and those out of all vertices at their ends, whose turns count too.
+        near = self.grown(free)
+        number = np.cumsum(near) - 1  # of a near vertex among them
+        around, out = near[self._start], free[self._start]
+        starts = np.searchsorted(self._start[around], np.flatnonzero(near))
+        firsts = np.searchsorted(self._start[out], inner)
+        at, to = number[self._start[out]], number[self._end[out]]
+        half = 0.5 * self._weight[out, None] * self._rest_edge[out]
+        weighted = (self._weight[around, None] * self._rest_edge[around])[:, None, :]  # (M,1,3)
+        # 3. Turns that suit the positions, positions that suit the turns, in turns.
+        moved = pose.copy()
+        for _ in range(iterations):
+            edge = moved[self._end[around]] - moved[self._start[around]]
+            covariance = np.add.reduceat(edge[:, :, None] * weighted, starts, axis=0)  # (near,3,3)
+            turns = closest_rotation(torch.from_numpy(covariance)).numpy()
+            wanted = np.einsum("eab,eb->ea", turns[at] + turns[to], -half)  # (.,3)
+            moved[inner] = system.solve(np.add.reduceat(wanted, firsts, axis=0) + given)
+        return moved

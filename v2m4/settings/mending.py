@@ -1,0 +1,28 @@
+"""The mending of the registered poses: where the surface is torn, it goes as its surroundings do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from v2m4.settings.schema import Range
+
+
+@dataclass(frozen=True)
+class MendingSettings:
+    """Torn places of the mesh that follows the video; the paper has none, nor does its way of registration."""
+
+    enabled: bool = True
+    """Whether torn places are mended at all."""
+    most_stretch: Annotated[float, Range(1, 100)] = 2.9
+    """Faces that are drawn out to more than so many times some length are torn; so are those that turn over."""
+    growth: Annotated[int, Range(0, 1000)] = 8
+    """Times that what is let go grows by a ring of vertices, where faces are still torn."""
+    iterations: Annotated[int, Range(1, 1000)] = 5
+    """Rounds in which what was let go takes a shape as rigid as possible (ARAP), after each growth."""
+    polish: Annotated[int, Range(0, 1000)] = 25
+    """What is torn even then is smoothed and shrunk face by face, until so many rounds have not made it less."""
+    fits: Annotated[int, Range(0, 100)] = 2
+    """Times that a mended pose is drawn to its frame's outline again, and mended where that tears it."""
+    fit_rings: Annotated[int, Range(0, 100)] = 3
+    """Rings of vertices around what was mended over which that fades."""

@@ -1,0 +1,1 @@
+"""Torn places of the moving mesh, mended; not in the paper."""
