@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=FACES, help="faces of the second mesh")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each pair, which differ by what is drawn")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seeds", type=int, default=1, help="how often each pair, with other views")
     parser.add_argument(
         "--full-views", action="store_true", help="draw views at their full size, and both attempts whole"
     )
@@ -121,7 +123,8 @@ def main() -> None:
     for name, vertices, faces in sequences(options.paths):
         vertices, faces = subdivide(vertices, faces, options.faces // 2)
         last = len(vertices) - 1 - options.step
-        for start in np.unique(np.linspace(0, max(last, 0), options.pairs).astype(int)):
+        starts = np.unique(np.linspace(0, max(last, 0), options.pairs).astype(int))
+        for start, seed in product(starts, range(options.seeds)):
             truth = vertices[start + options.step]
             target = remesh(truth, faces, options.faces)
             for seed in range(options.seeds):

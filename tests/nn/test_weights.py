@@ -150,6 +150,16 @@ def test_a_matching_state_dict_is_copied_in() -> None:
     assert torch.equal(source.weight, target.weight)
 
 
+def test_a_module_without_memory_takes_the_tensors_themselves_in_its_own_formats() -> None:
+    with torch.device("meta"):
+        module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2).half())
+    state = {name: torch.rand(tensor.shape) for name, tensor in module.state_dict().items()}
+    load_strictly(module, state, "plug", assign=True)
+    assert module[0].weight.data_ptr() == state["0.weight"].data_ptr()
+    assert module[1].weight.dtype == torch.float16
+    torch.testing.assert_close(module[1].bias, state["1.bias"].half())
+
+
 def test_an_aliased_name_may_stand_alone_or_beside_the_own_one() -> None:
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
     alone = {"w": source.weight.detach(), "bias": source.bias.detach()}

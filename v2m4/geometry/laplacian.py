@@ -130,7 +130,9 @@ class AdamUniform(torch.optim.Optimizer):
     So the directions of large-steps gradients stay as smooth as they are.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.1, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], lr: float | Tensor = 0.1, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas})
 
     @torch.no_grad()

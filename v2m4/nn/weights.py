@@ -227,12 +227,20 @@ def read_state_dict(path: Path | str, plug: str) -> dict[str, Tensor]:
 
 
 def load_strictly(
-    module: nn.Module, state_dict: Mapping[str, Tensor], plug: str, aliases: Mapping[str, str] = {}
+    module: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    plug: str,
+    aliases: Mapping[str, str] = {},
+    *,
+    assign: bool = False,
 ) -> None:
     """Copy `state_dict` into `module`; every key and shape must match, or V2M4Error says which do not.
 
     `aliases` maps further names under which a checkpoint may (also) list a tensor to the module's own name; where
     both names are present they must agree in shape, and the module's own name is the one used.
+
+    ``assign``: ``module``, made on the meta device, takes the tensors themselves, in its own number formats: what a file
+    maps into memory is then copied once, to where the module goes, and nothing is made that it replaces.
     """
     wanted = module.state_dict()
     given: dict[str, Tensor] = {}
@@ -257,7 +265,9 @@ def load_strictly(
             f"{plug}: this checkpoint belongs to another model. Of {len(wanted)} tensors, {'; '.join(differences)}. "
             f"Give the official checkpoint of {plug}, or leave the setting empty to download it."
         )
-    module.load_state_dict(given, strict=True)
+    if assign:
+        given = {name: tensor.to(wanted[name].dtype) for name, tensor in given.items()}
+    module.load_state_dict(given, strict=True, assign=assign)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Vit(nn.Module):
         super().__init__()
         self.config = config
         for name, values in zip(("mean", "std"), config.mean_std, strict=True):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+            self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
         width, side = config.width, config.image_size // config.patch_size
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side * side, width))
@@ -181,9 +181,10 @@ def load_dreamsim() -> DreamSimNetwork:
     dino = read_state_dict(dino_file, plug)
     clip, open_clip, updates, scale = read_archive(archive)
     states = merge_updates([dino, clip, open_clip], updates, scale)
-    network = DreamSimNetwork()
+    with torch.device("meta"):
+        network = DreamSimNetwork()
     for extractor, state in zip(network.extractors, states, strict=True):
-        load_strictly(extractor, state, plug)
+        load_strictly(extractor, state, plug, assign=True)
     return network
 
 

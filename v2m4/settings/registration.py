@@ -100,6 +100,9 @@ class LargeStepsSettings:
     """Views whose normal maps are compared in each step."""
     step: Annotated[float, Range(1e-8, 10)] = 0.02
     """AdamUniform's step."""
+    step_end: Annotated[float, Range(0, 1)] = 1.0
+    """The last iteration's step, as a share of the first's, to which it falls in half a cosine wave; 1 keeps it, and
+    the mesh swinging about the target."""
     smoothness: Annotated[float, Range(0, 1e6)] = 99.0
     """lambda of the parametrisation u = (I + lambda L) v."""
     image_weight: Weight = 0.01

@@ -94,8 +94,7 @@ def load_network(class_name: str, config: Mapping[str, Any], state: Mapping[str,
     """A network with the weights `state`, every key and shape of which must match."""
     with torch.device("meta"):
         network = build_network(class_name, config)
-    network.to_empty(device="cpu")
-    load_strictly(network, state, PLUG)
+    load_strictly(network, state, PLUG, assign=True)
     return network
 
 
@@ -153,8 +152,7 @@ def load_image_encoder(source: str = ENCODER_REPOSITORY, revision: str = ENCODER
     state = read_state_dict(fetch(source, "model.safetensors", revision, PLUG), PLUG)
     with understood(PLUG), torch.device("meta"):
         backbone = Dinov2(config)
-    backbone.to_empty(device="cpu")
-    load_strictly(backbone, from_transformers(state), PLUG)
+    load_strictly(backbone, from_transformers(state), PLUG, assign=True)
     return ImageEncoder(backbone)
 
 

@@ -25,6 +25,7 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import rotation_from_6d
 from v2m4.geometry.sampling import surface_points
 from v2m4.nn.cuda_graphs import Repeated, recorded
+from v2m4.nn.schedule import half_cosine
 from v2m4.settings import MeshToMeshSettings
 from v2m4.stages.registration.limb_alignment import coarse_alignment
 from v2m4.stages.registration.normal_views import NormalViews, Pictures
@@ -281,7 +282,8 @@ def align_locally(
     # 2. A step: all slopes are summed at the vertices first, and taken on to u (V,3) once.
     space = LargeSteps(len(vertices), faces, descent.smoothness)
     u = space.to_differential(vertices.detach()).requires_grad_()
-    optimiser = AdamUniform([u], lr=descent.step)
+    step = torch.tensor(descent.step, device=vertices.device)  # there, for iterations may be recorded
+    optimiser = AdamUniform([u], lr=step)
     moved, value = vertices.detach().clone(), torch.full((), math.inf, device=vertices.device)
 
     def iteration() -> Iterator[None]:
@@ -304,6 +306,7 @@ def align_locally(
     iterate = _repeated(iteration, pictures.recordable, vertices.device)
     stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
     for i in range(descent.iterations):
+        step.fill_(half_cosine(i / descent.iterations, descent.step, descent.step_end * descent.step))
         for _ in iterate():
             yield Aligning(i / descent.iterations, moved, value)
         yield Aligning(i / descent.iterations, moved, value.clone())

@@ -90,5 +90,5 @@ def load_dust3r(repository: str | None = None) -> AsymmetricCroCo3DStereo:
     with torch.device("meta"):
         model = AsymmetricCroCo3DStereo(Dust3rConfig())
     state_dict = with_second_decoder(read_state_dict(path, Dust3r.name))
-    load_strictly(model.to_empty(device="cpu"), state_dict, Dust3r.name, second_names())
+    load_strictly(model, state_dict, Dust3r.name, second_names(), assign=True)
     return model
