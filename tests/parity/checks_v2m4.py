@@ -325,6 +325,7 @@ def check_fine_registration(path: Path, meta: Mapping[str, Any], tensors: Tensor
         {
             "large_steps.iterations": config["steps"],
             "large_steps.step": config["step_size"],
+            "large_steps.step_end": 1.0,
             "large_steps.smoothness": config["lam"],
             "large_steps.image_weight": 0.0,
             "large_steps.chamfer_weight": 10.0,

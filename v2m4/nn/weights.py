@@ -239,8 +239,8 @@ def load_strictly(
     `aliases` maps further names under which a checkpoint may (also) list a tensor to the module's own name; where
     both names are present they must agree in shape, and the module's own name is the one used.
 
-    ``assign``: ``module``, made on the meta device, takes the tensors themselves, in its own number formats: what a file
-    maps into memory is then copied once, to where the module goes, and nothing is made that it replaces.
+    ``assign``: ``module``, made on the meta device, takes the tensors themselves, in its own number formats: what a
+    file maps into memory is then copied once, to where the module goes, and nothing is made that it replaces.
     """
     wanted = module.state_dict()
     given: dict[str, Tensor] = {}

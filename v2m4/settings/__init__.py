@@ -300,7 +300,9 @@ _PAPER = Settings(
             normal_match=0.0,
             alignment=GlobalAlignmentSettings(iterations=500, views=20, restart_above=0.0, restart_after=200),
             limbs=LimbSettings(rounds=0),
-            large_steps=LargeStepsSettings(iterations=1000, views=50, step=0.1, image_weight=1.0, chamfer_weight=1.0),
+            large_steps=LargeStepsSettings(
+                iterations=1000, views=50, step=0.1, step_end=0.02, image_weight=1.0, chamfer_weight=1.0
+            ),
         ),
     ),
     texture=TextureSettings(method="optimise"),
