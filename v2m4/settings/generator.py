@@ -64,19 +64,31 @@ class MeshingSettings:
 
 @dataclass(frozen=True)
 class BackSettings:
-    """What the far side of an inflated object looks like."""
+    """What an inflated object looks like where the picture does not show it well: behind, and where it is steep."""
 
-    rim_px: Annotated[float, Range(0.1, 100)] = 5.0
-    """Working pixels from the outline over which the front's picture gives way to the filled one."""
-    levels: Annotated[int, Range(2, 10)] = 5
-    """Widths of the neighbourhoods that are looked at, each twice the one before, the first a cell of the grid."""
+    own_mirror: Annotated[float, Range(0, 1.01)] = 0.75
+    """What is clearly longer than high and overlaps its own mirror image less than this is seen from its side: its far
+    side gets the picture's details too. 0: nothing does."""
+    longer: Annotated[float, Range(0, 100)] = 1.2
+    """How many times longer than high it must be."""
+    steep_cosine: Annotated[float, Range(0, 1)] = 0.15
+    """Cosine between normal and line of sight up to which a place takes the large areas of colour: the picture's
+    details would be drawn out to streaks."""
+    facing_cosine: Annotated[float, Range(0, 1)] = 0.5
+    """Cosine from which it takes the picture itself."""
+    even_px: Annotated[float, Range(0.1, 100)] = 1.5
+    """Working pixels over which the surface is smoothed before its normals are taken."""
+    narrowest: Annotated[float, Range(0.1, 100)] = 2.0
+    """Width of the smallest neighbourhood whose prevailing colour is looked for, in cells of the grid."""
+    levels: Annotated[int, Range(2, 10)] = 4
+    """Widths of the neighbourhoods that are looked at, each twice the one before."""
     width: Annotated[float, Range(0.01, 10)] = 0.8
     """Width of a place's neighbourhood, in its distances from the outline."""
     inner_vote: Share = 0.05
     """How much the colours far from the outline count, against about 1 at it."""
-    rim_votes: Annotated[float, Range(0.01, 10)] = 0.35
+    rim_votes: Annotated[float, Range(0.01, 10)] = 0.15
     """Distance from the outline over which a colour's vote falls by e, in the greatest such distance."""
-    sharpness: Annotated[int, Range(1, 10)] = 3
+    sharpness: Annotated[int, Range(1, 20)] = 8
     """Power of a colour's votes in its weight: the higher, the harder the borders between colours."""
 
 

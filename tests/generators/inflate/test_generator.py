@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.generators.pictures import animal, picture
+from tests.generators.pictures import Capsule, animal, distance_to, picture
 from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS, Generated
 from v2m4.generators.inflate.generator import Inflate
+from v2m4.generators.inflate.texture import is_sideways
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import face_normals
 from v2m4.render import render_fast
-from v2m4.settings import InflateSettings, Settings
+from v2m4.settings import BackSettings, InflateSettings, Settings
 
 
 def inflate(image: NDArray[np.uint8], faces: int = 2000, thickness: float = 1.0) -> Generated:
@@ -157,31 +158,77 @@ def test_specks_and_pinholes_are_ignored() -> None:
     assert solid(generated).euler_number == 2
 
 
-def test_the_back_has_the_bodys_colours_without_the_eyes() -> None:
-    generated = inflate(animal(400), 4000)
+def looks(generated: Generated) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """From the front and from behind: the picture (200,200,3) and where the object is in it."""
     assert generated.camera is not None
     behind = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0]))
     behind[2, 3] = 2 * generated.camera.world_to_camera[2, 3]
-    views = {
-        name: render_fast(generated.mesh, Camera(matrix), 200, ("mask", "color"))
-        for name, matrix in (
-            ("front", generated.camera.world_to_camera),
-            ("back", behind @ generated.camera.world_to_camera),
-        )
-    }
-    dark = {}
-    for name, view in views.items():
+    out = {}
+    for name, matrix in (
+        ("front", generated.camera.world_to_camera),
+        ("back", behind @ generated.camera.world_to_camera),
+    ):
+        view = render_fast(generated.mesh, Camera(matrix), 200, ("mask", "color"))
         assert view.mask is not None and view.color is not None
-        inside = view.mask[0] > 0.5
-        assert int(inside.sum()) > 5000
-        dark[name] = int((view.color[0][inside].amax(-1) < 0.35).sum())
-    assert dark["front"] > 50 and dark["back"] == 0
+        out[name] = view.color[0], view.mask[0] > 0.5
+    return out
+
+
+def dark_pixels(view: tuple[torch.Tensor, torch.Tensor]) -> int:
+    color, inside = view
+    assert int(inside.sum()) > 5000
+    return int((color[inside].amax(-1) < 0.35).sum())
+
+
+def test_the_back_has_the_bodys_colours_without_the_eyes() -> None:
+    generator = Inflate(InflateSettings(faces=4000, back=BackSettings(own_mirror=0)))
+    views = looks(generator(animal(400), torch.Generator().manual_seed(0)))
+    assert dark_pixels(views["front"]) > 50 and dark_pixels(views["back"]) == 0
     # The upper part stays orange and the legs white.
-    back = views["back"].color
-    assert back is not None
-    colors = back[0][views["back"].mask[0] > 0.5]  # type: ignore[index]
+    color, inside = views["back"]
+    colors = color[inside]
     assert float((colors[:, 0] - colors[:, 2] > 0.4).float().mean()) > 0.4
     assert float((colors.amin(-1) > 0.8).float().mean()) > 0.1
+
+
+def test_what_is_seen_from_its_side_looks_alike_from_behind() -> None:
+    """Both flanks of an animal that walks past have its eyes and markings; the back of who faces us has not."""
+    views = looks(inflate(animal(400), 4000))
+    assert 0.7 < dark_pixels(views["back"]) / dark_pixels(views["front"]) < 1.4
+    facing = picture([(100, 60, 100, 150, 40), (70, 150, 70, 180, 12), (130, 150, 130, 180, 12)])
+    for x in (85, 115):
+        facing[distance_to((x, 70, x, 70, 8), 200) < 0, :3] = 0
+    views = looks(inflate(facing, 4000))
+    assert dark_pixels(views["front"]) > 50 and dark_pixels(views["back"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("capsules", "sideways"),
+    [
+        ([(60, 90, 140, 90, 25), (150, 60, 152, 60, 18), (70, 110, 60, 150, 8), (40, 80, 15, 50, 6)], True),
+        ([(100, 60, 100, 140, 30), (70, 70, 30, 50, 8), (130, 70, 170, 50, 8)], False),  # arms raised
+        ([(100, 100, 100, 102, 20), (85, 100, 20, 80, 10), (115, 100, 180, 80, 10)], False),  # wings spread
+        ([(100, 50, 100, 150, 20), (110, 150, 140, 170, 8)], False),  # upright
+    ],
+)
+def test_being_seen_from_the_side(capsules: list[Capsule], sideways: bool) -> None:
+    mask = picture(capsules)[..., 3] > 127
+    assert is_sideways(mask, BackSettings()) is sideways
+    assert is_sideways(mask[:, ::-1], BackSettings()) is sideways
+    assert not is_sideways(np.zeros_like(mask), BackSettings())
+
+
+def test_steep_places_show_no_streaks() -> None:
+    """A mark at the rim is not drawn out along the depth: half-way round, the body's own colour is seen."""
+    image = picture([(100, 100, 100, 101, 80)])
+    image[:, 172:, :3] = 0  # the outermost eighth of the ball's radius
+    front, _ = looks(inflate(image, 4000))["front"]
+    mesh = inflate(image, 4000).mesh
+    assert mesh.texture is not None and mesh.uv is not None
+    texels = (mesh.uv * torch.tensor(mesh.texture.shape[1::-1])).long()
+    used = mesh.texture[texels[:, 1].clamp_max(mesh.texture.shape[0] - 1), texels[:, 0]]
+    assert float((front.amax(-1) < 0.35).float().mean()) > 0
+    assert float((used.amax(-1) < 0.35).float().mean()) < 0.1
 
 
 def test_background_colour_does_not_bleed_into_the_rim() -> None:

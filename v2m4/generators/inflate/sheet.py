@@ -22,7 +22,7 @@ def sheet(picture: Bytes, crop: Crop, outline: Outline, heights: Heights, settin
     """The closed, textured mesh between the two sides, and its camera, for an (S,S,4) picture."""
     sides = _sides(outline, heights, settings)
     mesh, camera = _in_space(sides, crop, picture.shape[0], settings.working_size)
-    texture, uv, uv_faces = paint(picture, crop, sides, outline.distance, settings)
+    texture, uv, uv_faces = paint(picture, crop, sides, heights, settings)
     return Generated(Mesh(mesh.vertices, mesh.faces, uv, uv_faces, texture), camera)
 
 

@@ -1,4 +1,4 @@
-"""What an inflated object looks like: the picture on its front, and large areas of the same colours on its back."""
+"""What an inflated object looks like: the picture where it sees well, else large areas of the same colours."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import cv2
 import numpy as np
 import torch
 
-from v2m4.arrays import Bytes, Int64, Real
-from v2m4.generators.inflate.heights import shrink
+from v2m4.arrays import Bytes, Int64, Mask, Real
+from v2m4.generators.inflate.heights import Heights, shrink
 from v2m4.generators.inflate.outline import Crop
 from v2m4.generators.inflate.triangulation import Sides
-from v2m4.masks import solid_pixels
+from v2m4.masks import mask_iou, solid_pixels
 from v2m4.render.atlas import dominant_colors, push_pull
-from v2m4.settings import InflateSettings
+from v2m4.settings import BackSettings, InflateSettings
 
 GUTTER = 8  # pixels around each half of the texture: what filtering reads beyond it
 
 
 def paint(
-    picture: Bytes, crop: Crop, sides: Sides, distance: Real, settings: InflateSettings
+    picture: Bytes, crop: Crop, sides: Sides, heights: Heights, settings: InflateSettings
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces."""
+    """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces.
+
+    Both sides take the object's large areas of colour where they are steep, so that they meet at the rim without a
+    seam. The back has the picture's details where the object is seen from its side, as `is_sideways` tells.
+    """
+    # 1. The picture around the object (h,w,3), its rim continued outwards without the background.
     size = np.round(np.array(crop.rgba.shape[1::-1]) / crop.scale).astype(int)
     low = crop.origin.astype(int) - GUTTER
     extent = size + 2 * GUTTER
@@ -29,11 +34,18 @@ def paint(
     front = push_pull(
         cut[..., :3].astype(np.float32) / 255, solid_pixels(np.asarray(cut[..., 3], np.uint8)).astype(np.float32)
     )
-    back = _back(front, crop, low, distance, settings)
-    texture = np.concatenate([front, back], axis=1)
-    near, far = (crop.to_picture(side.points) - low for side in (sides.front, sides.back))
-    uv = np.concatenate([near, far + np.array([extent[0], 0])]) / [2 * extent[0], extent[1]]
-    uv_faces = np.concatenate([sides.front.faces[:, ::-1], sides.back.faces + len(near)])
+    # 2. Its large areas, and how far each side shows the picture itself instead (h,w,1).
+    areas = _large_areas(front, crop, low, heights.distance, settings)
+    near, far = (
+        _to_texture(_facing(side, settings.back), crop, low, front)[..., None] for side in (heights.front, heights.back)
+    )
+    if not is_sideways(crop.rgba[..., 3] > 0.5, settings.back):
+        far = np.zeros_like(far)
+    texture = np.concatenate([w * front + (1 - w) * areas for w in (near, far)], axis=1)
+    # 3. Where the surface's points lie in it.
+    points = [crop.to_picture(side.points) - low for side in (sides.front, sides.back)]
+    uv = np.concatenate([points[0], points[1] + np.array([extent[0], 0])]) / [2 * extent[0], extent[1]]
+    uv_faces = np.concatenate([sides.front.faces[:, ::-1], sides.back.faces + len(points[0])])
     return (
         torch.from_numpy(np.ascontiguousarray(texture, dtype=np.float32)),
         torch.from_numpy(uv.astype(np.float32)),
@@ -41,18 +53,60 @@ def paint(
     )
 
 
-def _back(front: Real, crop: Crop, low: Int64, distance: Real, settings: InflateSettings) -> Real:
-    """The far side's picture: the front's large areas of colour, without eyes and other details.
+def is_sideways(mask: Mask, settings: BackSettings) -> bool:
+    """Whether the object of a mask (h,w) is probably seen from its side, so that its far flank looks like its near one:
+    it is clearly longer than high, and unlike its own mirror image (their overlap is small). From the front or
+    from behind, things that move are narrow or their own mirror image, and only one side has a face."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(columns) < settings.longer * len(rows) or len(rows) == 0:
+        return False
+    box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    turned = box[:, ::-1]
+    # The axis of a symmetric object with a stray limb is not the middle of its box.
+    reach = box.shape[1] // 8
+    padded = np.pad(box, ((0, 0), (reach, reach)))
+    overlaps = [
+        mask_iou(padded, np.pad(turned, ((0, 0), (reach + shift, reach - shift))))
+        for shift in range(-reach, reach + 1, 4)
+    ]
+    return max(overlaps) < settings.own_mirror
 
-    Each place takes the prevailing colour of the outline's neighbourhood, the wider the farther it is from the
-    outline: a mode filter over a small palette, in which rare colours and those far from the outline count little.
-    At the outline itself it is the front's picture.
-    """
-    height, width = distance.shape
-    # The affine map from texture to working pixels, for cv2, whose pixel centres are at integers.
+
+def _facing(side: Real, settings: BackSettings) -> Real:
+    """(h,w) in [0,1] how far a side of `Heights` (3,h,w) faces the viewer or, from behind, its far viewer."""
+    distance, squared, middle = side
+    height = middle + np.sqrt(np.maximum(squared * distance, 0))
+    even = np.asarray(cv2.GaussianBlur(height, (0, 0), settings.even_px), np.float32)
+    down, across = np.gradient(even)
+    cosine = 1 / np.sqrt(1 + down**2 + across**2)
+    share = np.clip((cosine - settings.steep_cosine) / (settings.facing_cosine - settings.steep_cosine), 0, 1)
+    return (share * share * (3 - 2 * share) * (distance > 0)).astype(np.float32)
+
+
+def _affine(crop: Crop, low: Int64) -> tuple[Real, Real]:
+    """The maps from texture to working pixels and back, for cv2, whose pixel centres are at integers."""
     scale = crop.scale
     offset = (low - crop.origin) * scale + 0.5 * scale - 0.5
     to_working = np.array([[1 / scale[0], 0, -offset[0] / scale[0]], [0, 1 / scale[1], -offset[1] / scale[1]]])
+    return to_working, np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
+
+
+def _to_texture(image: Real, crop: Crop, low: Int64, front: Real) -> Real:
+    """An image (h,w,…) of working pixels on the grid of ``front``."""
+    size = (front.shape[1], front.shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    _, to_texture = _affine(crop, low)
+    return np.asarray(cv2.warpAffine(image, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags), np.float32)
+
+
+def _large_areas(front: Real, crop: Crop, low: Int64, distance: Real, settings: InflateSettings) -> Real:
+    """The front's large areas of colour, without eyes and other details.
+
+    Each place takes the prevailing colour of the outline's neighbourhood, the wider the farther it is from the
+    outline: a mode filter over a small palette, in which rare colours and those far from the outline count little.
+    """
+    height, width = distance.shape
+    to_working, _ = _affine(crop, low)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     working = cv2.warpAffine(front, to_working, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=flags)
     small = shrink(distance, settings.grid)
@@ -60,13 +114,8 @@ def _back(front: Real, crop: Crop, low: Int64, distance: Real, settings: Inflate
     filled = _prevailing(
         shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings
     )
-    back = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    to_texture = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
-    size = (front.shape[1], front.shape[0])
-    back = cv2.warpAffine(back, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags)
-    rim = cv2.warpAffine(distance, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags)[..., None]
-    keep = np.exp(-((np.maximum(rim, 0) / settings.back.rim_px) ** 2))
-    return np.clip(keep * front + (1 - keep) * back, 0, 1)
+    areas = np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.clip(_to_texture(areas, crop, low, front), 0, 1)
 
 
 def _prevailing(colors: Real, inside: Real, away: Real, settings: InflateSettings) -> Real:
@@ -82,15 +131,16 @@ def _prevailing(colors: Real, inside: Real, away: Real, settings: InflateSetting
         weight = np.where(label == k, frequency[k] * near_rim, 0)
         layers[k][known] = np.column_stack([samples * weight[:, None], weight])
     # 2. The votes around each pixel, W blurs wide, and which two of them its distance lies between.
-    widths = [2.0**i for i in range(back.levels)]
+    widths = [back.narrowest * 2.0**i for i in range(back.levels)]
     stack = np.stack([[cv2.GaussianBlur(layer, (0, 0), w) for layer in layers] for w in widths])  # (W,K,h,w,4)
-    level = np.clip(np.log2(np.maximum(back.width * away, 1)), 0, len(widths) - 1.001)
+    level = np.clip(np.log2(np.maximum(back.width * away / back.narrowest, 1)), 0, len(widths) - 1.001)
     index, part = level.astype(int), (level % 1)[..., None]
     # 3. The palette's colours mixed by a power of their votes, so that the prevailing one wins.
     rows, columns = np.indices(inside.shape)
-    total = np.zeros((*inside.shape, 4))
-    for k in range(count):
-        here = (1 - part) * stack[index, k, rows, columns] + part * stack[index + 1, k, rows, columns]
-        total += here * here[..., 3:] ** (back.sharpness - 1)
-    mixed = (total[..., :3] / np.maximum(total[..., 3:], 1e-20)).astype(np.float32)
+    here = np.stack(
+        [(1 - part) * stack[index, k, rows, columns] + part * stack[index + 1, k, rows, columns] for k in range(count)]
+    )  # (K,h,w,4)
+    share = (here[..., 3:] / np.maximum(here[..., 3:].max(0), 1e-20)) ** back.sharpness
+    own = here[..., :3] / np.maximum(here[..., 3:], 1e-20)
+    mixed = ((own * share).sum(0) / np.maximum(share.sum(0), 1e-20)).astype(np.float32)
     return push_pull(mixed, inside)
