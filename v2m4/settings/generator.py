@@ -74,7 +74,7 @@ class BackSettings:
     steep_cosine: Annotated[float, Range(0, 1)] = 0.15
     """Cosine between normal and line of sight up to which a place takes the large areas of colour: the picture's
     details would be drawn out to streaks."""
-    facing_cosine: Annotated[float, Range(0, 1)] = 0.5
+    facing_cosine: Annotated[float, Range(0, 1)] = 0.4
     """Cosine from which it takes the picture itself."""
     even_px: Annotated[float, Range(0.1, 100)] = 1.5
     """Working pixels over which the surface is smoothed before its normals are taken."""
