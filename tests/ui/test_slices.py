@@ -22,7 +22,7 @@ from v2m4.ui.store import RunRecord, Store
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("page")]
 
 
-ON_CPU = ("video", "matting", "keyframes", "refinement", "export")
+ON_CPU = ("video", "matting", "keyframes", "refinement", "mending", "export")
 
 
 class Lender:
@@ -74,7 +74,7 @@ def done(store: Store, clip: Path) -> tuple[list[Event], bytes]:
 def test_a_slice_holds_as_many_steps_as_fit(lender: Lender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_clip(tmp_path / "lizard.mp4", frames=5, size=64)
     events, file = done(Store(tmp_path / "long"), clip)
-    assert lender.asked == [54], "a mesh, a camera, three poses and a texture"
+    assert lender.asked == [54, 10], "a mesh, a camera, three poses and a texture; the least, once poses are mended"
     told = [e.keyframe for e in events if isinstance(e, MeshRegistered)]
     assert len(told) == len(set(told)) == 3, "nothing is told twice"
 
