@@ -2,13 +2,14 @@
 
 import json
 import zipfile
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
 from v2m4.nn.transformer import quick_gelu
@@ -210,3 +211,58 @@ def test_the_real_size_is_three_times_vit_base() -> None:
     counts = [sum(p.numel() for p in extractor.parameters()) for extractor in network.extractors]
     base, input_norm, projection = 85_798_656, 2 * 768, 768 * 512
     assert counts == [base, base + input_norm + projection, base + input_norm + projection]
+
+
+@pytest.mark.slow
+def test_the_distance_is_that_of_the_package(monkeypatch, tmp_path) -> None:
+    """The package's own reading of an archive of random weights in the published layout, at full size, against ours."""
+    package = pytest.importorskip("dreamsim", exc_type=(ImportError, RuntimeError))
+    from dreamsim.feature_extraction.vision_transformer import DINOHead, vit_base
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    source = DreamSimNetwork()
+    randomised_a_little(source)
+    states = [dict(extractor.state_dict()) for extractor in source.extractors]
+    # 1. What the package unpacks into its folder; it reads a DINO head, though the distance does not use it.
+    head = {f"module.head.{name}": tensor for name, tensor in DINOHead(768, 2048).state_dict().items()}
+    head["module.head.last_layer.weight"] = torch.zeros(2048, 256)
+    torch.save({"student": head}, tmp_path / "dino_vitb16_pretrain.pth")
+    torch.save(states[0], tmp_path / "dino.pth")
+    for state, name in zip(states[1:], (dreamsim_module.CLIP_MEMBER, dreamsim_module.OPEN_CLIP_MEMBER), strict=True):
+        torch.save({"state_dict": dict(state)}, tmp_path / name)
+    dino = vit_base(patch_size=16)
+    dino.load_state_dict(states[0])
+    monkeypatch.setattr(torch.hub, "load", lambda repository, model: deepcopy(dino))
+    arguments = package.config.dreamsim_args["model_config"]["ensemble"]
+    base = package.model.PerceptualModel(**arguments, device="cpu", load_dir=str(tmp_path), normalize_embeds=True)
+    tuned = get_peft_model(base, LoraConfig(r=4, lora_alpha=2, target_modules=["qkv"]))
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:  # begins as zeros, which would change nothing
+            nn.init.normal_(parameter, std=0.05)
+    tuned.save_pretrained(str(tmp_path / "ensemble_lora"))
+    theirs, _ = package.dreamsim(device="cpu", cache_dir=str(tmp_path))
+    assert isinstance(theirs, PeftModel)
+    # 2. The same files as the published archive.
+    archive = tmp_path / "ensemble.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        for path in (*tmp_path.glob("*.tar"), *(tmp_path / "ensemble_lora").iterdir()):
+            content.write(path, str(path.relative_to(tmp_path)))
+    monkeypatch.setattr(
+        dreamsim_module,
+        "fetch_url",
+        lambda url, name, plug, start: archive if url.endswith("zip") else tmp_path / "dino.pth",
+    )
+    ours = DreamSim()
+    pictures = torch.rand(3, 224, 224, 3)
+    with torch.no_grad():
+        want = theirs(pictures[:1].permute(0, 3, 1, 2).expand(2, -1, -1, -1), pictures[1:].permute(0, 3, 1, 2))
+    found = ours(ours.prepare(pictures[0]), pictures[1:])
+    assert torch.allclose(found, want, atol=1e-5) and float(want.min()) > 1e-3
+
+
+def randomised_a_little(network: DreamSimNetwork) -> None:
+    """Weights that neither vanish nor drown the pictures in twelve layers."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))

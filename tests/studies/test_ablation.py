@@ -149,6 +149,7 @@ def test_rows_that_cannot_run_or_fail_lose_no_other(study, measured, monkeypatch
     assert "The disk is full." in final.problem
     assert "vggt cannot run here" in vggt.problem
     rows = tables(three, [final, vggt])["table3"]
+    assert "Final: lizard: The disk is full." in rows.notes  # a full stop, and one
     assert rows.rows[0][1:5] == ("–",) * 4 and any("The disk is full." in note for note in rows.notes)
 
 
@@ -173,6 +174,12 @@ def test_what_does_not_exist_is_named():
     ):
         with pytest.raises(V2M4Error, match=said):
             study.chosen()
+
+
+def test_a_truth_that_is_not_there_is_told_before_anything_runs(study, tmp_path):
+    with pytest.raises(V2M4Error, match=r"There is no file .*nowhere.npz"):
+        make(replace(study, truths=(tmp_path / "nowhere.npz",), folder=tmp_path / "out"), Panel())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_lists_rows_and_refuses_numbers_that_are_not_there(capsys, tmp_path):

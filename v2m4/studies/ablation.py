@@ -88,8 +88,13 @@ class Measured:
 
 
 def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print) -> list[Measured]:
-    """Run what is missing of a study, measure each row, and say how far it is. In the order of the rows."""
+    """Run what is missing of a study, measure each row, and say how far it is. In the order of the rows.
+
+    Raises V2M4Error, before anything is run, for a study that cannot be or a truth that cannot be read.
+    """
     rows = study.chosen()
+    for truth in study.truths:
+        first_mesh(truth)  # one that cannot be read is told before hours of runs, not after
     jobs, problems = {}, {}
     for row in rows:
         reason = cannot_run(study, row)
@@ -159,7 +164,7 @@ def result_table(study: Study, measured: Sequence[Measured]) -> Table:
         theirs = one.row.paper.get(study.dataset, (math.nan,) * len(PAPER_MEASURES))
         paper = (shown(name, value) for name, value in zip(PAPER_MEASURES, theirs, strict=True))
         rows.append((one.row.label, *(_spread(name, one.values(name)) for name in names), *paper))
-        notes += [f"{one.row.label}: {text}." for text in (one.row.note, one.problem) if text]
+        notes += [f"{one.row.label}: {text.rstrip('.')}." for text in (one.row.note, one.problem) if text]
     return Table(
         f"Table {study.table}: {TITLES[study.table]}", columns, tuple(rows), (*_comparability(study, measured), *notes)
     )
