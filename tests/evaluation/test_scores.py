@@ -82,7 +82,7 @@ def test_the_truth_against_itself_is_ideal(true, scores):
     assert ideal["normals"] > 0.97
 
 
-@pytest.mark.parametrize("name", ["cd_3d", "cd_4d", "cd_m", "normals", "iou", "clip"])
+@pytest.mark.parametrize("name", ["cd_3d", "cd_4d", "cd_m", "normals", "psnr", "ssim", "iou", "clip"])
 def test_truth_is_better_than_noise_than_a_still_than_a_sphere(scores, name):
     values = [one.scores[name].mean for one in scores.clips]
     worsens = -np.diff(values) if MEASURES[name].better == "up" else np.diff(values)

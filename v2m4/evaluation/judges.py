@@ -148,4 +148,4 @@ class PerceptualJudge:
 
 
 def _unit(pictures: Bytes | Sequence[Bytes]) -> Iterable[torch.Tensor]:
-    return (torch.from_numpy(np.ascontiguousarray(p)).float() / 255 for p in pictures)
+    return (torch.tensor(np.asarray(p), dtype=torch.float32) / 255 for p in pictures)
