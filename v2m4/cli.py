@@ -1,4 +1,4 @@
-"""The `v2m4` command. Its options are generated from the settings, so the two cannot drift apart."""
+"""The `v2m4` command. Its options come from the settings, so the two cannot drift apart."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ import tyro
 
 import v2m4
 from v2m4.commands import ablate, actionbench, evaluate, render
+from v2m4.commands.options import ListSettings, common_settings, listed, read_settings
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
-from v2m4.settings import Settings, fields_of
+from v2m4.settings import Settings
 
 EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
-_SHORTHANDS = {
-    "--generator": "--generator.name",
-    "--generator.url": "--generator.http.url",
-    "--template": "--generator.template",
-}
-_SHORTHANDS |= {f"--{name}": f"--video.{name}-s" for name in ("start", "end")}
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,6 @@ class Reconstruct:
 
     video: tyro.conf.Positional[tuple[Path, ...]]
     """The video, or a folder or zip of frames; or several."""
-    settings: Annotated[Settings, tyro.conf.arg(name="")]
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Folder for the results; output/<name of the video> if absent. Of several videos: for their folders."""
     baseline: bool = False
@@ -71,6 +65,7 @@ _COMMANDS: dict[str, type[Any]] = {
     "ablate": ablate.Ablate,
     "doctor": Doctor,
     "download": Download,
+    "settings": ListSettings,
 }
 
 
@@ -114,7 +109,6 @@ def _overview() -> str:
 def _dispatch(command: str, words: list[str]) -> int:
     if command not in _COMMANDS:
         raise V2M4Error(f"There is no command “{command}”. Choose one of: {', '.join(_COMMANDS)}.")
-    words = [_long_form(word) for word in words]
     if command == "reconstruct":
         return _reconstruct(words)
     if command == "ablate":
@@ -128,6 +122,8 @@ def _dispatch(command: str, words: list[str]) -> int:
         evaluate.run(options)
     elif command == "download":
         _download(options)
+    elif command == "settings":
+        print(listed(options))
     else:
         from v2m4.doctor import examine, report
 
@@ -136,58 +132,63 @@ def _dispatch(command: str, words: list[str]) -> int:
     return EXIT_OK
 
 
-def _parse(kind: type[Any], command: str, words: list[str], default: Any = None) -> Any:
-    extra = {} if default is None else {"default": default}
-    return tyro.cli(kind, prog=f"v2m4 {command}", args=words, **extra)
+def _parse(kind: type[Any], command: str, words: list[str]) -> Any:
+    return tyro.cli(kind, prog=f"v2m4 {command}", args=words)
 
 
-def _long_form(word: str) -> str:
-    """Short option names for what newcomers use most."""
-    name, equals, value = word.partition("=")
-    return _SHORTHANDS.get(name, name) + equals + value
+def _parse_with_settings(
+    kind: type[Any], command: str, words: list[str], problems: Problems
+) -> tuple[Any, Settings, Path | None]:
+    """The command's own options, the settings, and the file that --settings named."""
+    if {"-h", "--help"} & set(words):
+        try:
+            _parse(kind, command, ["--help"])
+        finally:
+            print(common_settings())
+    words, settings, file = read_settings(words, kind, problems)
+    try:
+        return _parse(kind, command, words), settings, file
+    except SystemExit:
+        if problems:
+            print(f"v2m4: {' '.join(problems.sentences)}", file=sys.stderr)
+        raise
 
 
 def _reconstruct(words: list[str]) -> int:
+    problems = Problems()
+    options: Reconstruct
+    options, settings, file = _parse_with_settings(Reconstruct, "reconstruct", words, problems)
+
     from v2m4.console import watch
     from v2m4.ownership import refuse_in_work
     from v2m4.pipeline import decide
     from v2m4.studies.batch import Job, expand
 
-    problems = Problems()
-    words = _allowed(words, problems)
-    words, base, file = _base_settings(words, problems)
-    default = Reconstruct(video=tyro.MISSING, settings=base)
-    try:
-        options: Reconstruct = _parse(Reconstruct, "reconstruct", words, default)
-    except SystemExit:
-        if problems:
-            print(f"v2m4: {' '.join(problems.sentences)}", file=sys.stderr)
-        raise
     videos = expand(options.video)
     if not videos:
         raise V2M4Error("Name a video, or a folder of frames: v2m4 reconstruct VIDEO -o DIR")
     if len(videos) > 1 or videos != list(options.video) or options.ray is not None:
         problems.refuse()
-        return _reconstruct_many(videos, options)
+        return _reconstruct_many(videos, options, settings)
     output = options.output or Path("output") / videos[0].stem
     if file is not None:
         with problems:
             refuse_in_work(output, "settings file", file)
     if problems:
         with problems:
-            decide(output, videos[0], options.settings)
+            decide(output, videos[0], settings)
         problems.refuse()
-    finished = watch(Job(videos[0], options.settings, output, options.baseline).events(), quiet=options.quiet)
+    finished = watch(Job(videos[0], settings, output, options.baseline).events(), quiet=options.quiet)
     print(finished.files["frames" if options.baseline else "glb"])
     return EXIT_OK
 
 
-def _reconstruct_many(videos: list[Path], options: Reconstruct) -> int:
+def _reconstruct_many(videos: list[Path], options: Reconstruct, settings: Settings) -> int:
     """Each clip into a folder of its name; prints the results' paths. EXIT_PROBLEM if any clip has none."""
     from v2m4.console import watch
     from v2m4.studies.batch import do_all, jobs_for
 
-    jobs = jobs_for(videos, options.settings, options.output or Path("output"), naive=options.baseline)
+    jobs = jobs_for(videos, settings, options.output or Path("output"), naive=options.baseline)
     failed = 0
     for outcome in do_all(jobs, lambda events: watch(events, quiet=options.quiet), options.ray):
         if outcome.problem:
@@ -202,73 +203,9 @@ def _reconstruct_many(videos: list[Path], options: Reconstruct) -> int:
 
 def _ablate(words: list[str]) -> int:
     problems = Problems()
-    words, base, _ = _base_settings(_allowed(words, problems), problems)
-    default = ablate.Ablate(clips=tyro.MISSING, settings=base)
-    options: ablate.Ablate = _parse(ablate.Ablate, "ablate", words, default)
+    options, settings, _ = _parse_with_settings(ablate.Ablate, "ablate", words, problems)
     problems.refuse()
-    return ablate.run(options)
-
-
-def _allowed(words: list[str], problems: Problems) -> list[str]:
-    """The words without options whose value their setting does not allow, which are ``problems``."""
-    from v2m4.recipe import file_problem, name_problem
-
-    options = {f"--{field.name.replace('_', '-')}": field for field in fields_of(Settings)}
-    allowed, queue = [], list(words)
-    while queue:
-        word = queue.pop(0)
-        name, equals, value = word.partition("=")
-        field = options.get(name.replace("_", "-"))
-        if field is None or field.kind is bool or not (equals or queue):
-            allowed.append(word)
-            continue
-        taken = [word] if equals else [word, queue.pop(0)]
-        parsed = field.parsed(value if equals else taken[1])
-        sentence = field.problem(parsed) or name_problem(field, parsed) or file_problem(field, parsed)
-        if sentence is None:
-            allowed += taken
-        else:
-            problems.add(sentence)
-    return allowed
-
-
-def _base_settings(words: list[str], problems: Problems) -> tuple[list[str], Settings, Path | None]:
-    """Take ``--settings FILE`` and ``--preset NAME`` out: they decide the defaults of all other options."""
-    rest: list[str] = []
-    file: Path | None = None
-    settings: Settings | None = None
-    preset: str | None = None
-    queue = list(words)
-    while queue:
-        name, equals, value = queue.pop(0).partition("=")
-        if name not in ("--settings", "--preset"):
-            rest.append(name + equals + value)
-            continue
-        if not equals:
-            if not queue:
-                raise V2M4Error(f"{name} needs a value.")
-            value = queue.pop(0)
-        if name == "--preset":
-            preset = value
-        else:
-            file = Path(value)
-            with problems:
-                settings = _read_settings(file)
-    if settings is None:
-        with problems:
-            settings = Settings.of(preset or "fast")  # type: ignore[arg-type]
-    elif preset is not None and preset != settings.preset:
-        raise V2M4Error("Give either --settings or --preset: a settings file already says everything a preset does.")
-    return rest, settings or Settings(), file
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        return Settings.from_json(path.read_text())
-    except OSError as error:
-        raise V2M4Error(f"Cannot read the settings file {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise V2M4Error(f"The settings file {path} is not text. Give a settings.json of an earlier run.") from error
+    return ablate.run(options, settings)
 
 
 def _download(options: Download) -> None:

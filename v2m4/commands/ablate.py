@@ -22,7 +22,6 @@ class Ablate:
 
     clips: tyro.conf.Positional[tuple[Path, ...]]
     """The videos, or folders of frames; patterns as for reconstruct."""
-    settings: Annotated[Settings, tyro.conf.arg(name="")]
     table: Literal[2, 3, 4, 5] = 3
     """2: base generators. 3: components. 4: loss weights. 5: noise in generation."""
     rows: tuple[str, ...] = ()
@@ -45,7 +44,7 @@ class Ablate:
     """OpenCLIP's MODEL/TAG; another than the paper's, which is the default, is named in the table."""
 
 
-def run(options: Ablate) -> int:
+def run(options: Ablate, settings: Settings) -> int:
     """Run, measure and print; 2 if any row has no numbers."""
     from v2m4.device import pick_device
     from v2m4.evaluation.judges import Panel
@@ -69,7 +68,7 @@ def run(options: Ablate) -> int:
         options.table,
         tuple(expand(options.clips)),
         options.output,
-        options.settings,
+        settings,
         options.rows,
         options.truth,
         dataset,
@@ -77,7 +76,7 @@ def run(options: Ablate) -> int:
         options.repeats,
     )
     study.chosen()
-    panel = Panel.gather(LEARNED, pick_device(options.settings.device), options.clip_model)
+    panel = Panel.gather(LEARNED, pick_device(settings.device), options.clip_model)
     measured = make(
         study,
         panel,

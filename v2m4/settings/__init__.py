@@ -31,6 +31,7 @@ from v2m4.settings.camera import (
     StructureSettings,
     SwarmSettings,
 )
+from v2m4.settings.common import COMMON
 from v2m4.settings.export import ExportSettings, VerdictSettings
 from v2m4.settings.generator import (
     BackSettings,
@@ -91,6 +92,7 @@ from v2m4.settings.texture import (
 )
 
 __all__ = [
+    "COMMON",
     "RENAMED",
     "Algorithm1Settings",
     "AlignmentLevelSettings",
