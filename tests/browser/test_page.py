@@ -36,6 +36,7 @@ from v2m4.formats.gltf.scene import read_scene
 from v2m4.geometry.camera import Camera
 from v2m4.run import Run, Step
 from v2m4.ui import panels, runner
+from v2m4.ui.controls import Asked
 from v2m4.ui.run_view import RunView
 from v2m4.workbench import Workbench
 
@@ -235,6 +236,19 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
         box.fill(good)
 
 
+def test_what_nobody_foresaw_is_a_sentence_with_a_name_that_the_log_has(
+    visitor: Visitor, served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = visitor()
+    look(page, served.clip)
+    with monkeypatch.context() as broken:
+        broken.setattr(Asked, "settings", lambda asked: 1 // 0)
+        page.click("#start")
+        page.wait_for_selector("#note-start .problem >> text=ZeroDivisionError")
+    name = page.inner_text("#note-start").split("report it as “")[1].split("”")[0]
+    assert f"mishap {name}" in caplog.text and "Traceback" in caplog.text
+
+
 @contextmanager
 def slow_server(page: Any) -> Iterator[None]:
     """Within this the server answers nothing; what was asked meanwhile reaches it at the end."""
@@ -285,6 +299,67 @@ def test_a_press_counts_while_the_one_before_it_is_still_answered(
     held.set()
     finish(page)
     assert len(set(served.store.root.glob("*/begun")) - before) == 1  # one run, not three
+
+
+def test_a_number_typed_under_advanced_counts_at_a_press_however_slow_the_server_is(
+    visitor: Visitor, served: Served, held: threading.Event
+) -> None:
+    page = visitor()
+    look(page, served.clip)
+    page.click("#advanced button.label-wrap")
+    page.get_by_label("Find a setting").fill("texels")
+    number = page.get_by_label("Texture / size", exact=True)
+    assert number.input_value() == "512"  # draft's
+    number.fill("9")
+    assert "from 16 to 8192" in page.inner_text("v2m4-settings .setting.changed .problem")
+    with slow_server(page):
+        number.fill("96")
+        with page.expect_request(lambda request: begins(request, '{"texture":{"size":96}}')):
+            page.click("#start")
+    page.wait_for_selector("#status .working")
+    record = served.store.find(page.url.split("run=")[1].split("&")[0])
+    assert record.asked.texture.size == 96
+
+    # What is changed is shown alone, and taken back.
+    page.get_by_label("Find a setting").fill("")
+    page.get_by_label("Only what is changed (1)").check()
+    assert page.locator("v2m4-settings .setting").count() == 1
+    page.wait_for_function(f"Number(document.querySelector('{FRACTION}').dataset.fraction) > 0.2")
+    audit(page)  # a run under way
+    page.click("v2m4-settings .setting >> text=Back to 512")
+    assert page.locator("#changes textarea").input_value() == "{}"
+    page.click("#stop")
+    page.wait_for_selector("#status .stopped")
+
+
+def test_sections_of_the_settings_unfold(visitor: Visitor) -> None:
+    page = visitor()
+    page.click("#advanced button.label-wrap")
+    page.click("v2m4-settings summary >> text=Registration")
+    page.click("v2m4-settings details[open] details summary >> text=Video")
+    page.get_by_label("Rounds", exact=True).fill("3")
+    assert json.loads(page.locator("#changes textarea").input_value()) == {"registration": {"video": {"rounds": 3}}}
+    page.locator("#changes textarea").fill('{"export": {"preview": false}}')
+    page.get_by_label("Find a setting").fill("side by side")
+    assert not page.locator("v2m4-settings .setting.changed input").is_checked()
+    audit(page)
+    page.locator("#changes textarea").fill("{")
+    page.wait_for_selector("v2m4-settings >> text=no valid JSON")
+
+
+def test_the_simpler_viewer_comes_up(visitor: Visitor) -> None:
+    page = visitor()
+    page.click("#other button.label-wrap")
+    page.click("#other button >> text=Open it")
+    canvas = page.locator("#other canvas")
+    canvas.wait_for()
+    for _ in range(60):
+        with Image.open(io.BytesIO(canvas.screenshot())) as image:
+            pixels = np.asarray(image.convert("RGB")).astype(int).reshape(-1, 3)
+        if (np.abs(pixels - np.median(pixels, axis=0)).max(-1) > 40).mean() > 0.02:
+            return
+        page.wait_for_timeout(300)
+    raise AssertionError("nothing is drawn")
 
 
 @pytest.mark.parametrize("dropped", [False, True], ids=["chosen", "dropped on the video"])

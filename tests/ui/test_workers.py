@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from tests.conftest import little_settings
 from tests.ui.conftest import write_clip
 from v2m4.errors import V2M4Error
+from v2m4.matting.flat import Flat
 from v2m4.settings import changed
 from v2m4.ui.limits import Limits
 from v2m4.ui.run_view import RunView, at_rest
@@ -140,6 +142,22 @@ def test_a_run_that_fails_says_why_also_later(store: Store, tmp_path: Path) -> N
     view = seen(workers, record, lambda v: v.state == "failed")
     assert "has no transparency" in view.message
     assert at_rest(record).message == view.message
+
+
+def test_a_plug_that_breaks_ends_the_run_with_a_sentence_and_a_name_that_the_log_has(
+    store: Store, clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("deep inside")
+
+    monkeypatch.setattr(Flat, "frame", broken)
+    workers, record = Workers(store, ONE), store.create(clip, changed(little_settings(), {"matting.method": "flat"}))
+    workers.submit(record, "me")
+    view = seen(workers, record, lambda v: v.state == "failed")
+    name = re.search("report it as “([0-9a-f]{6})”", view.message)
+    assert name is not None and "(ZeroDivisionError). Please try again" in view.message
+    assert f"mishap {name[1]}: run {record.id}" in caplog.text and "deep inside" in caplog.text
+    assert "deep inside" not in view.message and at_rest(record).message == view.message
 
 
 def test_a_video_that_cannot_be_read_is_refused_at_once(store: Store, tmp_path: Path) -> None:

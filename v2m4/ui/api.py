@@ -11,12 +11,12 @@ from typing import Any
 import gradio as gr
 
 from v2m4.doctor import describe
-from v2m4.errors import V2M4Error
 from v2m4.plugs import PORTS
 from v2m4.settings import Settings
 from v2m4.ui.controls import TEMPLATES, Asked
 from v2m4.ui.handlers import checked, visitor_of
 from v2m4.ui.limits import Limits
+from v2m4.ui.mishaps import explained
 from v2m4.ui.panels import TITLES
 from v2m4.ui.run_view import RunView, at_rest
 from v2m4.ui.store import RunRecord, Store
@@ -121,7 +121,7 @@ class Endpoints:
         try:
             record = self.store.find(run)
             self.workers.submit(record, visitor_of(request))
-        except V2M4Error as error:
+        except Exception as error:
             raise _refusal(error, "Cannot continue") from error
         async for results in self._followed(record, progress):
             yield results
@@ -172,7 +172,7 @@ class Endpoints:
         """
         try:
             return results_of(self.workers.view(run) or at_rest(self.store.find(run)))
-        except V2M4Error as error:
+        except Exception as error:
             raise _refusal(error, "No such run") from error
 
     def stop_run(self, run: str) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Endpoints:
         """
         try:
             self.store.find(run)
-        except V2M4Error as error:
+        except Exception as error:
             raise _refusal(error, "No such run") from error
         self.workers.stop(run)
         return {"run": run, "state": "stopping"}
@@ -200,7 +200,7 @@ class Endpoints:
         """
         try:
             settings: dict[str, Any] = json.loads(Settings.of(preset).to_json())  # type: ignore[arg-type]
-        except V2M4Error as error:
+        except Exception as error:
             raise _refusal(error, "No such preset") from error
         return settings
 
@@ -209,7 +209,7 @@ class Endpoints:
             settings, notes = checked(video, asked, self.limits)
             record = self.store.create(Path(video), settings)
             self.workers.submit(record, visitor_of(request), until, notes)
-        except V2M4Error as error:
+        except Exception as error:
             raise _refusal(error, title) from error
         return record
 
@@ -236,8 +236,8 @@ class Endpoints:
         return self.workers.view(record.id) or at_rest(record)
 
 
-def _refusal(error: V2M4Error, title: str) -> gr.Error:
-    return gr.Error(page_words(str(error)), title=title, print_exception=False)
+def _refusal(error: Exception, title: str) -> gr.Error:
+    return gr.Error(page_words(str(explained(error, title))), title=title, print_exception=False)
 
 
 def status_of(view: RunView) -> dict[str, Any]:

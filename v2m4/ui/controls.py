@@ -1,4 +1,4 @@
-"""The settings on the page: a few in front, the rest under "Advanced", made from the settings' own classes."""
+"""The settings that the page's inputs mean: a few in front, the rest as changes, checked by the settings' classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import gradio as gr
 import torch
 
 from v2m4.errors import V2M4Error
@@ -157,77 +156,11 @@ def preset_info() -> str:
     return " ".join(absent)
 
 
-def fields() -> list[Field]:
-    """Every setting that is offered under "Advanced", in the order of declaration."""
-    return [f for f in fields_of(Settings) if f.name not in FRONT | GUARDED]
-
-
-def control(field: Field, settings: Settings) -> gr.components.Component:
-    """The input that suits a setting's declaration."""
-    value = field.of(settings)
-    label, info = " / ".join(field.path[1:] or field.path).replace("_", " ").capitalize(), field.text or None
-    if field.port is not None:
-        return gr.Dropdown(plug_choices(field.port), value=value, label=label, info=info)
-    if field.choices:
-        return gr.Dropdown(list(field.choices), value=value, label=label, info=info)
-    if field.kind is bool:
-        return gr.Checkbox(value, label=label, info=info)
-    if field.kind in (int, float):
-        # Its range is checked where the run begins, with a sentence; the component itself would refuse without one.
-        limits = f" ({field.range})" if field.range else ""
-        return gr.Number(value, label=label, info=f"{info or ''}{limits}", precision=0 if field.kind is int else None)
-    return gr.Textbox(value, label=label, info=info)
-
-
-def advanced(settings: Settings) -> tuple[gr.Textbox, list[gr.components.Component], gr.Accordion]:
-    """The accordion; returns the text of all changes (which is what counts) and the inputs that write it."""
-    offered = fields()
-    inputs: list[gr.components.Component] = []
-    with gr.Accordion("Advanced: every number of the method", open=False, elem_id="advanced") as accordion:
-        gr.Markdown("Only what differs from the chosen quality is listed at the bottom.")
-        with gr.Tabs():
-            for section in dict.fromkeys(_section(f) for f in offered):
-                with gr.Tab(section.capitalize() or "General"):
-                    inputs += [control(f, settings) for f in offered if _section(f) == section]
-        changes = gr.Textbox(
-            "{}",
-            label="Changes (JSON)",
-            info='Can be written by hand too, for example {"texture": {"size": 2048}}',
-            lines=2,
-            elem_id="changes",
-        )
-    return changes, inputs, accordion
-
-
-def _section(field: Field) -> str:
-    return field.path[0] if len(field.path) > 1 else ""
-
-
-def changes_of(preset: Preset, *values: Any) -> str:
-    """The settings JSON of whatever in ``values`` (in `fields`' order) differs from the preset."""
-    base = Settings.of(preset)
-    found: dict[str, Any] = {}
-    for field, value in zip(fields(), values, strict=True):
-        normal = field.of(base)
-        if value is None or value == normal or (isinstance(normal, (int, float)) and float(value) == float(normal)):
-            continue
-        if value == "" and normal is None:
-            continue
-        _put(found, field, int(value) if field.kind is int else value)
-    return json.dumps(found)
-
-
 def _put(data: dict[str, Any], field: Field, value: Any) -> None:
     """Write ``value`` at the field's place in nested ``data``."""
     for part in field.path[:-1]:
         data = data.setdefault(part, {})
     data[field.path[-1]] = value
-
-
-def preset_values(preset: Preset, changes: str = "{}") -> list[Any]:
-    """The values of all advanced inputs for a preset with ``changes``."""
-    settings = Asked(preset=preset, changes=changes).settings() if changes != "{}" else Settings.of(preset)
-    return [field.of(settings) for field in fields()]
 
 
 def _number(value: float | None, otherwise: int) -> int | float:

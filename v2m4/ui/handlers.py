@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +14,9 @@ import gradio as gr
 from v2m4.errors import V2M4Error
 from v2m4.settings import Settings, VideoSettings
 from v2m4.ui import panels
-from v2m4.ui.controls import Asked, InputError, Place, fields, preset_values
+from v2m4.ui.controls import Asked, InputError, Place
 from v2m4.ui.limits import Limits, check_length, check_upload, early_look, thinned
+from v2m4.ui.mishaps import explained
 from v2m4.ui.pictures import publish
 from v2m4.ui.playable import playable
 from v2m4.ui.quality import quality
@@ -52,7 +52,7 @@ class Page:
             assert video is not None
             record = self.store.create(Path(video), settings)
             self.workers.submit(record, visitor_of(request), LOOK, notes)
-        except V2M4Error as error:
+        except Exception as error:
             return self._refused("", error)
         return self._showing(record.id)
 
@@ -64,7 +64,7 @@ class Page:
             settings, notes = checked(video, Asked(*asked), self.limits)
             record = self._run_of(run, video, settings)
             self.workers.submit(record, visitor_of(request), LOOK, notes)
-        except V2M4Error as error:
+        except Exception as error:
             return self._refused(gr.skip(), error)
         return self._showing(record.id)
 
@@ -80,7 +80,7 @@ class Page:
                 record = self._run_of(run, video, settings)
                 run = record.id
                 self.workers.submit(record, visitor_of(request), None, notes)
-        except V2M4Error as error:
+        except Exception as error:
             return self._refused(gr.skip(), error)
         return self._showing(run)
 
@@ -88,7 +88,7 @@ class Page:
         """Go on with a run that was stopped or failed."""
         try:
             self.workers.submit(self.store.find(run), visitor_of(request), None)
-        except V2M4Error as error:
+        except Exception as error:
             return self._refused(gr.skip(), error)
         return self._showing(run)
 
@@ -102,8 +102,8 @@ class Page:
         """What changed since this tab looked last."""
         try:
             view = self._view(run)
-        except V2M4Error as error:
-            view = RunView(state="failed", message=str(error))
+        except Exception as error:
+            view = RunView(state="failed", message=str(explained(error, f"looking at run {run}")))
         return self._render(view, seen or {})
 
     def look_at_series(self, request: gr.Request, series: str, *asked: Any) -> Outputs:
@@ -113,31 +113,13 @@ class Page:
                 path = check_upload(series, self.limits)
                 most = VideoSettings(max_frames=self.limits.frames, max_source_side=self.limits.side)
                 video = str(playable(path, path.parent, most))
-        except V2M4Error as error:
+        except Exception as error:
             return gr.skip(), *self._refused("", error)
         return video, *self.look(request, video, *asked)
 
     def clear(self) -> Outputs:
         """The video was taken away."""
         return "", *notes_of(), *self._render(RunView(), {})
-
-    def mend(self, changes: str, event: gr.EventData) -> str:
-        """Write clicks on the masks, or another main frame, into the changes."""
-        data = _object(changes)
-        told = event._data or {}
-        data.setdefault("matting", {})["points"] = str(told.get("points", ""))
-        if not data["matting"]["points"]:
-            data["matting"].pop("points")
-        if told.get("anchor") is not None:
-            data.setdefault("keyframes", {})["anchor"] = int(told["anchor"])
-        return json.dumps({name: part for name, part in data.items() if part != {}})
-
-    def fine_values(self, preset: Any, changes: str) -> Outputs:
-        """The values of all inputs under "Advanced"; as they are while the text is not right."""
-        try:
-            return tuple(preset_values(preset, changes or "{}"))
-        except V2M4Error:
-            return (gr.skip(),) * len(fields())
 
     def example(self, name: str) -> Outputs:
         """A shipped clip with its finished result."""
@@ -157,8 +139,8 @@ class Page:
             return gr.skip(), *blank, recent, gr.skip(), gr.skip(), *notes_of(), *shown, gr.skip()
         try:
             view, record = self._view(ref), self._record(ref)
-        except V2M4Error as error:
-            view = RunView(state="failed", message=str(error))
+        except Exception as error:
+            view = RunView(state="failed", message=str(explained(error, f"opening {ref}")))
             return gr.skip(), *blank, recent, gr.skip(), "", *notes_of(), *self._render(view, {})
         video, asked = publish(record.source), astuple(Asked.of(record.asked))
         work = gr.Column(visible=not view.read_only)
@@ -181,8 +163,7 @@ class Page:
 
     def simple_viewer(self, seen: dict[str, Any]) -> Any:
         """The model that is shown, in the framework's own viewer."""
-        model = (seen or {}).get("model")
-        return gr.Model3D(value=model)
+        return gr.Model3D(value=(seen or {}).get("model"), visible=True)
 
     def _run_of(self, run: str, video: str, settings: Settings) -> RunRecord:
         """The run on show with these settings, if it is of this video and only its masks were looked at; else a new
@@ -223,9 +204,9 @@ class Page:
     def _showing(self, run: str) -> Outputs:
         return run, *notes_of(), *self._render(self._view(run), {})
 
-    def _refused(self, run: Any, error: V2M4Error) -> Outputs:
+    def _refused(self, run: Any, error: Exception) -> Outputs:
         place: Place | str = error.place if isinstance(error, InputError) else "start"
-        return run, *notes_of(place, page_words(str(error))), *(gr.skip(),) * _SHOWN
+        return run, *notes_of(place, page_words(str(explained(error, "answering the page")))), *(gr.skip(),) * _SHOWN
 
     def _shipped(self, name: str) -> RunView:
         folders = {path.parent.name: path.parent for path in (self.assets / "results").glob("*/view.json")}
@@ -323,11 +304,3 @@ def visitor_of(request: gr.Request | None) -> str:
 def _idents(remembered: list[Any] | None) -> list[str]:
     """The runs that a browser remembers; what it sends may be anything."""
     return [entry for entry in remembered or [] if isinstance(entry, str)]
-
-
-def _object(text: str) -> dict[str, Any]:
-    with suppress(ValueError):
-        data = json.loads(text or "{}")
-        if isinstance(data, dict):
-            return data
-    return {}

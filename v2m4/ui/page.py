@@ -10,10 +10,10 @@ import gradio as gr
 
 from v2m4.doctor import real_3d_hint
 from v2m4.host import on_public_host
-from v2m4.settings import Settings
 from v2m4.ui import panels
+from v2m4.ui.advanced import SHOW, advanced, settings_route
 from v2m4.ui.api import add_endpoints
-from v2m4.ui.controls import TEMPLATES, advanced, changes_of, plug_choices, preset_choices, preset_info
+from v2m4.ui.controls import TEMPLATES, plug_choices, preset_choices, preset_info
 from v2m4.ui.handlers import PANELS, PLACES, TICK_S, Page
 from v2m4.ui.limits import Limits
 from v2m4.ui.playable import SERIES
@@ -36,6 +36,7 @@ _SHOW_PROGRESS = """() => setTimeout(() => {
  told.scrollIntoView({behavior: 'smooth', block: told.id ? 'start' : 'center'}); }, 50)"""
 _SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status').scrollIntoView({behavior: 'smooth'}), 50)"
 _TELL = "element.addEventListener('{event}', (e) => trigger('{name}', e.detail));"
+_MENDED = "(changes) => window.v2m4Mended(changes)"
 _FORGET = """element.addEventListener('click', (e) => { const b = e.target.closest('[data-delete]');
  if (b && window.confirm('Delete this run and all its files?')) trigger('forget', {run: b.dataset.delete}); });"""
 
@@ -47,7 +48,6 @@ class Parts:
     video: gr.Video
     series: gr.UploadButton
     asked: list[Any]
-    fine: list[Any]
     notes: dict[str, gr.HTML]
     folds: dict[str, gr.Accordion]
     buttons: dict[str, gr.Button]
@@ -68,7 +68,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "theme": theme(),
         "css_paths": [CSS],
         "head": HEAD,
-        "app_kwargs": {"routes": [static_route()]},
+        "app_kwargs": {"routes": [static_route(), settings_route()]},
         "ssr_mode": False,
         "mcp_server": True,
         "show_error": False,
@@ -132,7 +132,7 @@ def layout(limits: Limits, preset: str) -> Parts:
             right["mask"] = gr.HTML(
                 "", elem_id="mask", js_on_load=_TELL.format(event="v2m4-mend", name="mend"), padding=False
             )
-            front, fine, folds = settings_region(preset, note)
+            front, folds = settings_region(preset, note)
             recent = gr.HTML("", elem_id="recent", js_on_load=_FORGET)
         # 2. What comes of it.
         with gr.Column(scale=7, min_width=300, elem_id="result"):
@@ -143,11 +143,12 @@ def layout(limits: Limits, preset: str) -> Parts:
                 right[name] = gr.HTML("", elem_id=name)
             with gr.Accordion("The model does not show?", open=False, elem_id="other"):
                 other = gr.Button("Open it in a simpler viewer", size="sm")
-                model = gr.Model3D(visible=False, label="3D model", interactive=False, height=400)
+                # Hidden, not absent: while its own script is still being fetched it would lose what it is given.
+                model = gr.Model3D(visible="hidden", label="3D model", interactive=False, height=400)
     # 3. What is not seen.
     run = gr.Textbox(visible="hidden", label="Run", elem_id="run-id")
     return Parts(
-        video, series, front, fine, notes, folds, buttons, right, examples, recent, work, (other, model), run,
+        video, series, front, notes, folds, buttons, right, examples, recent, work, (other, model), run,
         gr.State({}), gr.Timer(TICK_S, active=False), gr.BrowserState([], storage_key="v2m4-runs"),
     )  # fmt: skip
 
@@ -167,9 +168,8 @@ def example_row() -> dict[str, gr.Button]:
         }
 
 
-def settings_region(preset: str, note: Any) -> tuple[list[Any], list[Any], dict[str, gr.Accordion]]:
+def settings_region(preset: str, note: Any) -> tuple[list[Any], dict[str, gr.Accordion]]:
     """Everything that can be chosen, folded; returns the inputs as `controls.Asked` orders them."""
-    base = Settings.of("fast" if preset == "fast" else "draft")
     folds = {}
     with gr.Accordion("Quality and models", open=False, elem_id="fold-settings") as folds["settings"]:
         chosen = gr.Radio(preset_choices(), value=preset, label="Quality", info=preset_info() or None)
@@ -197,9 +197,9 @@ def settings_region(preset: str, note: Any) -> tuple[list[Any], list[Any], dict[
     with gr.Accordion("A mesh of your own", open=False, elem_id="fold-mesh") as folds["mesh"]:
         template = gr.File(label="Mesh that the video shall animate (GLB, OBJ, PLY)", file_types=list(TEMPLATES), height=150)  # noqa: E501  # fmt: skip
         note("mesh")
-    changes, fine, folds["changes"] = advanced(base)
+    changes, folds["changes"] = advanced()
     note("changes")
-    return [chosen, generator, stereo, seed, start, end, step, stride, template, method, changes], fine, folds
+    return [chosen, generator, stereo, seed, start, end, step, stride, template, method, changes], folds
 
 
 def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
@@ -225,10 +225,9 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     parts.video.clear(page.clear, None, answer, **quick)
     for part in (preset, *parts.asked[4:8], parts.asked[9]):
         part.input(page.look_again, inputs, answer, **quick)
-    mending = parts.panels["mask"].mend(page.mend, changes, changes, **at_once)
+    mending = parts.panels["mask"].mend(None, changes, changes, js=_MENDED, api_visibility="private")
     mending.then(page.look_again, inputs, answer, **quick)
-    gr.on([preset.input, changes.change], page.fine_values, [preset, changes], [*parts.fine], **quick)
-    gr.on([c.input for c in parts.fine], changes_of, [preset, *parts.fine], changes, **quick)
+    gr.on([preset.change, changes.change, demo.load], None, [preset, changes], None, js=SHOW, api_visibility="private")
 
     begun = parts.buttons["start"].click(page.begin, inputs, answer, **quick)
     begun.then(None, None, None, js=_SHOW_PROGRESS, **quick)
@@ -243,7 +242,5 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     for name, button in parts.examples.items():
         clicked = button.click(lambda name=name: page.example(name), None, [parts.video, *answer], **quick)
         clicked.then(None, None, None, js=_SHOW_RESULT, **quick)
-    # It draws only what it is given once it is on the page.
-    appeared = parts.other[0].click(lambda: gr.Model3D(visible=True), None, parts.other[1], **quick)
-    appeared.then(page.simple_viewer, parts.seen, parts.other[1], **quick)
+    parts.other[0].click(page.simple_viewer, parts.seen, parts.other[1], **quick)
     demo.load(page.open, parts.remembered, [parts.video, *parts.asked, parts.recent, parts.work, *answer], **quick)

@@ -6,7 +6,6 @@ leaves its artefacts in the run's folder; off such a Space `spaces.GPU` is absen
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,13 +22,13 @@ from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.settings import Settings
 from v2m4.steps import STAGES
+from v2m4.ui.mishaps import explained
 from v2m4.ui.store import RunRecord, Store
 from v2m4.workbench import Workbench, plug_settings
 
 _LONGEST_SLICE_S = 60
 _SHORTEST_SLICE_S = 10
 _PRESET_FACTOR = {"paper": 1.5, "fast": 1.0, "draft": 0.6}
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def slice_of(record: RunRecord, step: Step, until: str | None = None) -> Iterato
                 return
     except RunStoppedError:
         yield Stopped()
-    except V2M4Error as error:
-        yield Failed(str(error))
+    except Exception as error:
+        yield failure(error, record)
 
 
 gpu_slice = lent_gpu(slice_of)
@@ -151,14 +150,14 @@ def do_run(store: Store, record: RunRecord, until: str | None = None) -> Iterato
                 yield from advance(run, do, until=until)
     except RunStoppedError:
         yield Stopped()
-    except V2M4Error as error:
-        yield Failed(str(error))
     except Exception as error:
-        _log.exception("run %s", record.id)
-        yield Failed(
-            f"Something went wrong inside ({type(error).__name__}). What is finished is kept; “Continue” tries again. "
-            "If it happens twice, please report it with the settings file."
-        )
+        yield failure(error, record)
+
+
+def failure(error: Exception, record: RunRecord) -> Failed:
+    """How a run ends that ``error`` ended."""
+    told = str(explained(error, f"run {record.id}"))
+    return Failed(told if isinstance(error, V2M4Error) else f"{told} What is finished is kept.")
 
 
 def recalled(record: RunRecord) -> Iterator[Event]:

@@ -16,7 +16,9 @@ from v2m4.ui.run_view import RunView
 
 STATIC = Path(__file__).with_name("static")
 _PREFIX = "v2m4-static"
-HEAD = "".join(f'<script type="module" src="{_PREFIX}/{name}.js"></script>' for name in ("viewer", "mask", "page"))
+HEAD = "".join(
+    f'<script type="module" src="{_PREFIX}/{name}.js"></script>' for name in ("viewer", "mask", "settings", "page")
+)
 
 
 def static_route() -> Mount:

@@ -7,7 +7,6 @@ finished is kept either way, so a stopped run can be continued.
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from v2m4.errors import V2M4Error
 from v2m4.events import RunProgress
 from v2m4.run import Run
 from v2m4.ui.limits import Limits
+from v2m4.ui.mishaps import explained
 from v2m4.ui.run_view import RunView, at_rest, note_end, update
 from v2m4.ui.runner import do_run
 from v2m4.ui.store import RunRecord, Store
@@ -30,7 +30,6 @@ _SWEEP_S = 600.0
 _TYPICAL_RUN_S = 90.0
 _REMEMBERED = 32
 _TELLING = 0.1
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -157,9 +156,9 @@ class Workers:
                     return
             job.view.state = "stopped"
             job.view.message = job.reason or "Taken out of the queue. “Continue” lines it up again."
-        except Exception:
-            _log.exception("run %s", job.record.id)
-            job.view.state, job.view.message = "failed", "Something went wrong inside. “Continue” tries again."
+        except Exception as error:
+            told = explained(error, f"run {job.record.id}")
+            job.view.state, job.view.message = "failed", f"{told} What is finished is kept; “Continue” tries again."
         finally:
             self._leave(job)
 

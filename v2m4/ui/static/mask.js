@@ -1,8 +1,8 @@
 // The masks, and mending them by clicks: <v2m4-mask data-mask="{frames, anchor, points, editable}">.
 //
 // points is the setting matting.points: "frame x y +" or "-", separated by "; ", x and y as shares of the picture. A
-// change is told to the page as the event v2m4-mend with {points, anchor}.
-const memory = { frame: null, sign: "+" };
+// change is told to the page as the event v2m4-mend; it then asks v2m4Mended what is changed now.
+const memory = { frame: null, sign: "+", told: {} };
 
 const parse = (text) => text.split(";").map((part) => part.trim()).filter(Boolean).map((part) => {
   const [frame, x, y, sign] = part.split(/\s+/);
@@ -89,8 +89,24 @@ class Mask extends HTMLElement {
 
   tell(anchor = null) {
     this.editor.classList.add("busy");
-    this.dispatchEvent(new CustomEvent("v2m4-mend", { bubbles: true, detail: { points: format(this.points), anchor } }));
+    memory.told = { points: format(this.points), anchor };
+    this.dispatchEvent(new CustomEvent("v2m4-mend", { bubbles: true, detail: memory.told }));
   }
 }
+
+// The text of changes with the last change of the masks written into it: in the browser, so that a press right after it
+// counts it, however slow the server is.
+window.v2m4Mended = (text) => {
+  let data = {};
+  try { data = JSON.parse(text || "{}") ?? {}; } catch { /* what was no JSON counts for nothing */ }
+  const put = (part, name, value) => {
+    data[part] = { ...data[part], [name]: value };
+    if (value === "") delete data[part][name];
+    if (!Object.keys(data[part]).length) delete data[part];
+  };
+  put("matting", "points", memory.told.points);
+  if (memory.told.anchor !== null) put("keyframes", "anchor", memory.told.anchor);
+  return JSON.stringify(data);
+};
 
 if (!customElements.get("v2m4-mask")) customElements.define("v2m4-mask", Mask);
