@@ -300,6 +300,7 @@ def check_coarse_registration(path: Path, meta: Mapping[str, Any], tensors: Tens
             "alignment.chamfer_weight": config["chamfer_weight"],
             "alignment.image_weight": 0.0,
             "alignment.restart_above": 1e9,
+            "early_stop": 0.0,
         },
     )
     vertices, faces = tensors["in.vertices"], tensors["in.faces"]
@@ -326,6 +327,7 @@ def check_fine_registration(path: Path, meta: Mapping[str, Any], tensors: Tensor
             "large_steps.iterations": config["steps"],
             "large_steps.step": config["step_size"],
             "large_steps.step_end": 1.0,
+            "early_stop": 0.0,
             "large_steps.smoothness": config["lam"],
             "large_steps.image_weight": 0.0,
             "large_steps.chamfer_weight": 10.0,

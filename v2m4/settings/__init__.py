@@ -300,6 +300,7 @@ _PAPER = Settings(
             view_detail=0.25,
             surface_samples=0,
             normal_match=0.0,
+            early_stop=0.01,
             alignment=GlobalAlignmentSettings(iterations=500, views=20, restart_above=0.0, restart_after=200),
             limbs=LimbSettings(rounds=0),
             large_steps=LargeStepsSettings(

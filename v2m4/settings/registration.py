@@ -155,7 +155,7 @@ class MeshToMeshSettings:
     """How much neighbouring points must face alike, as a length; 0 takes the nearest, as the paper does."""
     early_stop: Annotated[float, Range(0, 1)] = 0.0
     """Stop once the loss improves by less than this share from one window of iterations to the next; 0 never stops
-    early."""
+    early, nor do local steps that fall."""
     early_stop_window: Annotated[int, Range(1, 100000)] = 50
     """Iterations in such a window."""
     alignment: GlobalAlignmentSettings = field(default_factory=GlobalAlignmentSettings)

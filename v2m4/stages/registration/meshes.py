@@ -302,9 +302,9 @@ def align_locally(
         moved.copy_(leaf.detach())
         value.copy_(total)
 
-    # 3. So many of them, or until they no longer pay.
+    # 3. So many of them, or, with even steps, until they no longer pay: a falling step pays at its end.
     iterate = _repeated(iteration, pictures.recordable, vertices.device)
-    stop = _EarlyStop(settings.early_stop, settings.early_stop_window)
+    stop = _EarlyStop(settings.early_stop if descent.step_end == 1 else 0.0, settings.early_stop_window)
     for i in range(descent.iterations):
         step.fill_(half_cosine(i / descent.iterations, descent.step, descent.step_end * descent.step))
         for _ in iterate():
