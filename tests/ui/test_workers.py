@@ -135,6 +135,24 @@ def test_after_a_restart_a_run_says_what_happened_where_it_stands_and_goes_on(st
     assert seen(fresh, record, lambda v: v.state in ("finished", "failed")).state == "finished"
 
 
+def test_while_a_run_is_taken_up_nobody_takes_it_for_abandoned(
+    store: Store, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def looked_at(record: RunRecord) -> RunView:
+        view = at_rest(record)
+        told.append(f"{view.state} {view.message}")
+        return view
+
+    monkeypatch.setattr("v2m4.ui.workers.at_rest", looked_at)
+    workers, record = Workers(store, ONE), store.create(clip, little_settings())
+    for _ in range(2):
+        workers.submit(record, "me")
+        assert workers.stopped(record.id)
+    assert told[0] == "ready " and told[1].startswith("stopped") and "started anew" not in told[1]
+
+
 def test_a_run_that_fails_says_why_also_later(store: Store, tmp_path: Path) -> None:
     opaque = write_clip(tmp_path / "still.mp4", frames=2, size=64)
     workers, record = Workers(store, ONE), store.create(opaque, changed(little_settings(), {"matting.method": "alpha"}))

@@ -73,19 +73,26 @@ class Workers:
             if job is not None and until is not None:
                 return
             self._refuse_too_many(record, visitor, until)
-            run = job.run if job is not None else record.run()
+            known, run = job, job.run if job is not None else record.run()
             run.clear_stop()
-            note_end(record, "", "")
-            self._ended.pop(record.id, None)
-            if until is None:
-                record.begin()
-            if job is not None:
-                job.until = None
-                return
-            view = at_rest(record)
-            view.state, view.message, view.place, view.notes = "waiting", "", len(self._queue) + 1, notes
-            job = Job(record, run, visitor, until, view, view.copy())
+            if job is None:
+                view = at_rest(record)
+                view.state, view.message, view.place, view.notes = "waiting", "", len(self._queue) + 1, notes
+                job = Job(record, run, visitor, until, view, view.copy())
+            # Known first, then begun, for whoever looks meanwhile: what is begun and has no job, a server left before.
             self._jobs[record.id] = job
+            try:
+                note_end(record, "", "")
+                if until is None:
+                    record.begin()
+            except OSError:
+                if known is None:
+                    self._jobs.pop(record.id)
+                raise
+            self._ended.pop(record.id, None)
+            if known is not None:
+                known.until = None
+                return
             self._queue.append(job)
         # A lent GPU is booked on the visitor whose request this is, which only the context knows.
         context = contextvars.copy_context()
