@@ -11,11 +11,13 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 from av.error import FFmpegError
 from av.filter import Graph
 from numpy.typing import NDArray
 
 from v2m4.errors import V2M4Error
+from v2m4.sources.aperture import Aperture, aperture_of
 from v2m4.sources.color import SrgbConverter
 from v2m4.sources.source import ACCEPTED, Closing, TimedFrame, reason
 
@@ -39,7 +41,11 @@ class StreamSource(Closing):
         self._first = self._peek()
         self._flips = _display_flips(self._first)
         self._srgb = SrgbConverter(self._first)
-        shape = self._first.width * float(self._stream.sample_aspect_ratio or 1), float(self._first.height)
+        order = self._container.streams.video.index(self._stream)
+        stored = self._first.width, self._first.height
+        cut = self._aperture = aperture_of(self._path, self._stream.id, order, stored)
+        shown = stored[0] - cut.left - cut.right, stored[1] - cut.top - cut.bottom
+        shape = shown[0] * float(self._stream.sample_aspect_ratio or 1), float(shown[1])
         width, height = max(1, round(shape[0])), round(shape[1])
         self.size = (height, width) if self._flips[0] else (width, height)
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -77,6 +83,8 @@ class StreamSource(Closing):
         if context is None or not context.width:
             self.close()
             raise V2M4Error(f"{self.name} is damaged or its format is unknown. Export it again, for example as MP4.")
+        # Without this, FFmpeg leaves in the picture what the codec's own cropping cuts off at the left.
+        context.flags |= Flags.unaligned
         # Threads that each decode a frame would lose good ones beside one that is damaged.
         context.thread_count = 2
         context.thread_type = "SLICE"
@@ -164,7 +172,8 @@ class StreamSource(Closing):
         step = 1 / self.fps if self.fps else 1 / 24
         time = -step
         decoded = self._decode_from(start_s)
-        for frame in progressive(decoded) if self._first.interlaced_frame else decoded:
+        whole = progressive(decoded) if self._first.interlaced_frame else decoded
+        for frame in cropped(whole, self._aperture) if any(self._aperture) else whole:
             time = frame.pts * self._tick - self._origin if frame.pts is not None else time + step
             duration = float(frame.duration or 0) * self._tick or step
             if time + duration < start_s:
@@ -184,6 +193,30 @@ class StreamSource(Closing):
         if transposed:
             picture = picture.transpose(1, 0, 2)
         return np.ascontiguousarray(picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+
+def cropped(frames: Iterator[av.VideoFrame], cut: Aperture) -> Iterator[av.VideoFrame]:
+    """The ``frames`` without what ``cut`` takes off each side; frames of another size than the first stay whole."""
+    graph: Graph | None = None
+    shape: tuple[object, ...] = ()
+    for frame in frames:
+        if graph is None:
+            shape = (frame.width, frame.height, frame.format.name)
+            graph = Graph()
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+            )
+            size = f"{frame.width - cut.left - cut.right}:{frame.height - cut.top - cut.bottom}"
+            crop = graph.add("crop", f"{size}:{cut.left}:{cut.top}:exact=1")
+            graph.link_nodes(source, crop, graph.add("buffersink"))
+            graph.configure()
+        if (frame.width, frame.height, frame.format.name) != shape:
+            yield frame
+            continue
+        graph.push(frame)
+        smaller = graph.pull()
+        assert isinstance(smaller, av.VideoFrame)
+        yield smaller
 
 
 def progressive(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
