@@ -65,5 +65,5 @@ def test_pictures_of_every_kind_become_rgb(tmp_path: Path, mode: str) -> None:
 
 
 def test_what_is_no_picture() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"^it is empty, or no picture of a known kind$"):
         decode_picture(b"no picture")

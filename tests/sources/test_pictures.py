@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -156,6 +157,40 @@ def test_a_folder_of_files_that_are_no_pictures_names_their_kind(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"x")
     with pytest.raises(V2M4Error, match=r"holds no PNG.*but \.heic files"):
         probe(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_an_animation_that_is_cut_off_gives_what_comes_before_the_cut(tmp_path, suffix):
+    whole, path = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    first, *others = [Image.fromarray(scene(i)) for i in range(8)]
+    first.save(whole, save_all=True, append_images=others, duration=80)
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    clip = drain(load_video(path, tmp_path / "frames", VideoSettings(longest_side=64)))
+    assert 2 < len(clip) < 8
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 10])
+    with pytest.raises(V2M4Error, match="cannot be decoded"):
+        drain(load_video(path, tmp_path / "frames", VideoSettings(longest_side=64)))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tiff"])
+def test_an_animation_that_is_cut_off_anywhere_ends_in_a_clip_or_in_a_sentence(tmp_path, suffix):
+    whole, path = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    first, *others = [Image.fromarray(scene(i)) for i in range(3)]
+    first.save(whole, save_all=True, append_images=others)
+    data = whole.read_bytes()
+    for length in range(1, len(data), max(1, len(data) // 150)):
+        path.write_bytes(data[:length])
+        with contextlib.suppress(V2M4Error):
+            facts = probe(path, VideoSettings(longest_side=64))
+            assert len(drain(load_video(path, tmp_path / "frames", VideoSettings(longest_side=64)))) <= facts.frames
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_a_file_of_a_series_that_is_no_picture_is_named_without_addresses_in_memory(tmp_path, content):
+    write(tmp_path, [f"{i}.png" for i in range(6)])
+    (tmp_path / "3.png").write_bytes(content)
+    with pytest.raises(V2M4Error, match=r"^3\.png in the folder .* cannot be decoded \(it is empty, or no picture"):
+        drain(load_video(tmp_path, tmp_path / "frames", VideoSettings(longest_side=64)))
 
 
 def p3_profile() -> bytes:

@@ -52,6 +52,16 @@ def write(path: Path, offset_s: float = 0.0) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["\U0001f600 clip.mp4", "two\nlines.mp4", "-o.mp4", "x" * 250 + ".mp4", "100%25d.mp4", "'\"[a]*.mp4", "none"],
+)
+def test_any_name_that_the_file_system_allows_will_do(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "clip.mp4").rename(name)
+    assert len(drain(load_video(Path(name), tmp_path / "frames", SETTINGS))) == COUNT
+
+
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_every_frame_of_every_container_is_read_from_the_first(tmp_path, suffix):
     path = write(tmp_path / f"clip{suffix}")

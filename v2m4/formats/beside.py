@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from v2m4.arrays import Float32
 from v2m4.host import on_public_host
@@ -69,6 +69,8 @@ def decode_picture(data: bytes) -> Float32:
                 grey = np.divide(pixels, 65535, dtype=np.float32)
                 return np.stack([grey] * 3, axis=-1)
             return np.divide(np.asarray(picture.convert("RGB")), 255, dtype=np.float32)
+    except UnidentifiedImageError as error:  # its own words hold an address in memory
+        raise ValueError("it is empty, or no picture of a known kind") from error
     # Decoders of a dozen formats fail in as many ways on damaged data.
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -20,6 +23,11 @@ from v2m4.sources.source import Closing, TimedFrame, reason
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _KINDS = "PNG, JPG or WebP pictures (nor TIFF or BMP)"
+# What Pillow complains with, by way of its parsers where a file is cut off or damaged.
+_COMPLAINTS = (
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, zipfile.BadZipFile),
+    *(IndexError, KeyError, TypeError, OverflowError, NotImplementedError),
+)
 T = TypeVar("T")
 _MAX_PICTURE_BYTES = 256 * 2**20
 _ORIENTATION = 0x0112
@@ -31,7 +39,10 @@ class AnimationSource(Closing):
     def __init__(self, path: Path) -> None:
         self.name, self.name_stem, self.damaged = path.name, path.stem, 0
         self._image = _guarded(path.name, lambda: Image.open(path))
-        self.frame_count = int(getattr(self._image, "n_frames", 1))
+        try:
+            self.frame_count = int(getattr(self._image, "n_frames", 1))
+        except _COMPLAINTS:  # it is cut off, and reading tells where
+            self.frame_count = 0
         first = _guarded(path.name, lambda: self._seek(0))
         self.size = (first.shape[1], first.shape[0])
         self.seconds = 0.0
@@ -48,9 +59,16 @@ class AnimationSource(Closing):
 
     def frames(self, start_s: float, longest_side: int) -> Iterator[TimedFrame]:
         """See `Source.frames`."""
-        time = 0.0
-        for index in range(self.frame_count):
-            rgba = _guarded(self.name, partial(self._seek, index))
+        time, self.damaged = 0.0, 0
+        for index in range(self.frame_count) if self.frame_count else count():
+            try:
+                rgba = _guarded(self.name, partial(self._seek, index))
+            except V2M4Error:
+                if index < 2:
+                    raise
+                # As a video that is cut off, it gives what comes before the cut.
+                self.damaged = max(1, self.frame_count - index)
+                return
             if (rgba.shape[1], rgba.shape[0]) != self.size:
                 raise V2M4Error(f"The pages of {self.name} differ in size. Give frames of one size.")
             duration = self._delay()
@@ -176,7 +194,11 @@ def _guarded(name: str, work: Callable[[], T]) -> T:
         return work()
     except Image.DecompressionBombError as error:
         raise V2M4Error(f"{name} is a picture of far too many pixels. Shrink it first.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile) as error:
+    except UnidentifiedImageError as error:  # its own words hold addresses in memory
+        raise V2M4Error(
+            f"{name} cannot be decoded (it is empty, or no picture of a known kind). Replace it or export it again."
+        ) from error
+    except _COMPLAINTS as error:
         raise V2M4Error(f"{name} cannot be decoded ({reason(error)}). Replace it or export it again.") from error
 
 
