@@ -161,6 +161,11 @@ NO_CHOICE: Mapping[str, set[float]] = {
     "stages/refinement.py": {0.7, 16, 1000, 1024},  # progress; loss scaling in half precision; times in thousandths
     "stages/registration/correspondences.py": {5, 127, 30000},  # OpenCV's mask; half a byte; its longest remap
     "stages/registration/meshes.py": {10},  # losses between looks at whether to stop
+    "stages/registration/parts/follower.py": {127},
+    "stages/registration/parts/looks.py": {0.3, 250, 30000},  # narrower Gaussians do nothing; whole pixels; OpenCV's
+    "stages/registration/parts/probes_numba.py": {0.0625, 0.125, 1e9},  # the kernel's sum; beyond every picture
+    "stages/registration/parts/skeleton.py": {12},  # of an affine map
+    "stages/registration/parts/synthesis_numba.py": {0.125},  # the kernel's sum
     "stages/texture/project.py": {127},
     "matting/background_labels.py": {100, 256},  # percent; levels
     "matting/clicks.py": {127, 1e6},  # nowhere

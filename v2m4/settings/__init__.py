@@ -63,6 +63,7 @@ from v2m4.settings.matting import (
     WarningSettings,
 )
 from v2m4.settings.mending import MendingSettings
+from v2m4.settings.parts import ChunkSettings, LooksSettings, PartsSettings
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -101,6 +102,7 @@ __all__ = [
     "BackgroundSettings",
     "CameraMotionSettings",
     "CameraSettings",
+    "ChunkSettings",
     "CleanupSettings",
     "ClickSettings",
     "ColorModelSettings",
@@ -125,6 +127,7 @@ __all__ = [
     "KeyframeSettings",
     "LargeStepsSettings",
     "LimbSettings",
+    "LooksSettings",
     "LowPolySettings",
     "MaskCleanupSettings",
     "MattingSettings",
@@ -139,6 +142,7 @@ __all__ = [
     "OptimiseSettings",
     "OutlineSettings",
     "OwnAtlasSettings",
+    "PartsSettings",
     "PlugName",
     "Preset",
     "PriorSettings",
@@ -328,7 +332,11 @@ _DRAFT = Settings(
         meshes=MeshToMeshSettings(
             alignment=GlobalAlignmentSettings(iterations=40), large_steps=LargeStepsSettings(iterations=30)
         ),
-        video=FollowVideoSettings(rounds=2, fit=SurfaceFitSettings(rounds=1)),
+        video=FollowVideoSettings(
+            rounds=2,
+            fit=SurfaceFitSettings(rounds=1),
+            parts=PartsSettings(rounds=4, side=32, coarse_steps=4, steps=4, kept=1, repairs=0, kicks=0),
+        ),
     ),
     texture=TextureSettings(size=512),
     export=ExportSettings(preview_size=256),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from v2m4.settings.geometry import MirrorSearchSettings
+from v2m4.settings.parts import PartsSettings
 from v2m4.settings.schema import Range
 
 Weight = Annotated[float, Range(0, 1e12)]
@@ -313,6 +314,7 @@ class FollowVideoSettings:
     rigid_motion: RigidMotionSettings = field(default_factory=RigidMotionSettings)
     fit: SurfaceFitSettings = field(default_factory=SurfaceFitSettings)
     tracks: VideoTrackSettings = field(default_factory=VideoTrackSettings)
+    parts: PartsSettings = field(default_factory=PartsSettings)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,19 @@ stage, writes the artefacts, and declares what that depends on. A new stage is o
 from __future__ import annotations
 
 from v2m4.stage_spec import StageSpec
-from v2m4.steps import camera, export, generation, keyframes, matting, mending, refinement, registration, texture, video
+from v2m4.steps import (
+    camera,
+    export,
+    generation,
+    keyframes,
+    matting,
+    mending,
+    motion,
+    refinement,
+    registration,
+    texture,
+    video,
+)
 
 STAGES: tuple[StageSpec, ...] = (
     video.SPEC,
@@ -13,6 +25,7 @@ STAGES: tuple[StageSpec, ...] = (
     generation.SPEC,
     camera.SPEC,
     refinement.SPEC,
+    motion.SPEC,
     registration.SPEC,
     mending.SPEC,
     texture.SPEC,

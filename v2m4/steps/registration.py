@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from v2m4.artefacts import (
     keyframes_of,
@@ -30,8 +29,8 @@ from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.meshes import PointTracks, register_meshes
 from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
-from v2m4.stages.registration.video import TrackerState
-from v2m4.stages.registration.video_tracks import VideoTracks, track_video
+from v2m4.stages.registration.video import VideoTracker
+from v2m4.steps.motion import MOTION
 from v2m4.workbench import Workbench
 
 TRACKS = "tracks.npz"
@@ -43,7 +42,10 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     index, place = step.frame, run.place(step)
     topology = posed_mesh(run, keyframes_of(run)[1])
     if not run.recipe.mesh_per_keyframe:
-        vertices = yield from _follow(run, step, bench)
+        followed = load_arrays(run.place(Step("motion")) / MOTION)
+        shape = followed["vertices"][followed["indices"].tolist().index(index)]
+        follower: VideoTracker = bench.video_tracker(run)
+        vertices = torch.from_numpy(follower.fitted(shape, index)).float()
     elif step.after is None:
         vertices = topology.vertices
         yield from _track(run, step, bench)
@@ -95,35 +97,6 @@ def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
         return np.asarray(alpha.resize((size, size), Image.Resampling.BOX)) > 127
 
 
-def _follow(run: Run, step: Step, bench: Workbench) -> StageRun[Tensor]:
-    """Follow the video from the keyframe before; the tracker's state travels through the folder."""
-    tracker = bench.video_tracker(run)
-    tracker.tracks = yield from _track_video(run, step, bench)
-    if step.after is None:
-        state = tracker.start()
-    else:
-        path = run.place(Step("registration", step.after)) / "follow.npz"
-        with reading(path):
-            before = TrackerState(**load_arrays(path))
-        state = yield from tracker.follow(before, step.after, step.frame)
-    save_arrays(run.place(step) / "follow.npz", **vars(state))
-    return torch.from_numpy(state.vertices).float()
-
-
-def _track_video(run: Run, step: Step, bench: Workbench) -> StageRun[VideoTracks | None]:
-    """The points that are followed beside the mesh, tracked in the anchor's step, if there is a tracker."""
-    if bench.tracker is None:
-        return None
-    _, anchor = keyframes_of(run)
-    if step.after is not None:
-        return VideoTracks(**load_arrays(run.place(Step("registration", anchor)) / TRACKS))
-    settings = run.recipe.settings.registration.video.tracks
-    mesh, clip = posed_mesh(run, anchor), masked_clip(run)
-    tracks = yield from track_video(mesh, clip, anchor, bench.tracker, settings, run.rng(step))
-    save_arrays(run.place(step) / TRACKS, **vars(tracks))
-    return tracks
-
-
 def recall(run: Run, step: Step) -> Iterator[Event]:
     """How well the registered pose covers the object, and a picture of it."""
     place = run.place(step)
@@ -134,7 +107,7 @@ def recall(run: Run, step: Step) -> Iterator[Event]:
 
 SPEC = StageSpec(
     name="registration",
-    title="following the motion",
+    title="posing keyframes",
     per="keyframe",
     reads=("settings.registration", "settings.tracks"),
     ports=("tracks",),
@@ -142,5 +115,5 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=1.5,
     gpu_s=15,
-    on_gpu=lambda recipe: recipe.mesh_per_keyframe or "tracks" in recipe.names,  # the video is followed on the CPU
+    on_gpu=lambda recipe: recipe.mesh_per_keyframe,
 )

@@ -60,6 +60,33 @@ def test_a_bend_is_followed_forwards_and_backwards(tmp_path: Path, anchor: int) 
     assert error(state.vertices, shapes[target]) < 0.2 * error(shapes[anchor], shapes[target])
 
 
+def turned(vertices: Array, angle: float) -> Array:
+    """The half with x > 0 swings towards the camera."""
+    share, middle = 1 / (1 + np.exp(-vertices[:, 0] / 0.05)), np.array([0.0, 0.0, 3.0])
+    return Rotation.from_rotvec(np.outer(share * angle, [0, 1, 0])).apply(vertices - middle) + middle
+
+
+def test_all_frames_together_tell_a_turn_out_of_the_picture(tmp_path: Path) -> None:
+    vertices, faces = tube(24, 12, length=1.4, radius=0.13)
+    shapes = np.stack([turned(vertices, 0.12 * t) for t in range(8)])
+    clip = film(shapes, faces, tmp_path)
+    alone = changed(SETTINGS, {"parts.rounds": 0})
+    mesh = Mesh(torch.tensor(vertices).float(), torch.tensor(faces))
+    found = [drain(VideoTracker(mesh, clip, 0, numbers).follow_clip()) for numbers in (alone, SETTINGS)]
+    assert found[0].shape == shapes.shape
+    frame_by_frame, together = (error(each[7], shapes[7]) for each in found)
+    assert together < 0.7 * frame_by_frame
+
+
+def test_an_empty_frame_is_gone_over_by_all_frames_together(tmp_path: Path) -> None:
+    shapes, faces = truth(5)
+    clip = film(shapes, faces, tmp_path)
+    Image.fromarray(np.zeros((SIDE, SIDE, 4), np.uint8)).save(clip.path(2))
+    followed = drain(tracker(shapes, faces, clip, 4).follow_clip())
+    assert np.isfinite(followed).all()
+    assert error(followed[0], shapes[0]) < 0.35 * error(shapes[4], shapes[0])
+
+
 def test_at_the_anchor_the_mesh_stays(tmp_path: Path) -> None:
     shapes, faces = truth(1)
     state = tracker(shapes, faces, film(shapes, faces, tmp_path), 0).start()

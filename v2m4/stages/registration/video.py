@@ -2,7 +2,9 @@
 
 The paper registers each keyframe's own mesh to the one before (section 4.3), which needs a good mesh for each.
 Here one mesh is enough. For every frame, a few rounds of: render the mesh with the video's own pixels, measure the
-flow to the frame and the distance between outlines, and move the nodes of an embedded deformation accordingly.
+flow to the frame and the distance between outlines, and move the nodes of an embedded deformation accordingly. Then
+the mesh as a body of jointed parts looks for the poses in which it looks like the frames (see `parts`), which tells
+turns out of the picture from foreshortening; the first motion stays where it looks much more like the video.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Bytes, Float64, Int64, Mask
 from v2m4.clip import Clip
-from v2m4.events import Progress, StageRun
+from v2m4.events import Progress, StageRun, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import (
     DeformationGraph,
@@ -53,10 +56,12 @@ from v2m4.stages.registration.correspondences import (
     unexplained_region_constraints,
     visible_points,
 )
+from v2m4.stages.registration.parts.follower import PartsFollower
 from v2m4.stages.registration.sightings import Sightings, box_of
 from v2m4.stages.registration.surface_fit import SurfaceFit
 from v2m4.stages.registration.video_tracks import VideoTracks
 
+FIRST_SHARE = 0.5  # of the progress: following frame by frame
 LEAST_SIDE = 12  # of pictures whose optical flow can be computed (DIS), in pixels
 
 
@@ -132,7 +137,7 @@ class VideoTracker:
     tracks: VideoTracks | None = None
 
     def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings) -> None:
-        self.clip = clip
+        self.mesh, self.clip = mesh, clip
         self.settings = settings
         self.faces = mesh.faces.cpu().numpy().astype(np.int64)
         self.start_vertices = mesh.vertices.cpu().numpy().astype(np.float64)
@@ -199,7 +204,12 @@ class VideoTracker:
         return _state(self.surface.anchor_vertices, pose, pose, rest)
 
     def follow(self, state: TrackerState, frame: int, target: int) -> StageRun[TrackerState]:
-        """Go from ``frame`` to ``target`` (forwards or backwards), frame by frame."""
+        """Go from ``frame`` to ``target`` (forwards or backwards), frame by frame; there the surface is fitted too."""
+        state = yield from self._go(state, frame, target)
+        return replace(state, vertices=self.fitted(state.vertices, target))
+
+    def _go(self, state: TrackerState, frame: int, target: int) -> StageRun[TrackerState]:
+        """The nodes alone."""
         direction = 1 if target > frame else -1
         if frame == self.anchor:  # what moved on the other side of it does not go on here
             state = replace(state, before_rotations=state.rotations, before_positions=state.positions)
@@ -215,9 +225,47 @@ class VideoTracker:
             else:
                 state = yield from self._advance(state, index, before, views, done / count, 1 / count, target)
             before, seen = views, index
-        if self.sightings.comes_back(target, direction) and self.sightings.of(target).cut_off:
-            return state
-        return replace(state, vertices=self.surface.fit(state.vertices, target))
+        return state
+
+    def fitted(self, vertices: Float64, index: int) -> Float64:
+        """(V,3) ``vertices`` with the surface fitted to frame ``index``."""
+        direction = 1 if index > self.anchor else -1
+        if self.sightings.comes_back(index, direction) and self.sightings.of(index).cut_off:
+            return vertices
+        return self.surface.fit(vertices, index)
+
+    def follow_clip(self) -> StageRun[Float64]:
+        """(T,V,3) the mesh in every frame: followed outwards from the anchor, then all frames together."""
+        count = len(self.clip)
+        shapes = np.repeat(self.start().vertices[None], count, axis=0)
+        done, total = 0, max(1, count - 1)
+        for frames in (range(self.anchor + 1, count), range(self.anchor - 1, -1, -1)):
+            state, before = self.start(), self.anchor
+            for index in frames:
+                state = yield from _as_part(self._go(state, before, index), done / total * FIRST_SHARE)
+                shapes[index], before, done = state.vertices, index, done + 1
+        if self.settings.parts.rounds:
+            shapes = yield from self._of_parts(shapes)
+        return shapes
+
+    def _of_parts(self, shapes: Float64) -> StageRun[Float64]:
+        """Shapes (T,V,3) as the body's parts find them, unless those given look much more like the clip."""
+        frames = range(len(shapes))
+        joined = np.array([index == 0 or self._goes_on(index) for index in frames])
+        seen = np.array([self.sightings.of(index).seen for index in frames])
+        start = self.mesh.with_vertices(torch.from_numpy(self.start_vertices).float())
+        follower = PartsFollower(
+            start, self.clip, self.anchor, joined, seen, self.settings.parts, self._mirror[0] * self._mirror[1]
+        )
+        found = yield from _as_share(follower.follow(), FIRST_SHARE)
+        allowed = self.settings.parts.preferred * follower.score(shapes)
+        return found if follower.score(found) <= allowed else shapes
+
+    def _goes_on(self, index: int) -> bool:
+        """Whether a frame's motion goes on from the frame before's."""
+        nearer, further, direction = (index - 1, index, 1) if index > self.anchor else (index, index - 1, -1)
+        seen = self.sightings.of(nearer).seen and self.sightings.of(further).seen
+        return seen and not self.sightings.comes_back(further, direction)
 
     @cached_property
     def sightings(self) -> Sightings:
@@ -358,6 +406,24 @@ def robust_rigid_motion(
     shift = second - rotation @ first
     shift[2] = (1 - depth_pull) * shift[2]
     return rotation, shift
+
+
+def _as_part(events: StageRun[TrackerState], done: float) -> StageRun[TrackerState]:
+    """The same, telling only that so much is done."""
+    yield Progress("motion", done)
+    return drain(events)
+
+
+def _as_share(events: StageRun[Float64], before: float) -> StageRun[Float64]:
+    """The same as the last part of the whole, of which ``before`` is done."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Progress):
+            event = replace(event, fraction=before + (1 - before) * event.fraction)
+        yield event
 
 
 def constant_velocity(before: Pose, last: Pose, momentum: float) -> Pose:

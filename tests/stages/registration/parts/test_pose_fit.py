@@ -1,0 +1,63 @@
+"""Differences of pictures, their derivatives, and poses that make them small."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.stages.registration.parts.arm import arm, bent, error, filmed, levels
+from v2m4.stages.registration.parts.skeleton import Poses, place_parts
+
+Y = np.array([0.0, 1.0, 0.0])
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10_000))
+def test_redrawing_one_part_is_drawing_all(seed: int) -> None:
+    # The kernel that redraws what moves, against pictures drawn anew.
+    rng = np.random.default_rng(seed)
+    fit = filmed(bent(np.zeros(1), Y), 24)
+    pose = bent(np.zeros(1), Y).moved(rng.normal(size=(1, 9)) * np.array([0.05] * 3 + [0.4] * 6))
+    turns, places = place_parts(fit.body.skeleton, pose)
+    fast = fit.slopes(fit.body.posed(pose)[0], turns[0], places[0], 0)
+    for parameter in range(9):
+        step = np.zeros((1, 9))
+        step[0, parameter] = fit.probes[parameter]
+        ahead, back = (
+            fit.synthesis.pictures(fit.body.posed(pose.moved(sign * step)), fit.corners[[0]])[0] for sign in (1, -1)
+        )
+        # Shading of the seam between parts is approximate.
+        assert np.abs(fast[parameter] - (ahead - back) / 2).mean() < 2e-3
+
+
+def test_the_truth_differs_from_nothing() -> None:
+    truth = bent(np.array([0.0, 0.5]), Y)
+    fit = filmed(truth, 32)
+    np.testing.assert_allclose(fit.energies(truth, np.arange(2)), 0.0, atol=1e-9)
+    assert fit.energies(bent(np.zeros(2), Y), np.arange(2))[1] > 0.01
+
+
+def test_frames_that_show_nothing_ask_for_nothing() -> None:
+    fit = filmed(bent(np.array([0.0, 0.5]), Y), 32, np.array([True, False]))
+    normal = fit.linearised(bent(np.zeros(2), Y), np.arange(2))
+    assert normal.energies[1] == 0 and not normal.matrix[1].any() and not normal.gradient[1].any()
+
+
+def test_a_bend_in_the_picture_is_found() -> None:
+    truth = bent(np.array([0.0, 0.35]), np.array([0.0, 0.0, 1.0]))
+    start, frame = bent(np.zeros(1), Y), np.array([1])
+    clip = levels(truth)[1]
+    found, _ = clip.descend(start, frame, start, 12)
+    assert error(found, truth[[1]]) < 0.1 * error(start, truth[[1]])
+
+
+def test_all_frames_together_are_smooth_where_nothing_is_seen() -> None:
+    angles = 0.1 * np.arange(5.0)
+    truth = bent(angles, np.array([0.0, 0.0, 1.0]))
+    clip = levels(truth, np.array([True, True, False, True, True]))[1]
+    guess = Poses(truth.turns.copy(), truth.shifts.copy())
+    guess.turns[2] = np.eye(3)
+    found = clip.together(guess, 12)
+    assert error(found, truth) < 0.01
+    assert len(arm()[0].vertices) == 240 or error(found[[2]], truth[[2]]) < 0.02

@@ -1,0 +1,41 @@
+"""A tree of joints, and what it does to places and skin."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from v2m4.stages.registration.parts.clip_fit import differences
+from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skin
+
+ARM = Skeleton(np.array([-1, 0, 1]), np.array([[0.0, 0, 3], [1, 0, 3], [2, 0, 3]]))
+QUARTER = np.array([0, 0, np.pi / 2])
+
+
+def test_an_elbow_carries_what_hangs_on_it() -> None:
+    steps = np.zeros((1, 12))
+    steps[0, 6:9] = QUARTER  # the second part turns about its joint at x = 1
+    poses = Poses.rest(ARM, 1).moved(steps)
+    np.testing.assert_allclose(place_parts(ARM, poses)[1][0], [[0, 0, 3], [1, 0, 3], [1, 1, 3]], atol=1e-12)
+    tip, weights = np.array([[2.5, 0, 3], [0.5, 0, 3]]), np.array([[0, 0, 1.0], [1.0, 0, 0]])
+    np.testing.assert_allclose(skin(ARM, poses, tip, weights)[0], [[1, 1.5, 3], [0.5, 0, 3]], atol=1e-12)
+    assert ARM.below(1).tolist() == [1, 2] and ARM.below(2).tolist() == [2]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_lengths_of_bones_never_change(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    places = place_parts(ARM, Poses.rest(ARM, 4).moved(rng.normal(size=(4, 12))))[1]
+    np.testing.assert_allclose(np.linalg.norm(np.diff(places, axis=1), axis=-1), 1.0, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_differences_undo_steps(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first = Poses(Rotation.random(6, random_state=seed).as_matrix().reshape(2, 3, 3, 3), rng.normal(size=(2, 3)))
+    steps = 0.5 * rng.normal(size=(2, 12))
+    np.testing.assert_allclose(differences(first, first.moved(steps), 1.0), steps, atol=1e-9)

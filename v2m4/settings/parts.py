@@ -1,0 +1,138 @@
+"""Analysis by synthesis: numbers of the search for the poses of a jointed body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from v2m4.settings.schema import Range
+
+Weight = Annotated[float, Range(0, 1e12)]
+
+
+@dataclass(frozen=True)
+class ChunkSettings:
+    """How a mesh is cut into chunks, slices of its limbs and trunk that turn as one."""
+
+    chunks: Annotated[int, Range(1, 1000)] = 28
+    """Chunks at most."""
+    least_length: Annotated[float, Range(1e-4, 10)] = 0.05
+    """No more chunks are made once none is longer than twice this, in sizes of the object."""
+    longest_edge: Annotated[float, Range(1e-3, 10)] = 0.06
+    """Longer edges of the mesh are halved before it is cut, in sizes of the object."""
+    crossing: Annotated[float, Range(1e-3, 1)] = 0.1
+    """What a way through or around a limb counts, against one of that length along it."""
+    least_part: Annotated[float, Range(0, 1)] = 0.007
+    """Separate parts of the mesh with less than this share of its surface go with their neighbours."""
+    rounds: Annotated[int, Range(0, 100)] = 3
+    """Rounds in which chunks are made anew around their middles."""
+    bridges: Annotated[int, Range(1, 1000)] = 12
+    """Links from each separate part of the mesh to the nearest vertices of other parts."""
+    loops: Annotated[float, Range(0, 1)] = 0.2
+    """How firm joints are that close a loop of chunks, against those of the tree."""
+    influences: Annotated[int, Range(1, 32)] = 4
+    """Chunks that carry each vertex."""
+    softness: Annotated[float, Range(1e-3, 100)] = 0.5
+    """Distance over which neighbouring chunks share the skin, in typical distances to a chunk's middle."""
+
+
+@dataclass(frozen=True)
+class LooksSettings:
+    """The light version of the mesh that is drawn, and its colours."""
+
+    faces: Annotated[int, Range(50, 100000)] = 2000
+    """Faces at most."""
+    aggressiveness: Annotated[float, Range(1, 10)] = 5.0
+    """How soon costly edges are given up to get there; lower is slower and better."""
+    longest_edge: Annotated[float, Range(1e-3, 10)] = 0.06
+    """Longer edges of a textured mesh are halved, in sizes of the object: each vertex has one colour."""
+    light_hold: Annotated[float, Range(0, 1e6)] = 0.01
+    """How strongly the light is drawn to one that changes no colour."""
+    facing: Annotated[float, Range(0, 1)] = 0.35
+    """Cosine between view and surface below which the frame's colours are not taken."""
+    same_surface: Annotated[float, Range(0, 10)] = 0.01
+    """Relative difference of depth within which a pixel shows the same point."""
+    blur: Annotated[float, Range(0, 1)] = 0.003
+    """Blur of the frame that colours are taken from, in its sides."""
+    darkest: Annotated[float, Range(1e-3, 10)] = 0.2
+    """Brightness below which colours are not raised any more."""
+
+
+@dataclass(frozen=True)
+class PartsSettings:
+    """The body's parts are posed so that small pictures of the mesh look like the frames."""
+
+    rounds: Annotated[int, Range(0, 1000)] = 8
+    """Steps of all frames together, at most; 0 leaves the search out."""
+    side: Annotated[int, Range(8, 512)] = 48
+    """Side of the pictures that are compared, in pixels; each frame's first steps take half of it."""
+    coarse_steps: Annotated[int, Range(0, 1000)] = 8
+    """Steps of single frames in the small pictures."""
+    steps: Annotated[int, Range(1, 1000)] = 8
+    """Steps of single frames in the large ones."""
+    kept: Annotated[int, Range(1, 1000)] = 2
+    """Starts of a frame that go on to the larger pictures."""
+    repairs: Annotated[int, Range(0, 100)] = 2
+    """Times that frames which look unlike are posed again between their neighbours."""
+    kicks: Annotated[int, Range(0, 100)] = 2
+    """Times that limbs are turned far in a frame which looks unlike."""
+    kick_near: Annotated[float, Range(0.01, 3.2)] = 0.4
+    """The smaller of the turns that are tried then, in radians."""
+    kick_far: Annotated[float, Range(0.01, 3.2)] = 0.9
+    """The larger one."""
+    starts: Annotated[int, Range(1, 1000)] = 6
+    """Of the turned limbs, the most alike that are followed."""
+    unlike: Annotated[float, Range(1, 1000)] = 1.8
+    """Difference from a frame above which it looks unlike, against that of the typical frame."""
+    unlike_least: Annotated[float, Range(0, 10)] = 0.002
+    """Mean squared difference per pixel which is allowed on top."""
+    margin: Annotated[float, Range(0, 1)] = 0.06
+    """Empty border around the object in them, as a share of its size."""
+    colour: Weight = 1.0
+    """Weight of each colour channel's difference."""
+    coverage: Weight = 1.0
+    """Weight of the difference of where the object is."""
+    probe_turn: Annotated[float, Range(1e-4, 1)] = 0.05
+    """Turns by which derivatives are measured, in radians."""
+    probe_shift: Annotated[float, Range(1e-5, 1)] = 0.01
+    """Shifts across the view by which derivatives are measured, in sizes of the object."""
+    probe_depth: Annotated[float, Range(1e-5, 1)] = 0.05
+    """The same along the view."""
+    bend: Weight = 1e-3
+    """Weight of a joint's squared turn away from its rest."""
+    acceleration: Weight = 3e-3
+    """Weight of a joint's squared change of angular velocity, while frames are posed one by one."""
+    smoothness: Weight = 1e-2
+    """The same where all frames are posed together."""
+    still: Weight = 1e-3
+    """Weight of a joint's turn away from its rest, whether large or small, where all frames are posed together:
+    few joints move rather than all a little."""
+    still_within: Annotated[float, Range(1e-4, 3.2)] = 0.02
+    """Turns below which that fades, in radians."""
+    sideways: Weight = 1e-2
+    """Weight of a joint's squared turn about other axes than across the plane of symmetry, if that is seen from the
+    side: limbs swing along it."""
+    depth_pace: Weight = 300.0
+    """How much a change of the whole body's velocity along the view weighs, in sizes of the object, against one of a
+    joint's, in radians."""
+    depth_hold: Weight = 2.0
+    """Weight of the body's squared shift along the view, in sizes of the object."""
+    damping: Annotated[float, Range(1e-9, 1e6)] = 1e-2
+    """Levenberg-Marquardt's damping at first, relative to the diagonal."""
+    root_turn: Weight = 2e-3
+    """Weight of the whole body's squared turn."""
+    anchor_hold: Weight = 10.0
+    """Weight of what the anchor's pose changes by."""
+    longest_turn: Annotated[float, Range(1e-3, 3.2)] = 0.4
+    """No part turns further than this in one step, in radians."""
+    least_gain: Annotated[float, Range(0, 1)] = 1e-3
+    """Stop once a step lowers what is left by less than this share."""
+    damping_down: Annotated[float, Range(1e-6, 1)] = 0.3
+    """What damping is multiplied by after a step down."""
+    damping_up: Annotated[float, Range(1, 1e6)] = 8.0
+    """What it is multiplied by where a step would have led up."""
+    preferred: Annotated[float, Range(0, 1000)] = 2.0
+    """The parts' motion is taken if the mesh looks at most this many times as unlike the frames as in the nodes'
+    motion, which may stretch to please the pictures."""
+    looks: LooksSettings = field(default_factory=LooksSettings)
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)

@@ -1,0 +1,186 @@
+"""Poses of a clip by Levenberg-Marquardt: each frame's picture, and small accelerations from frame to frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from v2m4.arrays import Float64, Int64, Mask
+from v2m4.stages.registration.parts.pose_fit import PoseFit, logs
+from v2m4.stages.registration.parts.skeleton import Poses
+
+_LEAST = 1e-7  # added to diagonals, for what nothing tells
+
+
+def differences(first: Poses, second: Poses, size: float) -> Float64:
+    """(...,3 + 3N) steps from one pose to another: root's shift in sizes of the object, turns of the parts."""
+    turns = logs(np.swapaxes(first.turns, -1, -2) @ second.turns)
+    shift = (second.shifts - first.shifts) / size
+    return np.concatenate([shift, turns.reshape(*turns.shape[:-2], -1)], axis=-1)
+
+
+class ClipFit:
+    """joined: (T,) frames whose motion goes on from the frame before's. across: (3,) the normal of a plane along which
+    limbs swing, as long as that is trusted, 0..1."""
+
+    def __init__(self, fit: PoseFit, anchor: int, joined: Mask, across: Float64 | None = None) -> None:
+        self.fit, self.anchor, self.joined = fit, anchor, joined
+        self.settings, self.size = fit.settings, fit.body.size
+        count = len(fit.body.skeleton)
+        trust = 0.0 if across is None else float(np.linalg.norm(across))
+        out_of_plane = np.zeros((3, 3))
+        if across is not None and trust:
+            out_of_plane = np.eye(3) - np.outer(across, across) / trust**2
+        self._bend = self.settings.bend * np.eye(3) + self.settings.sideways * trust * out_of_plane  # (3,3)
+        frames = len(joined)
+        inner = joined[1:-1] & joined[2:] if frames > 2 else np.zeros(0, bool)
+        self._inner = inner.astype(np.float64)[:, None]  # (T-2,1)
+        self._pace = np.ones(3 + 3 * count)  # what changes of velocity weigh
+        self._pace[2] = self.settings.depth_pace
+        self.units = np.array([1 / self.size] * 3 + [1.0] * 3 * count)  # of steps, to those of `differences`
+
+    def priors(self, poses: Poses, still: float = 0.0) -> tuple[Float64, Float64, Float64]:
+        """Energies (B,), matrices (B,P,P) and gradients (B,P) of what is asked of single poses (B).
+
+        still: weight of a joint's turn, large or small.
+        """
+        s, count = self.settings, len(self.fit.body.skeleton)
+        bends = logs(poses.turns)  # (B,N,3)
+        # 1. Pulls to the rest that grow with what is moved.
+        stiff = np.tile(self._bend, (count, 1, 1))
+        stiff[0] = s.root_turn * np.eye(3)
+        pulls = np.einsum("nac,bna->bnc", stiff, bends)
+        energies = (pulls * bends).sum(axis=(1, 2))
+        # 2. Pulls that do not: few joints are bent rather than all a little. Iteratively reweighted.
+        length = np.sqrt((bends**2).sum(-1) + s.still_within**2)  # (B,N)
+        pulls += still / length[..., None] * bends
+        energies += 2 * still * (length - s.still_within).sum(-1)
+        # 3. The depth of the whole.
+        deeper = poses.shifts[:, 2] / self.size
+        energies = energies + s.depth_hold * deeper**2
+        gradients = np.zeros((len(bends), len(self.units)))
+        gradients[:, 2] = s.depth_hold * deeper
+        gradients[:, 3:] = pulls.reshape(len(bends), -1)
+        matrices = np.zeros((len(bends), len(self.units), len(self.units)))
+        matrices[:, 2, 2] = s.depth_hold
+        for part in range(count):
+            at = slice(3 + 3 * part, 6 + 3 * part)
+            matrices[:, at, at] = stiff[part] + (still / length[:, part])[:, None, None] * np.eye(3)
+        return energies, matrices * np.outer(self.units, self.units), gradients * self.units
+
+    def descend(self, poses: Poses, frames: Int64, expected: Poses, rounds: int) -> tuple[Poses, Float64]:
+        """Each of B poses by itself: towards its frame and, as acceleration, to where it is expected."""
+        settings, count = self.settings, len(frames)
+        poses = Poses(poses.turns.copy(), poses.shifts.copy())
+        total = self._energies(poses, frames, expected)
+        damping = np.full(count, settings.damping)
+        active, stale = np.ones(count, bool), np.ones(count, bool)
+        matrix: Float64 = np.zeros((count, len(self.units), len(self.units)))
+        gradient: Float64 = np.zeros((count, len(self.units)))
+        for _ in range(rounds):
+            # 1. Derivatives of what has moved.
+            anew = np.flatnonzero(active & stale)
+            if len(anew):
+                matrix[anew], gradient[anew] = self._alone(poses[anew], frames[anew], expected[anew])
+                stale[anew] = False
+            # 2. A step of each, kept where it is one down.
+            now = np.flatnonzero(active)
+            added = damping[now, None] * (np.einsum("bii->bi", matrix[now]) + _LEAST)
+            system = matrix[now] + added[:, None] * np.eye(len(self.units))
+            steps = -np.linalg.solve(system, gradient[now, :, None])[..., 0]
+            tried = poses[now].moved(self._limited(steps))
+            energies = self._energies(tried, frames[now], expected[now])
+            better = energies < total[now]
+            damping[now] *= np.where(better, settings.damping_down, settings.damping_up)
+            active[now] = ~better | (total[now] - energies > settings.least_gain * total[now])
+            kept = now[better]
+            poses.turns[kept], poses.shifts[kept] = tried.turns[better], tried.shifts[better]
+            total[kept], stale[kept] = energies[better], True
+            if not active.any():
+                break
+        return poses, total
+
+    def _limited(self, steps: Float64) -> Float64:
+        """Steps with no turn above the longest."""
+        turns = steps[..., 3:].reshape(*steps.shape[:-1], -1, 3)
+        angle = np.linalg.norm(turns, axis=-1).max(-1)
+        return steps * np.minimum(1.0, self.settings.longest_turn / np.maximum(angle, 1e-12))[..., None]
+
+    def _energies(self, poses: Poses, frames: Int64, expected: Poses) -> Float64:
+        off = differences(expected, poses, self.size)
+        priors = self.settings.acceleration * (self._pace * off**2).sum(-1) + self.priors(poses)[0]
+        return self.fit.energies(poses, frames) + priors
+
+    def _alone(self, poses: Poses, frames: Int64, expected: Poses) -> tuple[Float64, Float64]:
+        """Normal equations (B,P,P) and (B,P) of what `_energies` tells."""
+        normal = self.fit.linearised(poses, frames)
+        _, matrix, gradients = self.priors(poses)
+        weight, off = self.settings.acceleration * self._pace, differences(expected, poses, self.size)
+        gradient = normal.gradient + gradients + weight * off * self.units
+        return normal.matrix + matrix + weight * np.diag(self.units**2), gradient
+
+    def together(self, poses: Poses, rounds: int) -> Poses:
+        """All frames at once, from ``poses`` (T)."""
+        settings, damping = self.settings, self.settings.damping
+        total, shape = self._joint_energy(poses), (len(poses.shifts), len(self.units))
+        band, gradient = self._joint(poses)
+        for turn in range(rounds):
+            system = band.copy()
+            system[-1] *= 1 + damping
+            system[-1] += _LEAST
+            tried = poses.moved(self._limited(-solveh_banded(system, gradient.reshape(-1)).reshape(shape)))
+            energy = self._joint_energy(tried)
+            if energy >= total:
+                damping *= settings.damping_up
+                continue
+            gain, poses, total = (total - energy) / total, tried, energy
+            damping *= settings.damping_down
+            if gain < settings.least_gain or turn + 1 == rounds:
+                break
+            band, gradient = self._joint(poses)
+        return poses
+
+    def _joint_energy(self, poses: Poses) -> float:
+        """What all frames together are to make small."""
+        pictures = self.fit.energies(poses, np.arange(len(poses.shifts))).sum()
+        off, acceleration = self._anchor_off(poses), self._accelerations(poses)
+        held = (
+            self.settings.anchor_hold * (off**2).sum() + self.settings.smoothness * (self._pace * acceleration**2).sum()
+        )
+        return float(pictures + self.priors(poses, self.settings.still)[0].sum() + held)
+
+    def _anchor_off(self, poses: Poses) -> Float64:
+        """(P,) by what the anchor's pose differs from the one that is known."""
+        return differences(Poses.rest(self.fit.body.skeleton, 1), poses[[self.anchor]], self.size)[0]
+
+    def _accelerations(self, poses: Poses) -> Float64:
+        """(T-2,P) changes of what poses change by, zero where the motion does not go on."""
+        count = len(poses.shifts)
+        velocity = differences(poses[np.arange(count - 1)], poses[np.arange(1, count)], self.size)
+        return (velocity[1:] - velocity[:-1]) * self._inner
+
+    def _joint(self, poses: Poses) -> tuple[Float64, Float64]:
+        """Normal equations of `_joint_energy`: the matrix in upper banded form (2P+1,T P), the gradient (T,P)."""
+        s, count, size = self.settings, len(poses.shifts), len(self.units)
+        # 1. Each frame by itself; the anchor's pose is known.
+        normal = self.fit.linearised(poses, np.arange(count))
+        _, matrix, gradients = self.priors(poses, s.still)
+        blocks = normal.matrix + matrix
+        blocks[self.anchor] += s.anchor_hold * np.diag(self.units**2)
+        gradient = normal.gradient + gradients
+        gradient[self.anchor] += s.anchor_hold * self._anchor_off(poses) * self.units
+        band = np.zeros((2 * size + 1, count, size))
+        for column in range(size):  # upper triangles of the blocks
+            band[2 * size - column :, :, column] = blocks[:, : column + 1, column].T
+        # 2. Accelerations tie each frame to the two before it.
+        if count > 2:
+            pull = s.smoothness * self._pace * self._accelerations(poses) * self.units
+            weight = s.smoothness * self._pace * self._inner * self.units**2  # (T-2,P)
+            for shift, factor in ((0, 1.0), (1, -2.0), (2, 1.0)):
+                ahead = slice(shift, count - 2 + shift)
+                gradient[ahead] += factor * pull
+                band[2 * size, ahead] += factor**2 * weight
+            band[size, 1:-1] -= 2 * weight
+            band[size, 2:] -= 2 * weight
+            band[0, 2:] += weight
+        return band.reshape(2 * size + 1, -1), gradient

@@ -1,0 +1,128 @@
+"""The anchor's mesh as a body of jointed parts, posed in every frame of a clip."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from v2m4.arrays import Float32, Float64, Int64, Mask
+from v2m4.clip import Clip
+from v2m4.events import Progress, StageRun
+from v2m4.geometry.mesh import Mesh
+from v2m4.settings import PartsSettings
+from v2m4.stages.registration.parts.clip_fit import ClipFit
+from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
+from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
+from v2m4.stages.registration.parts.rig import rigged
+from v2m4.stages.registration.parts.search import MotionSearch
+from v2m4.stages.registration.parts.skeleton import skin
+from v2m4.stages.registration.parts.synthesis import Synthesis, Windows, fitted_light, frame_picture
+
+_LEAST_SIDE = 8  # of the small pictures, in pixels
+_CARRIERS = 4  # vertices of the light mesh whose weights each vertex of the whole mesh takes
+
+
+class PartsFollower:
+    """mesh: in camera space, posed as in the ``anchor`` frame. joined: (T,) frames that go on from the one before.
+    seen: (T,) frames that show the object. across: as in `ClipFit`."""
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        clip: Clip,
+        anchor: int,
+        joined: Mask,
+        seen: Mask,
+        settings: PartsSettings,
+        across: Float64 | None = None,
+    ) -> None:
+        self.clip, self.anchor, self.joined, self.seen, self.across = clip, anchor, joined, seen, across
+        self.settings = settings
+        self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
+        self.looks = light_mesh(mesh, settings.looks)
+
+    def follow(self) -> StageRun[Float64]:
+        """(T,V,3) the mesh in every frame."""
+        search = MotionSearch([ClipFit(fit, self.anchor, self.joined, self.across) for fit in self._fits])
+        yield Progress("motion", 0.0)
+        poses = yield from search.run()
+        return skin(self.body.skeleton, poses, self.vertices, self._whole_weights)
+
+    def score(self, shapes: Float64) -> float:
+        """How unlike the clip the mesh looks in shapes (T,V,3): mean squared difference per pixel of the object."""
+        fit, frames = self._fits[-1], np.flatnonzero(self.seen)
+        if not len(frames):
+            return 0.0
+        return float(fit.vertex_energies(shapes[frames][:, self._nearest_whole], frames).mean())
+
+    @cached_property
+    def body(self) -> Body:
+        """The light mesh with its skeleton."""
+        return rigged(self.looks.vertices, self.looks.faces, self.settings.chunks)
+
+    @cached_property
+    def _whole_weights(self) -> Float64:
+        """(V,N) of the whole mesh."""
+        count = min(_CARRIERS, len(self.looks.vertices))
+        gaps, near = cKDTree(self.looks.vertices).query(self.vertices, k=[*range(1, count + 1)])
+        closeness = 1 / (gaps + 1e-3 * self.body.size) ** 2
+        return np.einsum("vk,vkn->vn", closeness / closeness.sum(axis=1, keepdims=True), self.body.weights[near])
+
+    @cached_property
+    def _nearest_whole(self) -> Int64:
+        """(L,) the whole mesh's vertex nearest to each of the light one."""
+        return cKDTree(self.vertices).query(self.looks.vertices)[1]
+
+    @cached_property
+    def _windows(self) -> Windows:
+        boxes = np.zeros((len(self.clip), 4))
+        for index in np.flatnonzero(self.seen).tolist():
+            alpha = self.clip.frame(index)[..., 3] > 127
+            rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+            if len(rows):
+                boxes[index] = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / self.clip.side
+        return Windows.around(boxes, self.settings.margin)
+
+    @cached_property
+    def _fits(self) -> list[PoseFit]:
+        """The clip at every level, small pictures first."""
+        windows, frame = self._windows, self.clip.frame(self.anchor)
+        corner, looks = windows.corners[self.anchor], self.looks
+        # 1. Light and colours from the frame whose pose is known.
+        largest = self.settings.side
+        sides = (max(_LEAST_SIDE, largest // 2), largest)
+        target = frame_picture(frame, corner, windows.side, largest)
+        light = np.eye(4)[[0, 0, 0]]  # without colours of its own, what is light and what is paint cannot be told
+        if looks.known.any():
+            hold = self.settings.looks.light_hold
+            light = fitted_light(looks.faces, looks.colours, looks.vertices, target, corner, windows.side, hold)
+        colours = seen_colours(looks, frame, light, self.settings.looks)
+        # 2. All frames, at every size.
+        targets = [np.zeros((len(self.clip), side, side, 4), np.float32) for side in sides]
+        for index in np.flatnonzero(self.seen).tolist():
+            picture = self.clip.frame(index)
+            for level, side in zip(targets, sides, strict=True):
+                level[index] = frame_picture(picture, windows.corners[index], windows.side, side)
+        return [
+            PoseFit(
+                self.body,
+                Synthesis(looks.faces, colours, light, windows.side, side),
+                level,
+                windows.corners,
+                self._inside(side),
+                self.seen,
+                self.settings,
+            )
+            for level, side in zip(targets, sides, strict=True)
+        ]
+
+    def _inside(self, side: int) -> Float32:
+        """(T,side,side) 1 where a frame's square lies inside the picture: beyond it nothing is known."""
+        left, top, right, bottom = np.array(self.clip.content_box()) / self.clip.side
+        steps = (np.arange(side) + 0.5) / side * self._windows.side
+        half = 0.5 * self._windows.side / side
+        x, y = (self._windows.corners[:, axis, None] + steps for axis in range(2))  # (T,side)
+        across, down = (x - half >= left) & (x + half <= right), (y - half >= top) & (y + half <= bottom)
+        return (across[:, None, :] & down[:, :, None]).astype(np.float32)

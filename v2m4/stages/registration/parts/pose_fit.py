@@ -1,0 +1,176 @@
+"""Fits poses of a jointed body to frames: Levenberg-Marquardt on the difference of pictures.
+
+Derivatives are differences of pictures drawn a little to either side, so that outlines and what hides what take part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from v2m4.arrays import Float32, Float64, Int32, Int64, Mask
+from v2m4.geometry.camera import Camera
+from v2m4.render.threads import parallel_for
+from v2m4.settings import PartsSettings
+from v2m4.stages.registration.parts.probes_numba import probe_pictures, vertex_normals_of
+from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skin
+from v2m4.stages.registration.parts.synthesis import Synthesis
+
+
+@dataclass(frozen=True)
+class Body:
+    """A mesh (vertices (V,3) at rest) that a skeleton carries with weights (V,N). size: its longest side."""
+
+    skeleton: Skeleton
+    vertices: Float64
+    weights: Float64
+
+    @property
+    def size(self) -> float:
+        return float(np.ptp(self.vertices, axis=0).max())
+
+    def posed(self, poses: Poses) -> Float64:
+        """(...,V,3)."""
+        return skin(self.skeleton, poses, self.vertices, self.weights)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Least squares about B poses. energies: (B,). matrix: (B,P,P), gradient: (B,P) of half the energy."""
+
+    energies: Float64
+    matrix: Float64
+    gradient: Float64
+
+
+class PoseFit:
+    """Compares poses of a body with targets (T,S,S,4), pictures of the frames' squares at ``corners`` (T,2).
+
+    valid: (T,S,S) 1 where those show the frame, 0 beyond its border. seen: (T,) frames that show the object; the others
+    ask for nothing.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        synthesis: Synthesis,
+        targets: Float32,
+        corners: Float64,
+        valid: Float32,
+        seen: Mask,
+        settings: PartsSettings,
+    ) -> None:
+        self.body, self.synthesis, self.corners, self.settings = body, synthesis, corners, settings
+        weights = np.array([settings.colour] * 3 + [settings.coverage], np.float32) ** 0.5
+        self.channels = weights * valid[..., None]  # (T,S,S,4)
+        self.targets = targets * self.channels
+        pixels = np.maximum(targets[..., 3].sum(axis=(1, 2)), 1.0)
+        self.focal = Camera.identity().focal
+        self.unit = seen / pixels  # (T,) one over the pixels of the object
+        count = len(body.skeleton)
+        skeleton = body.skeleton
+        self._inside = np.zeros((count, count))  # of each part's subtree
+        for part in range(count):
+            self._inside[part, skeleton.below(part)] = 1.0
+        mass = body.weights / np.maximum(body.weights.sum(axis=0), 1e-9)
+        self.middles = mass.T @ body.vertices  # (N,3)
+        self._shares = np.ascontiguousarray(self._inside @ body.weights.T, np.float32)  # (N,V)
+        moves = np.asarray((self._shares > 0)[:, synthesis.faces].any(axis=2))  # (N,F)
+        self._moving, self._fixed = _lists(moves), _lists(~moves)
+        signed = np.repeat(np.eye(3), 2, axis=0) * np.tile([1.0, -1.0], 3)[:, None]  # (6,3)
+        self._probe_turns = Rotation.from_rotvec(settings.probe_turn * signed).as_matrix()
+        lengths = np.array([settings.probe_shift, settings.probe_shift, settings.probe_depth]) * body.size
+        self._probe_shifts = signed * lengths.repeat(2)[:, None]
+        self.probes = np.concatenate([lengths, np.full(3 * count, settings.probe_turn)])  # (P,)
+
+    def coverage(self, frame: int) -> Float64:
+        """(S,S) of a frame's picture."""
+        return self.targets[frame, ..., 3].astype(np.float64)
+
+    def differences(self, vertices: Float64, frames: Int64) -> Float32:
+        """(B,S*S*4) pictures of posed vertices (B,V,3) less their frames'."""
+        drawn = self.synthesis.pictures(vertices, self.corners[frames]) * self.channels[frames]
+        return (drawn - self.targets[frames]).reshape(len(vertices), -1)
+
+    def energies(self, poses: Poses, frames: Int64) -> Float64:
+        """(B,) sums of squared differences over the object's pixels."""
+        return self.vertex_energies(self.body.posed(poses), frames)
+
+    def vertex_energies(self, vertices: Float64, frames: Int64) -> Float64:
+        """The same for posed vertices (B,V,3)."""
+        off = self.differences(vertices, frames)
+        return np.einsum("bi,bi->b", off, off).astype(np.float64) * self.unit[frames]
+
+    def linearised(self, poses: Poses, frames: Int64) -> Normal:
+        """Least squares of pictures about poses."""
+        size = len(self.probes)
+        turns, places = place_parts(self.body.skeleton, poses)  # (B,N,3,3), (B,N,3)
+        matrix, gradient = np.zeros((len(frames), size, size)), np.zeros((len(frames), size))
+        vertices = self.body.posed(poses)
+        off = self.differences(vertices, frames)  # (B,S*S*4)
+        energies = np.einsum("bi,bi->b", off, off).astype(np.float64) * self.unit[frames]
+        for b, frame in enumerate(frames):
+            slope = self.slopes(vertices[b], turns[b], places[b], frame)  # (P,S,S,4)
+            slope = (slope * self.channels[frame]).reshape(size, -1) / self.probes[:, None].astype(np.float32)
+            active = np.flatnonzero(slope.any(axis=0))
+            slope = slope[:, active]
+            unit = self.unit[frame]
+            matrix[b] = (slope @ slope.T) * unit
+            gradient[b] = (slope @ off[b][active]) * unit
+        return Normal(energies, matrix, gradient)
+
+    def slopes(self, vertices: Float64, turns: Float64, places: Float64, frame: int) -> Float32:
+        """(P,S,S,4) half of what pictures change by from one side of a probe to the other."""
+        synthesis, skeleton = self.synthesis, self.body.skeleton
+        count = len(skeleton)
+        # 1. What of the vertices each part and those below it carry.
+        origin = places - (turns @ skeleton.joints[..., None])[..., 0]
+        own = np.einsum("nab,vb->nva", turns, self.body.vertices) + origin[:, None]  # (N,V,3)
+        carried = own * self.body.weights.T[..., None]
+        for part in range(count - 1, 0, -1):
+            carried[skeleton.parents[part]] += carried[part]
+        # 2. Six probes for each part's turns about its joint and own axes, and for shifts of the whole.
+        around = turns[:, None] @ self._probe_turns @ turns.transpose(0, 2, 1)[:, None]  # (N,6,3,3)
+        moves = places[:, None] - np.einsum("nkab,nb->nka", around, places)
+        around = np.concatenate([np.tile(np.eye(3), (1, 6, 1, 1)), around]).astype(np.float32)
+        moves = np.concatenate([self._probe_shifts[None], moves]).astype(np.float32)
+        parts = np.concatenate([[0], np.arange(count)]).astype(np.int32)
+        posed = np.ascontiguousarray(vertices, np.float32)
+        normals = np.empty_like(posed)
+        vertex_normals_of(posed, synthesis.faces, normals)
+        side, (left, top) = synthesis.side, self.corners[frame]
+        camera = np.array([Camera.identity().focal, left, top, 2 * side / synthesis.width], np.float32)
+        out = np.empty((count + 1, 3, side, side, 4), np.float32)
+        arguments = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera)
+        carried32 = carried.astype(np.float32)
+
+        def work(group0: int, group1: int, _row0: int, _row1: int) -> None:
+            probe_pictures(
+                *arguments,
+                carried32,
+                self._shares,
+                parts,
+                around,
+                moves,
+                *self._moving,
+                *self._fixed,
+                group0,
+                group1,
+                out,
+            )
+
+        parallel_for(work, count + 1, 1)
+        return out.reshape(-1, side, side, 4)
+
+
+def _lists(chosen: Mask) -> tuple[Int32, Int32]:
+    """Starts (N+1,) and indices of what is chosen (N,F) in each row."""
+    starts = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]).astype(np.int32)
+    return starts, np.nonzero(chosen)[1].astype(np.int32)
+
+
+def logs(turns: Float64) -> Float64:
+    """Rotation vectors (...,3) of rotations (...,3,3)."""
+    return Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(turns.shape[:-1])

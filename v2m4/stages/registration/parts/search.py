@@ -1,0 +1,184 @@
+"""The search for a body's poses through a clip: frame after frame from several starts, then again where it went wrong.
+
+Where a frame's picture stays unlike, single limbs are turned far and flipped in depth (the ambiguity of monocular
+views; Sminchisescu and Triggs 2003), and the best of that are starts too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from v2m4.arrays import Float64, Int64
+from v2m4.events import Progress, StageRun
+from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
+from v2m4.stages.registration.parts.skeleton import Poses, place_parts
+
+
+class MotionSearch:
+    """levels: the same clip in small pictures and in larger ones."""
+
+    def __init__(self, levels: Sequence[ClipFit]) -> None:
+        self.levels = levels
+        self.clip = levels[-1]
+        self.settings = self.clip.settings
+        self.skeleton = self.clip.fit.body.skeleton
+        frames = len(self.clip.joined)
+        self.poses = Poses.rest(self.skeleton, frames)
+        self.typical = [float(self.clip.fit.energies(self.poses[[self.clip.anchor]], np.array([self.clip.anchor]))[0])]
+
+    def run(self) -> StageRun[Poses]:
+        """The poses of all frames."""
+        anchor, frames, rounds = self.clip.anchor, len(self.clip.joined), self.settings.rounds
+        done, total = 0, max(1, (frames - 1) * (1 + self.settings.repairs) + frames)
+        # 1. Outwards from the anchor.
+        for way in (range(anchor + 1, frames), range(anchor - 1, -1, -1)):
+            for index in way:
+                self._advance(index, 1 if way.step > 0 else -1)
+                done += 1
+                yield Progress("motion", done / total)
+        # 2. There and back, where pictures stayed unlike, from what both neighbours found.
+        for sweep in range(self.settings.repairs):
+            order = range(frames) if sweep % 2 else range(frames - 1, -1, -1)
+            for index in order:
+                if index != anchor:
+                    self._repair(index)
+                    done += 1
+                    yield Progress("motion", done / total)
+        # 3. All frames together.
+        self.poses = self.clip.together(self.poses, rounds)
+        yield Progress("motion", 1.0)
+        return self.poses
+
+    def _advance(self, index: int, direction: int) -> None:
+        """Pose a frame from the frames before it (in ``direction``)."""
+        if not self.clip.fit.unit[index]:
+            self._keep(index, self.poses[[index - direction]])
+            return
+        last = self.poses[[index - direction]]
+        two = index - 2 * direction
+        goes_on = 0 <= two < len(self.clip.joined) and (self.clip.anchor - two) * direction <= 0
+        expected = self._onward(self.poses[[two]], last) if goes_on else last
+        starts = [expected, last, self._over_mask(expected, index)]
+        self._keep(index, self._best(starts, index, expected, self._limit()))
+        self.typical.append(float(self.clip.fit.energies(self.poses[[index]], np.array([index]))[0]))
+
+    def _repair(self, index: int) -> None:
+        """Pose a frame again whose picture is unlike others', between its neighbours; the better stays."""
+        frame, frames = np.array([index]), len(self.clip.joined)
+        now = self.poses[[index]]
+        if not self.clip.fit.unit[index] or self.clip.fit.energies(now, frame)[0] <= self._limit():
+            return
+        beside = [k for k in (index - 1, index + 1) if 0 <= k < frames]
+        starts = [self.poses[[k]] for k in beside]
+        expected = self._between(starts[0], starts[1]) if len(starts) == 2 else starts[0]
+        starts += [
+            self._onward(self.poses[[k + k - index]], self.poses[[k]]) for k in beside if 0 <= k + k - index < frames
+        ]
+        self._keep(index, self._descended([expected, now, *starts], index, expected)[0])
+
+    def _limit(self) -> float:
+        """Energy above which a frame's picture is unlike."""
+        return self.settings.unlike * float(np.median(self.typical)) + self.settings.unlike_least
+
+    def _best(self, starts: list[Poses], index: int, expected: Poses, limit: float) -> Poses:
+        """The pose that is lowest after descents from starts; if it is above the limit, from turned limbs too."""
+        pose, energy = self._descended(starts, index, expected)
+        for _ in range(self.settings.kicks):
+            if energy <= limit:
+                break
+            more, other = self._descended(self._kicked(pose, index), index, expected)
+            if other >= energy * (1 - self.settings.least_gain):
+                break
+            pose, energy = more, other
+        return pose
+
+    def _descended(self, starts: list[Poses], index: int, expected: Poses) -> tuple[Poses, float]:
+        """The lowest end of descents through all levels; only the best few go on to the finer."""
+        poses = _joined(starts)
+        energies = np.zeros(len(starts))
+        for level, rounds in zip(self.levels, (self.settings.coarse_steps, self.settings.steps), strict=True):
+            if level is not self.levels[0]:
+                poses = poses[np.argsort(energies, kind="stable")[: self.settings.kept]]
+            count = len(poses.shifts)
+            about = Poses(np.repeat(expected.turns, count, axis=0), np.repeat(expected.shifts, count, axis=0))
+            poses, energies = level.descend(poses, np.full(count, index), about, rounds)
+        best = int(energies.argmin())
+        return poses[[best]], float(energies[best])
+
+    def _kicked(self, pose: Poses, index: int) -> list[Poses]:
+        """Poses with one limb turned far, or flipped in depth: the best few of many, by their pictures alone."""
+        s, count = self.settings, len(self.skeleton)
+        fit = self.levels[0].fit
+        turns, places = place_parts(self.skeleton, pose[0])
+        tries, limbs = [], []
+        axes = np.concatenate([np.eye(3), -np.eye(3)])
+        for part in range(count):
+            for angle in (s.kick_near, s.kick_far):
+                for axis in axes:
+                    tries.append(self._turned(pose, turns, part, angle * axis))
+                    limbs.append(part)
+            tip = self._tip(part, turns, places)
+            away = places[part] / np.linalg.norm(places[part])
+            flipped = tip - 2 * (tip @ away) * away
+            axis = np.cross(tip, flipped)
+            sine, cosine = np.linalg.norm(axis), float(tip @ flipped)
+            if sine > 1e-9:
+                tries.append(self._turned(pose, turns, part, axis / sine * np.arctan2(sine, cosine)))
+                limbs.append(part)
+        several = _joined(tries)
+        energies = fit.energies(several, np.full(len(tries), index))
+        chosen: list[int] = []
+        for each in np.argsort(energies):
+            if sum(limbs[k] == limbs[each] for k in chosen) < 2:  # not all of one limb
+                chosen.append(int(each))
+            if len(chosen) == s.starts:
+                break
+        return [several[[k]] for k in chosen]
+
+    def _turned(self, pose: Poses, turns: Float64, part: int, about: Float64) -> Poses:
+        """The pose with a part turned about its joint by a rotation vector in space."""
+        out = pose.turns.copy()
+        own = turns[part].T @ about
+        out[0, part] = out[0, part] @ Rotation.from_rotvec(own).as_matrix()
+        return Poses(out, pose.shifts)
+
+    def _tip(self, part: int, turns: Float64, places: Float64) -> Float64:
+        """(3,) from a part's joint to the middle of what hangs on it."""
+        below: Int64 = self.skeleton.below(part)
+        middles = self.clip.fit.middles[below] - self.skeleton.joints[below]
+        return (np.einsum("nab,nb->na", turns[below], middles) + places[below]).mean(axis=0) - places[part]
+
+    def _onward(self, before: Poses, last: Poses) -> Poses:
+        return last.moved(differences(before, last, self.clip.size) / self.clip.units)
+
+    def _between(self, first: Poses, second: Poses) -> Poses:
+        return first.moved(0.5 * differences(first, second, self.clip.size) / self.clip.units)
+
+    def _over_mask(self, pose: Poses, index: int) -> Poses:
+        """The pose shifted across the view so that its picture's middle is that of the frame's mask."""
+        fit = self.levels[0].fit
+        drawn = fit.synthesis.pictures(fit.body.posed(pose), fit.corners[[index]])[0, ..., 3].astype(np.float64)
+        wanted = fit.coverage(index)
+        if not drawn.any() or not wanted.any():
+            return pose
+        off = (_middle(wanted) - _middle(drawn)) / fit.synthesis.side * fit.synthesis.width  # of the picture
+        depth = float(fit.body.vertices[:, 2].mean() + pose.shifts[0, 2])
+        shift = np.append(off * depth / fit.focal, 0.0)
+        return Poses(pose.turns, pose.shifts + shift)
+
+    def _keep(self, index: int, pose: Poses) -> None:
+        self.poses.turns[index], self.poses.shifts[index] = pose.turns[0], pose.shifts[0]
+
+
+def _joined(poses: Sequence[Poses]) -> Poses:
+    return Poses(np.concatenate([p.turns for p in poses]), np.concatenate([p.shifts for p in poses]))
+
+
+def _middle(coverage: Float64) -> Float64:
+    """(2,) mean column and row of a picture's coverage (S,S)."""
+    weight = coverage / coverage.sum()
+    side = np.arange(len(coverage)) + 0.5
+    return np.array([(weight.sum(axis=0) * side).sum(), (weight.sum(axis=1) * side).sum()])

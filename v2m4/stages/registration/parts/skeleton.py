@@ -1,0 +1,74 @@
+"""A tree of rigid parts with ball joints that carries a mesh by linear blend skinning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from v2m4.arrays import Float64, Int64
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """N parts. parents: (N,) each part's, which comes before it; -1 for the first, the root. joints: (N,3) where each
+    is tied to its parent, at rest; the root's is the point it turns about."""
+
+    parents: Int64
+    joints: Float64
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+    def below(self, part: int) -> Int64:
+        """The part and all that hang on it."""
+        inside = np.zeros(len(self), bool)
+        inside[part] = True
+        for each in range(part + 1, len(self)):
+            inside[each] |= self.parents[each] >= 0 and inside[self.parents[each]]
+        return np.flatnonzero(inside)
+
+
+@dataclass(frozen=True)
+class Poses:
+    """turns: (...,N,3,3) of each part within its parent (the root: in space). shifts: (...,3) of the root's joint."""
+
+    turns: Float64
+    shifts: Float64
+
+    @staticmethod
+    def rest(skeleton: Skeleton, count: int) -> Poses:
+        """``count`` times the pose at rest."""
+        return Poses(np.tile(np.eye(3), (count, len(skeleton), 1, 1)), np.zeros((count, 3)))
+
+    def __getitem__(self, index: int | list[int] | Int64) -> Poses:
+        return Poses(np.asarray(self.turns[index]), np.asarray(self.shifts[index]))
+
+    def moved(self, steps: Float64) -> Poses:
+        """After steps (...,3 + 3 N): of the root's place, then turns of every part about its own axes."""
+        turned = Rotation.from_rotvec(steps[..., 3:].reshape(-1, 3)).as_matrix()
+        return Poses(self.turns @ turned.reshape(*steps.shape[:-1], -1, 3, 3), self.shifts + steps[..., :3])
+
+
+def place_parts(skeleton: Skeleton, poses: Poses) -> tuple[Float64, Float64]:
+    """Rotations (...,N,3,3) and joints' places (...,N,3) in space."""
+    turns, places = np.empty_like(poses.turns), np.empty(poses.turns.shape[:-1])
+    turns[..., 0, :, :] = poses.turns[..., 0, :, :]
+    places[..., 0, :] = skeleton.joints[0] + poses.shifts
+    for part in range(1, len(skeleton)):
+        parent = skeleton.parents[part]
+        arm = skeleton.joints[part] - skeleton.joints[parent]
+        turns[..., part, :, :] = turns[..., parent, :, :] @ poses.turns[..., part, :, :]
+        places[..., part, :] = turns[..., parent, :, :] @ arm + places[..., parent, :]
+    return turns, places
+
+
+def skin(skeleton: Skeleton, poses: Poses, vertices: Float64, weights: Float64) -> Float64:
+    """(...,V,3) vertices (V,3), carried with weights (V,N)."""
+    turns, places = place_parts(skeleton, poses)
+    rests = places - (turns @ skeleton.joints[..., None])[..., 0]  # (...,N,3) where the origin goes
+    affine = np.concatenate([turns, rests[..., None]], axis=-1)  # (...,N,3,4)
+    flat = weights @ affine.reshape(*affine.shape[:-2], 12)  # (...,V,12)
+    blended = flat.reshape(*flat.shape[:-1], 3, 4)
+    return np.einsum("...vab,vb->...va", blended[..., :3], vertices) + blended[..., 3]
