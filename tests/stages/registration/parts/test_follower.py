@@ -1,0 +1,45 @@
+"""A mesh that follows a clip as a body of parts: colours, light and skin come from what is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.geometry.test_embedded_deformation import tube
+from tests.stages.registration.test_video import film
+from v2m4.events import drain
+from v2m4.geometry.mesh import Mesh
+from v2m4.settings import LooksSettings, PartsSettings, changed
+from v2m4.stages.registration.parts.follower import PartsFollower
+from v2m4.stages.registration.parts.looks import light_mesh
+
+VERTICES, FACES = tube(20, 12, length=1.2, radius=0.15)
+SHAPES = VERTICES + 0.04 * np.arange(4)[:, None, None] * np.array([0.0, 1.0, 0.0])  # sinks
+
+
+@pytest.mark.parametrize("chunks", [1, 5])
+def test_a_body_that_moves_as_one_is_followed(tmp_path: Path, chunks: int) -> None:
+    settings = changed(PartsSettings(), {"chunks.chunks": chunks, "side": 32})
+    mesh = Mesh(torch.tensor(VERTICES).float(), torch.tensor(FACES))
+    all_frames = np.ones(4, bool)
+    follower = PartsFollower(mesh, film(SHAPES, FACES, tmp_path), 0, all_frames, all_frames, settings)
+    found = drain(follower.follow())
+    assert found.shape == SHAPES.shape
+    assert np.abs(found - SHAPES)[:, :, :2].mean() < 0.01
+    assert follower.score(SHAPES) < 0.5 * follower.score(np.repeat(SHAPES[:1], 4, axis=0))
+
+
+def test_large_textured_faces_are_cut_until_their_texture_is_told() -> None:
+    corners = torch.tensor([[0.0, 0, 3], [1, 0, 3], [1, 1, 3], [0, 1, 3]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    texture = torch.zeros(8, 8, 3)
+    texture[:, :4, 0] = 1.0  # the left half is red
+    square = Mesh(corners, faces, uv=corners[:, :2], uv_faces=faces, texture=texture)
+    looks = light_mesh(square, LooksSettings(longest_edge=0.1))
+    left, right = looks.vertices[:, 0] < 0.4, looks.vertices[:, 0] > 0.6
+    np.testing.assert_allclose(looks.colours[left & (looks.vertices[:, 0] > 0.1), 0], 1.0)
+    np.testing.assert_allclose(looks.colours[right & (looks.vertices[:, 0] < 0.9), 0], 0.0)
+    assert looks.known.all() and len(looks.faces) > 100
