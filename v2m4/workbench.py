@@ -15,7 +15,7 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.recipe import Recipe
 from v2m4.run import Run
-from v2m4.settings import Settings
+from v2m4.settings import Settings, changed
 from v2m4.stages import refinement
 from v2m4.stages.registration.video import VideoTracker
 from v2m4.stereo import STEREOS, Locator, Stereo
@@ -71,6 +71,8 @@ class Workbench:
             _, anchor = keyframes_of(run)
             mesh, settings = posed_mesh(run, anchor), run.recipe.settings.registration.video
             require_in_front(mesh, anchor)
+            if settings.parts.meshes == "given" and not GENERATORS[run.recipe.settings.generator.name].keeps_look:
+                settings = changed(settings, {"parts.rounds": 0})
             self._video_tracker = (key, VideoTracker(mesh, masked_clip(run), anchor, settings))
         return self._video_tracker[1]
 

@@ -74,9 +74,7 @@ def done(store: Store, clip: Path) -> tuple[list[Event], bytes]:
 def test_a_slice_holds_as_many_steps_as_fit(lender: Lender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_clip(tmp_path / "lizard.mp4", frames=5, size=64)
     events, file = done(Store(tmp_path / "long"), clip)
-    assert lender.asked == [60, 10], (
-        "from a mesh to poses, up to a slice; the least, once poses are mended"
-    )
+    assert lender.asked == [60, 10], "from a mesh to poses, up to a slice; the least, once poses are mended"
     told = [e.keyframe for e in events if isinstance(e, MeshRegistered)]
     assert len(told) == len(set(told)) == 3, "nothing is told twice"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from v2m4.settings.schema import Range
 
@@ -62,6 +62,8 @@ class LooksSettings:
 class PartsSettings:
     """The body's parts are posed so that small pictures of the mesh look like the frames."""
 
+    meshes: Literal["given", "all"] = "given"
+    """given: only a mesh that the user brought, whose shape is true, is posed by its parts; all: generated ones too."""
     rounds: Annotated[int, Range(0, 1000)] = 8
     """Steps of all frames together, at most; 0 leaves the search out."""
     side: Annotated[int, Range(8, 512)] = 48
