@@ -335,7 +335,7 @@ _DRAFT = Settings(
         video=FollowVideoSettings(
             rounds=2,
             fit=SurfaceFitSettings(rounds=1),
-            parts=PartsSettings(rounds=4, side=32, coarse_steps=4, steps=4, kept=1, repairs=0, kicks=0),
+            parts=PartsSettings(rounds=0),
         ),
     ),
     texture=TextureSettings(size=512),
