@@ -33,7 +33,7 @@ from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
 from v2m4.settings import InflateSettings, SculptSettings, Settings
 from v2m4.settings.schema import problems
 
-DIGEST = "81907f5566d98579b21ed5b6b43798e2dd031d5130493a298cb4004e47331ff8"
+DIGEST = "e849aa7431357b9717fcb8cfa9f03034810f328db8174b2a55295d7877f5487e"
 """SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
