@@ -20,7 +20,7 @@ def left(recipe: Recipe) -> float:
     """Seconds left after a video that took as long as expected."""
     prior = {spec.name: spec.prior_s for spec in STAGES}
     run = SimpleNamespace(recipe=recipe, seconds=lambda stage: [prior["video"]] if stage == "video" else [])
-    seconds = run_fraction(run, Step("video"), 0.0, KEYFRAMES, STAGES)[1]  # type: ignore[arg-type]
+    seconds = run_fraction(run, Step("video"), KEYFRAMES, STAGES)(0.0)[1]  # type: ignore[arg-type]
     assert seconds is not None
     return seconds
 

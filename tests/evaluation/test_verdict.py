@@ -69,3 +69,10 @@ def test_ranges_name_every_frame_once(frames):
         first, _, last = part.partition("–")
         named += range(int(first), int(last or first) + 1)
     assert named == sorted(frames)
+
+
+def test_colours_unlike_the_video_are_said_and_not_called_good() -> None:
+    judged = verdict([0.95] * 10, (), [], SETTINGS, psnr=12.4)
+    assert judged["level"] == "fair" and "12.4 dB" in judged["says"]
+    close = verdict([0.95] * 10, (), [], SETTINGS, psnr=20.0)
+    assert close["level"] == "good" and "dB" not in close["says"]

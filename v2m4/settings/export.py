@@ -10,7 +10,7 @@ from v2m4.settings.schema import Range
 
 @dataclass(frozen=True)
 class VerdictSettings:
-    """When a result is called weak or good, by the mask overlap (intersection over union) with the video."""
+    """When a result is called weak or good: by its overlap with the video's masks, torn faces and colours."""
 
     weak_mean: Annotated[float, Range(0, 1)] = 0.7
     """A result is weak if the mean overlap over the frames that show the object is less than this."""
@@ -27,6 +27,8 @@ class VerdictSettings:
     """A face counts as stretched if some pose draws it out to more than so many times some length."""
     torn: Annotated[float, Range(0, 1)] = 0.01
     """A result is good only if at most this share of its faces is stretched or flipped in some pose."""
+    good_psnr: Annotated[float, Range(0, 100)] = 15.0
+    """A result is good only if the mean PSNR of its pictures, over both outlines, is at least this (dB)."""
 
 
 @dataclass(frozen=True)

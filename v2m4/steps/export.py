@@ -86,7 +86,8 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
     """What the report says beside the measures; the verdict stands first."""
     matting = matting_of(run)
     thresholds = run.recipe.settings.export.verdict
-    judged = verdict(measured["iou"]["per_frame"], matting.empty, matting.warnings, thresholds, measured["torn_faces"])
+    overlaps, look = measured["iou"]["per_frame"], measured["psnr"]["mean"]
+    judged = verdict(overlaps, matting.empty, matting.warnings, thresholds, measured["torn_faces"], look)
     made = [Step(stage, index) for index in animation.keyframes for stage in ("generation", "refinement")]
     of_meshes = [w for step in made if run.done(step) for w in load_warnings(run.place(step))]
     passed_over = [

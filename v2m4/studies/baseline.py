@@ -125,7 +125,13 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     of_meshes = [w for index in keyframes_of(run)[0] for w in load_warnings(run.place(Step("generation", index)))]
     first = book.mesh_at(0.0)
     report = {
-        "verdict": verdict(measured["iou"]["per_frame"], matting.empty, matting.warnings, settings.export.verdict),
+        "verdict": verdict(
+            measured["iou"]["per_frame"],
+            matting.empty,
+            matting.warnings,
+            settings.export.verdict,
+            psnr=measured["psnr"]["mean"],
+        ),
         "version": v2m4.__version__,
         "baseline": "a mesh per frame; no camera search, no refinement, no registration",
         "clip": clip.name,
