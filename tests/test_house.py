@@ -241,6 +241,7 @@ NAMED = {
     "_SLICE",
     "_SMALLER",
     "_SQUARINGS",
+    "_SWEEPS",
     "_TO_LUMA_CHROMA",
     "_TRIANGLE",
     "_USUAL_FPS",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tests.toys import ball
 from v2m4.arrays import Float64
 from v2m4.geometry.rigid_completion import RigidCompletion
+from v2m4.geometry.rigid_completion_numba import closest_turn
+from v2m4.geometry.rotations import closest_rotation
 
 
 @pytest.fixture
@@ -31,6 +34,39 @@ def test_what_is_let_go_of_a_body_that_turned_finds_its_place(rest: Float64, com
 
     assert np.abs(found - pose).max() < 1e-3
     assert (found[~free] == pose[~free]).all()
+
+
+def test_a_round_is_that_of_the_formula_written_out(rest: Float64, completion: RigidCompletion) -> None:
+    """One round of ARAP, dense, with rotations by singular value decomposition."""
+    pose = rest + 0.1 * np.random.default_rng(1).normal(size=rest.shape)
+    free = rest[:, 2] > 0.3
+    faces, count = ball().faces.numpy(), len(rest)
+    weight = np.zeros((count, count))
+    for face in faces:
+        for i, j in ((0, 1), (1, 2), (2, 0)):
+            a, b = face[i], face[j]
+            weight[a, b] = weight[b, a] = 1 / np.linalg.norm(rest[a] - rest[b])
+    between = [x[None, :] - x[:, None] for x in (rest, pose)]  # (V,V,3) from the first to the second
+    covariance = np.einsum("ij,ija,ijb->iab", weight, between[1], between[0])
+    turns = closest_rotation(torch.from_numpy(covariance)).numpy()
+    pairs = turns[:, None] + turns[None, :]
+    wanted = -0.5 * np.einsum("ij,ijab,ijb->ia", weight, pairs, between[0])
+    laplacian = np.diag(weight.sum(axis=1)) - weight
+    given = wanted[free] - laplacian[free][:, ~free] @ pose[~free]
+
+    found = completion.complete(pose, free, 1)
+
+    assert np.abs(found[free] - np.linalg.solve(laplacian[free][:, free], given)).max() < 1e-9
+
+
+def test_turns_are_those_of_the_singular_value_decomposition() -> None:
+    matrices = np.random.default_rng(0).normal(size=(200, 3, 3))  # half of them reflect
+    flat = np.array([np.diag([2.0, 1, 0]), np.eye(3), np.diag([-3.0, -2, 1])])  # a plane, nothing, half a turn
+    scratch = np.empty((2, 4, 4))
+    for matrix in [*matrices, *flat]:
+        turn = np.empty((3, 3))
+        closest_turn(matrix, scratch[0], scratch[1], turn)
+        assert np.abs(turn - closest_rotation(torch.from_numpy(matrix)).numpy()).max() < 1e-9
 
 
 def test_where_nothing_is_held_or_let_go_nothing_moves(rest: Float64, completion: RigidCompletion) -> None:

@@ -62,3 +62,27 @@ def test_limiting_shrinks_what_is_drawn_out_and_leaves_the_rest(rest: tuple[Floa
     assert worst[0] > 5 and worst[-1] < 1.6
     far = np.linalg.norm(vertices - vertices[40], axis=1) > 1.5
     assert (posed[far] == vertices[far]).all()
+
+
+def test_limits_and_folds_are_those_of_numpy(rest: tuple[Float64, Int64]) -> None:
+    vertices, faces = rest
+    posed = vertices + 0.3 * np.random.default_rng(0).normal(size=vertices.shape)
+    most, corners = 1.3, vertices[faces]
+    total, number = np.zeros(posed.shape), np.zeros(len(posed))
+    for face, at, now in zip(faces, corners, posed[faces], strict=True):
+        gradient = (now[1:] - now[0]).T @ np.linalg.pinv((at[1:] - at[0]).T)  # in space
+        left, size, right = np.linalg.svd(gradient)
+        if size[0] > most:
+            shape = (at - at[0]) @ (left * np.minimum(size, most) @ right).T
+            total[face] += now.mean(axis=0) + shape - shape.mean(axis=0)
+            number[face] += 1
+    wanted = np.where(number[:, None] > 0, total / np.maximum(number, 1)[:, None], posed)
+    assert (number > 0).any()
+    assert np.abs(FaceStrain(vertices, faces).limited(posed, most) - wanted).max() < 1e-9
+
+    normal = np.cross(posed[faces[:, 1]] - posed[faces[:, 0]], posed[faces[:, 2]] - posed[faces[:, 0]])
+    around = np.zeros(posed.shape)
+    np.add.at(around, faces, np.repeat(normal[:, None], 3, axis=1))
+    around /= np.linalg.norm(around, axis=1, keepdims=True)
+    over = (normal[:, None] * around[faces]).sum(axis=(1, 2)) < 0
+    assert over.any() and (folded(posed, faces) == over).all()

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import splu
 
 from v2m4.arrays import Float64, Int64, Mask
 from v2m4.geometry.mesh import unique_edges
-from v2m4.geometry.rotations import closest_rotation
+from v2m4.geometry.rigid_completion_numba import wanted_laplacian
 
 _SHORTEST = 1e-3  # of the mean: shorter edges weigh as this one
 
@@ -21,14 +21,16 @@ class RigidCompletion:
         # Directed edges i -> j (E,2), sorted by i, so that those of a vertex stand together.
         pairs = unique_edges(torch.from_numpy(faces)).numpy()
         edges = np.concatenate([pairs, pairs[:, ::-1]])
-        self._start, self._end = edges[np.lexsort((edges[:, 1], edges[:, 0]))].T
-        self._rest_edge = rest[self._end] - rest[self._start]  # (E,3)
+        start, end = np.ascontiguousarray(edges[np.lexsort((edges[:, 1], edges[:, 0]))].T)
+        self._end = end
+        self._rest_edge = rest[end] - rest[start]  # (E,3)
         length = np.linalg.norm(self._rest_edge, axis=1)
         self._weight = 1 / np.maximum(length, _SHORTEST * length.mean())
         count = len(rest)
-        adjacency = csr_matrix((self._weight, (self._start, self._end)), shape=(count, count))
+        self._first = np.searchsorted(start, np.arange(count + 1))  # (V+1,)
+        adjacency = csr_matrix((self._weight, (start, end)), shape=(count, count))
         self._laplacian = (diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency).tocsr()
-        self._beside = csr_matrix((np.ones(len(self._start)), (self._start, self._end)), shape=(count, count))
+        self._beside = csr_matrix((np.ones(len(start)), (start, end)), shape=(count, count))
 
     def grown(self, chosen: Mask, rings: int = 1) -> Mask:
         """(V,) the chosen vertices (V,) and ``rings`` rings of vertices around them."""
@@ -47,9 +49,9 @@ class RigidCompletion:
 
     def smoothed(self, pose: Float64, chosen: Mask) -> Float64:
         """The pose (V,3) with its chosen vertices (V,) halfway to the middle of those beside them."""
-        rows = self._beside[np.flatnonzero(chosen)]
         out = pose.copy()
-        out[chosen] = (pose[chosen] + rows @ pose / np.asarray(rows.sum(axis=1)).reshape(-1, 1)) / 2
+        middle = (self._beside @ pose)[chosen] / np.diff(self._first)[chosen, None]
+        out[chosen] = (pose[chosen] + middle) / 2
         return out
 
     def complete(self, pose: Float64, free: Mask, iterations: int) -> Float64:
@@ -68,21 +70,10 @@ class RigidCompletion:
         )
         held = np.flatnonzero(~free)
         given = -(rows[:, held] @ pose[held])  # (N,3)
-        # 2. The edges out of free vertices, and those out of all vertices at their ends, whose turns count too.
-        near = self.grown(free)
-        number = np.cumsum(near) - 1  # of a near vertex among them
-        around, out = near[self._start], free[self._start]
-        starts = np.searchsorted(self._start[around], np.flatnonzero(near))
-        firsts = np.searchsorted(self._start[out], inner)
-        at, to = number[self._start[out]], number[self._end[out]]
-        half = 0.5 * self._weight[out, None] * self._rest_edge[out]
-        weighted = (self._weight[around, None] * self._rest_edge[around])[:, None, :]  # (M,1,3)
-        # 3. Turns that suit the positions, positions that suit the turns, in turns.
+        # 2. Turns that suit the positions, positions that suit the turns, in turns.
+        near = np.flatnonzero(self.grown(free))
         moved = pose.copy()
         for _ in range(iterations):
-            edge = moved[self._end[around]] - moved[self._start[around]]
-            covariance = np.add.reduceat(edge[:, :, None] * weighted, starts, axis=0)  # (near,3,3)
-            turns = closest_rotation(torch.from_numpy(covariance)).numpy()
-            wanted = np.einsum("eab,eb->ea", turns[at] + turns[to], -half)  # (.,3)
-            moved[inner] = system.solve(np.add.reduceat(wanted, firsts, axis=0) + given)
+            wanted = wanted_laplacian(moved, near, inner, self._first, self._end, self._weight, self._rest_edge)
+            moved[inner] = system.solve(wanted + given)
         return moved

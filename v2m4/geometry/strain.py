@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from v2m4.arrays import Float64, Int64, Mask
+from v2m4.geometry.strain_numba import folded_faces, largest_stretches, limited_pose
 
 _FLATTEST = 1e-9  # least height of a face over its first edge, in units of that edge: no face is without area
 
@@ -24,43 +25,15 @@ class FaceStrain:
         # 2. What is folded at rest is nobody's fault later.
         self._folded_at_rest = folded(rest, faces)
 
-    def _gradient(self, posed: Float64) -> tuple[Float64, Float64]:
-        """(F,3) each: where the deformation gradient of each face takes its plane's axes."""
-        first, second = _edges(posed, self.faces)
-        x: Float64 = first / self._length[:, None]
-        y: Float64 = (second - self._along[:, None] * x) / self._height[:, None]
-        return x, y
-
     def largest_stretch(self, posed: Float64) -> Float64:
         """(F,) the largest singular value of each face's deformation gradient in a pose (V,3): 1 leaves its lengths as
         they are, 3 draws it out to three times some length."""
-        x, y = self._gradient(posed)
-        xx, xy, yy = _dot(x, x), _dot(x, y), _dot(y, y)
-        return np.sqrt((xx + yy) / 2 + np.sqrt(((xx - yy) / 2) ** 2 + xy**2))
+        return largest_stretches(posed, self.faces, self._length, self._along, self._height)
 
     def limited(self, posed: Float64, most: float) -> Float64:
         """The pose (V,3) with every corner at the mean of where its faces want it, each of which shrinks about its
         middle along those directions in which it is drawn out to more than ``most`` times its length."""
-        x, y = self._gradient(posed)
-        long = self.largest_stretch(posed) > most
-        left, size, right = np.linalg.svd(np.stack([x[long], y[long]], axis=2), full_matrices=False)  # (N,3,2), (N,2)
-        drawn = (left * np.minimum(size, most)[:, None]) @ right  # (N,3,2)
-        apart = np.stack(
-            [
-                np.zeros((int(long.sum()), 3)),
-                drawn[..., 0] * self._length[long, None],
-                drawn[..., 0] * self._along[long, None] + drawn[..., 1] * self._height[long, None],
-            ],
-            axis=1,
-        )  # (N,3,3) the corners from the first one
-        corners = posed[self.faces[long]]
-        wanted = corners.mean(axis=1, keepdims=True) + apart - apart.mean(axis=1, keepdims=True)
-        total: Float64 = np.zeros(posed.shape)
-        number = np.bincount(self.faces[long].ravel(), minlength=len(posed))
-        np.add.at(total, self.faces[long], wanted)
-        out, moved = posed.copy(), number > 0
-        out[moved] = total[moved] / number[moved, None]
-        return out
+        return limited_pose(posed, self.faces, self._length, self._along, self._height, most)
 
     def turned_over(self, posed: Float64) -> Mask:
         """(F,) the faces that are folded over in a pose (V,3), but not at rest."""
@@ -73,13 +46,7 @@ class FaceStrain:
 
 def folded(vertices: Float64, faces: Int64) -> Mask:
     """(F,) the faces whose normal points against the area-weighted normals of their corners."""
-    first, second = _edges(vertices, faces)
-    normal: Float64 = np.asarray(np.cross(first, second), np.float64)  # (F,3), twice the area long
-    around: Float64 = np.zeros(vertices.shape)  # (V,3)
-    for axis in range(3):
-        around[:, axis] = np.bincount(faces.ravel(), normal[:, axis].repeat(3), len(vertices))
-    around /= np.sqrt(np.maximum(_dot(around, around), 1e-60))[:, None]
-    return np.asarray(_dot(normal, around[faces[:, 0]] + around[faces[:, 1]] + around[faces[:, 2]]) < 0)
+    return folded_faces(vertices, faces)
 
 
 def _dot(a: Float64, b: Float64) -> Float64:

@@ -22,7 +22,11 @@ class MendingSettings:
     """Rounds in which what was let go takes a shape as rigid as possible (ARAP), after each growth."""
     polish: Annotated[int, Range(0, 1000)] = 25
     """What is torn even then is smoothed and shrunk face by face, until so many rounds have not made it less."""
-    fits: Annotated[int, Range(0, 100)] = 2
-    """Times that a mended pose is drawn to its frame's outline again, and mended where that tears it."""
+    fits: Annotated[int, Range(0, 100)] = 3
+    """Times, at most, that a mended pose is drawn to its frame's outline again, and mended where that tears it."""
+    fit_size: Annotated[int, Range(32, 4096)] = 256
+    """Side of the picture in which that happens, in pixels."""
     fit_rings: Annotated[int, Range(0, 100)] = 3
     """Rings of vertices around what was mended over which that fades."""
+    torn_weight: Annotated[float, Range(0, 1000)] = 6.0
+    """Overlap with the outline that faces still torn outweigh, by their share, where the best such round is kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -32,12 +33,12 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         faces.numpy(),
         clip,
         anchor,
-        following.fit,
+        replace(following.fit, size=settings.fit_size),
         following.correspondences,
         background=contrasting_background(clip.frame(anchor)),
     )
     mended = yield from mend_poses(
-        poses.double().numpy(), faces.numpy(), rest.double().numpy(), indices, surface.drawn_to_outline, settings
+        poses.double().numpy(), faces.numpy(), rest.double().numpy(), indices, surface.outline, settings
     )
     vertices = torch.from_numpy(mended).float()
     save_arrays(place / MENDED, vertices=vertices.numpy())

@@ -168,7 +168,10 @@ def _worth_a_look(view: RunView) -> bool:
 
 
 def growing_animation(record: RunRecord, indices: list[int]) -> Path:
-    """The animation over the keyframes registered so far, in the look of the first mesh."""
+    """The animation over the keyframes registered so far, in the look of the first mesh.
+
+    As they were registered: torn places are mended once all are, and the finished animation shows that.
+    """
     run = record.look()
     clip = masked_clip(run)
     poses = torch.stack([registered_vertices(run, i) for i in indices])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.toys import ball
-from v2m4.arrays import Float64
+from v2m4.arrays import Float64, Mask
 from v2m4.events import drain
 from v2m4.geometry.strain import FaceStrain
 from v2m4.settings import MendingSettings
@@ -21,9 +23,24 @@ def rest() -> Float64:
     return ball().vertices.double().numpy()
 
 
-def stays(pose: Float64, frame: int) -> Float64:
-    """A fit that finds nothing to do."""
-    return pose
+class Told:
+    """An outline that draws poses where it is told to, and counts that; overlaps are told one after the other."""
+
+    def __init__(self, factor: float = 1.0, overlaps: tuple[float, ...] = ()) -> None:
+        self.factor, self.overlaps = factor, list(overlaps)
+        self.asked: list[int] = []
+        self.drawn_poses: list[Float64] = []
+
+    def __call__(self, frame: int) -> Told:
+        self.asked.append(frame)
+        return self
+
+    def drawn(self, vertices: Float64, free: Mask) -> Float64:
+        self.drawn_poses.append(vertices)
+        return np.where(free[:, None], vertices * [1.0, self.factor, 1.0], vertices)
+
+    def overlap(self, vertices: Float64) -> float:
+        return self.overlaps.pop(0) if self.overlaps else 0.5
 
 
 def test_a_streak_and_a_fold_are_mended_and_their_surroundings_stay(rest: Float64) -> None:
@@ -34,7 +51,7 @@ def test_a_streak_and_a_fold_are_mended_and_their_surroundings_stay(rest: Float6
     strain = FaceStrain(rest, FACES)
     assert strain.torn(torn, 3.0).sum() > 6
 
-    (mended,) = drain(mend_poses(torn[None], FACES, rest, [0], stays, SETTINGS))
+    (mended,) = drain(mend_poses(torn[None], FACES, rest, [0], Told(), SETTINGS))
 
     assert not strain.torn(mended, 3.0).any()
     assert (mended != torn).any(axis=1).sum() < len(rest) / 2
@@ -44,24 +61,31 @@ def test_a_streak_and_a_fold_are_mended_and_their_surroundings_stay(rest: Float6
 def test_a_pose_without_tears_stays_byte_for_byte_and_is_not_fitted(rest: Float64) -> None:
     poses = np.stack([rest, 1.5 * rest, rest * [1.0, 2.0, 1.0]])
 
-    def fit(pose: Float64, frame: int) -> Float64:
-        raise AssertionError("there is nothing to fit")
-
-    assert (drain(mend_poses(poses, FACES, rest, [0, 4, 9], fit, SETTINGS)) == poses).all()
+    outline = Told()
+    assert (drain(mend_poses(poses, FACES, rest, [0, 4, 9], outline, SETTINGS)) == poses).all()
+    assert not outline.asked
 
 
 def test_the_fit_draws_what_was_mended_only_and_what_that_tears_is_mended_again(rest: Float64) -> None:
     torn = rest.copy()
     torn[0] *= 8
-    asked = []
+    outline = Told(4.0, (0.9, 0.5, 0.6, 0.7))  # torn, mended, and every round better than the one before
 
-    def fit(pose: Float64, frame: int) -> Float64:
-        asked.append(frame)
-        return pose * [1.0, 4.0, 1.0]
+    (mended,) = drain(mend_poses(torn[None], FACES, rest, [7], outline, replace(SETTINGS, fits=2)))
 
-    (mended,) = drain(mend_poses(torn[None], FACES, rest, [7], fit, SETTINGS))
-
-    assert asked == [7] * SETTINGS.fits
+    assert outline.asked == [7] and len(outline.drawn_poses) == 2
     assert not FaceStrain(rest, FACES).torn(mended, 3.0).any()
     far = rest[:, 1] > 0.7
     assert (mended[far] == rest[far]).all() and not np.allclose(mended, rest)
+
+
+def test_of_all_rounds_the_best_is_kept_and_one_that_is_good_enough_is_the_last(rest: Float64) -> None:
+    torn = rest.copy()
+    torn[0] *= 8
+    worse = Told(1.2, (0.9, 0.6, 0.8, 0.7, 0.7))
+    (mended,) = drain(mend_poses(torn[None], FACES, rest, [7], worse, SETTINGS))
+    assert (mended == worse.drawn_poses[1]).all()  # what the second round began with
+
+    enough = Told(1.2, (0.9, 0.95))
+    (mended,) = drain(mend_poses(torn[None], FACES, rest, [7], enough, SETTINGS))
+    assert not enough.drawn_poses and not (mended == torn).all()

@@ -9,6 +9,8 @@ torn. Then the outline draws the whole, smoothly, to the frame again: where a li
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -18,8 +20,15 @@ from v2m4.geometry.rigid_completion import RigidCompletion
 from v2m4.geometry.strain import FaceStrain
 from v2m4.settings import MendingSettings
 
-Fit = Callable[[Float64, int], Float64]
-"""Draws a pose (V,3) to the outline in the frame of that number."""
+
+class Outline(Protocol):
+    """The outline of the object in one frame."""
+
+    def drawn(self, vertices: Float64, free: Mask) -> Float64:
+        """The pose (V,3) whose ``free`` vertices (V,) are drawn to it."""
+
+    def overlap(self, vertices: Float64) -> float:
+        """Intersection over union of what it encloses and the mesh in that pose (V,3)."""
 
 
 class PoseMender:
@@ -41,14 +50,28 @@ class PoseMender:
             moved = self._completion.complete(moved, free, self.settings.iterations)
         return self._polished(moved)
 
-    def fitted(self, pose: Float64, frame: int, fit: Fit) -> Float64:
-        """`mended`, and where that moved anything, drawn to its frame again by ``fit``."""
-        moved = self.mended(pose)
-        if moved is not pose:
-            for _ in range(self.settings.fits):
-                near = self._completion.faded((moved != pose).any(axis=1), self.settings.fit_rings)
-                moved = self.mended(moved + near[:, None] * (fit(moved, frame) - moved))
-        return moved
+    def fitted(self, pose: Float64, outline: Callable[[], Outline]) -> Float64:
+        """`mended`, and where that moved anything, drawn to its frame's outline again until it overlaps as the torn one
+        did; of all rounds the one that does best."""
+        best = moved = self.mended(pose)
+        if moved is pose:
+            return pose
+        there = outline()
+        enough, most = self._soundness(pose, there, torn=False), self._soundness(moved, there)
+        for _ in range(self.settings.fits):
+            if most >= enough:
+                break
+            near = self._completion.faded((moved != pose).any(axis=1), self.settings.fit_rings)
+            moved = self.mended(moved + near[:, None] * (there.drawn(moved, near > 0) - moved))
+            reached = self._soundness(moved, there)
+            if reached > most:
+                best, most = moved, reached
+        return best
+
+    def _soundness(self, pose: Float64, outline: Outline, *, torn: bool = True) -> float:
+        """The overlap with an outline less the weighted share of ``torn`` faces, if these count."""
+        share = self._strain.torn(pose, self.settings.most_stretch).mean() if torn else 0.0
+        return outline.overlap(pose) - self.settings.torn_weight * float(share)
 
     def _hurt(self, pose: Float64) -> Mask:
         """(V,) the corners of torn faces."""
@@ -59,27 +82,34 @@ class PoseMender:
     def _polished(self, pose: Float64) -> Float64:
         """Face by face, for slivers and sharp creases, which their surroundings do not hold; the best round stays."""
         most, strain = self.settings.most_stretch, self._strain
-        best, fewest, moved, since = pose, int(strain.torn(pose, most).sum()), pose, 0
-        while fewest and since < self.settings.polish:
-            over = np.zeros(len(pose), bool)
-            over[strain.faces[strain.turned_over(moved)]] = True
-            moved = strain.limited(self._completion.smoothed(moved, over), most)
-            left, since = int(strain.torn(moved, most).sum()), since + 1
-            if left < fewest:
-                best, fewest, since = moved, left, 0
-        return best
+        best, moved, fewest, since = pose, pose, len(strain.faces) + 1, 0
+        while True:
+            over = strain.turned_over(moved)
+            torn = int((over | (strain.largest_stretch(moved) > most)).sum())
+            if torn < fewest:
+                best, fewest, since = moved, torn, 0
+            if not torn or since == self.settings.polish:
+                return best
+            turned = np.zeros(len(pose), bool)
+            turned[strain.faces[over]] = True
+            moved, since = strain.limited(self._completion.smoothed(moved, turned), most), since + 1
 
 
 def mend_poses(
-    poses: Float64, faces: Int64, rest: Float64, keyframes: Sequence[int], fit: Fit, settings: MendingSettings
+    poses: Float64,
+    faces: Int64,
+    rest: Float64,
+    keyframes: Sequence[int],
+    outline: Callable[[int], Outline],
+    settings: MendingSettings,
 ) -> StageRun[Float64]:
     """(K,V,3) the poses (K,V,3) of the keyframes' frames without torn places; those that have none are untouched.
 
-    rest: (V,3) the shape that they are measured by.
+    rest: (V,3) the shape that they are measured by. outline: that of the frame of a number; asked for where needed.
     """
     mender = PoseMender(rest, faces, settings)
     out = poses.copy()
     for index, frame in enumerate(keyframes):
-        out[index] = mender.fitted(poses[index], frame, fit)
+        out[index] = mender.fitted(poses[index], partial(outline, frame))
         yield Progress("mending", (index + 1) / len(keyframes))
     return out

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from v2m4.arrays import Bytes, Float32, Float64, Int64, Mask
+from v2m4.arrays import Bytes, Float32, Float64, Int32, Int64, Mask
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import PointToPlane
 from v2m4.render.visibility import visible_triangles_numba
@@ -76,8 +76,7 @@ def to_pixels(points: Float64, size: int) -> Float64:
 
 def visible_points(vertices: Float64, faces: Int64, size: int) -> VisibleSurface:
     """Which surface points the video camera sees at the pixels of a ``size`` x ``size`` picture."""
-    clip = Camera.identity().clip(torch.from_numpy(vertices).float())[None].contiguous()
-    owner = visible_triangles_numba(clip, torch.from_numpy(faces), size, size)[0].numpy()  # (S,S), -1: nothing
+    owner = _owners(vertices, faces, size)
     rows, columns = np.nonzero(owner >= 0)
     corners = faces[owner[rows, columns]]  # (P,3)
     a, b, c = (vertices[corners[:, i]] for i in range(3))
@@ -88,6 +87,17 @@ def visible_points(vertices: Float64, faces: Int64, size: int) -> VisibleSurface
     depth = np.full((size, size), np.inf)
     depth[rows, columns] = (barycentrics * np.stack([a[:, 2], b[:, 2], c[:, 2]], axis=1)).sum(1)
     return VisibleSurface(rows, columns, corners, barycentrics, depth)
+
+
+def covered(vertices: Float64, faces: Int64, size: int) -> Mask:
+    """(size,size) the pixels in which the video camera sees the posed mesh."""
+    return np.asarray(_owners(vertices, faces, size) >= 0)
+
+
+def _owners(vertices: Float64, faces: Int64, size: int) -> Int32:
+    """(size,size) the face that the video camera sees in each pixel, -1 where there is none."""
+    clip = Camera.identity().clip(torch.from_numpy(vertices).float())[None].contiguous()
+    return visible_triangles_numba(clip, torch.from_numpy(faces), size, size)[0].numpy()
 
 
 def _rays(x: Float64, y: Float64) -> Float64:

@@ -18,10 +18,12 @@ from v2m4.arrays import Bytes, Float64, Int64, Mask
 from v2m4.clip import Clip
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import unique_edges
+from v2m4.masks import mask_iou
 from v2m4.settings import CorrespondenceSettings, SurfaceFitSettings
 from v2m4.stages.registration.correspondences import (
     FrameView,
     VisibleSurface,
+    covered,
     flow_matches,
     make_view,
     match_outlines,
@@ -73,7 +75,7 @@ class SurfaceFit:
         """(V,3) the anchor's own pose, drawn to its outline."""
         vertices = self._posed
         for _ in range(self.settings.rounds):
-            vertices = self._shifted(vertices, self.anchor_view, None)
+            vertices = self.shifted(vertices, self.anchor_view, None)
         return vertices
 
     @cached_property
@@ -96,20 +98,22 @@ class SurfaceFit:
             rendering[seen.rows, seen.columns] = values
             shown = np.zeros((self.size, self.size), bool)
             shown[seen.rows, seen.columns] = known
-            vertices = self._shifted(vertices, view, (seen, rendering.clip(0, 255).astype(np.uint8), shown))
+            vertices = self.shifted(vertices, view, (seen, rendering.clip(0, 255).astype(np.uint8), shown))
         return vertices
 
-    def drawn_to_outline(self, vertices: Float64, index: int) -> Float64:
-        """(V,3) ``vertices`` after one round that heeds the outline of frame ``index`` alone."""
-        return self._shifted(vertices, self.view(index), None)
+    def outline(self, index: int) -> FrameOutline:
+        """The outline of frame ``index``, made ready."""
+        return FrameOutline(self, self.view(index))
 
-    def _shifted(
+    def shifted(
         self,
         vertices: Float64,
         view: FrameView,
         rendered: tuple[VisibleSurface, Bytes, Mask] | None,
+        free: Mask | None = None,
     ) -> Float64:
-        """One round. ``rendered``: what is seen, its picture, where that is known; None follows the outline alone."""
+        """One round. ``rendered``: what is seen, its picture, where that is known; None follows the outline alone.
+        free: (V,) the vertices that may move, if not all."""
         count, focal = len(vertices), Camera.identity().focal
         seen = rendered[0] if rendered else visible_points(vertices, self.faces, self.size)
         # 1. What outline and flow ask for.
@@ -133,10 +137,15 @@ class SurfaceFit:
         weighted = place.multiply(weights[:, None]).tocsr()
         settings = self.settings
         system = settings.smoothness * self._plate + settings.hold * identity(count) + place.T @ weighted
+        inner = np.arange(count) if free is None else np.flatnonzero(free)
         factor = splu(
-            csc_matrix(system), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+            csc_matrix(system if free is None else system[inner][:, inner]),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
         )
-        shift = factor.solve(weighted.T @ off)  # (V,2)
+        shift: Float64 = np.zeros((count, 2))
+        shift[inner] = factor.solve((weighted.T @ off)[inner])
         length = np.linalg.norm(shift, axis=1, keepdims=True)
         shift *= np.minimum(1.0, settings.longest_shift * self.scale / np.maximum(length, 1e-12))
         return vertices + np.concatenate([shift, np.zeros((count, 1))], axis=1)
@@ -151,3 +160,18 @@ class SurfaceFit:
         degree = np.asarray(adjacency.sum(axis=1)).ravel()
         laplacian = coo_matrix((degree, (np.arange(count), np.arange(count))), shape=(count, count)) - adjacency
         return (laplacian.T @ laplacian).tocsc()
+
+
+class FrameOutline:
+    """The outline of one frame, which poses of the fit's mesh are drawn to or compared with."""
+
+    def __init__(self, surface: SurfaceFit, view: FrameView) -> None:
+        self._surface, self._view = surface, view
+
+    def drawn(self, vertices: Float64, free: Mask) -> Float64:
+        """(V,3) ``vertices`` after one round that heeds the outline alone and moves the ``free`` ones (V,) only."""
+        return self._surface.shifted(vertices, self._view, None, free)
+
+    def overlap(self, vertices: Float64) -> float:
+        """Intersection over union of the object's mask and what is seen of the mesh posed as ``vertices`` (V,3)."""
+        return mask_iou(covered(vertices, self._surface.faces, self._surface.size), self._view.mask)
