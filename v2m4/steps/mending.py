@@ -61,6 +61,6 @@ SPEC = StageSpec(
     reads=("settings.mending",),
     work=work,
     recall=recall,
-    prior_s=4.0,
+    prior_s=2.0,
     wanted=lambda recipe: recipe.mends,
 )
