@@ -14,6 +14,7 @@ from v2m4.geometry.cleanup import (
     boundary_loops,
     clean,
     compact,
+    encloses,
     fill_holes,
     part_pinched_edges,
     remove_bad_faces,
@@ -37,6 +38,23 @@ def _joined(*meshes: Mesh) -> Mesh:
         torch.cat([m.faces + int(o) for m, o in zip(meshes, offsets, strict=True)]),
         colors=torch.cat([m.colors for m in meshes if m.colors is not None]),
     )
+
+
+def test_a_surface_encloses_if_it_has_no_border_and_faces_outwards() -> None:
+    ball, away = _ball(2), _ball(2)
+    away.vertices[:, 0] += 2
+    both = _joined(ball, away)
+    vertices, faces = both.vertices.double().numpy(), both.faces.numpy()
+    assert encloses(vertices, faces)
+    assert not encloses(vertices, faces[1:])
+    assert not encloses(vertices, np.concatenate([faces, faces[:1]]))
+    inwards = faces.copy()
+    inwards[: len(ball.faces)] = faces[: len(ball.faces), ::-1]
+    assert not encloses(vertices, inwards)
+    one_turned = faces.copy()
+    one_turned[0] = faces[0, ::-1]
+    assert not encloses(vertices, one_turned)
+    assert not encloses(vertices, faces[:0])
 
 
 def _trimesh(mesh: Mesh) -> trimesh.Trimesh:

@@ -109,8 +109,7 @@ def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
         return faces
     # 1. The pieces' volumes, below zero where a piece faces inwards.
     piece = _pieces(len(vertices), faces)  # (F,) one of P pieces
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    volume = np.bincount(piece, weights=(a * np.cross(b, c)).sum(1))  # (P,), six times it
+    volume = _volumes(vertices, faces, piece)
     if not (volume < 0).any():
         return faces
     # 2. Whether a wall has a boundary, (P,): edges join faces of one piece only. The pieces' boxes, (P,3) each.
@@ -128,6 +127,18 @@ def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
         around = (volume > -volume[wall]) & (low <= low[wall]).all(1) & (high >= high[wall]).all(1)
         drop[wall] = around.any()
     return faces[~drop[piece]]
+
+
+def encloses(vertices: Float64, faces: Int64) -> bool:
+    """Whether faces (F,3) show only their fronts outside: no border, neighbours wound alike, each piece outwards."""
+    if len(faces) == 0:
+        return False
+    edges = _directed_edges(faces)[0]
+    number = _numbered(np.concatenate([edges, edges[:, ::-1]]))
+    there, both = np.bincount(number[: len(edges)], minlength=int(number.max()) + 1), np.bincount(number)
+    if not ((there == 1) & (both == 2)).all():
+        return False
+    return bool((_volumes(vertices, faces, _pieces(len(vertices), faces)) > 0).all())
 
 
 def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float) -> tuple[Float64, Int64, int]:
@@ -263,6 +274,13 @@ def transfer(source: Float64, values: Float64, target: Float64, neighbours: int 
     weight /= weight.sum(1, keepdims=True)
     mean: Float64 = (weight[..., None] * values[index]).sum(1)
     return mean
+
+
+def _volumes(vertices: Float64, faces: Int64, piece: Int64) -> Float64:
+    """(P,) six times the volumes of pieces, given as each face's (F,)."""
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    weights: Float64 = (a * np.cross(b, c)).sum(1)
+    return np.bincount(piece, weights=weights).astype(np.float64)
 
 
 def _directed_edges(faces: Int64) -> tuple[Int64, Mask]:

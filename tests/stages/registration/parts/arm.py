@@ -19,7 +19,8 @@ CORNER, WIDTH = np.array([0.15, 0.15]), 0.7
 
 def arm() -> tuple[Body, Array, Array]:
     """A bar along x, hinged at x = 0.1; its faces and colours."""
-    vertices, faces = tube(20, 12, length=1.2, radius=0.12)
+    vertices, inwards = tube(20, 12, length=1.2, radius=0.12)
+    faces = inwards[:, ::-1].copy()
     share = 1 / (1 + np.exp(-(vertices[:, 0] - 0.1) / 0.03))
     skeleton = Skeleton(np.array([-1, 0]), np.array([[-0.3, 0.0, 3.0], [0.1, 0.0, 3.0]]))
     around = np.arctan2(vertices[:, 1], vertices[:, 2] - 3.0)

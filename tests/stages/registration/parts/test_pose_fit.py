@@ -31,6 +31,18 @@ def test_redrawing_one_part_is_drawing_all(seed: int) -> None:
         assert np.abs(fast[parameter] - (ahead - back) / 2).mean() < 2e-3
 
 
+def test_faces_turned_away_of_a_closed_body_do_not_show() -> None:
+    truth = bent(np.array([0.4]), Y)
+    fit = filmed(truth, 24)
+    turns, places = place_parts(fit.body.skeleton, truth)
+    assert fit.closed
+    pictures = []
+    for fit.closed in (True, False):
+        pictures.append(fit.slopes(fit.body.posed(truth)[0], turns[0], places[0], 0))
+    assert np.abs(pictures[1]).max() > 0.01
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1e-5
+
+
 def test_the_truth_differs_from_nothing() -> None:
     truth = bent(np.array([0.0, 0.5]), Y)
     fit = filmed(truth, 32)

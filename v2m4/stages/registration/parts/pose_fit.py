@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Float32, Float64, Int32, Int64, Mask
 from v2m4.geometry.camera import Camera
+from v2m4.geometry.cleanup import encloses
 from v2m4.render.threads import parallel_for
 from v2m4.settings import PartsSettings
 from v2m4.stages.registration.parts.probes_numba import probe_pictures, vertex_normals_of
@@ -79,6 +80,7 @@ class PoseFit:
         self._shares = np.ascontiguousarray(self._inside @ body.weights.T, np.float32)  # (N,V)
         moves = np.asarray((self._shares > 0)[:, synthesis.faces].any(axis=2))  # (N,F)
         self._moving, self._fixed = _lists(moves), _lists(~moves)
+        self.closed = encloses(body.vertices, synthesis.faces.astype(np.int64))
         signed = np.repeat(np.eye(3), 2, axis=0) * np.tile([1.0, -1.0], 3)[:, None]  # (6,3)
         self._probe_turns = Rotation.from_rotvec(settings.probe_turn * signed).as_matrix()
         lengths = np.array([settings.probe_shift, settings.probe_shift, settings.probe_depth]) * body.size
@@ -112,10 +114,10 @@ class PoseFit:
         off = self.differences(vertices, frames)  # (B,S*S*4)
         energies = np.einsum("bi,bi->b", off, off).astype(np.float64) * self.unit[frames]
         for b, frame in enumerate(frames):
-            slope = self.slopes(vertices[b], turns[b], places[b], frame)  # (P,S,S,4)
-            slope = (slope * self.channels[frame]).reshape(size, -1) / self.probes[:, None].astype(np.float32)
-            active = np.flatnonzero(slope.any(axis=0))
-            slope = slope[:, active]
+            slope = self.slopes(vertices[b], turns[b], places[b], frame).reshape(size, -1)  # (P,S*S*4)
+            channels = self.channels[frame].reshape(-1)
+            active = np.flatnonzero(slope.any(axis=0) & (channels > 0))
+            slope = slope[:, active] * channels[active] / self.probes[:, None].astype(np.float32)
             unit = self.unit[frame]
             matrix[b] = (slope @ slope.T) * unit
             gradient[b] = (slope @ off[b][active]) * unit
@@ -127,7 +129,7 @@ class PoseFit:
         count = len(skeleton)
         # 1. What of the vertices each part and those below it carry.
         origin = places - (turns @ skeleton.joints[..., None])[..., 0]
-        own = np.einsum("nab,vb->nva", turns, self.body.vertices) + origin[:, None]  # (N,V,3)
+        own = self.body.vertices @ turns.transpose(0, 2, 1) + origin[:, None]  # (N,V,3)
         carried = own * self.body.weights.T[..., None]
         for part in range(count - 1, 0, -1):
             carried[skeleton.parents[part]] += carried[part]
@@ -143,7 +145,7 @@ class PoseFit:
         side, (left, top) = synthesis.side, self.corners[frame]
         camera = np.array([Camera.identity().focal, left, top, 2 * side / synthesis.width], np.float32)
         out = np.empty((count + 1, 3, side, side, 4), np.float32)
-        arguments = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera)
+        arguments = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera, self.closed)
         carried32 = carried.astype(np.float32)
 
         def work(group0: int, group1: int, _row0: int, _row1: int) -> None:

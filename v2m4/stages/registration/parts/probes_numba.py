@@ -16,11 +16,15 @@ def _fill(
     py: Float32,
     pw: Float32,
     shown: Float32,
+    closed: bool,
     box: Int32,
     nearest: Float32,
     picture: Float32,
 ) -> None:
-    """Draw the ``chosen`` faces within ``box`` (left, top, right, bottom, all inside) over what is there."""
+    """Draw the ``chosen`` faces within ``box`` (left, top, right, bottom, all inside) over what is there.
+
+    closed: faces turned away are left out, for others lie before them.
+    """
     for index in range(chosen.shape[0]):
         f = chosen[index]
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -31,7 +35,7 @@ def _fill(
         if lower < box[1] or upper > box[3]:
             continue
         area = (px[j] - px[i]) * (py[k] - py[i]) - (px[k] - px[i]) * (py[j] - py[i])
-        if abs(area) < 1e-9:
+        if abs(area) < 1e-9 or (closed and area > 0):
             continue
         x0, x1 = max(box[0], int(np.ceil(left))), min(box[2], int(np.floor(right)))
         y0, y1 = max(box[1], int(np.ceil(upper))), min(box[3], int(np.floor(lower)))
@@ -61,6 +65,7 @@ def probe_pictures(
     albedo: Float32,
     light: Float32,
     camera: Float32,
+    closed: bool,
     carried: Float32,
     shares: Float32,
     parts: Int32,
@@ -76,10 +81,11 @@ def probe_pictures(
 ) -> None:
     """For groups of six probes, the half differences of the first and second, third and fourth, ... picture.
 
-    vertices, normals: (V,3) of the pose. camera: focal, left, top, pixels per side of the picture. carried: (N,V,3)
-    and shares: (N,V) what of each vertex's place, and what share of it, parts and those below them make up. parts: (G,)
-    what each group moves. turns: (G,6,3,3), moves: (G,6,3) how. face_starts (N+1,), face_lists: the faces that move
-    with each part; fixed_starts, fixed_lists: those that do not. out: (G,3,S,S,4), written wholly.
+    vertices, normals: (V,3) of the pose. camera: focal, left, top, pixels per side of the picture. closed: whether the
+    mesh has no border and its faces point outwards. carried: (N,V,3) and shares: (N,V) what of each vertex's place, and
+    what share of it, parts and those below them make up. parts: (G,) what each group moves. turns: (G,6,3,3), moves:
+    (G,6,3) how. face_starts (N+1,), face_lists: the faces that move with each part; fixed_starts, fixed_lists: those
+    that do not. out: (G,3,S,S,4), written wholly.
     """
     side, count = out.shape[2], vertices.shape[0]
     fine = 2 * side
@@ -153,7 +159,7 @@ def probe_pictures(
                 nearest[y, x] = 0
                 for c in range(4):
                     picture[y, x, c] = 0
-        _fill(faces, fixed, px, py, pw, shown, box, nearest, picture)
+        _fill(faces, fixed, px, py, pw, shown, closed, box, nearest, picture)
         # 5. Each probe over it, made half as large, and subtracted in pairs.
         for k in range(6):
             for y in range(box[1], box[3] + 1):
@@ -161,7 +167,7 @@ def probe_pictures(
                     near_now[y, x] = nearest[y, x]
                     for c in range(4):
                         now[y, x, c] = picture[y, x, c]
-            _fill(faces, moved, qx[k], qy[k], qw[k], lit[k], box, near_now, now)
+            _fill(faces, moved, qx[k], qy[k], qw[k], lit[k], closed, box, near_now, now)
             for y in range(box[1], box[3] + 1):
                 for x in range(first_x, last_x + 1):
                     p, q = max(2 * x - 1, 0), min(2 * x + 2, fine - 1)
