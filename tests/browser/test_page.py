@@ -57,6 +57,12 @@ def look(page: Any, path: Path) -> None:
     page.wait_for_selector("#status .ready")
 
 
+def open_advanced(page: Any) -> None:
+    """Open the fold, and wait until its text, which is put in only then, stands there: what is typed before is lost."""
+    page.click("#advanced button.label-wrap")
+    page.wait_for_function("document.querySelector('#changes textarea')?.value")
+
+
 def finish(page: Any) -> list[float]:
     """Wait for the run's end; returns the fractions shown on the way, and the last."""
     shown = []
@@ -221,7 +227,7 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
         )
         assert page.is_visible(f"{place} .problem") and begun() == before
 
-    page.click("#advanced button.label-wrap")
+    open_advanced(page)
     for text, words in WRONG_CHANGES.items():
         page.locator("#changes textarea").fill(text)
         press("#note-changes", words)
@@ -274,7 +280,7 @@ def test_a_press_counts_while_the_one_before_it_is_still_answered(
     answered: list[Any] = []
     page.on("response", lambda r: answered.append(r) if begins(r.request, "{}") else None)
     look(page, served.clip)
-    page.click("#advanced button.label-wrap")
+    open_advanced(page)
     text = page.locator("#changes textarea")
     before = set(served.store.root.glob("*/begun"))
 
@@ -306,7 +312,7 @@ def test_a_number_typed_under_advanced_counts_at_a_press_however_slow_the_server
 ) -> None:
     page = visitor()
     look(page, served.clip)
-    page.click("#advanced button.label-wrap")
+    open_advanced(page)
     page.get_by_label("Find a setting").fill("texels")
     number = page.get_by_label("Texture / size", exact=True)
     assert number.input_value() == "512"  # draft's
@@ -334,7 +340,7 @@ def test_a_number_typed_under_advanced_counts_at_a_press_however_slow_the_server
 
 def test_sections_of_the_settings_unfold(visitor: Visitor) -> None:
     page = visitor()
-    page.click("#advanced button.label-wrap")
+    open_advanced(page)
     page.click("v2m4-settings summary >> text=Registration")
     page.click("v2m4-settings details[open] details summary >> text=Video")
     page.get_by_label("Rounds", exact=True).fill("3")
