@@ -196,7 +196,7 @@ NO_CHOICE: Mapping[str, set[float]] = {
     "geometry/sampling.py": {0.25, 0.5698402909980532, 0.7548776662466927, 5},  # TRELLIS's remap; plastic number
     "geometry/similarity.py": {5},  # rounds until the right matches stay the same
     "keyframes.py": {127},
-    "steps/registration.py": {127},
+    "steps/pose_pictures.py": {127},
     "video.py": {1.05, 5},  # frames that a container may promise too few of; digits
 }
 # Constants of modules: each with its reason beside it.

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.conftest import CLIP_FRAMES, little_settings
+from v2m4.artefacts import visiting_order
 from v2m4.errors import RunStoppedError, V2M4Error
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import (
@@ -18,6 +19,7 @@ from v2m4.events import (
     MeshGenerated,
     MeshRegistered,
     PosesMended,
+    PoseView,
     RunProgress,
     RunStarted,
     TextureReady,
@@ -73,6 +75,17 @@ def test_camera_views_are_pictures_with_scores(finished):
 
     assert views
     assert all(v.image.ndim == 3 and v.image.shape[2] == 4 and 0 <= v.overlap <= 1 for v in views)
+
+
+def test_the_search_for_poses_shows_each_keyframe_as_soon_as_it_is_found(finished):
+    events = finished[0]
+    chosen = next(e for e in events if isinstance(e, KeyframesChosen))
+    poses = [e for e in events if isinstance(e, PoseView)]
+
+    assert [e.keyframe for e in poses] == visiting_order(chosen.indices, chosen.anchor)
+    assert all(e.image.ndim == 3 and e.image.shape[2] == 4 and e.overlap > 0.5 for e in poses)
+    kinds = [type(e) for e in events]
+    assert len(kinds) - kinds[::-1].index(PoseView) < kinds.index(MeshRegistered)
 
 
 def test_the_result_is_one_animated_mesh_that_covers_the_object(finished):

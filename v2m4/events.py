@@ -146,6 +146,28 @@ class MeshRefined(Event):
 
 
 @dataclass(frozen=True)
+class ShapeFollowed(Event):
+    """The mesh as it follows the video stands at ``frame`` with these vertices (V,3) in camera space, so far."""
+
+    live: ClassVar[bool] = True
+
+    frame: int
+    vertices: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PoseView(Event):
+    """What was followed so far stands like this at a keyframe. ``image``: (S,S,4) uint8 rendering. ``overlap``: mask
+    overlap (IoU) with the frame."""
+
+    live: ClassVar[bool] = True
+
+    keyframe: int
+    image: NDArray[np.uint8]
+    overlap: float
+
+
+@dataclass(frozen=True)
 class MeshRegistered(Event):
     """The reference mesh reached this keyframe. ``overlap``: mask overlap with the frame."""
 

@@ -57,10 +57,15 @@ def look(page: Any, path: Path) -> None:
     page.wait_for_selector("#status .ready")
 
 
-def open_advanced(page: Any) -> None:
-    """Open the fold, and wait until its text, which is put in only then, stands there: what is typed before is lost."""
-    page.click("#advanced button.label-wrap")
-    page.wait_for_function("document.querySelector('#changes textarea')?.value")
+def unfold(page: Any, fold: str) -> None:
+    """Open a fold, and wait until what stands in its inputs, which is put in only then, is there: what is typed before
+    is lost."""
+    page.click(f"{fold} button.label-wrap")
+    page.wait_for_function(
+        """fold => { const all = [...document.querySelectorAll(`${fold} :is(input[type=number], textarea)`)]
+        .filter(input => !input.closest('v2m4-settings')); return all.length && all.every(input => input.value); }""",
+        arg=fold,
+    )
 
 
 def finish(page: Any) -> list[float]:
@@ -227,13 +232,13 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
         )
         assert page.is_visible(f"{place} .problem") and begun() == before
 
-    open_advanced(page)
+    unfold(page, "#advanced")
     for text, words in WRONG_CHANGES.items():
         page.locator("#changes textarea").fill(text)
         press("#note-changes", words)
     audit(page)
     page.locator("#changes textarea").fill("{}")
-    page.click("#fold-part button.label-wrap")
+    unfold(page, "#fold-part")
     for label, (value, words) in WRONG_NUMBERS.items():
         box = page.locator("#fold-part").get_by_label(label)
         good = box.input_value()
@@ -280,7 +285,7 @@ def test_a_press_counts_while_the_one_before_it_is_still_answered(
     answered: list[Any] = []
     page.on("response", lambda r: answered.append(r) if begins(r.request, "{}") else None)
     look(page, served.clip)
-    open_advanced(page)
+    unfold(page, "#advanced")
     text = page.locator("#changes textarea")
     before = set(served.store.root.glob("*/begun"))
 
@@ -312,7 +317,7 @@ def test_a_number_typed_under_advanced_counts_at_a_press_however_slow_the_server
 ) -> None:
     page = visitor()
     look(page, served.clip)
-    open_advanced(page)
+    unfold(page, "#advanced")
     page.get_by_label("Find a setting").fill("texels")
     number = page.get_by_label("Texture / size", exact=True)
     assert number.input_value() == "512"  # draft's
@@ -340,7 +345,7 @@ def test_a_number_typed_under_advanced_counts_at_a_press_however_slow_the_server
 
 def test_sections_of_the_settings_unfold(visitor: Visitor) -> None:
     page = visitor()
-    open_advanced(page)
+    unfold(page, "#advanced")
     page.click("v2m4-settings summary >> text=Registration")
     page.click("v2m4-settings details[open] details summary >> text=Video")
     page.get_by_label("Rounds", exact=True).fill("3")
@@ -443,7 +448,7 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
 ) -> None:
     first = visitor()
     look(first, write_clip(tmp_path / "long.mp4", frames=5, size=64))
-    first.click("#fold-settings button.label-wrap")
+    unfold(first, "#fold-settings")
     first.get_by_label("Seed").first.fill("7")
     link = first.url
     second = visitor(link)
@@ -458,7 +463,7 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
     for page in (first, second):
         page.wait_for_selector("#status .stopped")
     first.wait_for_selector("#video video")
-    first.click("#fold-settings button.label-wrap")
+    unfold(first, "#fold-settings")
     first.wait_for_function("value => [...document.querySelectorAll('input')].some(i => i.value === value)", arg="7")
     assert first.get_by_label("Seed").first.input_value() == "7"
     fraction = float(second.get_attribute(FRACTION, "data-fraction"))

@@ -5,35 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, save_arrays
-from v2m4.events import Event, StageRun
+from v2m4.events import Event, PoseView, ShapeFollowed, StageRun, mapped
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.video import VideoTracker
 from v2m4.stages.registration.video_tracks import track_video
+from v2m4.steps.pose_pictures import pose_picture
 from v2m4.workbench import Workbench
 
 MOTION = "motion.npz"
+VIEW_SIZE = 192  # side of the pictures that show what is found on the way, at most
 
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
-    """Follow the video; first some of the mesh's points, if there is a point tracker."""
+    """Follow the video; first some of the mesh's points, if there is a point tracker. What is found of keyframes is
+    shown."""
+    indices, anchor = keyframes_of(run)
+    mesh, clip = posed_mesh(run, anchor), masked_clip(run)
     follower: VideoTracker = bench.video_tracker(run)
     if bench.tracker is not None:
-        anchor = keyframes_of(run)[1]
         settings = run.recipe.settings.registration.video.tracks
-        follower.tracks = yield from track_video(
-            posed_mesh(run, anchor), masked_clip(run), anchor, bench.tracker, settings, run.rng(step)
-        )
-    shapes = yield from follower.follow_clip()
-    indices = keyframes_of(run)[0]
+        follower.tracks = yield from track_video(mesh, clip, anchor, bench.tracker, settings, run.rng(step))
+
+    def seen(event: Event) -> Event:
+        if not isinstance(event, ShapeFollowed):
+            return event
+        posed = mesh.with_vertices(torch.from_numpy(event.vertices).float())
+        return PoseView(event.frame, *pose_picture(posed, clip, event.frame, VIEW_SIZE))
+
+    shapes = yield from mapped(follower.follow_clip(indices), seen)
     save_arrays(run.place(step) / MOTION, indices=np.array(indices), vertices=shapes[list(indices)])
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:
-    """Nothing to show before keyframes have their poses."""
+    """Nothing: what was shown on the way is less than the keyframes' poses that come of it."""
     yield from ()
 
 

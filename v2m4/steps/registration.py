@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from v2m4.artefacts import (
     keyframes_of,
@@ -19,18 +17,15 @@ from v2m4.artefacts import (
     save_arrays,
     save_picture,
 )
-from v2m4.clip import Clip
 from v2m4.events import Event, MeshRegistered, StageRun
 from v2m4.files import reading, write_atomically
-from v2m4.geometry.camera import Camera
-from v2m4.masks import mask_iou
-from v2m4.render.pictures import render_rgba
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.meshes import PointTracks, register_meshes
 from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
 from v2m4.stages.registration.video import VideoTracker
 from v2m4.steps.motion import MOTION
+from v2m4.steps.pose_pictures import pose_picture
 from v2m4.workbench import Workbench
 
 TRACKS = "tracks.npz"
@@ -63,11 +58,9 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         )
     vertices = vertices.cpu()
     save_arrays(place / "registered.npz", vertices=vertices.numpy())
-    clip = masked_clip(run)
-    picture = render_rgba(topology.with_vertices(vertices), Camera.identity(), min(clip.side, VIEW_SIZE))
+    picture, overlap = pose_picture(topology.with_vertices(vertices), masked_clip(run), index, VIEW_SIZE)
     save_picture(place / "registered.png", picture)
-    facts = {"overlap": mask_iou(picture[..., 3] > 127, _mask(clip, index, len(picture)))}
-    write_atomically(place / "registered.json", json.dumps(facts).encode())
+    write_atomically(place / "registered.json", json.dumps({"overlap": overlap}).encode())
 
 
 def _track(run: Run, step: Step, bench: Workbench) -> StageRun[list[PointTracks]]:
@@ -89,12 +82,6 @@ def _track(run: Run, step: Step, bench: Workbench) -> StageRun[list[PointTracks]
         here = yield from follow_tracks(start, meshes, bench.tracker, device=bench.device)
     save_arrays(run.place(step) / TRACKS, **{name: np.asarray(value) for name, value in vars(here).items()})
     return here.for_registration(bench.device)
-
-
-def _mask(clip: Clip, index: int, size: int) -> NDArray[np.bool_]:
-    """(size,size) the object's mask in a frame."""
-    with Image.fromarray(clip.frame(index)[..., 3]) as alpha:
-        return np.asarray(alpha.resize((size, size), Image.Resampling.BOX)) > 127
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:

@@ -208,7 +208,7 @@ def keyframe_gallery(view: RunView) -> str:
         return ""
     cells = []
     for i in view.keyframes:
-        path, overlap = view.fits.get(i, (None, 0.0))
+        path, overlap = view.fits.get(i) or view.sketches.get(i) or (None, 0.0)
         below = _picture(path, f"The model at frame {i}", f"{100 * overlap:.0f} %" if path else " ")
         above = _picture(view.frames.get(i), f"Frame {i}", _time(view, i), anchor=i == view.anchor)
         time = f"{view.times[i]:.4f}" if i < len(view.times) else "0"

@@ -24,6 +24,7 @@ from v2m4.events import (
     MeshRefined,
     MeshRegistered,
     Notice,
+    PoseView,
     RunProgress,
 )
 from v2m4.export.glb import write_glb
@@ -48,7 +49,7 @@ class RunView:
     run: the reference of its link, the owner's or (``shared``) that for others. fraction: of the whole run, never
     falling. place, wait_s: in the queue, from 1, and the seconds until its turn. content: (width, height) of the clip's
     picture in its square, as shares of the side. outlined: frames that show their outline while the mask is made.
-    notes: what the visitor should know beforehand.
+    notes: what the visitor should know beforehand. sketches: what was followed so far, on the way to the fits.
     """
 
     name: str = ""
@@ -71,6 +72,7 @@ class RunView:
     frames: dict[int, str] = field(default_factory=dict)
     outlined: tuple[int, ...] = ()
     views: dict[int, dict[str, tuple[str, float]]] = field(default_factory=dict)
+    sketches: dict[int, tuple[str, float]] = field(default_factory=dict)
     fits: dict[int, tuple[str, float]] = field(default_factory=dict)
     model: str | None = None
     model_label: str = ""
@@ -91,7 +93,7 @@ class RunView:
     def copy(self) -> RunView:
         """A copy that later events do not change."""
         views = {k: dict(v) for k, v in self.views.items()}
-        return replace(self, frames=dict(self.frames), views=views, fits=dict(self.fits))
+        return replace(self, frames=dict(self.frames), views=views, sketches=dict(self.sketches), fits=dict(self.fits))
 
 
 def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True) -> bool:
@@ -106,16 +108,14 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
         case Notice(sentence):
             view.notes = tuple(dict.fromkeys((*view.notes, sentence)))
         case FramesReady(frames):
-            clip = read_clip(record.look())
-            view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
+            clip = _clip_of(view, record)
             few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
             view.keyframes, view.anchor = tuple(few), -1
             view.frames, view.outlined = {i: thumbnail(clip.path(i)) for i in few}, ()
         case ForegroundReady(method, warnings):
             view.method, view.warnings = method, tuple(map(page_words, warnings))
         case KeyframesChosen(indices, anchor, images):
-            clip = read_clip(record.look())
-            view.times, view.duration, view.content = clip.times, clip.duration, _content(clip)
+            clip = _clip_of(view, record)
             view.keyframes, view.anchor = indices, anchor
             view.frames = {i: masked_picture(clip.path(i), image) for i, image in zip(indices, images, strict=True)}
             if not record.thumbnail.exists():
@@ -126,6 +126,8 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
             view.model, view.model_label = publish(path), f"The mesh of frame {keyframe}"
         case MeshRefined(keyframe, path):
             view.model, view.model_label = publish(path), f"The refined mesh of frame {keyframe}"
+        case PoseView(keyframe, image, overlap):
+            view.sketches[keyframe] = (thumbnail(image), overlap)
         case MeshRegistered(keyframe, overlap, preview):
             if preview is not None:
                 view.fits[keyframe] = (thumbnail(preview), overlap)
@@ -156,9 +158,13 @@ def _mask_next(view: RunView, record: RunRecord) -> bool:
     return False
 
 
-def _content(clip: Clip) -> tuple[float, float]:
+def _clip_of(view: RunView, record: RunRecord) -> Clip:
+    """The clip, whose facts are noted."""
+    clip = read_clip(record.look())
     left, top, right, bottom = clip.content_box()
-    return (right - left) / clip.side, (bottom - top) / clip.side
+    view.times, view.duration = clip.times, clip.duration
+    view.content = (right - left) / clip.side, (bottom - top) / clip.side
+    return clip
 
 
 def _worth_a_look(view: RunView) -> bool:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from tests.geometry.test_embedded_deformation import bent, tube
 from tests.stages.registration.test_correspondences import picture
 from v2m4.clip import Clip
-from v2m4.events import Progress, drain
+from v2m4.events import Progress, ShapeFollowed, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import Pose
 from v2m4.geometry.mesh import Mesh
@@ -76,6 +76,23 @@ def test_all_frames_together_tell_a_turn_out_of_the_picture(tmp_path: Path) -> N
     assert found[0].shape == shapes.shape
     frame_by_frame, together = (error(each[7], shapes[7]) for each in found)
     assert together < 0.7 * frame_by_frame
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_shapes_are_told_as_they_are_found_and_the_share_done_is_true(tmp_path: Path, rounds: int) -> None:
+    shapes, faces = truth(5)
+    settings = changed(SETTINGS, {"parts.rounds": rounds, "parts.side": 16})
+    mesh = Mesh(torch.tensor(shapes[2]).float(), torch.tensor(faces))
+    steps = VideoTracker(mesh, film(shapes, faces, tmp_path), 2, settings).follow_clip(shown=(0, 2, 4))
+    events = list(steps)
+    told = [e for e in events if isinstance(e, ShapeFollowed)]
+    shares = [e.fraction for e in events if isinstance(e, Progress)]
+    assert [e.frame for e in told[:3]] == [2, 4, 0]
+    assert all(e.vertices.shape == shapes[0].shape for e in told)
+    assert error(told[1].vertices, shapes[4]) < 0.3 * error(shapes[2], shapes[4])
+    # Nothing is left when the last frame begins but that frame, or the share of the second way.
+    assert shares == sorted(shares) and shares[-1] >= (1.0 if rounds else 0.75)
+    assert len(told) > 3 if rounds else len(told) == 3
 
 
 def test_an_empty_frame_is_gone_over_by_all_frames_together(tmp_path: Path) -> None:

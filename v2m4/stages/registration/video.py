@@ -9,6 +9,7 @@ turns out of the picture from foreshortening; the first motion stays where it lo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Bytes, Float64, Int64, Mask
 from v2m4.clip import Clip
-from v2m4.events import Progress, StageRun, drain
+from v2m4.events import Progress, ShapeFollowed, StageRun, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import (
     DeformationGraph,
@@ -234,21 +235,29 @@ class VideoTracker:
             return vertices
         return self.surface.fit(vertices, index)
 
-    def follow_clip(self) -> StageRun[Float64]:
-        """(T,V,3) the mesh in every frame: followed outwards from the anchor, then all frames together."""
+    def follow_clip(self, shown: Collection[int] = ()) -> StageRun[Float64]:
+        """(T,V,3) the mesh in every frame: followed outwards from the anchor, then all frames together.
+
+        shown: frames whose shapes are told as soon as they are found, and again when they change.
+        """
         count = len(self.clip)
         shapes = np.repeat(self.start().vertices[None], count, axis=0)
         done, total = 0, max(1, count - 1)
+        share = FIRST_SHARE if self.settings.parts.rounds else 1.0
+        if self.anchor in shown:
+            yield ShapeFollowed(self.anchor, shapes[self.anchor])
         for frames in (range(self.anchor + 1, count), range(self.anchor - 1, -1, -1)):
             state, before = self.start(), self.anchor
             for index in frames:
-                state = yield from _as_part(self._go(state, before, index), done / total * FIRST_SHARE)
+                state = yield from _as_part(self._go(state, before, index), done / total * share)
                 shapes[index], before, done = state.vertices, index, done + 1
+                if index in shown:
+                    yield ShapeFollowed(index, state.vertices)
         if self.settings.parts.rounds:
-            shapes = yield from self._of_parts(shapes)
+            shapes = yield from self._of_parts(shapes, shown)
         return shapes
 
-    def _of_parts(self, shapes: Float64) -> StageRun[Float64]:
+    def _of_parts(self, shapes: Float64, shown: Collection[int]) -> StageRun[Float64]:
         """Shapes (T,V,3) as the body's parts find them, unless those given look much more like the clip."""
         frames = range(len(shapes))
         joined = np.array([index == 0 or self._goes_on(index) for index in frames])
@@ -257,7 +266,7 @@ class VideoTracker:
         follower = PartsFollower(
             start, self.clip, self.anchor, joined, seen, self.settings.parts, self._mirror[0] * self._mirror[1]
         )
-        found = yield from _as_share(follower.follow(), FIRST_SHARE)
+        found = yield from _as_share(follower.follow(shown), FIRST_SHARE)
         allowed = self.settings.parts.preferred * follower.score(shapes)
         return found if follower.score(found) <= allowed else shapes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
@@ -9,14 +10,14 @@ from scipy.spatial import cKDTree
 
 from v2m4.arrays import Float32, Float64, Int64, Mask
 from v2m4.clip import Clip
-from v2m4.events import Progress, StageRun
+from v2m4.events import Event, Progress, ShapeFollowed, StageRun, mapped
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import PartsSettings
 from v2m4.stages.registration.parts.clip_fit import ClipFit
 from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
 from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
 from v2m4.stages.registration.parts.rig import rigged
-from v2m4.stages.registration.parts.search import MotionSearch
+from v2m4.stages.registration.parts.search import FramePosed, MotionSearch
 from v2m4.stages.registration.parts.skeleton import skin
 from v2m4.stages.registration.parts.synthesis import Synthesis, Windows, fitted_light, frame_picture
 
@@ -43,11 +44,19 @@ class PartsFollower:
         self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.looks = light_mesh(mesh, settings.looks)
 
-    def follow(self) -> StageRun[Float64]:
-        """(T,V,3) the mesh in every frame."""
-        search = MotionSearch([ClipFit(fit, self.anchor, self.joined, self.across) for fit in self._fits])
+    def follow(self, shown: Collection[int] = ()) -> StageRun[Float64]:
+        """(T,V,3) the mesh in every frame. shown: frames whose shapes are told as soon as they are found."""
+        search = MotionSearch([ClipFit(fit, self.anchor, self.joined, self.across) for fit in self._fits], shown)
+
+        def told(event: Event) -> Event:
+            if not isinstance(event, FramePosed):
+                return event
+            pose = search.poses[[event.frame]]
+            vertices = skin(self.body.skeleton, pose, self.vertices, self._whole_weights)[0]
+            return ShapeFollowed(event.frame, vertices)
+
         yield Progress("motion", 0.0)
-        poses = yield from search.run()
+        poses = yield from mapped(search.run(), told)
         return skin(self.body.skeleton, poses, self.vertices, self._whole_weights)
 
     def score(self, shapes: Float64) -> float:

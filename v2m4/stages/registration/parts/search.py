@@ -6,22 +6,33 @@ views; Sminchisescu and Triggs 2003), and the best of that are starts too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Float64, Int64
-from v2m4.events import Progress, StageRun
+from v2m4.events import Event, Progress, StageRun
 from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
 from v2m4.stages.registration.parts.skeleton import Poses, place_parts
 
 
-class MotionSearch:
-    """levels: the same clip in small pictures and in larger ones."""
+@dataclass(frozen=True)
+class FramePosed(Event):
+    """A frame has a new pose."""
 
-    def __init__(self, levels: Sequence[ClipFit]) -> None:
-        self.levels = levels
+    live: ClassVar[bool] = True
+
+    frame: int
+
+
+class MotionSearch:
+    """levels: the same clip in small pictures and in larger ones. shown: frames whose new poses are told."""
+
+    def __init__(self, levels: Sequence[ClipFit], shown: Collection[int] = ()) -> None:
+        self.levels, self.shown = levels, shown
         self.clip = levels[-1]
         self.settings = self.clip.settings
         self.skeleton = self.clip.fit.body.skeleton
@@ -39,14 +50,18 @@ class MotionSearch:
                 self._advance(index, 1 if way.step > 0 else -1)
                 done += 1
                 yield Progress("motion", done / total)
+                if index in self.shown:
+                    yield FramePosed(index)
         # 2. There and back, where pictures stayed unlike, from what both neighbours found.
         for sweep in range(self.settings.repairs):
             order = range(frames) if sweep % 2 else range(frames - 1, -1, -1)
             for index in order:
                 if index != anchor:
-                    self._repair(index)
+                    anew = self._repair(index)
                     done += 1
                     yield Progress("motion", done / total)
+                    if anew and index in self.shown:
+                        yield FramePosed(index)
         # 3. All frames together.
         self.poses = self.clip.together(self.poses, rounds)
         yield Progress("motion", 1.0)
@@ -65,12 +80,12 @@ class MotionSearch:
         self._keep(index, self._best(starts, index, expected, self._limit()))
         self.typical.append(float(self.clip.fit.energies(self.poses[[index]], np.array([index]))[0]))
 
-    def _repair(self, index: int) -> None:
-        """Pose a frame again whose picture is unlike others', between its neighbours; the better stays."""
+    def _repair(self, index: int) -> bool:
+        """Pose a frame again if its picture is unlike others', between its neighbours; whether it was."""
         frame, frames = np.array([index]), len(self.clip.joined)
         now = self.poses[[index]]
         if not self.clip.fit.unit[index] or self.clip.fit.energies(now, frame)[0] <= self._limit():
-            return
+            return False
         beside = [k for k in (index - 1, index + 1) if 0 <= k < frames]
         starts = [self.poses[[k]] for k in beside]
         expected = self._between(starts[0], starts[1]) if len(starts) == 2 else starts[0]
@@ -78,6 +93,7 @@ class MotionSearch:
             self._onward(self.poses[[k + k - index]], self.poses[[k]]) for k in beside if 0 <= k + k - index < frames
         ]
         self._keep(index, self._descended([expected, now, *starts], index, expected)[0])
+        return True
 
     def _limit(self) -> float:
         """Energy above which a frame's picture is unlike."""

@@ -1,0 +1,29 @@
+"""What the page shows of a run, from its events alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.conftest import little_settings
+from tests.ui.conftest import write_clip
+from v2m4.artefacts import save_picture
+from v2m4.events import MeshRegistered, PoseView
+from v2m4.ui.panels import keyframe_gallery
+from v2m4.ui.pictures import url
+from v2m4.ui.run_view import RunView, update
+from v2m4.ui.store import Store
+
+
+def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=2, size=64)
+    record = Store(tmp_path / "runs").create(clip, little_settings())
+    view = RunView.of(record, state="working", keyframes=(0, 1), anchor=0, times=(0.0, 0.1))
+    update(view, PoseView(1, np.full((32, 32, 4), 90, np.uint8), 0.81), record)
+    published = view.copy()
+    assert "81 %" in keyframe_gallery(published) and url(view.sketches[1][0]) in keyframe_gallery(published)
+    save_picture(tmp_path / "fit.png", np.full((32, 32, 4), 200, np.uint8))
+    update(view, MeshRegistered(1, 0.93, tmp_path / "fit.png"), record, grow=False)
+    assert "93 %" in keyframe_gallery(view) and "81 %" not in keyframe_gallery(view)
+    assert "81 %" in keyframe_gallery(published)  # what was published stays as it was
