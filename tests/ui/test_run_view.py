@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
+import pytest
 
 from tests.conftest import little_settings
-from tests.ui.conftest import write_clip
+from tests.ui.conftest import Served, write_clip
 from v2m4.artefacts import save_picture
 from v2m4.events import MeshRegistered, PoseView
 from v2m4.ui.panels import keyframe_gallery
-from v2m4.ui.pictures import url
+from v2m4.ui.pictures import publish, url
 from v2m4.ui.run_view import RunView, update
 from v2m4.ui.store import Store
+
+pytestmark = pytest.mark.xdist_group("page")
 
 
 def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path: Path) -> None:
@@ -27,3 +32,18 @@ def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path
     update(view, MeshRegistered(1, 0.93, tmp_path / "fit.png"), record, grow=False)
     assert "93 %" in keyframe_gallery(view) and "81 %" not in keyframe_gallery(view)
     assert "81 %" in keyframe_gallery(published)  # what was published stays as it was
+
+
+@pytest.mark.parametrize("name", ["a#b %20d'&", "дракон — ñ", "🦎", ".odd", "100%"])
+def test_whatever_a_clip_is_called_its_files_are_found_by_their_addresses(
+    served: Served, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"{name}.settings.json"
+    path.write_text(name)
+    with urllib.request.urlopen(urljoin(served.url, url(publish(path)))) as answer:
+        assert answer.read().decode() == name
+
+
+def test_a_name_cannot_turn_the_words_around_it(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "\u202eevil.mp4", frames=2, size=64)
+    assert RunView.of(Store(tmp_path / "runs").create(clip, little_settings())).name == "evil"

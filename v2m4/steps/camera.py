@@ -72,6 +72,6 @@ SPEC = StageSpec(
     ports=("perceptual", "stereo"),
     work=work,
     recall=recall,
-    prior_s=2.0,
+    prior_s=0.5,
     gpu_s=10,
 )

@@ -146,5 +146,5 @@ SPEC = StageSpec(
     reads=("written_settings", "keeps_look"),
     work=work,
     recall=recall,
-    prior_s=5.0,
+    prior_s=6.0,
 )

@@ -47,5 +47,5 @@ SPEC = StageSpec(
     reads=("settings.keyframes", "anchor"),
     work=work,
     recall=recall,
-    prior_s=0.5,
+    prior_s=1.0,
 )

@@ -33,5 +33,5 @@ SPEC = StageSpec(
     ports=("matting",),
     work=work,
     recall=recall,
-    prior_s=4.0,
+    prior_s=5.0,
 )

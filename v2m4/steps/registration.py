@@ -100,7 +100,7 @@ SPEC = StageSpec(
     ports=("tracks",),
     work=work,
     recall=recall,
-    prior_s=1.5,
+    prior_s=0.3,
     gpu_s=15,
     on_gpu=lambda recipe: recipe.mesh_per_keyframe,
 )

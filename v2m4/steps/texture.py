@@ -44,6 +44,6 @@ SPEC = StageSpec(
     reads=("settings.texture", "keeps_look"),
     work=work,
     recall=recall,
-    prior_s=5.0,
+    prior_s=1.5,
     gpu_s=20,
 )

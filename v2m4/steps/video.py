@@ -30,5 +30,5 @@ SPEC = StageSpec(
     reads=("settings.video",),
     work=work,
     recall=recall,
-    prior_s=1.5,
+    prior_s=1.0,
 )

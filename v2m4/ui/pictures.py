@@ -7,6 +7,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
@@ -85,8 +86,8 @@ def _masked_picture(
 
 
 def url(path: str) -> str:
-    """Where the browser finds a published file; relative, so that it works behind any prefix."""
-    return f"gradio_api/file={path}"
+    """Where the browser finds a published file, whatever its name; relative, so that it works behind any prefix."""
+    return f"gradio_api/file={quote(path)}"
 
 
 def _save(image: Image.Image) -> str:

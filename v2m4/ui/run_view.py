@@ -83,7 +83,8 @@ class RunView:
     @staticmethod
     def of(record: RunRecord, **facts: Any) -> RunView:
         """The view of a run before anything is known of it."""
-        return RunView(name=record.source.stem, run=record.id, link=record.shared, **facts)
+        name = "".join(c for c in record.source.stem if c.isprintable())  # nothing that turns other words around
+        return RunView(name=name or "clip", run=record.id, link=record.shared, **facts)
 
     @property
     def done(self) -> bool:
