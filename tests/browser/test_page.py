@@ -84,6 +84,16 @@ def loaded(page: Any) -> None:
     page.wait_for_function(f"{STAGE}.facts.preview && {STAGE}.root.dataset.loaded === {STAGE}.facts.src")
 
 
+def brought_into_view(page: Any, selector: str) -> None:
+    """Wait until all of it is on the screen, and nothing of the page reaches beyond the screen's sides."""
+    page.wait_for_function(
+        """selector => { const box = document.querySelector(selector)?.getBoundingClientRect();
+        return box?.height > 0 && box.top >= 0 && box.bottom <= innerHeight; }""",
+        arg=selector,
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def in_view(page: Any, selector: str) -> bool:
     box = page.locator(selector).bounding_box()
     return box is not None and box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
@@ -189,7 +199,7 @@ def test_from_upload_to_a_model_that_plays_and_scrubs(
 def test_without_a_proper_video_the_button_answers_beside_it(
     visitor: Visitor, make: Callable[[Path], Any] | None, words: str, tmp_path: Path
 ) -> None:
-    page = visitor()
+    page = visitor(width=390, height=844)
     if make is not None:
         make(tmp_path / "odd.mp4")
         upload(page, tmp_path / "odd.mp4")
@@ -198,14 +208,15 @@ def test_without_a_proper_video_the_button_answers_beside_it(
     page.wait_for_selector("#note-video .problem")
     assert words in page.inner_text("#note-video")
     assert page.query_selector("#status .working") is None
+    brought_into_view(page, "#note-video .problem")
     audit(page)
 
 
 WRONG_NUMBERS = {
-    "To (s), 0: end": ("-1", "video.end_s must be from"),
-    "From (s)": ("99", "behind the end"),
-    "Every n-th frame": ("5000", "video.frame_step must be from"),
-    "Keyframe gap, 0: auto": ("-2", "keyframes.stride must be from"),
+    "To (s), 0: end": ("-1", "“To” must be from"),
+    "From (s)": ("1e308", "“From” must be from"),
+    "Every n-th frame": ("5000", "“Every n-th frame” must be from"),
+    "Keyframe gap, 0: auto": ("-2", "“Keyframe gap” must be from"),
 }
 WRONG_CHANGES = {
     "{": "not valid JSON",
@@ -216,7 +227,7 @@ WRONG_CHANGES = {
 
 
 def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: Served) -> None:
-    page = visitor()
+    page = visitor(width=390, height=844)
     look(page, served.clip)
 
     def begun() -> set[Path]:
@@ -230,7 +241,8 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
             "([place, words]) => document.querySelector(`${place} .problem`)?.innerText.includes(words)",
             arg=[place, words],
         )
-        assert page.is_visible(f"{place} .problem") and begun() == before
+        brought_into_view(page, f"{place} .problem")
+        assert begun() == before
 
     unfold(page, "#advanced")
     for text, words in WRONG_CHANGES.items():
@@ -245,6 +257,7 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
         box.fill(value)
         press("#note-part", words)
         box.fill(good)
+    audit(page)
 
 
 def test_what_nobody_foresaw_is_a_sentence_with_a_name_that_the_log_has(
@@ -409,13 +422,17 @@ def test_a_zip_without_pictures_is_refused_beside_the_video(visitor: Visitor, tm
     assert "notes.zip" in page.inner_text("#note-video")
 
 
-def test_a_large_file_is_refused_with_the_limit(visitor: Visitor, tmp_path: Path) -> None:
-    page = visitor()
+def test_a_large_file_is_refused_with_the_limit(visitor: Visitor, served: Served, tmp_path: Path) -> None:
+    page = visitor(width=390, height=844)
     large = tmp_path / "large.mp4"
     large.write_bytes(b"\0" * 3_000_000)
     upload(page, large)
     page.wait_for_selector("text=maximum allowed size")
-    assert "2 MB" in page.inner_text("body")
+    page.wait_for_selector("#note-video .problem >> text=large.mp4 has 3 MB, more than the 2 MB")
+    page.click(".toast-close")
+    brought_into_view(page, "#note-video .problem")
+    look(page, served.clip)
+    assert page.query_selector("#note-video .problem") is None
 
 
 def test_a_click_mends_the_mask_and_undo_takes_it_back(visitor: Visitor, served: Served) -> None:

@@ -15,7 +15,7 @@ from v2m4.errors import V2M4Error
 from v2m4.settings import Settings, VideoSettings
 from v2m4.ui import panels
 from v2m4.ui.controls import Asked, InputError, Place
-from v2m4.ui.limits import Limits, check_length, check_upload, early_look, thinned
+from v2m4.ui.limits import Limits, check_length, check_upload, early_look, thinned, too_large
 from v2m4.ui.mishaps import explained
 from v2m4.ui.pictures import publish
 from v2m4.ui.playable import playable
@@ -120,6 +120,13 @@ class Page:
     def clear(self) -> Outputs:
         """The video was taken away."""
         return "", *notes_of(), *self._render(RunView(), {})
+
+    def too_large(self, event: gr.EventData) -> Outputs:
+        """A file was chosen, of which the browser tells name and size: what is too large is not sent, so say that it
+        stays behind, for longer than the framework's own message does."""
+        name, size = str((event._data or {}).get("name", "")), float((event._data or {}).get("size", 0))
+        sentence = too_large(name, size, self.limits)
+        return notes_of("video", sentence) if sentence else (gr.skip(),) * (len(PLACES) + len(_FOLDED))
 
     def example(self, name: str) -> Outputs:
         """A shipped clip with its finished result."""

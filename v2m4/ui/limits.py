@@ -73,12 +73,20 @@ def check_upload(path: str | Path | None, limits: Limits) -> Path:
         raise V2M4Error("Choose a video first (an upload takes a moment), or click one of the examples.")
     if not Path(path).is_file():
         raise V2M4Error("The uploaded video is gone from the server. Choose it again.")
-    megabytes = Path(path).stat().st_size / 1e6
-    if megabytes > limits.megabytes:
-        raise V2M4Error(
-            f"The video has {megabytes:.0f} MB, more than the {limits.megabytes} MB allowed. Shorten it first."
-        )
+    sentence = too_large(Path(path).name, Path(path).stat().st_size, limits)
+    if sentence:
+        raise V2M4Error(sentence)
     return Path(path)
+
+
+def too_large(name: str, size: float, limits: Limits) -> str:
+    """A sentence about a file of ``size`` bytes that is too large; "" for one that is not."""
+    megabytes = size / 1e6
+    if megabytes <= limits.megabytes:
+        return ""
+    return (
+        f"{name} has {megabytes:.0f} MB, more than the {limits.megabytes} MB allowed. Shorten it, or save it smaller."
+    )
 
 
 def early_look(path: Path, settings: VideoSettings, limits: Limits) -> VideoFacts:

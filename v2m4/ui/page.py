@@ -32,7 +32,7 @@ _SHOW_LINK = """(id) => { const u = new URL(window.location);
  u.searchParams.set('run', id); u.searchParams.delete('view'); } else u.searchParams.delete('run');
  window.history.replaceState({}, '', u); }"""
 _SHOW_PROGRESS = """() => setTimeout(() => {
- const told = document.querySelector('.problem') || document.querySelector('#status');
+ const told = document.querySelector('.note .problem') || document.querySelector('#status');
  told.scrollIntoView({behavior: 'smooth', block: told.id ? 'start' : 'center'}); }, 50)"""
 _SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status').scrollIntoView({behavior: 'smooth'}), 50)"
 _TELL = "element.addEventListener('{event}', (e) => trigger('{name}', e.detail));"
@@ -99,7 +99,8 @@ def layout(limits: Limits, preset: str) -> Parts:
     notes: dict[str, gr.HTML] = {}
 
     def note(place: str) -> None:
-        notes[place] = gr.HTML("", elem_id=f"note-{place}", elem_classes="note")
+        tells = _TELL.format(event="v2m4-large", name="large") if place == "video" else None
+        notes[place] = gr.HTML("", elem_id=f"note-{place}", elem_classes="note", js_on_load=tells)
 
     right: dict[str, gr.HTML] = {}
     with gr.Row(elem_id="layout"):
@@ -223,6 +224,7 @@ def wire(page: Page, parts: Parts, demo: gr.Blocks) -> None:
     series = [parts.video, *answer]
     parts.series.upload(page.look_at_series, [parts.series, *parts.asked], series, **quick)
     parts.video.clear(page.clear, None, answer, **quick)
+    parts.notes["video"].large(page.too_large, None, told, **quick)
     for part in (preset, *parts.asked[4:8], parts.asked[9]):
         part.input(page.look_again, inputs, answer, **quick)
     mending = parts.panels["mask"].mend(None, changes, changes, js=_MENDED, api_visibility="private")

@@ -52,7 +52,8 @@ def status(view: RunView) -> str:
         f'aria-valuenow="{percent}"><div style="width:{percent}%"></div></div>'
     )
     return (
-        f'<div class="status {view.state}" data-fraction="{view.fraction:.4f}"><div class="status-line">'
+        f'<div class="status {view.state}{" own" if view.run else ""}" data-fraction="{view.fraction:.4f}">'
+        '<div class="status-line">'
         f'<strong>{escape(title)}</strong><span class="percent">{f"{percent} %" if barred else ""}</span>{_links(view)}'
         f"</div>{bar if barred else ''}"
         f'<div class="detail"{" role=alert" if view.state == "failed" else ""}>{verdict}{escape(detail)}</div></div>'

@@ -103,7 +103,8 @@ class Store:
         """The run with other settings; finished steps that do not depend on what changed are kept."""
         template = settings.generator.template
         if template is not None and record.folder not in template.parents:
-            copy = record.folder / "source" / f"template{template.suffix}"
+            copy = record.folder / "template" / template.name
+            copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(template, copy)
             settings = changed(settings, {"generator.template": copy})
         fresh = replace(record, asked=settings, recipe=Recipe.of(settings))

@@ -25,6 +25,17 @@ document.addEventListener("drop", (event) => {
   series.dispatchEvent(new Event("change", { bubbles: true }));
 }, true);
 
+// What is too large the framework does not send, and says so for some seconds only: the page's own note stays.
+const weigh = (event) => {
+  const file = (event.target.files ?? event.dataTransfer?.files)?.[0];
+  if (!file || !event.target.closest?.("#video, #limits")) return;
+  const { name, size } = file;
+  const told = new CustomEvent("v2m4-large", { detail: { name, size } });
+  document.querySelector("#note-video .prose")?.dispatchEvent(told);
+};
+document.addEventListener("change", weigh, true);
+document.addEventListener("drop", weigh, true);
+
 // A label unlike the visible words hides these from whoever speaks to the machine.
 const plainNames = () => document.querySelectorAll("button.upload-container[aria-label]")
   .forEach((button) => button.removeAttribute("aria-label"));
