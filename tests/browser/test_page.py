@@ -643,3 +643,77 @@ def test_after_the_server_was_killed_the_page_says_what_to_do(visitor: Visitor, 
     finally:
         server.kill()
         server.wait()
+
+
+def test_after_a_lost_network_and_a_sleeping_tab_the_page_goes_on_by_itself(
+    visitor: Visitor, served: Served, held: threading.Event
+) -> None:
+    page = visitor()
+    look(page, served.clip)
+    page.click("#start")
+    page.wait_for_function(f"Number(document.querySelector('{FRACTION}').dataset.fraction) > 0.2")
+    page.context.set_offline(True)
+    page.wait_for_timeout(10_000)
+    page.context.set_offline(False)
+    page.wait_for_selector("#stop:visible")  # the page may load itself anew
+    asleep = page.context.new_cdp_session(page)
+    asleep.send("Page.setWebLifecycleState", {"state": "frozen"})
+    time.sleep(2)
+    held.set()
+    asleep.send("Page.setWebLifecycleState", {"state": "active"})
+    page.wait_for_selector("#status .finished")
+    loaded(page)
+
+
+@pytest.mark.parametrize(("width", "percent"), [(320, 100), (390, 200)], ids=["small phone", "doubled text"])
+def test_nothing_reaches_beyond_the_sides_however_small_the_screen(
+    visitor: Visitor, served: Served, width: int, percent: int
+) -> None:
+    page = visitor(width=width, height=640)
+    page.evaluate("percent => { document.documentElement.style.fontSize = `${percent}%`; }", percent)
+    page.wait_for_selector(".stage.comparing[data-loaded]")
+
+    def fits() -> bool:
+        return page.evaluate("document.documentElement.scrollWidth") <= width
+
+    assert fits()
+    look(page, served.clip)
+    page.locator("v2m4-mask [data-frame]").first.click()
+    page.click("#before summary")
+    for fold in ("#fold-settings", "#fold-part", "#fold-mesh", "#advanced"):
+        page.click(f"{fold} button.label-wrap")
+        assert fits()
+    page.wait_for_selector("v2m4-settings input[type=search]")
+    assert fits()
+
+
+def test_a_run_without_a_mouse(visitor: Visitor, served: Served) -> None:
+    page = visitor()
+
+    def press(selector: str, key: str = "Enter") -> None:
+        """Go to an element by the tabulator alone, and press a key on it."""
+        for _ in range(120):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return page.keyboard.press(key)
+        raise AssertionError(f"the tabulator does not reach {selector}")
+
+    with page.expect_file_chooser() as chooser:
+        press("#video button")
+    chooser.value.set_files(str(served.clip))
+    page.wait_for_selector("v2m4-mask [data-frame]")
+    page.wait_for_selector("#status .ready")
+    press("v2m4-mask [data-frame]")
+    page.wait_for_selector("v2m4-mask .editor:visible")
+    press("v2m4-mask .close")
+    page.wait_for_selector("v2m4-mask .editor", state="hidden")
+    assert page.evaluate("document.activeElement.matches('v2m4-mask [data-frame]')")  # back where one was
+    press("#start")
+    page.wait_for_selector("#status .finished")
+    loaded(page)
+    playing = page.get_attribute(".stage", "data-playing")
+    press(".stage .play", "Space")
+    page.wait_for_function("was => document.querySelector('.stage').dataset.playing !== was", arg=playing)
+    with page.expect_download() as waiting:
+        press("#download-glb")
+    assert waiting.value.suggested_filename == "lizard.glb"

@@ -12,10 +12,12 @@ import pytest
 from tests.conftest import little_settings
 from tests.ui.conftest import Served, write_clip
 from v2m4.artefacts import save_picture
+from v2m4.evaluation.glb import read_glb
 from v2m4.events import MeshRegistered, PoseView
 from v2m4.ui.panels import keyframe_gallery
 from v2m4.ui.pictures import publish, url
 from v2m4.ui.run_view import RunView, update
+from v2m4.ui.runner import do_run
 from v2m4.ui.store import Store
 
 pytestmark = pytest.mark.xdist_group("page")
@@ -32,6 +34,18 @@ def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path
     update(view, MeshRegistered(1, 0.93, tmp_path / "fit.png"), record, grow=False)
     assert "93 %" in keyframe_gallery(view) and "81 %" not in keyframe_gallery(view)
     assert "81 %" in keyframe_gallery(published)  # what was published stays as it was
+
+
+def test_before_the_texture_the_mended_animation_over_all_keyframes_is_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    record = store.create(write_clip(tmp_path / "clip.mp4", frames=5, size=64), little_settings())
+    view, labels = RunView.of(record, state="working"), []
+    for event in do_run(store, record, until="texture"):
+        update(view, event, record)
+        labels.append(view.model_label)
+    assert view.model is not None and view.model_label == "The animation before its texture"
+    assert labels.index(f"The mesh of frame {view.anchor}") < labels.index(view.model_label)
+    assert len(read_glb(Path(view.model)).times) == len(view.keyframes) == len(view.fits)
 
 
 @pytest.mark.parametrize("name", ["a#b %20d'&", "дракон — ñ", "🦎", ".odd", "100%"])

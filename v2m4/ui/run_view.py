@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from v2m4.animation import Animation
-from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, read_clip, registered_vertices
+from v2m4.artefacts import keyframes_of, masked_clip, moving_vertices, posed_mesh, read_clip, registered_vertices
 from v2m4.clip import Clip
 from v2m4.events import (
     CameraView,
@@ -24,6 +24,7 @@ from v2m4.events import (
     MeshRefined,
     MeshRegistered,
     Notice,
+    PosesMended,
     PoseView,
     RunProgress,
 )
@@ -109,10 +110,7 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
         case Notice(sentence):
             view.notes = tuple(dict.fromkeys((*view.notes, sentence)))
         case FramesReady(frames):
-            clip = _clip_of(view, record)
-            few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
-            view.keyframes, view.anchor = tuple(few), -1
-            view.frames, view.outlined = {i: thumbnail(clip.path(i)) for i in few}, ()
+            _show_few(view, _clip_of(view, record), frames)
         case ForegroundReady(method, warnings):
             view.method, view.warnings = method, tuple(map(page_words, warnings))
         case KeyframesChosen(indices, anchor, images):
@@ -133,8 +131,10 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
             if preview is not None:
                 view.fits[keyframe] = (thumbnail(preview), overlap)
             if grow and _worth_a_look(view):
-                grown = growing_animation(record, sorted(view.fits))
-                view.model, view.model_label = publish(grown), f"The animation so far: {len(view.fits)} keyframes"
+                view.model = publish(growing_animation(record, sorted(view.fits)))
+                view.model_label = f"The animation so far: {len(view.fits)} keyframes"
+        case PosesMended() if grow:
+            view.model, view.model_label = publish(growing_animation(record)), "The animation before its texture"
         case Finished(files, report):
             view.state, view.report, view.fraction = "finished", report, 1.0
             view.files = downloads(record, files)
@@ -145,6 +145,13 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
         case Failed(sentence):
             view.state, view.message = "failed", page_words(sentence)
     return True
+
+
+def _show_few(view: RunView, clip: Clip, frames: int) -> None:
+    """Some of the clip's frames, spread over it, until the keyframes are known."""
+    few = sorted({round(i * (frames - 1) / 5) for i in range(6)})
+    view.keyframes, view.anchor = tuple(few), -1
+    view.frames, view.outlined = {i: thumbnail(clip.path(i)) for i in few}, ()
 
 
 def _mask_next(view: RunView, record: RunRecord) -> bool:
@@ -174,14 +181,13 @@ def _worth_a_look(view: RunView) -> bool:
     return len(view.fits) % step == 0 and len(view.fits) < len(view.keyframes)
 
 
-def growing_animation(record: RunRecord, indices: list[int]) -> Path:
-    """The animation over the keyframes registered so far, in the look of the first mesh.
-
-    As they were registered: torn places are mended once all are, and the finished animation shows that.
-    """
+def growing_animation(record: RunRecord, registered: list[int] | None = None) -> Path:
+    """The animation in the look of the first mesh: over the keyframes registered so far, as they were registered, or
+    (None) over all of them, since torn places are mended once all are."""
     run = record.look()
     clip = masked_clip(run)
-    poses = torch.stack([registered_vertices(run, i) for i in indices])
+    indices = registered or list(keyframes_of(run)[0])
+    poses = torch.stack([registered_vertices(run, i) for i in registered]) if registered else moving_vertices(run)
     mesh = posed_mesh(run, keyframes_of(run)[1]).with_vertices(poses[0])
     times = tuple(clip.times[i] - clip.times[indices[0]] for i in indices)
     animation = Animation(poses, times, mesh, times[-1] + 1e-3, clip.name, tuple(indices))

@@ -70,7 +70,10 @@ class Mask extends HTMLElement {
     find(".sign.minus").addEventListener("click", () => this.choose("-"));
     find(".undo").addEventListener("click", () => { this.points.pop(); this.tell(); });
     find(".anchor").addEventListener("click", () => this.tell(frame));
-    find(".close").addEventListener("click", () => this.open(null));
+    find(".close").addEventListener("click", () => {
+      this.open(null);
+      this.querySelector(`[data-frame="${frame}"]`).focus();
+    });
     find(".canvas").addEventListener("click", (event) => {
       const box = find(".canvas img").getBoundingClientRect();
       const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
