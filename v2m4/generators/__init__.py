@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from v2m4.clip import Clip
 from v2m4.generators.craftsman3d.checkpoints import WEIGHTS as CRAFTSMAN3D_WEIGHTS
 from v2m4.generators.hunyuan3d.checkpoints import WEIGHTS as HUNYUAN3D_WEIGHTS
 from v2m4.generators.trellis.checkpoints import WEIGHTS as TRELLIS_WEIGHTS
@@ -65,6 +67,17 @@ class Generator(Protocol):
         self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str = "cpu"
     ) -> Generated:
         """``reference``: (S,S,4) uint8 RGBA, straight alpha: the padded frame, the object where the video has it."""
+        ...
+
+
+@runtime_checkable
+class LooksAround(Protocol):
+    """A generator that makes a better mesh where it may also look at other frames of the clip."""
+
+    def beside(
+        self, clip: Clip, index: int, keyframes: Sequence[int], rng: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Generated:
+        """As `Generator` of the clip's frame ``index``; ``keyframes`` are all frames that it may look at."""
         ...
 
 

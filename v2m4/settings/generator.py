@@ -192,12 +192,29 @@ class SolidColorSettings:
 
 
 @dataclass(frozen=True)
+class LeanSettings:
+    """How far the object is turned towards the camera, as several keyframes tell it."""
+
+    others: Annotated[int, Range(0, 100)] = 8
+    """Other keyframes that are looked at, at most; 0: the picture alone tells."""
+    seconds: Annotated[float, Range(0, 3600)] = 1.0
+    """How far away in time they may be: later the object may have turned."""
+    agreement: Annotated[float, Range(0.5, 1)] = 0.8
+    """Share of the pictures that must lean to the same side; else only the own picture counts."""
+    quantile: Share = 0.75
+    """Where so many agree: the share of pictures that lean less than what is believed. Doubt makes the answer flat, so
+    those that lean most are the surest."""
+
+
+@dataclass(frozen=True)
 class SculptSettings:
     """The surface of the network that comes with the package."""
 
     form: Literal["sheet", "solid"] = "sheet"
     """sheet: the outline inflated around the network's depths, meshed as generator.inflate says; solid: all that the
     network sees, hidden limbs too, on a rougher surface."""
+    mirrored: bool = True
+    """The network also sees the picture's mirror image, and both answers are averaged: twice the time."""
     own_depth: Annotated[float, Range(0, 1)] = 0.75
     """Sheet: how much the network decides how deep the object is; the rest is as deep as its outline is wide."""
     evenness: Annotated[float, Range(0.3, 10)] = 1.5
@@ -218,6 +235,7 @@ class SculptSettings:
     """Solid: rounds in which the network's grain is smoothed away along the picture's rays."""
     texture_size: Annotated[int, Range(64, 8192)] = 1024
     """Solid: side of the texture."""
+    lean: LeanSettings = field(default_factory=LeanSettings)
     solid: SolidSettings = field(default_factory=SolidSettings)
     colors: SolidColorSettings = field(default_factory=SolidColorSettings)
 

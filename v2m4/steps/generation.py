@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from v2m4.artefacts import (
+    keyframes_of,
     load_arrays,
     load_warnings,
     masked_clip,
@@ -20,7 +21,7 @@ from v2m4.artefacts import (
 from v2m4.errors import NoSurfaceError
 from v2m4.events import Event, KeyframePassedOver, MeshGenerated, Progress, StageRun
 from v2m4.export.glb import write_still
-from v2m4.generators import complaint
+from v2m4.generators import LooksAround, complaint
 from v2m4.geometry.mesh import Mesh
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -32,10 +33,13 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     index = step.frame
     yield Progress("generation", 0.0, index)
     place, rng = run.place(step), run.rng(step)
-    plug, generator, picture = run.recipe.plugs_of("generator")[0], bench.generator, masked_clip(run).frame(index)
+    plug, generator, clip = run.recipe.plugs_of("generator")[0], bench.generator, masked_clip(run)
     try:
         with plug.answering():
-            made = generator(picture, rng, bench.device)
+            if isinstance(generator, LooksAround):
+                made = generator.beside(clip, index, keyframes_of(run)[0], rng, bench.device)
+            else:
+                made = generator(clip.frame(index), rng, bench.device)
         wrong = complaint(made)
         if wrong:
             raise plug.failed(wrong)

@@ -8,6 +8,7 @@ sheet, the mesh is one even surface over the outline; as a solid, it also has wh
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from v2m4.arrays import Bytes, Float64
+from v2m4.arrays import Bytes, Float64, Mask
+from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
 from v2m4.generators.inflate.heights import round_heights
 from v2m4.generators.inflate.outline import crop_object, trace
 from v2m4.generators.inflate.sheet import sheet
+from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, neighbours
 from v2m4.generators.sculpt.colors import textured
 from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
 from v2m4.generators.sculpt.picture import MARGIN, Square, input_of, square_around
@@ -61,19 +64,38 @@ class Sculpt:
     @torch.no_grad()
     def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
-        square = square_around(reference[..., 3])
-        with memory_guard("sculpt"):
-            found = network(torch.device(device))(input_of(reference, square).to(device))
-        opacity = square.cut(reference[..., 3:].astype(np.float32) / 255, GRID)
-        found = extended(found, opacity > self.settings.opaque)
-        made = (
-            self._sheet(reference, found, square)
-            if self.settings.form == "sheet"
-            else self._solid(reference, found, square)
-        )
+        return self._made(reference, [], device)
+
+    @torch.no_grad()
+    def beside(
+        self, clip: Clip, index: int, keyframes: Sequence[int], rng: torch.Generator, device: torch.device | str = "cpu"
+    ) -> Generated:
+        """The same of a clip's frame ``index``; some of the ``keyframes`` around tell how far the object is turned."""
+        others = neighbours(clip.times, index, keyframes, self.settings.lean)
+        return self._made(clip.frame(index), [clip.frame(other) for other in others], device)
+
+    def _made(self, reference: Bytes, others: Sequence[Bytes], device: torch.device | str) -> Generated:
+        # 1. What the network says of the picture.
+        square, found, seen = self._seen(reference, device, mirrored=self.settings.mirrored)
+        form = self._sheet if self.settings.form == "sheet" else self._solid
+        made = form(reference, extended(found, seen), square)
         camera = made.camera
         assert camera is not None
-        return Generated(made.mesh.to(device), camera.to(device))
+        # 2. How far the object is turned, as all pictures tell it.
+        own = lean(found, seen)
+        votes = [lean(*self._seen(other, device, mirrored=False)[1:]) for other in others]
+        more = agreed_lean(own, votes, self.settings.lean) - own
+        points = leaned(camera.to_camera(made.mesh.vertices), more)
+        world = (points - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
+        return Generated(made.mesh.with_vertices(world).to(device), camera.to(device))
+
+    def _seen(self, picture: Bytes, device: torch.device | str, *, mirrored: bool) -> tuple[Square, Prediction, Mask]:
+        """The object's square, the network's answer for it, and the rays (GRID,GRID) that count."""
+        square = square_around(picture[..., 3])
+        with memory_guard("sculpt"):
+            found = asked(network(torch.device(device)), input_of(picture, square).to(device), mirrored=mirrored)
+        opacity = square.cut(picture[..., 3:].astype(np.float32) / 255, GRID)
+        return square, found, opacity > self.settings.opaque
 
     def _sheet(self, reference: Bytes, found: Prediction, square: Square) -> Generated:
         crop = crop_object(reference, self.outline.working_size)
