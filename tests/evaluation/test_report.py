@@ -38,6 +38,15 @@ def test_progress_is_told_frame_by_frame(clip):
     assert fractions == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
+def test_who_watches_gets_every_re_rendering(clip):
+    seen = []
+    drain(measure(bobbing_ball(), clip, watch=seen.append))
+    assert len(seen) == len(TIMES)
+    for index, picture in enumerate(seen):
+        assert picture.shape == (clip.side, clip.side, 4)
+        assert np.abs(picture[..., 3].astype(int) - clip.frame(index)[..., 3]).mean() < 1
+
+
 def test_what_is_missing_and_what_is_too_much_both_count(clip):
     animation = bobbing_ball()
     for factor in (0.8, 1.2):

@@ -6,12 +6,23 @@ import pytest
 
 from tests.toys import bobbing_ball, filmed
 from v2m4.errors import V2M4Error
-from v2m4.events import Progress, drain
-from v2m4.export.preview import PAPER, over_paper, preview_frames, write_preview
+from v2m4.export.preview import PAPER, PreviewWriter, over_paper, side_by_side
 from v2m4.export.video import VideoWriter
-from v2m4.settings import ExportSettings
+from v2m4.geometry.camera import Camera
+from v2m4.render.pictures import render_rgba
 
 UNEVEN = (0.0, 0.05, 0.2, 0.24, 0.7)
+
+
+def rendered(animation, clip):
+    """What the clip's camera sees of the animation at every frame."""
+    return [render_rgba(animation.mesh_at(time), Camera.identity(), clip.side) for time in clip.times]
+
+
+def write(path, animation, clip, size=512):
+    with PreviewWriter(path, clip, size) as preview:
+        for picture in rendered(animation, clip):
+            preview.add(picture)
 
 
 def decode(path):
@@ -25,8 +36,7 @@ def decode(path):
 def test_input_and_rerender_side_by_side_at_the_real_times(tmp_path):
     animation = bobbing_ball()
     clip = filmed(animation, tmp_path / "clip", UNEVEN)
-    events = list(write_preview(tmp_path / "preview.mp4", animation, clip, ExportSettings()))
-    assert [e.fraction for e in events if isinstance(e, Progress)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    write(tmp_path / "preview.mp4", animation, clip)
     codec, layout, times, pictures, duration = decode(tmp_path / "preview.mp4")
     assert (codec, layout) == ("h264", "yuv420p")
     assert times == pytest.approx(UNEVEN, abs=1e-3)
@@ -41,7 +51,7 @@ def test_input_and_rerender_side_by_side_at_the_real_times(tmp_path):
 
 def test_the_index_comes_first_so_that_browsers_start_at_once(tmp_path):
     clip = filmed(bobbing_ball(), tmp_path / "clip", UNEVEN)
-    drain(write_preview(tmp_path / "preview.mp4", bobbing_ball(), clip, ExportSettings()))
+    write(tmp_path / "preview.mp4", bobbing_ball(), clip)
     data = (tmp_path / "preview.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
@@ -49,7 +59,8 @@ def test_the_index_comes_first_so_that_browsers_start_at_once(tmp_path):
 def test_the_same_pictures_give_the_same_bytes(tmp_path):
     times = tuple(index / 12 for index in range(24))
     animation = bobbing_ball()
-    pictures = list(preview_frames(animation, filmed(animation, tmp_path / "clip", times), 96))
+    clip = filmed(animation, tmp_path / "clip", times)
+    pictures = [side_by_side(clip, index, picture, 96) for index, picture in enumerate(rendered(animation, clip))]
     written = set()
     for _ in range(20):
         with VideoWriter(tmp_path / "same.mp4", times, 2.0) as writer:
@@ -61,15 +72,15 @@ def test_the_same_pictures_give_the_same_bytes(tmp_path):
 
 def test_large_clips_are_shrunk_to_even_sides(tmp_path):
     clip = filmed(bobbing_ball(), tmp_path / "clip", UNEVEN[:2])
-    drain(write_preview(tmp_path / "preview.mp4", bobbing_ball(), clip, ExportSettings(preview_size=50)))
+    write(tmp_path / "preview.mp4", bobbing_ball(), clip, size=50)
     assert decode(tmp_path / "preview.mp4")[3][0].shape == (24, 2 * 50 + 4, 3)
 
 
 def test_stopping_leaves_no_half_file(tmp_path):
     clip = filmed(bobbing_ball(), tmp_path / "clip", UNEVEN)
-    steps = write_preview(tmp_path / "out" / "preview.mp4", bobbing_ball(), clip, ExportSettings())
-    next(steps)
-    steps.close()
+    with pytest.raises(KeyboardInterrupt), PreviewWriter(tmp_path / "out" / "preview.mp4", clip, 512) as preview:
+        preview.add(rendered(bobbing_ball(), clip)[0])
+        raise KeyboardInterrupt
     assert not list((tmp_path / "out").iterdir())
 
 

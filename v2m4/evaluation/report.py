@@ -26,14 +26,16 @@ from v2m4.masks import mask_iou
 from v2m4.render.fast import render_fast
 from v2m4.render.pictures import straight_alpha
 
+Watch = Callable[[NDArray[np.uint8]], None]
+"""What gets a frame's re-rendering, (S,S,4) with straight alpha."""
 _TRACKED_VERTICES = 2000
 _CENTRE_TOLERANCE = 0.005
 
 
 def measure(
-    animation: Animation, clip: Clip, stretch: float = 3.0, rest: Tensor | None = None
+    animation: Animation, clip: Clip, stretch: float = 3.0, rest: Tensor | None = None, watch: Watch | None = None
 ) -> StageRun[dict[str, Any]]:
-    """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each.
+    """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each. watch: as of `compare`.
 
     Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
     ``jitter``; ``flipped_faces``, ``stretched_faces`` (to more than ``stretch`` times some length), ``torn_faces``
@@ -44,7 +46,7 @@ def measure(
     """
     poses, faces = animation.vertices, animation.mesh.faces
     seen = torch.zeros(len(faces), dtype=torch.bool)
-    report = yield from compare(animation.mesh_at, Camera.identity(FOV_DEG), clip, seen)
+    report = yield from compare(animation.mesh_at, Camera.identity(FOV_DEG), clip, seen, watch)
     step = max(1, poses.shape[1] // _TRACKED_VERTICES)
     report["jitter"] = jitter(torch.stack([animation.at(time)[::step] for time in clip.times]))
     still = poses[0] if rest is None else rest
@@ -101,11 +103,15 @@ def read_camera(path: Path, clip: Clip) -> Camera:
 
 
 def compare(
-    mesh_at: Callable[[float], Mesh], camera: Camera, clip: Clip, seen: Tensor | None = None
+    mesh_at: Callable[[float], Mesh],
+    camera: Camera,
+    clip: Clip,
+    seen: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> StageRun[dict[str, Any]]:
     """``iou``, ``psnr`` and ``ssim`` of every frame, as of `measure`; yields after each.
 
-    seen: (F,) bool, where the faces that are visible in some frame are marked.
+    seen: (F,) bool, where the faces that are visible in some frame are marked. watch: gets each frame's re-rendering.
     """
     rows: list[tuple[float, float, float]] = []
     for index, time in enumerate(clip.times):
@@ -113,7 +119,10 @@ def compare(
         if seen is not None:
             owners = images.triangle.reshape(-1)
             seen[owners[owners >= 0]] = True
-        rows.append(compare_pictures(straight_alpha(images), clip.frame(index)))
+        rendered = straight_alpha(images)
+        rows.append(compare_pictures(rendered, clip.frame(index)))
+        if watch is not None:
+            watch(rendered)
         yield Progress("export", (index + 1) / len(clip), note="measuring")
     names = ("iou", "psnr", "ssim")
     return {name: _summary(np.asarray(values)) for name, values in zip(names, zip(*rows, strict=True), strict=True)}

@@ -2,62 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from v2m4.clip import Clip
-from v2m4.events import Progress, StageRun
 from v2m4.export.video import VideoWriter
-from v2m4.geometry.camera import Camera
-from v2m4.geometry.mesh import Mesh
-from v2m4.render.pictures import render_rgba
-from v2m4.settings import ExportSettings
-
-
-class Moving(Protocol):
-    """What has a mesh at every time, in the space of the reference camera: an animation, or a mesh per frame."""
-
-    def mesh_at(self, time: float) -> Mesh:
-        """The mesh at ``time`` in seconds."""
-        ...
-
 
 PAPER = (244, 243, 240)
 """sRGB colour behind the re-render, and behind the video where it is transparent."""
 _GAP_PX = 4
 
 
-def write_preview(path: Path, animation: Moving, clip: Clip, settings: ExportSettings) -> StageRun[None]:
-    """Write an H.264 video with the clip's own timestamps: ``clip`` on the left, ``animation`` on the right.
+class PreviewWriter:
+    """Writes an H.264 video with the clip's own timestamps: ``clip`` on the left, its re-rendering on the right.
 
-    Both without the padding to a square, their longer side at most ``settings.preview_size`` pixels. Yields after
-    every frame. Raises V2M4Error if it cannot be encoded.
+    Both without the padding to a square, their longer side at most ``size`` pixels. The file appears when the ``with``
+    block ends well. Raises V2M4Error if it cannot be encoded.
     """
-    with VideoWriter(path, clip.times, clip.duration) as writer:
-        for index, picture in enumerate(preview_frames(animation, clip, settings.preview_size)):
-            writer.add(picture)
-            yield Progress("export", (index + 1) / len(clip), note="preview")
+
+    def __init__(self, path: Path, clip: Clip, size: int) -> None:
+        self._clip, self._size, self._count = clip, size, 0
+        self._video = VideoWriter(path, clip.times, clip.duration)
+
+    def __enter__(self) -> PreviewWriter:
+        self._video.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._video.__exit__(kind, error, trace)
+
+    def add(self, rendered: NDArray[np.uint8]) -> None:
+        """Append the next frame beside its re-rendering, (S,S,4) with straight alpha."""
+        self._video.add(side_by_side(self._clip, self._count, rendered, self._size))
+        self._count += 1
 
 
-def preview_frames(animation: Moving, clip: Clip, size: int) -> Iterator[NDArray[np.uint8]]:
-    """(H,W,3) pictures of the preview, one per frame of the clip."""
+def side_by_side(clip: Clip, index: int, rendered: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(H,W,3) the preview's picture of frame ``index`` with its re-rendering (S,S,4)."""
     left, top, right, bottom = clip.content_box()
     shrink = min(1.0, size / max(right - left, bottom - top))
     width, height = (max(2, round((n * shrink) / 2) * 2) for n in (right - left, bottom - top))
-    gap = np.full((height, _GAP_PX, 3), PAPER, np.uint8)
-    for index, time in enumerate(clip.times):
-        shown = over_paper(clip.frame(index))
-        rendered = over_paper(render_rgba(animation.mesh_at(time), Camera.identity(), clip.side))
-        halves = []
-        for picture in (shown, rendered):
-            with Image.fromarray(picture[top:bottom, left:right]) as image:
-                halves.append(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)))
-        yield np.concatenate([halves[0], gap, halves[1]], axis=1)
+    halves = []
+    for rgba in (clip.frame(index), rendered):
+        with Image.fromarray(over_paper(rgba[top:bottom, left:right])) as image:
+            halves.append(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)))
+    return np.concatenate([halves[0], np.full((height, _GAP_PX, 3), PAPER, np.uint8), halves[1]], axis=1)
 
 
 def over_paper(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

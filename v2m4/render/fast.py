@@ -102,7 +102,7 @@ def render_fast(
         depth = _pick(at_pixels(clip[..., 3:], corners)[..., 0], supersample)
     if "position" in want:
         position = _pick(at_pixels(mesh.vertices, corners), supersample)
-    triangle = _pick(owner.long(), supersample)
+    triangle = _pick(owner, supersample).long()
     return Images(mask, color, depth, normal, position, triangle, _pick(located[..., :2], supersample))
 
 

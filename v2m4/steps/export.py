@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +26,11 @@ from v2m4.artefacts import (
 from v2m4.clip import Clip
 from v2m4.evaluation.report import measure, tears
 from v2m4.evaluation.verdict import verdict
-from v2m4.events import Event, Finished, Progress, StageRun, scaled
+from v2m4.events import Event, Finished, Progress, StageRun
 from v2m4.export.frames import write_frames
 from v2m4.export.glb import write_glb
 from v2m4.export.placement import camera_description, write_camera
-from v2m4.export.preview import write_preview
+from v2m4.export.preview import PreviewWriter
 from v2m4.files import digest_of, reading, write_atomically
 from v2m4.ownership import RESULTS
 from v2m4.run import Run, Step
@@ -38,14 +39,17 @@ from v2m4.workbench import Workbench
 
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
-    """Measure every frame, then write the GLB and what goes with it; all of it takes its place at once."""
+    """Measure and show every frame, then write the GLB and what goes with it; all of it takes its place at once."""
     settings, folder = run.recipe.settings, run.place(step)
     animation, clip = animation_of(run), masked_clip(run)
     yield Progress("export", 0.0)
-    share = 0.5 if settings.export.preview else 1.0
-    anchor = animation.keyframes.index(keyframes_of(run)[1])
-    measuring = measure(animation, clip, settings.export.verdict.stretched, animation.vertices[anchor])
-    measured = yield from scaled(measuring, 0.0, share)
+    rest = animation.vertices[animation.keyframes.index(keyframes_of(run)[1])]
+    with ExitStack() as stack:
+        watch = None
+        if settings.export.preview:  # shows the pictures that are measured
+            preview = PreviewWriter(folder / RESULTS["preview"], read_clip(run), settings.export.preview_size)
+            watch = stack.enter_context(preview).add
+        measured = yield from measure(animation, clip, settings.export.verdict.stretched, rest, watch)
     if settings.export.material == "auto" and run.recipe.keeps_look:
         written = replace(settings.export, material="lit")
     else:
@@ -54,9 +58,6 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     write_camera(folder / RESULTS["camera"], animation, clip)
     if settings.export.per_frame != "none":
         write_frames(folder / RESULTS["frames"], animation, clip.times, settings.export.per_frame)
-    if settings.export.preview:
-        preview = write_preview(folder / RESULTS["preview"], animation, read_clip(run), settings.export)
-        yield from scaled(preview, share, 1.0)
     write_atomically(folder / RESULTS["settings"], settings.to_json().encode())
     files = {name: digest_of(folder / name) for name in RESULTS.values() if (folder / name).exists()}
     report = facts(run, animation, clip, measured) | {"files": files} | measured

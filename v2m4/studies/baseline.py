@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from v2m4.evaluation.report import compare
 from v2m4.evaluation.scores import Shown
 from v2m4.evaluation.soundness import topology
 from v2m4.evaluation.verdict import verdict
-from v2m4.events import Event, Finished, RunStarted, StageRun, scaled
+from v2m4.events import Event, Finished, RunStarted, StageRun
 from v2m4.export.glb import still_glb
 from v2m4.export.placement import Placement
-from v2m4.export.preview import write_preview
+from v2m4.export.preview import PreviewWriter
 from v2m4.files import digest_of, write_atomically
 from v2m4.geometry.camera import FOV_DEG, Camera, orbit_extrinsics
 from v2m4.geometry.mesh import Mesh
@@ -118,9 +119,12 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     for index, time in enumerate(clip.times):
         data = still_glb(book.mesh_at(time), f"{clip.name} {index:05d}", settings.export, placement=placement)
         write_atomically(folder / RESULTS["frames"] / f"mesh_{index:05d}.glb", data)
-    measured = yield from scaled(compare(book.mesh_at, Camera.identity(FOV_DEG), clip), 0.0, 0.5)
-    if settings.export.preview:
-        yield from scaled(write_preview(folder / RESULTS["preview"], book, read_clip(run), settings.export), 0.5, 1.0)
+    with ExitStack() as stack:
+        watch = None
+        if settings.export.preview:  # shows the pictures that are measured
+            preview = PreviewWriter(folder / RESULTS["preview"], read_clip(run), settings.export.preview_size)
+            watch = stack.enter_context(preview).add
+        measured = yield from compare(book.mesh_at, Camera.identity(FOV_DEG), clip, watch=watch)
     matting = matting_of(run)
     of_meshes = [w for index in keyframes_of(run)[0] for w in load_warnings(run.place(Step("generation", index)))]
     first = book.mesh_at(0.0)
