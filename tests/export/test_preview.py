@@ -78,9 +78,14 @@ def test_large_clips_are_shrunk_to_even_sides(tmp_path):
 
 def test_stopping_leaves_no_half_file(tmp_path):
     clip = filmed(bobbing_ball(), tmp_path / "clip", UNEVEN)
-    with pytest.raises(KeyboardInterrupt), PreviewWriter(tmp_path / "out" / "preview.mp4", clip, 512) as preview:
-        preview.add(rendered(bobbing_ball(), clip)[0])
-        raise KeyboardInterrupt
+
+    def stop():
+        with PreviewWriter(tmp_path / "out" / "preview.mp4", clip, 512) as preview:
+            preview.add(rendered(bobbing_ball(), clip)[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
     assert not list((tmp_path / "out").iterdir())
 
 
