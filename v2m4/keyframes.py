@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import combinations
 
 import cv2
 import numpy as np
 
-from v2m4.arrays import Bytes, Float32
+from v2m4.arrays import Bytes, Float32, sum_last
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.settings import KeyframeSettings
@@ -39,9 +40,9 @@ def choose_keyframes(clip: Clip, settings: KeyframeSettings, empty: Collection[i
 
 def _adaptive(clip: Clip, shown: list[int], least: int, settings: KeyframeSettings) -> tuple[int, ...]:
     chosen, most = [shown[0]], settings.stride
-    reference = previous = _small(clip, shown[0], settings)
+    reference = previous = _small(clip.frame(shown[0]), settings)
     for before, index, following in zip(shown, shown[1:], [*shown[2:], -1], strict=False):
-        current = _small(clip, index, settings)
+        current = _small(clip.frame(index), settings)
         step = change(previous, current, settings)
         # Half a step early rather than half a step late: the change at the keyframe stays near the threshold.
         moved = change(reference, current, settings) + settings.ahead * step >= settings.motion_threshold
@@ -69,11 +70,17 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
     the outline inside the picture, area, share of the outline's convex hull left free by limbs, and likeness to the
     other keyframes. Ties go to the earlier one.
     """
-    pictures = [_small(clip, i, settings) for i in keyframes]
-    masks = [(clip.frame(i)[..., 3] > 127).astype(np.uint8) for i in keyframes]
+    pictures, masks = [], []
+    for index in keyframes:
+        frame = clip.frame(index)
+        pictures.append(_small(frame, settings))
+        masks.append((frame[..., 3] > 127).astype(np.uint8))
     largest = max(1, *(int(m.sum()) for m in masks))
+    changes = np.zeros((len(keyframes), len(keyframes)))
+    for i, j in combinations(range(len(keyframes)), 2):
+        changes[i, j] = changes[j, i] = min(1.0, change(pictures[i], pictures[j], settings))
     scores = []
-    for picture, mask in zip(pictures, masks, strict=True):
+    for mask, distance in zip(masks, changes.mean(axis=1), strict=True):
         area = int(mask.sum())
         if not area:
             scores.append(-np.inf)
@@ -81,10 +88,9 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
         points = cv2.findNonZero(mask)
         hull = max(float(cv2.contourArea(cv2.convexHull(points))), float(area))
         apart = 1 - area / hull
-        distance = float(np.mean([min(1.0, change(picture, other, settings)) for other in pictures]))
         size, limbs = settings.best.area_weight, settings.best.limbs_weight
         large, free = (1 - size) + size * area / largest, (1 - limbs) + limbs * apart
-        scores.append(_inside(clip, mask) * large * free * (settings.best.likeness - distance))
+        scores.append(_inside(clip, mask) * large * free * (settings.best.likeness - float(distance)))
     return keyframes[int(np.argmax(np.round(scores, 6)))]
 
 
@@ -107,14 +113,13 @@ def change(a: Float32, b: Float32, settings: KeyframeSettings) -> float:
     union, overlap = float(either.sum()), float(both.sum())
     if union <= 0:
         return 0.0
-    colour = float((np.abs(a[..., :3] - b[..., :3]).mean(-1) * both).sum()) / max(overlap, 1.0)
+    colour = float((sum_last(np.abs(a[..., :3] - b[..., :3])) / np.float32(3) * both).sum()) / max(overlap, 1.0)
     return 1 - overlap / union + settings.color_weight * max(0.0, colour - settings.color_noise)
 
 
-def _small(clip: Clip, index: int, settings: KeyframeSettings) -> Float32:
-    """Frame ``index`` moved and scaled so that its object has a standard place and area: (S,S,4) in [0,1]."""
+def _small(frame: Bytes, settings: KeyframeSettings) -> Float32:
+    """A frame moved and scaled so that its object has a standard place and area: (S,S,4) in [0,1]."""
     side = settings.compare_size
-    frame = clip.frame(index)
     moments = cv2.moments(np.ascontiguousarray(frame[..., 3]))
     area = moments["m00"] / 255
     if area < 1:

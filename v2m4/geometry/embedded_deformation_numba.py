@@ -1,7 +1,7 @@
 """Compiled loops that add the terms of the embedded deformation to its normal equations.
 
-Six unknowns per node: a turn w (applied from the left, in radians) and a move. ``matrix`` (6N,6N) and ``gradient``
-(6N,) are added to in place.
+Six unknowns per node: a turn w (applied from the left, in radians) and a move. ``matrix`` (6N,6N), symmetric, and
+``gradient`` (6N,) are added to in place.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def add_point_to_plane(
     arm = np.zeros((3 * influences, 3))
     share = np.zeros(3 * influences)
     row = np.zeros((3 * influences, 6))
+    met = np.zeros((nodes.shape[0], nodes.shape[0]), np.bool_)  # pairs of nodes that carry a point together
     for p in range(corners.shape[0]):
         # 1. The nodes that carry the point, each once: their share of it, and the point's place in their frames.
         n = 0
@@ -95,10 +96,20 @@ def add_point_to_plane(
                 gradient[i + a] += w * residual * row[m, a]
             for k in range(n):
                 j = 6 * ids[k]
+                if j < i:
+                    continue
+                met[ids[m], ids[k]] = True
                 for a in range(6):
                     wa = w * row[m, a]
                     for b2 in range(6):
                         matrix[i + a, j + b2] += wa * row[k, b2]
+    # 4. The blocks below the diagonal are those above it, turned over.
+    for m in range(met.shape[0]):
+        for k in range(m, met.shape[0]):
+            if met[m, k]:
+                for a in range(6 * m, 6 * m + 6):
+                    for b2 in range(max(6 * k, a + 1), 6 * k + 6):
+                        matrix[b2, a] = matrix[a, b2]
 
 
 @njit()

@@ -26,7 +26,8 @@ def darkened(behind: Float32, difference: Float32, chroma_tolerance: Float32, da
     """
     keep = 1 + difference[..., 0] / np.maximum(behind[..., 0], 1.0)
     tinted = np.abs(difference[..., 1:] - (keep - 1)[..., None] * behind[..., 1:])
-    shaded = (keep < 1) & (keep > darkest) & (tinted < chroma_tolerance).all(-1)
+    grey = tinted < chroma_tolerance
+    shaded = (keep < 1) & (keep > darkest) & grey[..., 0] & grey[..., 1]
     return np.asarray(keep, np.float32), np.asarray(shaded)
 
 

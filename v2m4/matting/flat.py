@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from v2m4.arrays import Bytes, Float32, Float64, Mask, Real
+from v2m4.arrays import Bytes, Float32, Float64, Mask, Real, max_last
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
@@ -63,7 +63,7 @@ def fit_surface(rgb: Bytes, settings: FlatSettings) -> Surface:
     basis = _basis(*size)  # (N,6)
     rim = _rim(size, settings.rim).ravel()
     coefficients: Real = _robust_fit(basis[rim], small[rim], settings.rim_rounds)
-    residual = np.abs(small - basis @ coefficients).max(-1)
+    residual = max_last(np.abs(small - basis @ coefficients))
     plain_rim = float((residual[rim] < settings.rim_tolerance).mean())
     # 2. Refined through all that fits it and is connected to the rim.
     for _ in range(settings.fit_rounds):
@@ -73,7 +73,7 @@ def fit_surface(rgb: Bytes, settings: FlatSettings) -> Surface:
         if fits.sum() < settings.fit_share * fits.size:
             break
         coefficients = np.linalg.lstsq(basis[fits], small[fits], rcond=None)[0]
-        residual = np.abs(small - basis @ coefficients).max(-1)
+        residual = max_last(np.abs(small - basis @ coefficients))
     noise = _MAD_TO_DEVIATION * float(np.median(residual[rim]))
     return Surface(coefficients, noise, plain_rim, settings.model_size)
 
@@ -96,8 +96,8 @@ class Flat:
         for done, index in enumerate(indices):
             rgb = picture(clip, index)
             surface = fit_surface(rgb, flat)
-            difference = _difference(rgb, surface)
-            quiet = np.abs(difference).max(-1) < max(flat.rim_tolerance, flat.noise_deviations * surface.noise)
+            difference = _difference(rgb, surface.colours(*rgb.shape[:2]))
+            quiet = max_last(np.abs(difference)) < max(flat.rim_tolerance, flat.noise_deviations * surface.noise)
             quiet &= _rim(quiet.shape, flat.rim)
             if quiet.any():
                 deviations.append(_MAD_TO_DEVIATION * np.median(np.abs(difference[quiet]), axis=0))
@@ -115,19 +115,20 @@ class Flat:
         """The object of frame ``index``."""
         rgb = picture(clip, index)
         surface = fit_surface(rgb, self._settings.flat)
-        mask = self._mask(rgb, surface)
         background = surface.colours(*rgb.shape[:2])
+        mask = self._mask(rgb, background)
         return padded(clip, soften(rgb, mask, background, self._settings, float(self._deviation[0])))
 
-    def _mask(self, rgb: Bytes, surface: Surface) -> Mask:
+    def _mask(self, rgb: Bytes, background: Float32) -> Mask:
         flat, cleanup, speaks = self._settings.flat, self._settings.cleanup, self._settings.evidence
         # 1. Evidence: the squared distance from the surface in units of what noise and compression explain.
-        difference = np.asarray(cv2.GaussianBlur(_difference(rgb, surface), (0, 0), speaks.blur_px), np.float32)
+        difference = np.asarray(cv2.GaussianBlur(_difference(rgb, background), (0, 0), speaks.blur_px), np.float32)
         tolerance = flat.tolerance + flat.noise_tolerance * self._deviation
         scaled = np.square(difference / np.maximum(tolerance, _ringing(difference, flat)))
         distance = scaled[..., 0] + scaled[..., 1] + scaled[..., 2]
         evidence = np.clip(1.0 - distance, -speaks.most_for_object, 1.0).astype(np.float32)
-        shadow = _shadow(rgb, surface, difference, distance < 1, tolerance, flat)
+        kept, shaded = darkened(luma_chroma(background), difference, tolerance[1:], flat.darkest_shadow)
+        shadow = _shadow(rgb, difference, distance < 1, shaded, flat)
         evidence[shadow] = flat.shadow_evidence
         # 2. A graph cut around the candidates, and the pieces and holes of what it leaves.
         self.doubts = Doubts()
@@ -141,7 +142,6 @@ class Flat:
         inside = keep_object(pieces, cleanup)
         mask[view] = fill_speckles(inside, cleanup, ((distance < 1) | shadow)[view].astype(np.float32))
         # 3. What may be wrong: a thing of its own that was dropped, and a shadow whose edge looked like an outline.
-        kept, shaded = darkened(_behind(surface, difference), difference, tolerance[1:], flat.darkest_shadow)
         shadow_area = even_piece(mask & shaded, kept, flat.even_shadow)
         self.doubts = doubts_of(mask, largest_piece(pieces & ~inside), shadow_area)
         return mask
@@ -159,21 +159,18 @@ def _ringing(difference: Float32, settings: FlatSettings) -> Float32:
 
 def _shadow(
     rgb: Bytes,
-    surface: Surface,
     difference: Float32,
     plain: Mask,
-    tolerance: Float32,
+    shaded: Mask,
     settings: FlatSettings,
 ) -> Mask:
     """(H,W) where a shadow of the object falls on the background.
 
-    A shadow darkens without changing the hue, and fades out softly: from plain background it is reached through
-    darkened pixels without crossing an edge, whereas an object of the same grey lies behind its outline. Edges rise by
-    a third of their height per pixel, the rims of shadows more slowly.
+    plain: like the background. shaded: darkened, the hue unchanged, as a shadow does it. A shadow fades out softly:
+    from plain background it is reached through darkened pixels without crossing an edge, whereas an object of the same
+    grey lies behind its outline. Edges rise by a third of their height per pixel, the rims of shadows more slowly.
     """
-    # 1. Darkened, the hue unchanged.
-    _, shaded = darkened(_behind(surface, difference), difference, tolerance[1:], settings.darkest_shadow)
-    # 2. Without an edge: its slope is small, or small beside the depth of the shadow around.
+    # 1. Without an edge: its slope is small, or small beside the depth of the shadow around.
     grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     # Sobel's kernel adds up to eight times the slope.
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125))
@@ -181,20 +178,15 @@ def _shadow(
         np.maximum(-difference[..., 0], 0), np.ones((settings.shadow_reach, settings.shadow_reach), np.uint8)
     )
     soft = (plain | shaded) & (slope < np.maximum(settings.shadow_slope, settings.shadow_steepness * depth))
-    # 3. Reached from plain background. Leaks through gaps of a pixel or two in a faint outline are no way in.
+    # 2. Reached from plain background. Leaks through gaps of a pixel or two in a faint outline are no way in.
     leak = np.ones((settings.shadow_leak, settings.shadow_leak), np.uint8)
     soft = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, leak) > 0
     return _connected_to_rim(soft, settings.rim) & ~plain
 
 
-def _difference(rgb: Bytes, surface: Surface) -> Float32:
-    """(H,W,3) luma and chroma differences from the background, in levels."""
-    return luma_chroma(rgb.astype(np.float32) - surface.colours(*rgb.shape[:2]))
-
-
-def _behind(surface: Surface, difference: Float32) -> Float32:
-    """(H,W,3) luma and chroma of the background."""
-    return luma_chroma(surface.colours(*difference.shape[:2]))
+def _difference(rgb: Bytes, background: Float32) -> Float32:
+    """(H,W,3) luma and chroma differences from the background (H,W,3), in levels."""
+    return luma_chroma(rgb.astype(np.float32) - background)
 
 
 def _basis(height: int, width: int) -> Float64:
@@ -214,12 +206,12 @@ def _rim(shape: tuple[int, ...], breadth: float) -> Mask:
 
 def _robust_fit(basis: Float64, colours: Float64, rounds: int) -> Float64:
     """Least absolute deviations by iteratively reweighted least squares, started from the median colour."""
-    residual = np.abs(colours - np.median(colours, axis=0)).max(-1)
+    residual = max_last(np.abs(colours - np.median(colours, axis=0)))
     coefficients = np.zeros((basis.shape[1], 3))
     for _ in range(rounds):
         root = 1 / np.sqrt(np.maximum(residual, _QUANTISATION))
         coefficients = np.linalg.lstsq(basis * root[:, None], colours * root[:, None], rcond=None)[0]
-        residual = np.abs(colours - basis @ coefficients).max(-1)
+        residual = max_last(np.abs(colours - basis @ coefficients))
     return coefficients
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from v2m4.arrays import Bytes, Float32
+from v2m4.arrays import Bytes, Float32, max_last
 from v2m4.matting.graph_cut_numba import primal_dual
 from v2m4.settings import GraphCutSettings
 
@@ -50,8 +50,8 @@ def contour_weight(rgb: Bytes, strength: float, contrast: float, settings: Graph
     contrast: colour step that counts as an edge, in levels.
     """
     picture = rgb.astype(np.float32)
-    dx = np.abs(np.diff(picture, axis=1, append=picture[:, -1:])).max(-1)
-    dy = np.abs(np.diff(picture, axis=0, append=picture[-1:])).max(-1)
+    dx = max_last(np.abs(np.diff(picture, axis=1, append=picture[:, -1:])))
+    dy = max_last(np.abs(np.diff(picture, axis=0, append=picture[-1:])))
     edge = np.maximum(dx, dy)
     least = settings.edge_price
     return (strength * (least + (1 - least) * np.exp(-((edge / contrast) ** 2)))).astype(np.float32)

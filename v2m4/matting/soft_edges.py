@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from v2m4.arrays import Bytes, Float32, Mask
+from v2m4.arrays import Bytes, Float32, Mask, sum_last
 from v2m4.settings import MattingSettings
 
 
@@ -58,8 +58,8 @@ def soften(
     # 3. Alpha by projection of I onto the line from B to F, trusted as far as F and B differ by more than noise.
     if soft_edge_px > 0:
         gap = front - back
-        contrast = (gap**2).sum(-1)
-        mixed = np.clip(((colour - back) * gap).sum(-1) / np.maximum(contrast, 1e-3), 0, 1)
+        contrast = sum_last(gap**2)
+        mixed = np.clip(sum_last((colour - back) * gap) / np.maximum(contrast, 1e-3), 0, 1)
         trust = contrast / (contrast + (edges.noise_factor * noise) ** 2)
         alpha = np.where(band, trust * mixed + (1 - trust) * alpha, solid).astype(np.float32)
         alpha[alpha < edges.faintest] = 0

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from v2m4.arrays import Bytes, Float32, Float64, Int32, Int64, Mask
+from v2m4.arrays import Bytes, Float32, Float64, Int32, Int64, Mask, norm_last
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import PointToPlane
 from v2m4.render.visibility import visible_triangles_numba
@@ -57,7 +57,7 @@ def make_view(rgba: Bytes, size: int, background: float) -> FrameView:
     outside = (away - within + np.where(mask, 0.5, -0.5)).astype(np.float32)
     steps = [np.asarray(cv2.Sobel(outside, cv2.CV_32F, x, 1 - x), np.float32) for x in (1, 0)]
     gradient = np.stack(steps, axis=-1)  # (S,S,2)
-    gradient /= np.linalg.norm(gradient, axis=-1, keepdims=True) + np.float32(1e-6)
+    gradient /= norm_last(gradient)[..., None] + np.float32(1e-6)
     image = (grey + background * (1 - alpha)).clip(0, 255).astype(np.uint8)
     return FrameView(image, mask, outside, gradient)
 
@@ -79,13 +79,19 @@ def visible_points(vertices: Float64, faces: Int64, size: int) -> VisibleSurface
     owner = _owners(vertices, faces, size)
     rows, columns = np.nonzero(owner >= 0)
     corners = faces[owner[rows, columns]]  # (P,3)
-    a, b, c = (vertices[corners[:, i]] for i in range(3))
+    axes = np.ascontiguousarray(vertices.T)  # (3,V): numbers of one axis together are worked on much faster
+    a, b, c = (axes[:, corners[:, i]] for i in range(3))  # (3,P)
     # A ray meets the triangle where its volumes with the three edges are in proportion to the barycentrics.
-    ray = _rays((columns + 0.5) / size, (rows + 0.5) / size)
-    volumes = np.stack([(ray * np.cross(p, q)).sum(1) for p, q in ((b, c), (c, a), (a, b))], axis=1)
-    barycentrics = volumes / volumes.sum(axis=1, keepdims=True)
+    focal = Camera.identity().focal
+    x, y = (((place + 0.5) / size - 0.5) / focal for place in (columns, rows))
+    volumes = [
+        x * (p[1] * q[2] - p[2] * q[1]) + y * (p[2] * q[0] - p[0] * q[2]) + (p[0] * q[1] - p[1] * q[0])
+        for p, q in ((b, c), (c, a), (a, b))
+    ]
+    u, v, w = (volume / (volumes[0] + volumes[1] + volumes[2]) for volume in volumes)
     depth = np.full((size, size), np.inf)
-    depth[rows, columns] = (barycentrics * np.stack([a[:, 2], b[:, 2], c[:, 2]], axis=1)).sum(1)
+    depth[rows, columns] = u * a[2] + v * b[2] + w * c[2]
+    barycentrics = np.stack([u, v, w], axis=1)  # (P,3)
     return VisibleSurface(rows, columns, corners, barycentrics, depth)
 
 
@@ -108,7 +114,8 @@ def _rays(x: Float64, y: Float64) -> Float64:
 
 def surface_at(vertices: Float64, corners: Int64, barycentrics: Float64) -> Float64:
     """(P,3) positions of surface points."""
-    return (barycentrics[..., None] * vertices[corners]).sum(1)
+    u, v, w = (barycentrics[:, i, None] * vertices[corners[:, i]] for i in range(3))
+    return u + v + w
 
 
 def sample_frame_at(
@@ -162,7 +169,7 @@ def flow_matches(
     x, y = columns + moved[:, 0], rows + moved[:, 1]
     xi, yi = (np.clip(v.round().astype(np.int64), 0, size - 1) for v in (x, y))
     # Trust what comes back to where it started, and looks there as it did.
-    missed = np.linalg.norm(moved + back[yi, xi], axis=1)
+    missed = norm_last(moved + back[yi, xi])
     grey = np.abs(rendering[rows, columns].astype(np.float64) - view.image[yi, xi])
     weights = np.exp(-((missed / settings.flow_return_px) ** 2) - (grey / settings.grey_step) ** 2) * view.mask[yi, xi]
     good = weights > settings.flow_least_weight

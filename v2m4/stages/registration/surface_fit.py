@@ -14,7 +14,7 @@ import torch
 from scipy.sparse import coo_matrix, csc_matrix, identity
 from scipy.sparse.linalg import splu
 
-from v2m4.arrays import Bytes, Float64, Int64, Mask
+from v2m4.arrays import Bytes, Float64, Int64, Mask, norm_last
 from v2m4.clip import Clip
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import unique_edges
@@ -146,7 +146,7 @@ class SurfaceFit:
         )
         shift: Float64 = np.zeros((count, 2))
         shift[inner] = factor.solve((weighted.T @ off)[inner])
-        length = np.linalg.norm(shift, axis=1, keepdims=True)
+        length = norm_last(shift)[:, None]
         shift *= np.minimum(1.0, settings.longest_shift * self.scale / np.maximum(length, 1e-12))
         return vertices + np.concatenate([shift, np.zeros((count, 1))], axis=1)
 

@@ -9,9 +9,9 @@ turns out of the picture from foreshortening; the first motion stays where it lo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -86,7 +86,8 @@ class TrackerState:
 class PyramidLevel:
     """The clip and the anchor's mesh at one size of pictures.
 
-    vertices: (V,3) at the anchor frame, in camera space. size: side of the pictures. background: the grey behind.
+    vertices: (V,3) at the anchor frame, in camera space. frame: the clip's (S,S,4) frame of an index. size: side of the
+    pictures. background: the grey behind.
     same_surface: relative difference of depth within which a pixel shows the same point.
     """
 
@@ -94,21 +95,19 @@ class PyramidLevel:
         self,
         vertices: Float64,
         faces: Int64,
-        clip: Clip,
+        frame: Callable[[int], Bytes],
         anchor: int,
         *,
         size: int,
         background: float,
         same_surface: float,
     ) -> None:
-        self.vertices, self.faces, self.clip = vertices, faces, clip
+        self.vertices, self.faces = vertices, faces
         self.size, self.background, self.same_surface = size, background, same_surface
+        # A frame is looked at as the next one, then as the last one.
+        self.view = lru_cache(2)(lambda index: make_view(frame(index), size, background))
         self.anchor_view = self.view(anchor)
         self.anchor_visible = self.visible(vertices)
-
-    def view(self, index: int) -> FrameView:
-        """Frame ``index`` made ready."""
-        return make_view(self.clip.frame(index), self.size, self.background)
 
     def visible(self, vertices: Float64) -> VisibleSurface:
         """What the camera sees of the posed mesh."""
@@ -159,11 +158,12 @@ class VideoTracker:
     @cached_property
     def levels(self) -> tuple[PyramidLevel, PyramidLevel]:
         """What pictures say at half the size, where motions are half as long, and at the full one."""
+        frame = lru_cache(1)(self.clip.frame)  # both levels look at each in turn
         first, second = (
             PyramidLevel(
                 self.start_vertices,
                 self.faces,
-                self.clip,
+                frame,
                 self.anchor,
                 size=size,
                 background=self.background,
