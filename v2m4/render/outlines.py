@@ -26,7 +26,7 @@ def outlines_numba(raster: Raster, clip: Tensor, faces: Tensor) -> tuple[Tensor,
     beyond which the surface ends or folds back: so meshes whose faces are smaller than pixels keep their outlines.
     (N,) flattened pixels of the nearer face, (N,) their neighbours, (N,2) the vertices of the edge between them.
     """
-    from v2m4.render.raster_numba import find_outlines
+    from v2m4.render.outlines_numba import find_outlines
 
     views, height, width = raster.triangle.shape
     positions = clip.to(torch.float32).contiguous().numpy()

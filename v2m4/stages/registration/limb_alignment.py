@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -98,6 +97,8 @@ class Matcher:
         own, goal: (N,) a number that deformation keeps, at the mesh's samples and at the target's; importance: what a
         difference of one counts as, in units of length. The time grows with the cube of the number of samples.
         """
+        from scipy.optimize import linear_sum_assignment  # a tenth of the start of every run, and few get here
+
         near = self.closest(vertices, reach)
         points = self.points(vertices).detach()
         count = len(points)

@@ -57,7 +57,6 @@ from v2m4.stages.registration.correspondences import (
     unexplained_region_constraints,
     visible_points,
 )
-from v2m4.stages.registration.parts.follower import PartsFollower
 from v2m4.stages.registration.sightings import Sightings, box_of
 from v2m4.stages.registration.surface_fit import SurfaceFit
 from v2m4.stages.registration.video_tracks import VideoTracks
@@ -259,6 +258,8 @@ class VideoTracker:
 
     def _of_parts(self, shapes: Float64, shown: Collection[int]) -> StageRun[Float64]:
         """Shapes (T,V,3) as the body's parts find them, unless those given look much more like the clip."""
+        from v2m4.stages.registration.parts.follower import PartsFollower  # its kernels are compiled as they are read
+
         frames = range(len(shapes))
         joined = np.array([index == 0 or self._goes_on(index) for index in frames])
         seen = np.array([self.sightings.of(index).seen for index in frames])
