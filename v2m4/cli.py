@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except V2M4Error as problem:
         print(f"v2m4: {problem}", file=sys.stderr)
         return EXIT_STOPPED if isinstance(problem, RunStoppedError) else EXIT_PROBLEM
+    except BrokenPipeError:  # whoever read our words has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PROBLEM
     except OSError as problem:
         place = f" ({problem.filename})" if problem.filename else ""
         print(f"v2m4: {problem.strerror or problem}{place}. Check permissions and free space.", file=sys.stderr)
@@ -186,9 +190,12 @@ def _reconstruct(words: list[str]) -> int:
 def _reconstruct_many(videos: list[Path], options: Reconstruct, settings: Settings) -> int:
     """Each clip into a folder of its name; prints the results' paths. EXIT_PROBLEM if any clip has none."""
     from v2m4.console import watch
+    from v2m4.files import make_writable
     from v2m4.studies.batch import do_all, jobs_for
 
-    jobs = jobs_for(videos, settings, options.output or Path("output"), naive=options.baseline)
+    folder = options.output or Path("output")
+    jobs = jobs_for(videos, settings, folder, naive=options.baseline)
+    make_writable(folder)
     failed = 0
     for outcome in do_all(jobs, lambda events: watch(events, quiet=options.quiet), options.ray):
         if outcome.problem:

@@ -106,6 +106,14 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def make_writable(folder: Path) -> None:
+    """Make the folder if need be. Raises V2M4Error where no file can be written in it, before there is work to lose."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns whatever the operating system raises inside the block into a sentence about writing ``path``."""

@@ -52,6 +52,8 @@ def test_against_its_own_animation_as_the_truth(capsys, finished):
     ("words", "said"),
     [
         (("thing.glb",), "--video CLIP..."),
+        (("nowhere",), "There is no result nowhere"),
+        ((".", "--video", "clip.mp4"), "A run holds its clip"),
         (("a", "b", "--truth", "t.npz"), "2 results need as many of --truth"),
         ((".",), "holds no run"),
         ((".", "--points", "3"), "points must lie"),
@@ -60,8 +62,32 @@ def test_against_its_own_animation_as_the_truth(capsys, finished):
 )
 def test_what_cannot_be_is_a_sentence(capsys, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "thing.glb").touch()
     code, _, err = evaluate(capsys, *words, "--no-learned")
     assert code == 2 and said in err
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(capsys, finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("v2m4.evaluation.scores.score", lambda *_, **__: pytest.fail("measured"))
+    (tmp_path / "file").touch()
+    code, _, err = evaluate(capsys, finished[1], "--no-learned", "-o", tmp_path / "file")
+    assert code == 2 and "Cannot write" in err
+
+
+def test_a_truth_of_the_whole_video_is_compared_where_the_clip_lies(capsys, finished, tmp_path):
+    """Poses beyond the clip's end are left out, which is said; curves and tables put values where they belong."""
+    model = read_glb(finished[1] / "animation.glb")
+    frames = json.loads((finished[1] / "report.json").read_text())["times"]
+    times = [*frames, *(frames[-1] + 0.1 * k for k in range(1, 4))]
+    poses = np.stack([model.at(time).numpy() * (1 if time <= frames[-1] else 5) for time in times])
+    np.savez(tmp_path / "truth.npz", vertices=poses, faces=model.mesh.faces.numpy(), times=times)
+    words = [finished[1], "--no-learned", "--points", "300", "--no-cd-3d", "--truth", tmp_path / "truth.npz"]
+    code, out, _ = evaluate(capsys, *words, "-o", tmp_path / "scores")
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())["clips"][0]
+    assert code == 0 and f"geometry was compared in {len(frames)} of its poses" in out
+    assert scores["true_times"] == pytest.approx(frames) and len(scores["scores"]["cd_4d"]["per_frame"]) == len(frames)
+    assert scores["scores"]["cd_m"]["mean"] < 0.1  # in units of the whole truth, which ends five times as large
+    assert (tmp_path / "scores" / "cd_4d.svg").exists()
 
 
 def test_a_truth_that_is_none_is_a_sentence(capsys, finished, tmp_path):

@@ -62,6 +62,9 @@ def test_any_model_can_be_filmed_all_around(capsys, tmp_path):
         words = [folder.with_suffix(".glb"), "-o", folder, "--pngs", "--view", "orbit", "--size", "64", "--fps", "2"]
         code, _, _ = render(capsys, *words, "--looks", "mask")
         assert code == 0
+        assert render(capsys, folder.with_suffix(".glb"), "--view", "orbit", "--size", "32", "--fps", "1")[1] == [
+            str(tmp_path / f"{name}-renders" / "color-orbit.mp4")  # of each its own
+        ]
         pictures = [np.asarray(Image.open(path)) for path in sorted((folder / "mask-orbit").iterdir())]
         assert len(pictures) == 8  # four seconds of something that does not move
         for picture in pictures:

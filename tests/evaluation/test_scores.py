@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from unittest import mock
 
@@ -13,10 +14,11 @@ import torch
 import trimesh
 
 from tests.toys import bobbing_ball, filmed
+from v2m4.errors import V2M4Error
 from v2m4.evaluation import actionbench
 from v2m4.evaluation.alignment import Alignment
 from v2m4.evaluation.judges import Panel
-from v2m4.evaluation.scores import GEOMETRY, MEASURES, Shown, score
+from v2m4.evaluation.scores import GEOMETRY, MEASURES, Scores, Shown, matching_poses, score, weights_named
 from v2m4.evaluation.tables import ABSENT, Table, frame_table, score_table
 from v2m4.evaluation.truth import Truth
 from v2m4.geometry.camera import Camera
@@ -123,6 +125,7 @@ def test_fvd_is_one_distance_between_all_windows(true, tmp_path, monkeypatch):
     assert alike.windows == apart.windows == 2
     assert 0 <= alike.overall["fvd"].mean < 0.1 * apart.overall["fvd"].mean
     assert "fvd" not in alike.clips[0].scores
+    assert any("2 frames are dropped, as tails" in line for line in weights_named(alike))
 
 
 def test_tables_say_what_is_missing_and_read_back(scores):
@@ -133,8 +136,42 @@ def test_tables_say_what_is_missing_and_read_back(scores):
     assert float(rows[1][table.columns.index("IoU↑")]) == 1
     assert table.markdown().count("\n") >= 7 and "FVD left out" in table.markdown()
     assert frame_table(scores.clips[0]).rows[0][0] == "0"
+    assert Scores.from_plain(json.loads(json.dumps(scores.to_plain()))) == scores
+
+
+@pytest.mark.parametrize("begins", [0.0, 0.1])
+def test_a_truth_of_more_poses_is_compared_within_the_clip(true, begins):
+    """By the time in the video, of which the clip may be a later part."""
+    times = np.arange(12) / 10
+    poses = true.truth.vertices[:1].expand(12, -1, -1)
+    truth = replace(true.truth, vertices=poses, times=times + 7)
+    poses, at, said = matching_poses(replace(true, begins=begins), truth)
+    assert [times[k] for k in poses] == pytest.approx([t + begins for t in at])
+    assert at == pytest.approx(np.arange(0, 7) / 10)
+    assert "the truth has 12 poses over 1.10 s" in said and "in 7 of its poses" in said
+    with pytest.raises(V2M4Error, match="shows none of them"):
+        matching_poses(replace(true, begins=9.0), truth)
+    assert matching_poses(replace(true, begins=begins), true.truth) == ([0, 1, 2, 3], list(TIMES), "")
+
+
+def test_frames_without_a_true_pose_have_a_dash(scores):
+    one = replace(scores.clips[1], true_times=TIMES[1:])
+    table = frame_table(one)
+    column = table.columns.index("CD-4D↓")
+    assert table.rows[0][column] == ABSENT and table.rows[1][column] == f"{one.scores['cd_4d'].per_frame[0]:.4f}"
+
+
+@pytest.mark.parametrize("name", ["a|b", "a\\|b", "*a* [b](c)", "two\nlines", "_a_b", "# a, b", '"q"'])
+def test_odd_names_stay_one_cell(name):
+    table = Table("t", ("Result", "x"), ((name, "1"),), (f"{name}: said",))
+    row = table.markdown().splitlines()[2]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 3 and row.endswith("| 1 |")
+    assert not re.search(r"(?<!\\)[*\[]|(?<![\\\w])_", row)
+    rows = list(csv.reader(line for line in io.StringIO(table.csv()) if not line.startswith("#")))
+    assert rows == [["Result", "x"], [" ".join(name.split()).lstrip("# "), "1"]]
 
 
 def test_latex_escapes_what_it_must():
+    assert r"1 $\pm$ 2 & \textless{}c\textbar{} \\" in Table("", ("a", "b"), (("1 ± 2", "<c|"),)).latex()
     text = Table("50 % & more", ("a_b", "c↑"), (("x{1}", ABSENT),)).latex()
     assert r"a\_b & c$\uparrow$ \\" in text and r"x\{1\} & -- \\" in text and r"50 \% \& more" in text

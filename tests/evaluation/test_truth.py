@@ -71,6 +71,9 @@ def test_anything_else_is_refused(tmp_path):
         ({"faces": np.array([[0, 1, 3]])}, "vertices that are not there"),
         ({"faces": np.zeros((0, 3), np.int64)}, r"its faces \(0, 3\)"),
         ({"times": np.arange(2.0)}, "1 poses need as many times, but it has 2"),
+        ({"times": np.array([np.nan])}, "times are not finite numbers that ascend"),
+        ({"vertices": np.zeros((2, 3, 3)), "times": np.array([1.0, 0.0])}, "times are not finite numbers that ascend"),
+        ({"vertices": np.ones((1, 3, 3))}, "its first pose has no area"),
     ],
 )
 def test_arrays_that_make_no_surface_are_refused(tmp_path, wrong, said):

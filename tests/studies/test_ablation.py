@@ -115,7 +115,7 @@ def test_repeats_are_runs_with_other_seeds_and_give_a_spread(study, measured):
     mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
     table = tables(twice, [noisy])["table5"]
     assert table.rows[0][table.columns.index("PSNR↑")] == f"{mean:.2f} ± {deviation:.2f}"
-    assert "Mean ± standard deviation over 2 seeds, from 42." in table.notes
+    assert "Mean ± sample standard deviation (divisor n - 1) over 2 seeds, 42 to 43." in table.notes
     assert said == ["noise-10: lizard (seed 42) is done", "noise-10: lizard (seed 43) is done"]
 
 

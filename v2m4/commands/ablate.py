@@ -37,7 +37,7 @@ class Ablate:
     points: Annotated[int, Range(100, 10_000_000)] = 20_000
     """Points on each surface for the distances of geometry."""
     repeats: Annotated[int, Range(1, 100)] = 1
-    """Run every row with so many seeds, from --seed on; the table then shows mean ± standard deviation."""
+    """Run every row with so many seeds, from --seed on; the table then shows mean ± sample standard deviation."""
     ray: str | None = None
     """Spread the runs over a Ray cluster: its address, auto for one that runs, local for one on this machine."""
     clip_model: str = "ViT-bigG-14/laion2b_s39b_b160k"

@@ -42,6 +42,7 @@ class ActionBench:
 
 def run(options: ActionBench) -> int:
     """Predict, score, write OUT/actionbench.md, .csv and .tex, print the table; 2 if any sample has no score."""
+    from v2m4.files import make_writable
     from v2m4.studies.ablation import write_tables
     from v2m4.studies.benchmark import benchmark_table, find_samples, predict, score_sample, with_problems
 
@@ -52,6 +53,8 @@ def run(options: ActionBench) -> int:
     if unknown:
         raise V2M4Error(f"{options.data} has no sample {', '.join(sorted(unknown))}.")
     samples = [sample for sample in samples if not options.only or sample.uid in options.only]
+
+    make_writable(options.out)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -56,24 +56,27 @@ def run(options: Evaluate) -> None:
     from v2m4.evaluation.judges import Panel
     from v2m4.evaluation.scores import LEARNED, score
     from v2m4.evaluation.tables import score_table
+    from v2m4.files import make_writable
     from v2m4.studies.results import opened
 
     if not 100 <= options.points <= 10_000_000:
         raise V2M4Error(f"points must lie between 100 and 10000000, but is {options.points}.")
     with opened(options.results, options.video, options.truth) as shown:
+        if options.output is not None:
+            make_writable(options.output)
         wanted = LEARNED if options.learned else ()
         panel = Panel.gather(wanted, pick_device(options.device), options.clip_model)
         scores = score(shown, panel, points=options.points, every_frame=options.cd_3d)
         if options.output is not None:
-            write_scores(options.output, scores, [one.clip.times for one in shown])
+            write_scores(options.output, scores)
     table = score_table(scores)
     kind = "json" if options.json else options.format
     texts = {"markdown": table.markdown, "csv": table.csv, "latex": table.latex}
     print(json.dumps(scores.to_plain(), indent=1) if kind == "json" else texts[kind](), end="\n" * (kind == "json"))
 
 
-def write_scores(folder: Path, scores: Scores, times: Sequence[Sequence[float]]) -> None:
-    """The tables, one of every frame per result, and the curves over time (seconds per result) into ``folder``.
+def write_scores(folder: Path, scores: Scores) -> None:
+    """The tables, one of every frame per result, and the curves over time into ``folder``.
 
     Without matplotlib the curves are left out, and standard error says so.
     """
@@ -88,12 +91,13 @@ def write_scores(folder: Path, scores: Scores, times: Sequence[Sequence[float]])
     texts["json"] = json.dumps(scores.to_plain(), indent=1)
     for suffix, text in texts.items():
         write_atomically(folder / f"scores.{suffix}", text.encode())
-    for name, one in zip(_unique([c.name for c in scores.clips]), scores.clips, strict=True):
+    names = _unique([c.name for c in scores.clips])
+    for name, one in zip(names, scores.clips, strict=True):
         write_atomically(folder / f"frames-{name}.csv", frame_table(one).csv().encode())
     for measure, spec in MEASURES.items():
         lines = {
-            f"{one.name}": (list(at)[: len(one.scores[measure].per_frame)], one.scores[measure].per_frame)
-            for one, at in zip(scores.clips, times, strict=True)
+            name: (one.times_of(measure), one.scores[measure].per_frame)
+            for name, one in zip(names, scores.clips, strict=True)
             if measure in one.scores and one.scores[measure].per_frame
         }
         if not lines:

@@ -28,7 +28,7 @@ class Render:
     result: tyro.conf.Positional[Path]
     """The folder of a run, or an animated GLB: with its .camera.json beside it and --video, or any for --view orbit."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The file to write (.mp4, .webm), or a folder; RESULT/renders if absent."""
+    """The file to write (.mp4, .webm), or a folder; RESULT/renders if absent, NAME-renders beside a GLB."""
     looks: tuple[Literal["color", "normal", "mask", "depth", "clay", "overlay"], ...] = ("color",)
     """What the pictures show."""
     view: Literal["reference", "orbit", "both"] = "reference"
@@ -59,6 +59,7 @@ def run(options: Render) -> None:
 
     from v2m4.export.film import Film, Stage, write_film, write_sheet
     from v2m4.export.looks import Lighting
+    from v2m4.files import make_writable
     from v2m4.studies.results import is_run, of_model, opened
 
     if not options.looks:
@@ -92,6 +93,8 @@ def run(options: Render) -> None:
             return Film(size, view, options.orbit_deg, options.fps, options.background, light).checked()
 
         films = {view: film(view) for view in views}
+        for place in {path if options.pngs else path.parent for path in targets}:
+            make_writable(place)
         for path, (layers, view) in targets.items():
             if options.sheet:
                 write_sheet(path, stage, films[view], layers, options.sheet)
@@ -118,7 +121,8 @@ def _targets(
 ) -> dict[Path, tuple[list[Layer], View]]:
     """Each file or folder that will be written, with its looks and view. Raises V2M4Error if one is there already."""
     output = options.output
-    folder = output or (options.result if in_run else options.result.parent) / "renders"
+    own = options.result / "renders" if in_run else options.result.with_name(f"{options.result.stem}-renders")
+    folder = output or own
     suffix = _TRANSPARENT_SUFFIX if options.background == "transparent" else ".mp4"
     suffix = "" if options.pngs else suffix
     targets: dict[Path, tuple[list[Layer], View]] = {}

@@ -58,7 +58,9 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     if len(a) < 2 or len(b) < 2:
         return means
     spread_a, spread_b = ((x - x.mean(axis=0)) / math.sqrt(len(x) - 1) for x in (a, b))
-    shared = np.linalg.svd(spread_a @ spread_b.T, compute_uv=False).sum()
+    # Any root of the covariances will do: triangular ones (min(N,D), D) spare the N x M of many clips.
+    root_a, root_b = (np.asarray(np.linalg.qr(spread, mode="r")) for spread in (spread_a, spread_b))
+    shared = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     return max(0.0, means + float((spread_a**2).sum() + (spread_b**2).sum() - 2 * shared))
 
 

@@ -21,7 +21,7 @@ def curves(
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.add_subplot()
     for name, (xs, ys) in lines.items():
-        axes.plot(xs, ys, marker="." if len(xs) < 64 else "", label=name)
+        axes.plot(xs, ys, marker="." if len(xs) < 64 else "", label=name.lstrip("_"))  # it hides names that begin so
     axes.set(xlabel=x, ylabel=y)
     if logarithmic:
         axes.set_xscale("log", base=2)

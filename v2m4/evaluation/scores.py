@@ -11,6 +11,7 @@ import numpy as np
 
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
 from v2m4.evaluation.actionbench import compare_surfaces, into_unit_box
 from v2m4.evaluation.frechet import (
     FRAME_SIZE,
@@ -68,7 +69,7 @@ class Shown:
 
     at: the mesh at a time in seconds. tracked: whether its vertices are the same ones at all times. truth: the true
     geometry, if it is known. source: the clip as it was read, background and all. note: what has to be said of the
-    comparison.
+    comparison. begins: seconds of the video that come before the clip.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Shown:
     tracked: bool = True
     source: Clip | None = None
     note: str = ""
+    begins: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Score:
 @dataclass(frozen=True)
 class ClipScores:
     """What one result scored. left_out: measures that could not be taken, each with the sentence why. note: what has to
-    be said of the comparison."""
+    be said of the comparison. times: seconds of the clip's frames; true_times: of the poses in which its geometry was
+    compared, which are others where the truth has other poses."""
 
     name: str
     clip: str
@@ -101,6 +104,12 @@ class ClipScores:
     scores: Mapping[str, Score]
     left_out: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    times: tuple[float, ...] = ()
+    true_times: tuple[float, ...] = ()
+
+    def times_of(self, measure: str) -> tuple[float, ...]:
+        """Seconds in the clip to which the measure's values per frame belong."""
+        return self.true_times if measure in GEOMETRY else self.times
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,8 @@ class Scores:
                     "scores": plain(c.scores),
                     "left_out": dict(c.left_out),
                     "note": c.note,
+                    "times": list(c.times),
+                    "true_times": list(c.true_times),
                 }
                 for c in self.clips
             ],
@@ -152,7 +163,16 @@ class Scores:
             }
 
         clips = tuple(
-            ClipScores(c["name"], c["clip"], c["frames"], read(c["scores"]), c["left_out"], c.get("note", ""))
+            ClipScores(
+                c["name"],
+                c["clip"],
+                c["frames"],
+                read(c["scores"]),
+                c["left_out"],
+                c["note"],
+                tuple(c["times"]),
+                tuple(c["true_times"]),
+            )
             for c in data["clips"]
         )
         return Scores(clips, read(data["overall"]), data["left_out"], data["fvd_windows"])
@@ -198,17 +218,21 @@ def score_one(one: Shown, panel: Panel, *, points: int = 100_000, every_frame: b
         name: Score(_mean(row), tuple(row), panel.pictures[name].weights if name in panel.pictures else "")
         for name, row in values.items()
     }
-    left_out = dict(panel.left_out)
+    true_times: list[float] = []
+    left_out, note = dict(panel.left_out), one.note
     if one.truth is None:
         left_out |= dict.fromkeys(GEOMETRY, "the true geometry is not known (--truth)")
     else:
-        scores |= _geometry(one, one.truth, points, every_frame)
+        poses, true_times, cut = matching_poses(one, one.truth)
+        note = "; ".join(filter(None, (note, cut)))
+        scores |= _geometry(one, one.truth, poses, true_times, points, every_frame)
         if not one.tracked:
             left_out["cd_m"] = "its frames share no surface whose points could be followed"
         if not every_frame:
             left_out["cd_3d"] = "not asked for"
     ordered = {name: scores[name] for name in MEASURES if name in scores}
-    return ClipScores(one.name, one.clip.name, len(one.clip), ordered, left_out, one.note)
+    times = tuple(one.clip.times)
+    return ClipScores(one.name, one.clip.name, len(times), ordered, left_out, note, times, tuple(true_times))
 
 
 def video_distance(shown: Sequence[Shown], features: ClipFeatures) -> tuple[float, int]:
@@ -231,13 +255,16 @@ def _filmed(one: Shown, index: int) -> Bytes:
     return resize_frame(over_white(one.clip.frame(index)), FRAME_SIZE)
 
 
-def _geometry(one: Shown, truth: Truth, points: int, every_frame: bool) -> dict[str, Score]:
-    meshes = [one.at(time) for time in _matching_times(one.clip, truth)]
+def _geometry(
+    one: Shown, truth: Truth, poses: Sequence[int], times: Sequence[float], points: int, every_frame: bool
+) -> dict[str, Score]:
+    """Of the true poses of these numbers and the animation at these times; units are those of the whole truth."""
+    meshes = [one.at(time) for time in times]
     arrays = [(mesh.vertices.double().numpy(), mesh.faces.numpy()) for mesh in meshes]
     ours: MovingSurface = SeparateMeshes(arrays)
     if one.tracked:
         ours = MovingMesh(np.stack([vertices for vertices, _ in arrays]), arrays[0][1])
-    theirs = MovingMesh(into_unit_box(truth.vertices.double().numpy()), truth.mesh.faces.numpy())
+    theirs = MovingMesh(into_unit_box(truth.vertices.double().numpy())[list(poses)], truth.mesh.faces.numpy())
     found = compare_surfaces(ours, theirs, points=points, every_frame=every_frame)
     means = {name: getattr(found, name) for name in GEOMETRY}
     return {
@@ -245,11 +272,27 @@ def _geometry(one: Shown, truth: Truth, points: int, every_frame: bool) -> dict[
     }
 
 
-def _matching_times(clip: Clip, truth: Truth) -> Sequence[float]:
-    """When the animation is compared with each true pose: with the frame of the same number where each has one."""
-    if len(clip) == len(truth.times):
-        return clip.times
-    return [float(t) for t in truth.times - truth.times[0]]
+def matching_poses(one: Shown, truth: Truth) -> tuple[list[int], list[float], str]:
+    """The true poses that are compared, when in the clip, and a sentence where the truth is not pose for frame.
+
+    With as many poses as frames each belongs to the frame of its number. Else they lie in the whole video, at the
+    truth's times, and those are compared that the clip shows. Raises V2M4Error if it shows none.
+    """
+    clip, count = one.clip, len(truth.times)
+    if len(clip) == count:
+        return list(range(count)), list(clip.times), ""
+    in_clip = truth.times - truth.times[0] - one.begins
+    slack = 0.5 * float(np.diff(truth.times).min(initial=clip.duration))  # each time is rounded, in either file
+    poses = [k for k, time in enumerate(in_clip) if -slack <= time <= clip.times[-1] + slack]
+    start = f" from {one.begins:.2f} s on" if one.begins else ""
+    facts = (
+        f"the truth has {count} pose{'s' if count > 1 else ''} over {truth.times[-1] - truth.times[0]:.2f} s, "
+        f"the clip {len(clip)} frames over {clip.times[-1]:.2f} s{start}"
+    )
+    if not poses:
+        raise V2M4Error(f"{one.name}: {facts}, so it shows none of them. Is it the truth of this clip?")
+    said = f"{facts}; geometry was compared in {len(poses)} of its poses"
+    return poses, [float(in_clip[k]) for k in poses], said
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -262,7 +305,9 @@ def weights_named(scores: Scores) -> list[str]:
     lines = [f"{c.name}: {c.note}" for c in scores.clips if c.note]
     lines += [f"{MEASURES[n].title}: {s.weights}" for n, s in scores.overall.items() if s.weights]
     if scores.windows:
-        lines.append(f"FVD: {scores.windows} windows of {WINDOW} frames in each set; so few bias it upwards.")
+        dropped = sum(c.frames for c in scores.clips) - scores.windows * WINDOW
+        tails = f" {dropped} frames are dropped, as tails that fill no window." if dropped else ""
+        lines.append(f"FVD: {scores.windows} windows of {WINDOW} frames in each set; so few bias it upwards.{tails}")
     return lines + [f"{MEASURES[name].title} left out: {reason}." for name, reason in scores.left_out.items()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,13 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
 }
+# What would be read as a mark or end the cell; an underscore within a word is none.
+_MARKDOWN = re.compile(r"[\\`*<\[|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Table:
         text = [self._markdown_row(self.columns)]
         text.append("|" + "|".join("---" if k == 0 else "---:" for k in range(len(self.columns))) + "|")
         text += [self._markdown_row(row) for row in self.rows]
-        notes = [f"- {note}" for note in self.notes]
+        notes = [f"- {_one_line(note)}" for note in self.notes]
         return "\n".join([*text, *(["", *notes] if notes else [])]) + "\n"
 
     def latex(self) -> str:
@@ -67,15 +74,16 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """Comma-separated values; notes follow as lines that begin with #."""
+        """Comma-separated values; notes follow as lines that begin with “# ”, which no row does."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([self.columns, *(["" if c == ABSENT else c for c in row] for row in self.rows)])
-        return stream.getvalue() + "".join(f"# {note}\n" for note in self.notes)
+        rows = ([_one_line("" if c == ABSENT else c) for c in row] for row in self.rows)
+        writer.writerows([self.columns, *([row[0].lstrip("# "), *row[1:]] for row in rows)])
+        return stream.getvalue() + "".join(f"# {_one_line(note)}\n" for note in self.notes)
 
     @staticmethod
     def _markdown_row(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+        return "| " + " | ".join(_MARKDOWN.sub(r"\\\g<0>", _one_line(cell)) for cell in cells) + " |"
 
 
 def score_table(scores: Scores) -> Table:
@@ -94,13 +102,15 @@ def score_table(scores: Scores) -> Table:
 
 
 def frame_table(one: ClipScores) -> Table:
-    """A row per frame, of the measures that have a value for each."""
+    """A row per frame, of the measures that have values for frames; a dash where the truth has no pose then."""
     names = [name for name, score in one.scores.items() if score.per_frame]
-    rows = tuple(
-        (str(k), *(shown(name, one.scores[name].per_frame[k]) for name in names))
-        for k in range(max((len(one.scores[name].per_frame) for name in names), default=0))
-        if all(k < len(one.scores[name].per_frame) for name in names)
-    )
+    at = {name: {round(time, 3): k for k, time in enumerate(one.times_of(name))} for name in names}
+
+    def cell(name: str, time: float) -> str:
+        index = at[name].get(round(time, 3))
+        return ABSENT if index is None else shown(name, one.scores[name].per_frame[index])
+
+    rows = tuple((str(k), *(cell(name, time) for name in names)) for k, time in enumerate(one.times))
     return Table(one.name, ("Frame", *(heading(n) for n in names)), rows)
 
 
@@ -119,4 +129,8 @@ def _value(one: ClipScores, name: str) -> float:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -17,7 +17,7 @@ from torch import Tensor
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
 from v2m4.geometry.camera import Camera
-from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.mesh import Mesh, face_normals
 
 _INT16_MAX = 32767
 _NO_CAMERA = {"w2c": np.eye(4), "K": np.eye(3), "size": np.ones(2, np.int64)}
@@ -144,6 +144,10 @@ def _from_arrays(data: dict[str, NDArray], path: Path) -> Truth:
         raise V2M4Error(_no_truth(path, "its vertices are not finite or its faces name vertices that are not there"))
     if truth.times.shape != (len(poses),):
         raise V2M4Error(_no_truth(path, f"{len(poses)} poses need as many times, but it has {truth.times.size}"))
+    if not np.isfinite(truth.times).all() or (np.diff(truth.times) <= 0).any():
+        raise V2M4Error(_no_truth(path, "its times are not finite numbers that ascend"))
+    if not bool(face_normals(poses[0], faces, normalise=False).any()):
+        raise V2M4Error(_no_truth(path, "its first pose has no area"))
     return truth
 
 

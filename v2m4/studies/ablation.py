@@ -3,6 +3,7 @@
 Everything lies in one folder, ``ROW/CLIP`` per run and ``ROW/scores.json`` per row (``ROW+SEED`` where it is repeated
 with further seeds; rows of equal settings share theirs, in whichever table they stand), so a study that was interrupted
 goes on where it was, and what is finished is not done again. A row that fails leaves a dash, and its reason below.
+A folder holds one seed's runs whichever seed a command begins with: ``ROW`` those of the seed that is the default.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from v2m4.errors import V2M4Error
 from v2m4.evaluation.judges import Panel
 from v2m4.evaluation.scores import MEASURES, Scores, score, weights_named
 from v2m4.evaluation.tables import ABSENT, Table, heading, shown
-from v2m4.evaluation.truth import first_mesh, read_truth
+from v2m4.evaluation.truth import first_mesh
 from v2m4.export.glb import still_glb
-from v2m4.files import write_atomically
+from v2m4.files import digest_of, make_writable, write_atomically
+from v2m4.import_graph import code_digest
 from v2m4.ownership import RESULTS
 from v2m4.recipe import Recipe
 from v2m4.settings import Settings, changed
 from v2m4.studies.baseline import naive
 from v2m4.studies.batch import Job, Outcome, do_all
 from v2m4.studies.paper_tables import PAPER_MEASURES, PAPER_SECONDS, PAPER_TOTAL, TABLES, TITLES, Row
-from v2m4.studies.results import of_run
+from v2m4.studies.results import of_run, with_truth
 
 Say = Callable[[str], None]
 
@@ -95,6 +97,7 @@ def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print
     rows = study.chosen()
     for truth in study.truths:
         first_mesh(truth)  # one that cannot be read is told before hours of runs, not after
+    make_writable(study.folder)
     jobs, problems = {}, {}
     for row in rows:
         reason = cannot_run(study, row)
@@ -183,7 +186,8 @@ def seconds_table(measured: Sequence[Measured]) -> Table:
     total = sum(sum((m.seconds or {}).values()) for m in timed)
     rows.append(("total", _per(total, frames), _per(total, keyframes), f"{PAPER_TOTAL:.1f}"))
     notes = (
-        f"{len(timed)} rows with {frames} frames, {keyframes} keyframes, on this machine; the paper's on one A100.",
+        f"{len(timed)} rows ({', '.join(m.row.key for m in timed)}) with {frames} frames, {keyframes} keyframes, on "
+        "this machine; the paper's on one A100.",
         "The paper's DUST3R, PSO and SGD are the stage camera. Its interpolation and conversion (0.7) are our stage "
         "export, whose seconds no report holds, since it writes the report. Stages without a number are ours alone.",
     )
@@ -214,7 +218,7 @@ def _jobs(study: Study, row: Row) -> list[Job]:
 def _folder(study: Study, row: Row, seed: int) -> Path:
     """Where a row's runs with a seed lie."""
     key = folder_key(study, row)
-    return study.folder / (key if seed == study.settings.seed else f"{key}+{seed}")
+    return study.folder / (key if seed == Settings().seed else f"{key}+{seed}")
 
 
 def _true_mesh(study: Study, clip: int) -> Path:
@@ -246,12 +250,13 @@ def _recipe(study: Study, row: Row) -> Recipe:
 
 
 def _names(clips: Sequence[Path]) -> list[str]:
-    """Folders of the clips: their names, with their parents' where those repeat."""
+    """Folders of the clips: their names, with their parents' where those repeat, numbered where even those do."""
     stems = [clip.stem for clip in clips]
-    return [
+    names = [
         stem if stems.count(stem) == 1 else f"{clip.resolve().parent.name}-{stem}"
         for clip, stem in zip(clips, stems, strict=True)
     ]
+    return [name if names.count(name) == 1 else f"{name}-{names[:k].count(name) + 1}" for k, name in enumerate(names)]
 
 
 def _measured(study: Study, row: Row, panel: Panel) -> Measured:
@@ -276,7 +281,7 @@ def _scored(study: Study, file: Path, folders: Sequence[Path], panel: Panel) -> 
     if kept is None:
         several = [of_run(folder) for folder in folders]
         for index, truth in enumerate(study.truths):
-            several[index] = replace(several[index], truth=read_truth(truth, several[index].clip.times))
+            several[index] = with_truth(several[index], truth)
         kept = score(several, panel, points=study.points, every_frame=False)
         write_atomically(file, json.dumps({"key": key, "scores": kept.to_plain()}, indent=1).encode())
     return kept
@@ -285,7 +290,8 @@ def _scored(study: Study, file: Path, folders: Sequence[Path], panel: Panel) -> 
 def _key(study: Study, folders: Sequence[Path], panel: Panel) -> str:
     """What the scores of a row depend on, as a digest."""
     facts: list[Any] = [hashlib.sha256((f / RESULTS["report"]).read_bytes()).hexdigest() for f in folders]
-    facts += [[str(t), t.stat().st_size] for t in study.truths]
+    facts += [digest_of(truth) for truth in study.truths]
+    facts.append(code_digest("v2m4.evaluation.scores"))
     facts += [sorted(panel.pictures), panel.features is not None, study.points]
     facts += [judge.weights for judge in panel.pictures.values()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -312,7 +318,8 @@ def _comparability(study: Study, measured: Sequence[Measured]) -> Iterator[str]:
         used = ", ".join(f"{port} {name}" for port, name in sorted(names.items()))
         yield f"Plugs of ours, where the row names no other: {used}. The paper's: TRELLIS, DUSt3R, DreamSim."
     if study.repeats > 1:
-        yield f"Mean ± standard deviation over {study.repeats} seeds, from {study.settings.seed}."
+        seeds = f"{study.seeds[0]} to {study.seeds[-1]}"
+        yield f"Mean ± sample standard deviation (divisor n - 1) over {study.repeats} seeds, {seeds}."
     for one in measured:
         if one.scores:
             yield from weights_named(one.scores[0])
@@ -320,7 +327,7 @@ def _comparability(study: Study, measured: Sequence[Measured]) -> Iterator[str]:
 
 
 def _spread(measure: str, values: Sequence[float]) -> str:
-    """The mean as tables show it, ± the standard deviation where there are several; a dash where there is none."""
+    """The mean as tables show it, ± the sample standard deviation where there are several; a dash where none."""
     text = shown(measure, statistics.fmean(values) if values else math.nan)
     return text if len(values) < 2 or text == ABSENT else f"{text} ± {shown(measure, statistics.stdev(values))}"
 

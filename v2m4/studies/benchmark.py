@@ -27,6 +27,7 @@ from v2m4.evaluation.surfaces import MovingMesh, MovingSurface, SeparateMeshes, 
 from v2m4.evaluation.tables import Table, shown
 from v2m4.export.frames import write_frames
 from v2m4.files import digest_of, write_atomically
+from v2m4.import_graph import code_digest
 from v2m4.settings import Settings, changed
 from v2m4.studies.batch import Job, Outcome, do_all
 
@@ -144,7 +145,8 @@ def _write(sample: Sample, outcome: Outcome) -> str:
 def score_sample(sample: Sample, points: int) -> Scored:
     """Distances of a sample's prediction, kept beside it in ``scores.json`` while neither side changes."""
     try:
-        key = f"{digest_of(sample.folder / 'surfaces.npy')}/{_digest(sample.prediction)}/{points}"
+        sides = f"{digest_of(sample.folder / 'surfaces.npy')}/{_digest(sample.prediction)}"
+        key = f"{sides}/{points}/{code_digest('v2m4.evaluation.actionbench')}"
         file = sample.prediction / "scores.json"
         kept = _kept(file, key)
         if kept is None:

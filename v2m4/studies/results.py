@@ -52,6 +52,13 @@ def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequenc
     for what, given in (("--video", videos), ("--truth", truths)):
         if given and len(given) != len(results):
             raise V2M4Error(f"{len(results)} results need as many of {what}, in the same order, but {len(given)} came.")
+    for result in results:
+        if not result.exists():
+            raise V2M4Error(f"There is no result {result}. Give the folder of a run, or an animated GLB.")
+        if videos and is_run(result) and not (result / RESULTS["glb"]).is_file():
+            raise V2M4Error(
+                f"{result} holds no {RESULTS['glb']} to set against --video. A run holds its clip: drop it."
+            )
     if not videos and not all(map(is_run, results)):
         raise V2M4Error("A GLB does not hold its video. Name the videos, one per result: --video CLIP...")
     with tempfile.TemporaryDirectory(prefix="v2m4-") as folder:
@@ -62,20 +69,24 @@ def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequenc
                 one = of_glb(glb, *cut_out_clip(videos[index], Path(folder) / str(index)))
             else:
                 one = of_run(result)
-            if truths:
-                one = replace(one, truth=read_truth(truths[index], one.clip.times))
-            shown.append(one)
+            shown.append(with_truth(one, truths[index]) if truths else one)
         yield shown
+
+
+def with_truth(one: Shown, truth: Path) -> Shown:
+    """The result beside its true geometry, as of `read_truth`."""
+    return replace(one, truth=read_truth(truth, [one.begins + time for time in one.clip.times]))
 
 
 def of_run(folder: Path) -> Shown:
     """A finished run's animation or baseline, seen by the video's camera, and its clip."""
     run = Run.read(folder)
+    begins = run.recipe.settings.video.start_s
     if is_baseline(run):
-        return shown_baseline(run)
+        return replace(shown_baseline(run), begins=begins)
     animation, clip = finished_run(folder)
     name = folder.resolve().name
-    return Shown(name, animation.mesh_at, Camera.identity(FOV_DEG), clip, source=read_clip(run))
+    return Shown(name, animation.mesh_at, Camera.identity(FOV_DEG), clip, source=read_clip(run), begins=begins)
 
 
 def of_glb(glb: Path, clip: Clip, source: Clip) -> Shown:
