@@ -29,7 +29,7 @@ Tensors = dict[str, Tensor]
 
 
 def check_sampling(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
-    """Quantiles of the six numbers, as shares of each one's range, and their correlations."""
+    """Quantiles, means and deviations of the six numbers, as shares of each one's range, and their correlations."""
     columns = json.loads(meta["columns"])
     samples = sample_cameras(200_000, Algorithm1Settings(), torch.Generator().manual_seed(0)).double()
     levels = tensors["out.quantile_levels"]
@@ -40,6 +40,9 @@ def check_sampling(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> lis
         found = torch.quantile(samples[:, column], levels[inner])
         error = float((found - tensors["out.quantiles"][column, inner]).abs().max()) / width
         measures.append(Measure(f"quantiles of {name}", error, 5e-3))
+        for what, value in (("mean", samples[:, column].mean()), ("std", samples[:, column].std())):
+            difference = float((value - tensors[f"out.{what}"][column]).abs())
+            measures.append(Measure(f"{what} of {name}", difference / width, 5e-3))
     correlation = float((torch.corrcoef(samples.T) - tensors["out.correlation"]).abs().max())
     return [*measures, Measure("correlation", correlation, 1.5e-2)]
 

@@ -372,8 +372,9 @@ def check_texture_stage(path: Path, meta: Mapping[str, Any], tensors: Tensors) -
     uv = torch.stack([x, y], -1).reshape(-1, 2)  # (H W, 2): every texel's centre once
     painted = torch.zeros_like(target, requires_grad=True)
     adam = torch.optim.Adam([painted], lr=first, betas=tuple(config["adam_betas"]))
-    losses, snapshots = [], {}
+    losses, used, snapshots = [], [], {}
     for step in range(toy["steps"]):
+        used.append(adam.param_groups[0]["lr"])
         adam.zero_grad()
         weight = settings.reference_weight if step % toy["weight2_every"] == 0 else 1.0
         loss = view_loss(painted, Observation(uv, target.reshape(-1, 3), weight), settings.tv_weight)
@@ -384,8 +385,8 @@ def check_texture_stage(path: Path, meta: Mapping[str, Any], tensors: Tensors) -
         snapshots[f"adam.texture_after{step + 1}"] = painted.detach()[None].clone()
     want = {k: v for k, v in group(tensors, "out").items() if k.startswith("adam.texture_after")}
     measures += compare({k: snapshots[k] for k in want}, want, 1e-4)
-    measures.append(Measure("losses", relative_error(torch.tensor(losses).double(), tensors["out.adam.loss"]), 1e-4))
-    return measures
+    rows = {"adam.loss": torch.tensor(losses).double(), "adam.lr_used": torch.tensor(used).double()}
+    return measures + compare(rows, {k: tensors[f"out.{k}"] for k in rows}, 1e-4)
 
 
 def _named(name: str) -> Callable[[Path, Mapping[str, Any]], bool]:

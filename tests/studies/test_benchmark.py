@@ -90,6 +90,19 @@ def test_what_is_wrong_with_one_sample_is_told_and_loses_no_other(bench, aligned
         find_samples(tmp_path / "nowhere", out)
 
 
+def test_data_that_are_no_surface_or_a_fault_of_ours_lose_no_other(bench, aligned, monkeypatch):
+    (good,) = find_samples(*bench)
+    right = np.load(good.folder / "surfaces.npy")
+    bad = {"(0, 4000, 3)": right[:0], "(3, 0, 3)": right[:, :0], "poses 1 are": right * [[[1.0]], [[np.nan]], [[1.0]]]}
+    bad["are one point"] = np.zeros_like(right)
+    for said, data in bad.items():
+        np.save(good.folder / "surfaces.npy", data)
+        assert said in score_sample(good, 300).problem
+    np.save(good.folder / "surfaces.npy", right)
+    monkeypatch.setattr("v2m4.studies.benchmark.compare_surfaces", lambda *_, **__: 1 / 0)
+    assert "a fault in v2m4 (ZeroDivisionError" in score_sample(good, 300).problem
+
+
 def test_samples_without_a_prediction_are_reconstructed(lizard, tmp_path):
     sample = tmp_path / "data" / "lizard"
     shutil.copytree(lizard, sample / "imgs")

@@ -10,6 +10,7 @@ import numpy as np
 
 from v2m4.arrays import Float64, Int64
 from v2m4.errors import V2M4Error
+from v2m4.evaluation.verdict import frame_ranges
 from v2m4.geometry.sampling import draw_surface
 
 
@@ -108,8 +109,14 @@ class TrackedPoints:
     normals: Float64 | None = None
 
     def __post_init__(self) -> None:
-        if self.points.ndim != 3 or self.points.shape[2] != 3 or not np.isfinite(self.points).all():
-            raise V2M4Error(f"Tracked points must be finite numbers (T,N,3), not of shape {self.points.shape}.")
+        shape = self.points.shape
+        if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            raise V2M4Error(f"Tracked points must be (T,N,3) numbers, at least one, but are {shape}.")
+        if not np.isfinite(self.points).all():
+            wrong = np.flatnonzero(~np.isfinite(self.points).all(axis=(1, 2))).tolist()
+            raise V2M4Error(f"Tracked points must be finite; those of the poses {frame_ranges(wrong)} are not.")
+        if not np.ptp(self.points[0], axis=0).any():
+            raise V2M4Error("Tracked points must span a surface, but in the first pose they are one point.")
 
     def __len__(self) -> int:
         return len(self.points)

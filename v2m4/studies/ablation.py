@@ -29,7 +29,7 @@ from v2m4.ownership import RESULTS
 from v2m4.recipe import Recipe
 from v2m4.settings import Settings, changed
 from v2m4.studies.baseline import naive
-from v2m4.studies.batch import Job, Outcome, do_all
+from v2m4.studies.batch import Job, Outcome, do_all, in_words
 from v2m4.studies.paper_tables import PAPER_MEASURES, PAPER_SECONDS, PAPER_TOTAL, TABLES, TITLES, Row
 from v2m4.studies.results import of_run, with_truth
 
@@ -125,8 +125,8 @@ def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print
             continue
         try:
             measured.append(_measured(study, row, panel))
-        except V2M4Error as problem:
-            measured.append(Measured(row, problem=str(problem)))
+        except Exception as problem:
+            measured.append(Measured(row, problem=in_words(problem, study.folder)))
     return measured
 
 

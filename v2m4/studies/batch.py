@@ -73,15 +73,20 @@ def do(job: Job, watch: Watch | None = None) -> Outcome:
             last = watch(job.events())
     except RunStoppedError:
         raise
-    except V2M4Error as problem:
-        return Outcome(job, problem=str(problem))
-    except OSError as problem:
-        return Outcome(job, problem=f"{problem.strerror or problem}: {problem.filename or job.output}")
     except Exception as error:
-        # A fault of ours in one clip of a hundred must not lose the other ninety-nine; it is told, not hidden.
-        return Outcome(job, problem=f"a fault in v2m4 ({type(error).__name__}: {error})")
+        return Outcome(job, problem=in_words(error, job.output))
     assert isinstance(last, Finished)
     return Outcome(job, last.files, last.report)
+
+
+def in_words(error: Exception, place: Path) -> str:
+    """Why something at ``place`` has no result. A fault of ours in one of a hundred must not lose the other
+    ninety-nine; it is told, not hidden."""
+    if isinstance(error, V2M4Error):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or place}"
+    return f"a fault in v2m4 ({type(error).__name__}: {error})"
 
 
 def do_all(jobs: Iterable[Job], watch: Watch | None = None, ray: str | None = None) -> Iterator[Outcome]:

@@ -29,7 +29,7 @@ from v2m4.export.frames import write_frames
 from v2m4.files import digest_of, write_atomically
 from v2m4.import_graph import code_digest
 from v2m4.settings import Settings, changed
-from v2m4.studies.batch import Job, Outcome, do_all
+from v2m4.studies.batch import Job, Outcome, do_all, in_words
 
 PUBLISHED = {"ActionMesh": (0.053, 0.081, 0.148), "ActionMesh --fast": (0.055, 0.088, 0.154)}
 DISTANCES = ("cd_3d", "cd_4d", "cd_m")
@@ -154,8 +154,8 @@ def score_sample(sample: Sample, points: int) -> Scored:
             kept = _plain(compare_surfaces(sample.predicted(len(truth)), truth, points=points))
             write_atomically(file, json.dumps({"key": key, "distances": kept}, indent=1).encode())
         return Scored(sample.uid, kept)
-    except V2M4Error as problem:
-        return Scored(sample.uid, problem=str(problem))
+    except Exception as problem:
+        return Scored(sample.uid, problem=in_words(problem, sample.folder))
 
 
 def benchmark_table(scored: Sequence[Scored], name: str) -> Table:
