@@ -176,6 +176,35 @@ def test_what_does_not_exist_is_named():
             study.chosen()
 
 
+def test_a_clip_or_a_folder_that_cannot_be_is_told_before_anything_runs(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "do_all", lambda *_, **__: pytest.fail("begun"))
+    (tmp_path / "file").touch()
+    for changed_study, said in (
+        (replace(study, clips=(*study.clips, tmp_path / "nowhere.mp4")), "There is no file or folder .*nowhere.mp4"),
+        (replace(study, folder=tmp_path / "file"), "Cannot write .*file"),
+    ):
+        with pytest.raises(V2M4Error, match=said):
+            make(changed_study, Panel())
+
+
+def test_every_clip_and_every_seed_has_a_folder_of_its_own(study):
+    """Also clips of one name in folders of one name; and a seed's folder does not depend on where a study begins."""
+    clips = tuple(Path(name) for name in ("x/a/c.mp4", "y/a/c.mp4", "y/a/c.mov", "d.mp4"))
+    assert ablation._names(clips) == ["a-c-1", "a-c-2", "a-c-3", "d"]
+    row = study.chosen()[0]
+    later = replace(study, settings=changed(study.settings, {"seed": 43}))
+    assert [ablation._folder(later, row, seed) for seed in (42, 43)] == [
+        ablation._folder(study, row, seed) for seed in (42, 43)
+    ]
+    assert len({ablation._folder(later, row, seed) for seed in (42, 43)}) == 2
+
+
+def test_a_fault_in_measuring_a_row_loses_no_other(study, measured, monkeypatch):
+    monkeypatch.setattr(ablation, "score", lambda *_, **__: 1 / 0)
+    rows = make(replace(study, points=301), Panel(), say=lambda line: None)
+    assert all("a fault in v2m4 (ZeroDivisionError" in row.problem for row in rows) and len(rows) == 2
+
+
 def test_a_truth_that_is_not_there_is_told_before_anything_runs(study, tmp_path):
     with pytest.raises(V2M4Error, match=r"There is no file .*nowhere.npz"):
         make(replace(study, truths=(tmp_path / "nowhere.npz",), folder=tmp_path / "out"), Panel())

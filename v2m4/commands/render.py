@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from v2m4.errors import V2M4Error
+from v2m4.files import make_writable
 
 if TYPE_CHECKING:
     from v2m4.export.film import Film, Layer, View
@@ -59,7 +61,6 @@ def run(options: Render) -> None:
 
     from v2m4.export.film import Film, Stage, write_film, write_sheet
     from v2m4.export.looks import Lighting
-    from v2m4.files import make_writable
     from v2m4.studies.results import is_run, of_model, opened
 
     if not options.looks:
@@ -93,14 +94,19 @@ def run(options: Render) -> None:
             return Film(size, view, options.orbit_deg, options.fps, options.background, light).checked()
 
         films = {view: film(view) for view in views}
-        for place in {path if options.pngs else path.parent for path in targets}:
-            make_writable(place)
+        _make_places(targets, options.pngs)
         for path, (layers, view) in targets.items():
             if options.sheet:
                 write_sheet(path, stage, films[view], layers, options.sheet)
             else:
                 write_film(path, stage, films[view], layers[0])
             print(path)
+
+
+def _make_places(targets: Iterable[Path], pngs: bool) -> None:
+    """Make the folders of the films, or raise V2M4Error before anything is rendered."""
+    for place in {path if pngs else path.parent for path in targets}:
+        make_writable(place)
 
 
 def read_size(text: str) -> tuple[int, tuple[int, int] | None]:

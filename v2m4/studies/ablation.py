@@ -32,6 +32,7 @@ from v2m4.studies.baseline import naive
 from v2m4.studies.batch import Job, Outcome, do_all, in_words
 from v2m4.studies.paper_tables import PAPER_MEASURES, PAPER_SECONDS, PAPER_TOTAL, TABLES, TITLES, Row
 from v2m4.studies.results import of_run, with_truth
+from v2m4.video import probe
 
 Say = Callable[[str], None]
 
@@ -92,12 +93,11 @@ class Measured:
 def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print) -> list[Measured]:
     """Run what is missing of a study, measure each row, and say how far it is. In the order of the rows.
 
-    Raises V2M4Error, before anything is run, for a study that cannot be or a truth that cannot be read.
+    Raises V2M4Error, before anything is run, for a study that cannot be, clips or truths that cannot be
+    read, or a folder that cannot be written.
     """
     rows = study.chosen()
-    for truth in study.truths:
-        first_mesh(truth)  # one that cannot be read is told before hours of runs, not after
-    make_writable(study.folder)
+    _refuse_early(study)
     jobs, problems = {}, {}
     for row in rows:
         reason = cannot_run(study, row)
@@ -128,6 +128,15 @@ def make(study: Study, panel: Panel, *, ray: str | None = None, say: Say = print
         except Exception as problem:
             measured.append(Measured(row, problem=in_words(problem, study.folder)))
     return measured
+
+
+def _refuse_early(study: Study) -> None:
+    """Raise V2M4Error for what every row would fail at: told once, before hours of runs."""
+    for clip in study.clips:
+        probe(clip, study.settings.video)
+    for truth in study.truths:
+        first_mesh(truth)
+    make_writable(study.folder)
 
 
 def cannot_run(study: Study, row: Row) -> str:
