@@ -67,12 +67,12 @@ def run(options: Evaluate) -> None:
         wanted = LEARNED if options.learned else ()
         panel = Panel.gather(wanted, pick_device(options.device), options.clip_model)
         scores = score(shown, panel, points=options.points, every_frame=options.cd_3d)
-        if options.output is not None:
-            write_scores(options.output, scores)
     table = score_table(scores)
     kind = "json" if options.json else options.format
     texts = {"markdown": table.markdown, "csv": table.csv, "latex": table.latex}
     print(json.dumps(scores.to_plain(), indent=1) if kind == "json" else texts[kind](), end="\n" * (kind == "json"))
+    if options.output is not None:  # last, so that a full disk does not take what was measured
+        write_scores(options.output, scores)
 
 
 def write_scores(folder: Path, scores: Scores) -> None:
@@ -103,10 +103,11 @@ def write_scores(folder: Path, scores: Scores) -> None:
         if not lines:
             continue
         try:
-            write_atomically(folder / f"{measure}.svg", curves(lines, "seconds", spec.title))
+            picture = curves(lines, "seconds", spec.title)
         except V2M4Error as problem:
             print(f"v2m4: no curves: {problem}", file=sys.stderr)
             return
+        write_atomically(folder / f"{measure}.svg", picture)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
