@@ -5,12 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.keyframes import change, choose_anchor, choose_keyframes
+from v2m4.keyframes import change, choose_anchor, choose_keyframes, outline_length
 from v2m4.settings import KeyframeSettings
 from v2m4.video import write_png
 
@@ -86,6 +86,29 @@ def test_the_anchor_shows_the_object_whole(tmp_path):
     write_png(clip.path(0), cropped)
     write_png(clip.path(2), np.zeros_like(cropped))
     assert choose_anchor(clip, (0, 1, 2), KeyframeSettings()) == 1
+
+
+def test_the_anchor_shows_limbs_apart_rather_than_reaching_far(tmp_path):
+    """Two legs that lie on one another reach as far as the stride is wide; the hull is the larger, the outline not."""
+    clip = clip_of(tmp_path / "a", [0.0] * 3)
+    strides = ([(40, 90), (42, 90)], [(20, 88), (60, 88)], [(75, 90), (77, 90)])
+    for i, feet in enumerate(strides):
+        frame = np.zeros((SIDE, SIDE, 4), np.uint8)
+        cv2.ellipse(frame, (40, 40), (30, 12), 0, 0, 360, (200, 120, 60, 255), -1)
+        for foot in feet:
+            cv2.line(frame, (40, 45), foot, (90, 120, 220, 255), 5)
+        write_png(clip.path(i), frame)
+    assert choose_anchor(clip, (0, 1, 2), KeyframeSettings()) == 1
+
+
+@given(radius=st.floats(20, 60), size=st.floats(60, 200))
+@settings(deadline=None, max_examples=20)
+def test_an_outline_is_as_long_for_its_area_however_large_it_is(radius, size):
+    y, x = np.mgrid[: SIDE * 2, : SIDE * 2]
+    disc = (np.hypot(x - SIDE, y - SIDE) < radius).astype(np.uint8)
+    assert outline_length(disc, size) == pytest.approx(2 * np.sqrt(np.pi), rel=0.07)
+    ring = disc * (np.hypot(x - SIDE, y - SIDE) > radius / 2)
+    assert outline_length(ring, size) > 1.5 * outline_length(disc, size)
 
 
 @pytest.mark.parametrize("mode", ["fixed", "adaptive"])

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import cv2
 import numpy as np
+from contourpy import contour_generator
 
 from v2m4.arrays import Bytes, Float32, sum_last
 from v2m4.clip import Clip
@@ -67,31 +68,45 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
     """The keyframe that shows the object best, for the mesh that all others are registered to.
 
     It is seen whole and large, its limbs apart, in a pose between the others: the score is the product of the part of
-    the outline inside the picture, area, share of the outline's convex hull left free by limbs, and likeness to the
-    other keyframes. Ties go to the earlier one.
+    the outline inside the picture, area, length of the outline (limbs that hide each other or touch have none of their
+    own), and likeness to the other keyframes. Ties go to the earlier one.
     """
     pictures, masks = [], []
     for index in keyframes:
         frame = clip.frame(index)
         pictures.append(_small(frame, settings))
         masks.append((frame[..., 3] > 127).astype(np.uint8))
-    largest = max(1, *(int(m.sum()) for m in masks))
+    best, lengths = settings.best, [outline_length(mask, settings.best.outline_size) for mask in masks]
+    largest, longest = max(1, *(int(m.sum()) for m in masks)), max(1e-9, *lengths)
     changes = np.zeros((len(keyframes), len(keyframes)))
     for i, j in combinations(range(len(keyframes)), 2):
         changes[i, j] = changes[j, i] = min(1.0, change(pictures[i], pictures[j], settings))
     scores = []
-    for mask, distance in zip(masks, changes.mean(axis=1), strict=True):
+    for mask, length, distance in zip(masks, lengths, changes.mean(axis=1), strict=True):
         area = int(mask.sum())
         if not area:
             scores.append(-np.inf)
             continue
-        points = cv2.findNonZero(mask)
-        hull = max(float(cv2.contourArea(cv2.convexHull(points))), float(area))
-        apart = 1 - area / hull
-        size, limbs = settings.best.area_weight, settings.best.limbs_weight
-        large, free = (1 - size) + size * area / largest, (1 - limbs) + limbs * apart
-        scores.append(_inside(clip, mask) * large * free * (settings.best.likeness - float(distance)))
+        large = (1 - best.area_weight) + best.area_weight * area / largest
+        free = (1 - best.limbs_weight) + best.limbs_weight * length / longest
+        scores.append(_inside(clip, mask) * large * free * (best.likeness - float(distance)))
     return keyframes[int(np.argmax(np.round(scores, 6)))]
+
+
+def outline_length(mask: Bytes, size: float) -> float:
+    """The length of the outline of a mask (H,W), holes included, over the root of its area; a circle has 2 sqrt(pi).
+
+    size: that root in pixels, to which a larger object is shrunk first: finer noise of the outline does not count.
+    """
+    area = int((mask > 0).sum())
+    if not area:
+        return 0.0
+    scale = min(1.0, size / np.sqrt(area))
+    soft = cv2.resize((mask > 0).astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    soft = np.asarray(cv2.GaussianBlur(np.pad(soft, 4), (0, 0), 1.0), np.float32)
+    curves = [np.asarray(line, dtype=np.float64) for line in contour_generator(z=soft).lines(0.5)]  # (N,2) each, closed
+    length = sum(float(np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()) for curve in curves)
+    return length / float(np.sqrt(max(float(soft.sum()), 1.0)))
 
 
 def _inside(clip: Clip, mask: Bytes) -> float:

@@ -34,8 +34,10 @@ class AnchorSettings:
 
     area_weight: Annotated[float, Range(0, 1)] = 0.5
     """Share of the score that a keyframe has by showing the object as large as the one that shows it largest."""
-    limbs_weight: Annotated[float, Range(0, 1)] = 0.3
-    """Share of the score that it would have if the outline's hull were free of the object: limbs are apart."""
+    limbs_weight: Annotated[float, Range(0, 1)] = 1.0
+    """Share of the score that it has by an outline as long as the longest, for its size: limbs are apart."""
+    outline_size: Annotated[float, Range(8, 4096)] = 100.0
+    """Root of the object's area in pixels to which it is shrunk before outlines are measured: noise counts less."""
     likeness: Annotated[float, Range(1, 100)] = 1.5
     """The score falls with the mean change to the other keyframes, and would be 0 at this."""
 
