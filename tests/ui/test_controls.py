@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from v2m4.errors import V2M4Error
 from v2m4.settings import Settings, changed
@@ -87,3 +90,22 @@ def test_menus_say_where_a_plugs_licence_does_not_hold() -> None:
 
     assert "not for the EU, the UK and South Korea" in labels["hunyuan3d"]
     assert "EU" not in labels["trellis"]
+
+
+ANY_NUMBER = st.none() | st.floats() | st.integers() | st.sampled_from([10**400, -(10**400)])
+NUMBERS = ("seed", "start_s", "end_s", "frame_step", "stride")
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(NUMBERS, ANY_NUMBER)))
+def test_whatever_number_is_typed_it_counts_or_is_answered(numbers: dict) -> None:
+    told = ""
+    try:
+        replace(ASKED, **numbers).settings().checked()
+    except InputError as error:
+        told = f"{error.place}: {error}"
+    assert not told or re.match(r"(part|settings): \S+ must be ", told)
+
+
+def test_changes_within_changes_without_end_are_answered() -> None:
+    with pytest.raises(InputError, match="nested too deeply"):
+        replace(ASKED, changes=100_000 * '{"a":').settings()

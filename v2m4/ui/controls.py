@@ -167,7 +167,7 @@ def _number(value: float | None, otherwise: int) -> int | float:
     """A whole number as int; any other stays as it is, so that its setting's own check tells what is wrong."""
     if value is None:
         return otherwise
-    return int(value) if float(value).is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _parsed(changes: str | None) -> dict[str, Any]:
@@ -177,6 +177,8 @@ def _parsed(changes: str | None) -> dict[str, Any]:
         raise InputError(
             "changes", f"The changes under “Advanced” are not valid JSON ({error.msg}, line {error.lineno})."
         ) from error
+    except RecursionError as error:
+        raise InputError("changes", "The changes under “Advanced” are nested too deeply.") from error
     if not isinstance(extra, dict):
         raise InputError("changes", "The changes under “Advanced” must be one JSON object, as {} is.")
     guarded = sorted(set(_dotted(extra)) & (GUARDED | {"generator.template"}))
