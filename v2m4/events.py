@@ -158,13 +158,14 @@ class ShapeFollowed(Event):
 @dataclass(frozen=True)
 class PoseView(Event):
     """What was followed so far stands like this at a keyframe. ``image``: (S,S,4) uint8 rendering. ``overlap``: mask
-    overlap (IoU) with the frame."""
+    overlap (IoU) with the frame. ``vertices``: (V,3) in camera space."""
 
     live: ClassVar[bool] = True
 
     keyframe: int
     image: NDArray[np.uint8]
     overlap: float
+    vertices: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

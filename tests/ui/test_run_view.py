@@ -13,7 +13,7 @@ from tests.conftest import little_settings
 from tests.ui.conftest import Served, write_clip
 from v2m4.artefacts import save_picture
 from v2m4.evaluation.glb import read_glb
-from v2m4.events import MeshRegistered, PoseView
+from v2m4.events import MeshRegistered, PoseView, RunProgress
 from v2m4.ui.panels import keyframe_gallery
 from v2m4.ui.pictures import publish, url
 from v2m4.ui.run_view import RunView, update
@@ -27,7 +27,7 @@ def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path
     clip = write_clip(tmp_path / "clip.mp4", frames=2, size=64)
     record = Store(tmp_path / "runs").create(clip, little_settings())
     view = RunView.of(record, state="working", keyframes=(0, 1), anchor=0, times=(0.0, 0.1))
-    update(view, PoseView(1, np.full((32, 32, 4), 90, np.uint8), 0.81), record)
+    update(view, PoseView(1, np.full((32, 32, 4), 90, np.uint8), 0.81, np.zeros((3, 3), np.float32)), record)
     published = view.copy()
     assert "81 %" in keyframe_gallery(published) and url(view.sketches[1][0]) in keyframe_gallery(published)
     save_picture(tmp_path / "fit.png", np.full((32, 32, 4), 200, np.uint8))
@@ -39,13 +39,16 @@ def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path
 def test_before_the_texture_the_mended_animation_over_all_keyframes_is_shown(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     record = store.create(write_clip(tmp_path / "clip.mp4", frames=5, size=64), little_settings())
-    view, labels = RunView.of(record, state="working"), []
+    view, grown = RunView.of(record, state="working"), dict[str, int]()
+    stage = ""
     for event in do_run(store, record, until="texture"):
         update(view, event, record)
-        labels.append(view.model_label)
+        stage = event.stage if isinstance(event, RunProgress) else stage
+        if view.model is not None and stage not in grown and view.model_label.startswith("The animation"):
+            grown[stage] = len(read_glb(Path(view.model)).times)
+    assert next(iter(grown)) == "motion" and grown["motion"] == 2  # it moves long before all is known
     assert view.model is not None and view.model_label == "The animation before its texture"
-    assert labels.index(f"The mesh of frame {view.anchor}") < labels.index(view.model_label)
-    assert len(read_glb(Path(view.model)).times) == len(view.keyframes) == len(view.fits)
+    assert len(read_glb(Path(view.model)).times) == len(view.keyframes) == len(view.fits) == 3
 
 
 @pytest.mark.parametrize("name", ["a#b %20d'&", "дракон — ñ", "🦎", ".odd", "100%"])

@@ -34,8 +34,9 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     def seen(event: Event) -> Event:
         if not isinstance(event, ShapeFollowed):
             return event
-        posed = mesh.with_vertices(torch.from_numpy(event.vertices).float())
-        return PoseView(event.frame, *pose_picture(posed, clip, event.frame, VIEW_SIZE))
+        vertices = event.vertices.astype(np.float32)
+        posed = mesh.with_vertices(torch.from_numpy(vertices))
+        return PoseView(event.frame, *pose_picture(posed, clip, event.frame, VIEW_SIZE), vertices)
 
     shapes = yield from mapped(follower.follow_clip(indices), seen)
     save_arrays(run.place(step) / MOTION, indices=np.array(indices), vertices=shapes[list(indices)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from v2m4.animation import Animation
 from v2m4.artefacts import keyframes_of, masked_clip, moving_vertices, posed_mesh, read_clip, registered_vertices
@@ -40,7 +41,7 @@ from v2m4.ui.store import RunRecord
 from v2m4.ui.words import page_words
 
 State = Literal["empty", "ready", "waiting", "working", "stopped", "failed", "finished", "example"]
-_PARTS = 4
+_PARTS = 6
 
 
 @dataclass
@@ -50,7 +51,8 @@ class RunView:
     run: the reference of its link, the owner's or (``shared``) that for others. fraction: of the whole run, never
     falling. place, wait_s: in the queue, from 1, and the seconds until its turn. content: (width, height) of the clip's
     picture in its square, as shares of the side. outlined: frames that show their outline while the mask is made.
-    notes: what the visitor should know beforehand. sketches: what was followed so far, on the way to the fits.
+    notes: what the visitor should know beforehand. sketches: what was followed so far, on the way to the fits;
+    poses: (V,3) of either.
     """
 
     name: str = ""
@@ -75,6 +77,7 @@ class RunView:
     views: dict[int, dict[str, tuple[str, float]]] = field(default_factory=dict)
     sketches: dict[int, tuple[str, float]] = field(default_factory=dict)
     fits: dict[int, tuple[str, float]] = field(default_factory=dict)
+    poses: dict[int, Tensor] = field(default_factory=dict, repr=False)
     model: str | None = None
     model_label: str = ""
     warnings: tuple[str, ...] = ()
@@ -125,14 +128,15 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
             view.model, view.model_label = publish(path), f"The mesh of frame {keyframe}"
         case MeshRefined(keyframe, path):
             view.model, view.model_label = publish(path), f"The refined mesh of frame {keyframe}"
-        case PoseView(keyframe, image, overlap):
+        case PoseView(keyframe, image, overlap, vertices):
             view.sketches[keyframe] = (thumbnail(image), overlap)
+            if grow:
+                _grow(view, record, keyframe, torch.from_numpy(vertices), len(view.sketches))
         case MeshRegistered(keyframe, overlap, preview):
             if preview is not None:
                 view.fits[keyframe] = (thumbnail(preview), overlap)
-            if grow and _worth_a_look(view):
-                view.model = publish(growing_animation(record, sorted(view.fits)))
-                view.model_label = f"The animation so far: {len(view.fits)} keyframes"
+            if grow:
+                _grow(view, record, keyframe, registered_vertices(record.look(), keyframe), len(view.fits))
         case PosesMended() if grow:
             view.model, view.model_label = publish(growing_animation(record)), "The animation before its texture"
         case Finished(files, report):
@@ -175,19 +179,22 @@ def _clip_of(view: RunView, record: RunRecord) -> Clip:
     return clip
 
 
-def _worth_a_look(view: RunView) -> bool:
-    """After each quarter of the keyframes: often enough to see it grow, seldom enough not to disturb."""
-    step = max(2, -(-len(view.keyframes) // _PARTS))
-    return len(view.fits) % step == 0 and len(view.fits) < len(view.keyframes)
+def _grow(view: RunView, record: RunRecord, keyframe: int, vertices: Tensor, known: int) -> None:
+    """Take in a keyframe's pose, of which ``known`` are known by now. After each part of them, often enough to see it
+    grow and seldom enough not to disturb, the animation so far is shown."""
+    view.poses[keyframe] = vertices
+    if known % max(2, -(-len(view.keyframes) // _PARTS)) == 0 and known < len(view.keyframes):
+        view.model = publish(growing_animation(record, view.poses))
+        view.model_label = f"The animation so far: {len(view.poses)} keyframes"
 
 
-def growing_animation(record: RunRecord, registered: list[int] | None = None) -> Path:
-    """The animation in the look of the first mesh: over the keyframes registered so far, as they were registered, or
-    (None) over all of them, since torn places are mended once all are."""
+def growing_animation(record: RunRecord, found: dict[int, Tensor] | None = None) -> Path:
+    """The animation in the look of the first mesh: over the keyframes' poses (V,3) ``found`` so far, or (None) over all
+    of them with their torn places mended."""
     run = record.look()
     clip = masked_clip(run)
-    indices = registered or list(keyframes_of(run)[0])
-    poses = torch.stack([registered_vertices(run, i) for i in registered]) if registered else moving_vertices(run)
+    indices = list(keyframes_of(run)[0]) if found is None else sorted(found)
+    poses = moving_vertices(run) if found is None else torch.stack([found[i] for i in indices])
     mesh = posed_mesh(run, keyframes_of(run)[1]).with_vertices(poses[0])
     times = tuple(clip.times[i] - clip.times[indices[0]] for i in indices)
     animation = Animation(poses, times, mesh, times[-1] + 1e-3, clip.name, tuple(indices))
