@@ -31,9 +31,9 @@ from tests.ui.conftest import Served, free_port, write_clip
 from v2m4 import pipeline
 from v2m4.artefacts import finished_run
 from v2m4.events import Event
-from v2m4.export.preview import render_rgba
 from v2m4.formats.gltf.scene import read_scene
 from v2m4.geometry.camera import Camera
+from v2m4.render.pictures import render_rgba
 from v2m4.run import Run, Step
 from v2m4.ui import panels, runner
 from v2m4.ui.controls import Asked
