@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +108,6 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=FACES, help="faces of the second mesh")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each pair, which differ by what is drawn")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seeds", type=int, default=1, help="how often each pair, with other views")
     parser.add_argument(
         "--full-views", action="store_true", help="draw views at their full size, and both attempts whole"
     )
@@ -124,7 +122,7 @@ def main() -> None:
         vertices, faces = subdivide(vertices, faces, options.faces // 2)
         last = len(vertices) - 1 - options.step
         starts = np.unique(np.linspace(0, max(last, 0), options.pairs).astype(int))
-        for start, seed in product(starts, range(options.seeds)):
+        for start in starts:
             truth = vertices[start + options.step]
             target = remesh(truth, faces, options.faces)
             for seed in range(options.seeds):
