@@ -19,7 +19,7 @@ from v2m4.arrays import Float64
 from v2m4.evaluation.alignment import Alignment, iterative_closest_points
 from v2m4.evaluation.surfaces import MovingMesh, MovingSurface
 
-_QUERIES = 10_000
+_QUERIES = 10_000  # points whose nearest ones are sought, of all: the protocol's
 
 
 @dataclass(frozen=True)

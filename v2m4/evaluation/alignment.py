@@ -17,9 +17,10 @@ from scipy.spatial import cKDTree
 from v2m4.arrays import Float64
 from v2m4.geometry.rotations import closest_rotation
 
-_COARSE, _MIDDLE = 400, 2000
-_SURVIVORS = 5
-_SCALE_LIMIT = 5.0
+_COARSE, _MIDDLE = 400, 2000  # points at first, from all starts, and then
+_ROUNDS = (15, 40, 60)  # of closest points: with as many, with more, and with all
+_SURVIVORS = 5  # starts that go on after the first
+_SCALE_LIMIT = 5.0  # factor by which an axis may differ from the usual scale: flat shapes would be stretched at will
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ def iterative_closest_points(
     for rotation in _start_rotations():
         scale = np.full(3, ratio)
         starts.append(Alignment(rotation, scale, y.mean(0) - rotation @ (scale * x.mean(0))))
-    ranked = _refine_all(starts, x[:_COARSE], y[:_COARSE], False, 15)
-    ranked = _refine_all([a for _, a in ranked[:_SURVIVORS]], x[:_MIDDLE], y[:_MIDDLE], False, 40)
-    best = _refine_all([a for _, a in ranked[:2]], x[:count], y[:count], False, 60)[0]
+    ranked = _refine_all(starts, x[:_COARSE], y[:_COARSE], False, _ROUNDS[0])
+    ranked = _refine_all([a for _, a in ranked[:_SURVIVORS]], x[:_MIDDLE], y[:_MIDDLE], False, _ROUNDS[1])
+    best = _refine_all([a for _, a in ranked[:2]], x[:count], y[:count], False, _ROUNDS[2])[0]
     if not per_axis:
         return best[1]
-    stretched = _refine_all([a for _, a in ranked[:3]], x[:_MIDDLE], y[:_MIDDLE], True, 40)
-    return _refine_all([stretched[0][1], best[1]], x[:count], y[:count], True, 60)[0][1]
+    stretched = _refine_all([a for _, a in ranked[:3]], x[:_MIDDLE], y[:_MIDDLE], True, _ROUNDS[1])
+    return _refine_all([stretched[0][1], best[1]], x[:count], y[:count], True, _ROUNDS[2])[0][1]
 
 
 def _start_rotations() -> list[Float64]:

@@ -16,9 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-WINDOW = 32
-FRAME_SIZE = 512
-DETECTOR_SIZE = 224
+# The measure's protocol: frames of a window, side of a frame in pixels, and of what the detector sees.
+WINDOW, FRAME_SIZE, DETECTOR_SIZE = 32, 512, 224
 
 
 def windows(lengths: Sequence[int], window: int = WINDOW) -> Iterator[tuple[int, int]]:

@@ -28,8 +28,8 @@ from v2m4.render.pictures import straight_alpha
 
 Watch = Callable[[NDArray[np.uint8]], None]
 """What gets a frame's re-rendering, (S,S,4) with straight alpha."""
-_TRACKED_VERTICES = 2000
-_CENTRE_TOLERANCE = 0.005
+_TRACKED_VERTICES = 2000  # whose jitter is measured, at most
+_CENTRE_TOLERANCE = 0.005  # of a camera file, in picture widths: more is another crop and no rounding
 
 
 def measure(

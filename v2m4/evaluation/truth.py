@@ -19,7 +19,7 @@ from v2m4.evaluation.glb import read_glb
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh, face_normals
 
-_INT16_MAX = 32767
+_INT16_MAX = 32767  # of the positions as they are stored
 _NO_CAMERA = {"w2c": np.eye(4), "K": np.eye(3), "size": np.ones(2, np.int64)}
 
 

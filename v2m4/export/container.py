@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from v2m4.formats.gltf.binary import BIN_CHUNK, COMPONENT_TYPES, ELEMENT_TYPES, JSON_CHUNK, MAGIC
 
-ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, bufferView.target
 
 
 class GltfDocument:

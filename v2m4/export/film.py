@@ -27,9 +27,9 @@ from v2m4.geometry.mesh import Mesh
 View = Literal["reference", "orbit"]
 Background = Literal["white", "black", "transparent", "panorama"]
 Layer = Look | Literal["overlay"]
-SMALLEST, LARGEST = 16, 4096
-_CONTOUR = (255, 110, 0)
-_OVERLAY = 0.6
+SMALLEST, LARGEST = 16, 4096  # side of a film, in pixels: smaller shows nothing, larger fills the memory
+# The overlay on the video: colour of the outline, its widths in the picture's longer side, and the mesh's opacity.
+_CONTOUR, _CONTOUR_WIDTHS, _OVERLAY = (255, 110, 0), 400, 0.6
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _overlay(rgba: Bytes, frame: Bytes) -> Bytes:
     thinned[..., 3] = (rgba[..., 3] * _OVERLAY).astype(np.uint8)
     out = _over(thinned, "white", _over(frame, "white", None)[..., :3])
     covered = (rgba[..., 3] > 127).astype(np.uint8)
-    width = max(1, round(max(covered.shape) / 400))
+    width = max(1, round(max(covered.shape) / _CONTOUR_WIDTHS))
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     out[(cv2.dilate(covered, kernel) > 0) & (covered == 0), :3] = _CONTOUR
     return out

@@ -28,9 +28,11 @@ from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.settings import ExportSettings
 
 Axes = Literal["camera", "z_up"]
-_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
-_INT16_MAX, _INT8_MAX, _UINT16_MAX = 32767, 127, 65535
-_ROUGHNESS = 0.9
+_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071  # glTF 2.0, sampler
+_INT16_MAX, _INT8_MAX, _UINT16_MAX = 32767, 127, 65535  # of normalised integers
+_ROUGHNESS = 0.9  # nearly matt: the video's light is in the texture already
+_GREY = 0.6  # linear, of a mesh without colours: the renderer's grey
+_JPEG_QUALITY = 92  # hard to tell from the original, at a fraction of a PNG
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ def _appearance(document: GltfDocument, mesh: Mesh, corners: _Corners, settings:
             document, np.round(colours * np.float64(_UINT16_MAX)).astype(np.uint16), normalised=True
         )
     else:
-        surface["baseColorFactor"] = [0.6, 0.6, 0.6, 1.0]
+        surface["baseColorFactor"] = [_GREY, _GREY, _GREY, 1.0]
     material: dict[str, Any] = {
         "name": "surface",
         "pbrMetallicRoughness": surface,
@@ -288,7 +290,7 @@ def encode_texture(texture: Tensor, texture_format: str) -> tuple[bytes, str]:
     pixels = (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     stream = io.BytesIO()
     if texture_format == "jpeg":
-        Image.fromarray(pixels).save(stream, "JPEG", quality=92, subsampling=0)
+        Image.fromarray(pixels).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         return stream.getvalue(), "image/jpeg"
     Image.fromarray(pixels).save(stream, "PNG", compress_level=6)
     return stream.getvalue(), "image/png"

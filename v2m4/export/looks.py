@@ -26,7 +26,7 @@ OVER_BLACK = ("mask", "depth")
 """Looks that mean brightness: behind them is black, unless nothing is."""
 _SUPERSAMPLE = 2
 _CLAY = 0.5
-_FARTHEST_GREY = 0.2
+_FARTHEST_GREY = 0.2  # of the depth: what is furthest differs from the background
 
 
 @dataclass(frozen=True)

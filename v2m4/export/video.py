@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from v2m4.errors import V2M4Error
 from v2m4.files import replacing
 
-_CLOCK_HZ = 90_000
+_CLOCK_HZ = 90_000  # the clock of MPEG streams
 
 
 class VideoWriter:

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_QUERIES, _POINTS = 32, 128
+_QUERIES, _POINTS = 32, 128  # compared at once by a program
 
 
 @torch.no_grad()

@@ -31,8 +31,8 @@ from v2m4.render.splats import (
 )
 
 Backend = Literal["auto", "gsplat", "triton", "torch"]
-_ROUND = 128
-_LANES = 1 << 24
+_ROUND = 128  # splats of a tile between looks at whether it is opaque
+_LANES = 1 << 24  # pairs of splat and pixel at once: bounds the memory
 
 
 def render_gaussians(

@@ -18,7 +18,7 @@ _SIDE = tl.constexpr(TILE)
 _ALPHA_MIN = tl.constexpr(ALPHA_MIN)
 _ALPHA_MAX = tl.constexpr(ALPHA_MAX)
 _LIGHT_MIN = tl.constexpr(TRANSMITTANCE_MIN)
-_CHUNK = 32
+_CHUNK = 32  # splats of a tile blended at once
 _ROW = tl.constexpr(9)
 
 

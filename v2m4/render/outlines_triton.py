@@ -19,7 +19,7 @@ from v2m4.render.outlines import (
 )
 from v2m4.render.raster import Raster
 
-_GROUP = 128
+_GROUP = 128  # pairs of pixels per program
 
 
 @torch.no_grad()

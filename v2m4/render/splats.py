@@ -10,8 +10,8 @@ from torch import Tensor
 
 KERNEL_SIZE = 0.1
 """Variance of the screen-space filter, in square pixels."""
-NEAR = 0.2
-ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999
+# The reference rasteriser's, so that other renderers draw the same (Kerbl et al. 2023).
+NEAR, ALPHA_MIN, ALPHA_MAX = 0.2, 1 / 255, 0.999
 TRANSMITTANCE_MIN = 1e-4
 TILE = 8
 

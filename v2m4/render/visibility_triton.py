@@ -15,7 +15,7 @@ _LANES = tl.constexpr(_SIDE)
 _GROUP = 64  # blocks per program
 _FACES = 16  # faces per program where each draws its faces whole
 _SET_UP_TOGETHER = 1 << 22  # faces, counted once per view: bounds the memory of their edge functions
-_NOTHING = 0x7FFFFFFFFFFFFFFF
+_NOTHING = 0x7FFFFFFFFFFFFFFF  # further away than any depth, as ordered integers
 
 
 @torch.no_grad()

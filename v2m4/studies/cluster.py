@@ -14,7 +14,7 @@ from v2m4.errors import V2M4Error
 T = TypeVar("T")
 R = TypeVar("R")
 _ATTEMPTS = 4
-_PATIENCE_S = 10.0
+_PATIENCE_S = 10.0  # for a cluster to answer
 
 
 def fan_out(function: Callable[[T], R], items: Sequence[T], address: str, *, gpus: float | None = None) -> Iterator[R]:
