@@ -38,6 +38,7 @@ from v2m4.geometry.embedded_deformation import (
     solve,
 )
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.rotations import closest_rotation
 from v2m4.geometry.symmetry import mirror_plane
 from v2m4.settings import FollowVideoSettings, RigidMotionSettings
 from v2m4.stages.registration.correspondences import (
@@ -405,8 +406,8 @@ def robust_rigid_motion(
     weights = np.ones(len(before))
     for _ in range(settings.rounds):
         first, second = weights @ before / weights.sum(), weights @ now / weights.sum()
-        left, _, right = np.linalg.svd(((now - second) * weights[:, None]).T @ (before - first))
-        rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+        covariance = ((now - second) * weights[:, None]).T @ (before - first)
+        rotation = closest_rotation(torch.from_numpy(covariance)).numpy()
         off = np.linalg.norm((now - second) - (before - first) @ rotation.T, axis=1)
         weights = 1 / (1 + (off / (settings.reach * scale)) ** 2) ** 2
     turn = Rotation.from_matrix(rotation).as_rotvec()
