@@ -54,7 +54,8 @@ def row(name: str, frames: Path, truth: Truth, output: Path, preset: str) -> str
     output.mkdir(parents=True, exist_ok=True)
     template = output / "template.glb"
     write_still(template, truth.mesh.with_vertices(z_up(truth.vertices[0])), axes="z_up")
-    usage = reconstruct(frames, output, preset, template)
+    rate = (len(truth.times) - 1) / float(truth.times[-1] - truth.times[0])
+    usage = reconstruct(frames, output, preset, template, rate)
     if usage.code:
         lines = (output / "log.txt").read_text(errors="replace").strip().splitlines()
         return f"{name:18} exit code {usage.code}: {lines[-1] if lines else ''}"

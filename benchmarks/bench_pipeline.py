@@ -76,9 +76,10 @@ def run_measured(command: list[str], log: Path) -> Usage:
     return Usage(time.monotonic() - started, usage.ru_maxrss * unit, process.returncode, cpu_seconds)
 
 
-def reconstruct(clip: Path, output: Path, preset: str, template: Path | None) -> Usage:
-    """`v2m4 reconstruct` from scratch into ``output``."""
+def reconstruct(clip: Path, output: Path, preset: str, template: Path | None, pictures_fps: float = 24.0) -> Usage:
+    """`v2m4 reconstruct` from scratch into ``output``; pictures_fps: of a folder of pictures, frames per second."""
     command = [sys.executable, "-m", "v2m4", "reconstruct", str(clip), "-o", str(output), "--preset", preset]
+    command += ["--video.pictures-fps", str(pictures_fps)] if clip.is_dir() else []
     command += ["--template", str(template)] if template else ["--generator", "inflate"]
     output.mkdir(parents=True, exist_ok=True)
     return run_measured(command, output / "log.txt")

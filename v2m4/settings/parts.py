@@ -133,8 +133,8 @@ class PartsSettings:
     """What damping is multiplied by after a step down."""
     damping_up: Annotated[float, Range(1, 1e6)] = 8.0
     """What it is multiplied by where a step would have led up."""
-    preferred: Annotated[float, Range(0, 1000)] = 1.0
+    preferred: Annotated[float, Range(0, 1000)] = 0.5
     """The parts' motion is taken if the mesh looks at most this many times as unlike the frames as in the nodes'
-    motion, which may stretch to please the pictures."""
+    motion: a search that got lost looks a little better too."""
     looks: LooksSettings = field(default_factory=LooksSettings)
     chunks: ChunkSettings = field(default_factory=ChunkSettings)

@@ -4,7 +4,7 @@ The paper registers each keyframe's own mesh to the one before (section 4.3), wh
 Here one mesh is enough. For every frame, a few rounds of: render the mesh with the video's own pixels, measure the
 flow to the frame and the distance between outlines, and move the nodes of an embedded deformation accordingly. Then
 the mesh as a body of jointed parts looks for the poses in which it looks like the frames (see `parts`), which tells
-turns out of the picture from foreshortening; the first motion stays where it looks much more like the video.
+turns out of the picture from foreshortening; the first motion stays where that does not look much more like the video.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class VideoTracker:
         return shapes
 
     def _of_parts(self, shapes: Float64, shown: Collection[int]) -> StageRun[Float64]:
-        """Shapes (T,V,3) as the body's parts find them, unless those given look much more like the clip."""
+        """Shapes (T,V,3) as the body's parts find them, if those look much more like the clip."""
         from v2m4.stages.registration.parts.follower import PartsFollower  # its kernels are compiled as they are read
 
         frames = range(len(shapes))
