@@ -104,8 +104,12 @@ class PartsSettings:
     """Weight of a joint's squared turn away from its rest."""
     acceleration: Weight = 3e-3
     """Weight of a joint's squared change of angular velocity, while frames are posed one by one."""
-    smoothness: Weight = 1e-2
+    smoothness: Weight = 0.1
     """The same where all frames are posed together."""
+    calmings: Annotated[int, Range(0, 100)] = 4
+    """Times at most that this weight is raised, as long as pictures do not get less alike."""
+    calmer: Annotated[float, Range(1, 1000)] = 3.0
+    """What it is multiplied by each time."""
     still: Weight = 1e-3
     """Weight of a joint's turn away from its rest, whether large or small, where all frames are posed together:
     few joints move rather than all a little."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.stages.registration.parts.arm import bent, error, levels
+from tests.stages.registration.parts.arm import bent, error, filmed, levels
 from v2m4.events import drain
+from v2m4.settings import changed
+from v2m4.stages.registration.parts.clip_fit import ClipFit
 from v2m4.stages.registration.parts.search import MotionSearch
 
 
@@ -28,3 +30,18 @@ def test_an_empty_frame_is_gone_over() -> None:
     truth = bent(0.15 * np.arange(5), np.array([0.0, 0.0, 1.0]))
     found = drain(MotionSearch(levels(truth, np.array([True, True, False, True, True]))).run())
     assert error(found, truth) < 0.02
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.15])
+def test_what_shakes_without_need_is_calmed_and_pictures_stay_as_alike(speed: float) -> None:
+    truth = bent(speed * np.arange(7), np.array([0.0, 1.0, 0.0]))
+    fit = filmed(truth, 32)
+    fit.settings = changed(fit.settings, {"smoothness": 1e-4})
+    search = MotionSearch([ClipFit(fit, 0, np.ones(7, bool))])
+    shaken = truth.moved(np.random.default_rng(0).normal(scale=0.01, size=(7, 9)))
+    calm = search.smoothest(shaken)
+    frames = np.arange(7)
+    assert fit.energies(calm, frames).sum() <= fit.energies(shaken, frames).sum()
+    accelerations = [np.abs(np.diff(fit.body.posed(poses), n=2, axis=0)).mean() for poses in (shaken, calm)]
+    assert accelerations[1] < 0.5 * accelerations[0]
+    assert error(calm, truth) <= error(shaken, truth)

@@ -119,17 +119,18 @@ class ClipFit:
         gradient = normal.gradient + gradients + weight * off * self.units
         return normal.matrix + matrix + weight * np.diag(self.units**2), gradient
 
-    def together(self, poses: Poses, rounds: int) -> Poses:
-        """All frames at once, from ``poses`` (T)."""
+    def together(self, poses: Poses, rounds: int, smoothness: float | None = None) -> Poses:
+        """All frames at once, from ``poses`` (T). smoothness: weight of accelerations; the settings' if absent."""
         settings, damping = self.settings, self.settings.damping
-        total, shape = self._joint_energy(poses), (len(poses.shifts), len(self.units))
-        band, gradient = self._joint(poses)
+        smooth = settings.smoothness if smoothness is None else smoothness
+        total, shape = self._joint_energy(poses, smooth), (len(poses.shifts), len(self.units))
+        band, gradient = self._joint(poses, smooth)
         for turn in range(rounds):
             system = band.copy()
             system[-1] *= 1 + damping
             system[-1] += _LEAST
             tried = poses.moved(self._limited(-solveh_banded(system, gradient.reshape(-1)).reshape(shape)))
-            energy = self._joint_energy(tried)
+            energy = self._joint_energy(tried, smooth)
             if energy >= total:
                 damping *= settings.damping_up
                 continue
@@ -137,16 +138,14 @@ class ClipFit:
             damping *= settings.damping_down
             if gain < settings.least_gain or turn + 1 == rounds:
                 break
-            band, gradient = self._joint(poses)
+            band, gradient = self._joint(poses, smooth)
         return poses
 
-    def _joint_energy(self, poses: Poses) -> float:
+    def _joint_energy(self, poses: Poses, smoothness: float) -> float:
         """What all frames together are to make small."""
         pictures = self.fit.energies(poses, np.arange(len(poses.shifts))).sum()
         off, acceleration = self._anchor_off(poses), self._accelerations(poses)
-        held = (
-            self.settings.anchor_hold * (off**2).sum() + self.settings.smoothness * (self._pace * acceleration**2).sum()
-        )
+        held = self.settings.anchor_hold * (off**2).sum() + smoothness * (self._pace * acceleration**2).sum()
         return float(pictures + self.priors(poses, self.settings.still)[0].sum() + held)
 
     def _anchor_off(self, poses: Poses) -> Float64:
@@ -159,7 +158,7 @@ class ClipFit:
         velocity = differences(poses[np.arange(count - 1)], poses[np.arange(1, count)], self.size)
         return (velocity[1:] - velocity[:-1]) * self._inner
 
-    def _joint(self, poses: Poses) -> tuple[Float64, Float64]:
+    def _joint(self, poses: Poses, smoothness: float) -> tuple[Float64, Float64]:
         """Normal equations of `_joint_energy`: the matrix in upper banded form (2P+1,T P), the gradient (T,P)."""
         s, count, size = self.settings, len(poses.shifts), len(self.units)
         # 1. Each frame by itself; the anchor's pose is known.
@@ -174,8 +173,8 @@ class ClipFit:
             band[2 * size - column :, :, column] = blocks[:, : column + 1, column].T
         # 2. Accelerations tie each frame to the two before it.
         if count > 2:
-            pull = s.smoothness * self._pace * self._accelerations(poses) * self.units
-            weight = s.smoothness * self._pace * self._inner * self.units**2  # (T-2,P)
+            pull = smoothness * self._pace * self._accelerations(poses) * self.units
+            weight = smoothness * self._pace * self._inner * self.units**2  # (T-2,P)
             for shift, factor in ((0, 1.0), (1, -2.0), (2, 1.0)):
                 ahead = slice(shift, count - 2 + shift)
                 gradient[ahead] += factor * pull

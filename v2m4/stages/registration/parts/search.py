@@ -62,10 +62,27 @@ class MotionSearch:
                     yield Progress("motion", done / total)
                     if anew and index in self.shown:
                         yield FramePosed(index)
-        # 3. All frames together.
-        self.poses = self.clip.together(self.poses, rounds)
+        # 3. All frames together, as smooth as the pictures allow.
+        self.poses = self.smoothest(self.clip.together(self.poses, rounds))
         yield Progress("motion", 1.0)
         return self.poses
+
+    def smoothest(self, poses: Poses) -> Poses:
+        """Poses drawn to ever smoother motion, until that makes pictures less alike: what shakes without need does so
+        because pictures hardly tell of it, and then they do not mind either."""
+        s, smoothness, unlike = self.settings, self.settings.smoothness, self._unlike(poses)
+        for _ in range(s.calmings):
+            smoothness *= s.calmer
+            calmer = self.clip.together(poses, s.rounds, smoothness)
+            now = self._unlike(calmer)
+            if now > unlike:
+                break
+            poses, unlike = calmer, now
+        return poses
+
+    def _unlike(self, poses: Poses) -> float:
+        """How unlike its frames the clip looks in poses (T)."""
+        return float(self.clip.fit.energies(poses, np.arange(len(poses.shifts))).sum())
 
     def _advance(self, index: int, direction: int) -> None:
         """Pose a frame from the frames before it (in ``direction``)."""
