@@ -57,17 +57,37 @@ def mirror_planes(points: Float64, settings: MirrorSearchSettings) -> list[Mirro
     return planes[: settings.planes]
 
 
-def mirror_plane(points: Float64, settings: MirrorSearchSettings) -> tuple[Float64, float]:
-    """The unit normal (3,) of the best mirror plane of surface points (P,3), and its error as a share of their spread.
+@dataclass(frozen=True)
+class PlaneFound:
+    """The best mirror plane of a shape. normal: (3,), of unit length. error: the mean distance of the points that have
+    a counterpart to the mirror image, as a share of the points' spread; about 0.02 is a posed animal. rivalry: how many
+    times that is the error of the best plane in another direction; 1 where a shape has several, or a round one any."""
 
-    The error is the mean distance of the points that have a counterpart to the mirror image; about 0.02 is a posed
-    animal. Of `mirror_planes` it has the first steps alone: for the best plane's normal they are enough.
+    normal: Float64
+    error: float
+    rivalry: float
+
+
+def mirror_plane(points: Float64, settings: MirrorSearchSettings) -> PlaneFound:
+    """The best mirror plane of surface points (P,3).
+
+    Of `mirror_planes` it has the first steps alone: for the best plane's normal they are enough.
     """
     tree = _Cloud.of(points).tree
     everything = np.asarray(tree.data)
-    starts = _through_middle(tree, everything, settings)[: settings.candidates]
-    error, normal, _ = min((_refine(tree, everything, start, settings) for start in starts), key=_error_of)
-    return normal, error
+    starts = _through_middle(tree, everything, settings)
+    apart = np.cos(np.radians(settings.apart_deg))
+
+    def best(starts: list[_Trial]) -> list[_Trial]:
+        refined = (_refine(tree, everything, start, settings) for start in starts[: settings.candidates])
+        return sorted(refined, key=_error_of)
+
+    found = best(starts)[0]
+    others = [start for start in starts if abs(start[1] @ found[1]) <= apart]
+    # A rival that closest points lead back to the plane is none.
+    rivals = [each for each in best(others) if abs(each[1] @ found[1]) <= apart] or others[:1]
+    error, normal, _ = found
+    return PlaneFound(normal, error, rivals[0][0] / max(error, 1e-9) if rivals else np.inf)
 
 
 def _error_of(trial: _Trial) -> float:

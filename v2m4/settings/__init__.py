@@ -271,7 +271,7 @@ def _contradictions(settings: Settings) -> list[str]:
     if project.edge_near_px >= project.edge_far_px:
         wrong.append("texture.project.edge_near_px must be less than texture.project.edge_far_px.")
     symmetry = settings.registration.video.symmetry
-    for low, high in (("side_on_from", "side_on_full"), ("error_full", "error_most")):
+    for low, high in (("side_on_from", "side_on_full"), ("error_full", "error_most"), ("rivalry_from", "rivalry_full")):
         if getattr(symmetry, low) >= getattr(symmetry, high):
             wrong.append(f"registration.video.symmetry.{low} must be less than registration.video.symmetry.{high}.")
     return wrong

@@ -187,6 +187,9 @@ class CorrespondenceSettings:
 
     flow_step: Annotated[int, Range(1, 64)] = 2
     """The n of: every n-th row and column gives a flow vector."""
+    flow_finest: Annotated[int, Range(0, 5)] = 1
+    """How often pictures are halved for the flow's last step. At 2 it follows the outlines of what is thin and misses
+    what moves inside; each halving less takes four times as long."""
     flow_return_px: Annotated[float, Range(0.01, 1000)] = 1.5
     """Pixels by which the flow there and back may miss before it is distrusted."""
     flow_least_weight: Annotated[float, Range(0, 1)] = 0.05
@@ -231,6 +234,10 @@ class SymmetrySettings:
     """Error of the symmetry, in sizes of the object, up to which it is fully heeded."""
     error_most: Annotated[float, Range(0, 10)] = 0.12
     """The same, from which it is ignored."""
+    rivalry_from: Annotated[float, Range(0, 1000)] = 1.1
+    """How many times worse any plane in another direction must fit for the plane to be heeded: a round rod has many."""
+    rivalry_full: Annotated[float, Range(0, 1000)] = 1.25
+    """The same, for it to be fully heeded."""
     search: MirrorSearchSettings = field(default_factory=MirrorSearchSettings)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from tests.geometry.test_embedded_deformation import tube
 from v2m4.geometry.embedded_deformation import PointToPlane
 from v2m4.settings import CorrespondenceSettings
 from v2m4.stages.registration.correspondences import (
@@ -124,6 +126,23 @@ def test_flow_tells_where_the_surface_went() -> None:
     assert len(planes.weights) > 100
     before, after = np.abs(residuals(planes, vertices)), np.abs(residuals(planes, moved))
     assert np.average(after, weights=planes.weights) < 0.3 * np.average(before, weights=planes.weights)
+
+
+def test_flow_sees_what_moves_inside_a_thin_outline() -> None:
+    """A rod that rolls about its axis: nothing of its outline moves."""
+    size = 192
+    vertices, faces = tube(24, 12, length=1.4, radius=0.13)
+    painted = 150 + 60 * np.sin(18 * vertices[:, 0]) + 30 * np.cos(40 * vertices[:, 1])
+    middle = np.array([0.0, 0.0, 3.0])
+    rolled = Rotation.from_rotvec([0.2, 0.0, 0.0]).apply(vertices - middle) + middle
+    seen = visible_points(vertices, faces, size)
+    rendering, view = (make_view(picture(v, faces, painted, size), size, 255.0) for v in (vertices, rolled))
+    matches = flow_matches(seen, rendering.image, rendering.mask, view, NUMBERS)
+    asked, true = (
+        (there - to_pixels(surface_at(vertices, matches.corners, matches.barycentrics), size))[:, 1].mean()
+        for there in (matches.targets, to_pixels(surface_at(rolled, matches.corners, matches.barycentrics), size))
+    )
+    assert abs(asked - true) < 0.5 * abs(true)
 
 
 def test_outlines_that_agree_ask_for_nothing_and_others_for_the_shift() -> None:

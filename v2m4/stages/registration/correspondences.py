@@ -161,6 +161,7 @@ def flow_matches(
     """
     size, step = len(rendering), settings.flow_step
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow.setFinestScale(settings.flow_finest)
     ahead = flow.calc(rendering, view.image, None)  # type: ignore[call-overload]  # (S,S,2)
     back = flow.calc(view.image, rendering, None)  # type: ignore[call-overload]
     use = (seen.rows % step == 0) & (seen.columns % step == 0) & known[seen.rows, seen.columns]

@@ -39,6 +39,7 @@ from v2m4.geometry.embedded_deformation import (
 )
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import closest_rotation
+from v2m4.geometry.sampling import sample_surface
 from v2m4.geometry.symmetry import mirror_plane
 from v2m4.settings import FollowVideoSettings, RigidMotionSettings
 from v2m4.stages.registration.correspondences import (
@@ -132,13 +133,16 @@ class PyramidLevel:
 
 
 class VideoTracker:
-    """Tracks one anchor mesh (in camera space) through a clip; ``tracks`` may tell more of the way of its points."""
+    """Tracks one anchor mesh (in camera space) through a clip; ``tracks`` may tell more of the way of its points.
+
+    seed: of the points that are drawn from its surface.
+    """
 
     tracks: VideoTracks | None = None
 
-    def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings) -> None:
+    def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings, *, seed: int = 0) -> None:
         self.mesh, self.clip = mesh, clip
-        self.settings = settings
+        self.settings, self.seed = settings, seed
         self.faces = mesh.faces.cpu().numpy().astype(np.int64)
         self.start_vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.anchor = anchor
@@ -173,11 +177,18 @@ class VideoTracker:
         )
         return first, second
 
+    def _spread(self, count: int) -> tuple[Int64, Float64]:
+        """Corners and barycentrics, (count,3) each, of points spread evenly over the surface."""
+        rng = torch.Generator().manual_seed(self.seed)
+        vertices, faces = torch.from_numpy(self.start_vertices), torch.from_numpy(self.faces)
+        face, barycentrics = sample_surface(vertices, faces, count, rng)
+        return self.faces[face.numpy()], barycentrics.numpy()
+
     @cached_property
     def samples(self) -> SurfaceSamples:
         """Points spread over the surface, their grey values in the anchor frame and the nodes that carry them most."""
         level, count = self.levels[1], self.settings.correspondences.surface_samples
-        corners, barycentrics = _spread(self.start_vertices, self.faces, count)
+        corners, barycentrics = self._spread(count)
         points = surface_at(self.start_vertices, corners, barycentrics)
         grey, known = sample_frame_at(points, level.anchor_visible, level.anchor_view, level.same_surface)
         if known.any():
@@ -377,12 +388,13 @@ class VideoTracker:
     def _mirror(self) -> tuple[Float64, float]:
         """The normal (3,) of the mesh's plane of symmetry and how far it may be trusted to tell depths, 0..1."""
         numbers = self.settings.symmetry
-        spread = _spread(self.start_vertices, self.faces, numbers.samples)
-        normal, error = mirror_plane(surface_at(self.start_vertices, *spread), numbers.search)
+        plane = mirror_plane(surface_at(self.start_vertices, *self._spread(numbers.samples)), numbers.search)
         # Seen from the side, the picture and the plane fix a point; seen from the front they do not.
-        side_on = (abs(normal[2]) - numbers.side_on_from) / (numbers.side_on_full - numbers.side_on_from)
-        symmetric = (numbers.error_most - error) / (numbers.error_most - numbers.error_full)
-        return normal, float(np.clip(side_on, 0.0, 1.0) * np.clip(symmetric, 0.0, 1.0))
+        side_on = (abs(plane.normal[2]) - numbers.side_on_from) / (numbers.side_on_full - numbers.side_on_from)
+        symmetric = (numbers.error_most - plane.error) / (numbers.error_most - numbers.error_full)
+        # A round rod has any plane through its axis: which one was found says nothing.
+        clear = (plane.rivalry - numbers.rivalry_from) / (numbers.rivalry_full - numbers.rivalry_from)
+        return plane.normal, float(np.prod(np.clip([side_on, symmetric, clear], 0.0, 1.0)))
 
     def _sideways(self, pose: Pose) -> PositionPrior:
         """Draws nodes back across the plane of symmetry: legs swing along it, which tells their depths."""
@@ -454,12 +466,3 @@ def _state(vertices: Float64, pose: Pose, before: Pose, rest: RestState) -> Trac
         rest.offsets,
         rest.relative_rotations,
     )
-
-
-def _spread(vertices: Float64, faces: Int64, count: int) -> tuple[Int64, Float64]:
-    """Corners and barycentrics, (count,3) each, of points spread evenly over a surface by area."""
-    corners = vertices[faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(faces), count, p=area / area.sum())
-    return faces[chosen], rng.dirichlet([1.0, 1.0, 1.0], count)
