@@ -224,7 +224,7 @@ class CorrespondenceSettings:
 class SymmetrySettings:
     """The mesh's plane of symmetry, which tells the depths of swinging limbs where it is seen from the side."""
 
-    samples: Annotated[int, Range(10, 100000)] = 800
+    samples: Annotated[int, Range(10, 100000)] = 1600
     """Points spread over the surface, from which the plane is found."""
     side_on_from: Annotated[float, Range(0, 1)] = 0.5
     """Share of the plane's normal along the view from which the plane is heeded."""
