@@ -60,7 +60,6 @@ def visitor(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("response", lambda r: complaints.append(f"{r.status} {r.url}") if r.status >= 500 else None)
         page.goto(url or served.url)
-        page.wait_for_selector("#start", state="attached")
         page.wait_for_selector("#viewer .stage[data-loaded], #status .status:not(.empty)")
         return page
 

@@ -86,6 +86,23 @@ def loaded(page: Any) -> None:
     page.wait_for_function(f"{STAGE}.facts.preview && {STAGE}.root.dataset.loaded === {STAGE}.facts.src")
 
 
+def answers_of(page: Any) -> Callable[[], None]:
+    """Waits, whenever it is called, until the server has answered all that the page asked, and nothing more was asked
+    upon it: the answer to an input that comes after a press's tells of the input as it was before."""
+    asked: set[Any] = set()
+    page.on("request", lambda request: asked.add(request) if "/gradio_api/run/" in request.url else None)
+    for event in ("requestfinished", "requestfailed"):
+        page.on(event, lambda request: asked.discard(request))
+
+    def wait() -> None:
+        quiet = 0
+        while quiet < 4:
+            page.wait_for_timeout(50)
+            quiet = 0 if asked else quiet + 1
+
+    return wait
+
+
 def brought_into_view(page: Any, selector: str) -> None:
     """Wait until all of it is on the screen, and nothing of the page reaches beyond the screen's sides."""
     page.wait_for_function(
@@ -230,6 +247,7 @@ WRONG_CHANGES = {
 
 def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: Served) -> None:
     page = visitor(width=390, height=844)
+    answered = answers_of(page)
     look(page, served.clip)
 
     def begun() -> set[Path]:
@@ -238,6 +256,7 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
     before = begun()
 
     def press(place: str, words: str) -> None:
+        answered()
         page.click("#start")
         page.wait_for_function(
             "([place, words]) => document.querySelector(`${place} .problem`)?.innerText.includes(words)",
@@ -258,6 +277,7 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
         good = box.input_value()
         box.fill(value)
         press("#note-part", words)
+        answered()
         box.fill(good)
     audit(page)
 

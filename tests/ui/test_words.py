@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import v2m4
-from v2m4.ui.words import page_words
+from v2m4.ui.words import api_words, page_words
 
 ROOT = Path(v2m4.__file__).parent
 ABOUT_THE_TERMINAL = {
@@ -49,3 +49,9 @@ def test_what_names_no_flag_stays() -> None:
 def test_the_page_does_not_offer_what_it_cannot_take() -> None:
     told = "a.mp4 cannot be read. Give an MP4, WebM, MOV or GIF, or a folder or zip of PNG, JPG, TIFF or WebP frames."
     assert page_words(told) == "a.mp4 cannot be read. Give an MP4, WebM, MOV or GIF."
+
+
+def test_settings_are_called_by_label_on_the_page_and_by_name_at_the_endpoints() -> None:
+    told = "video.start_s must be from 0 to 86400, but is -1."
+    assert page_words(told) == "“From” must be from 0 to 86400, but is -1."
+    assert api_words(told) == told

@@ -21,7 +21,7 @@ from v2m4.ui.panels import TITLES
 from v2m4.ui.run_view import RunView, at_rest
 from v2m4.ui.store import RunRecord, Store
 from v2m4.ui.uploads import accept_own_uploads
-from v2m4.ui.words import page_words
+from v2m4.ui.words import api_words
 from v2m4.ui.workers import LOOK, Workers
 
 _POLL_S = 0.3
@@ -237,7 +237,7 @@ class Endpoints:
 
 
 def _refusal(error: Exception, title: str) -> gr.Error:
-    return gr.Error(page_words(str(explained(error, title))), title=title, print_exception=False)
+    return gr.Error(api_words(str(explained(error, title))), title=title, print_exception=False)
 
 
 def status_of(view: RunView) -> dict[str, Any]:

@@ -31,9 +31,15 @@ _SHOW_LINK = """(id) => { const u = new URL(window.location);
  if (id && !id.startsWith('example-')) {
  u.searchParams.set('run', id); u.searchParams.delete('view'); } else u.searchParams.delete('run');
  window.history.replaceState({}, '', u); }"""
-_SHOW_PROGRESS = """() => setTimeout(() => {
+_SHOW_PROGRESS = """() => { let tries = 15, stays = 0; const show = () => {
  const told = document.querySelector('.note .problem') || document.querySelector('#status');
- told.scrollIntoView({behavior: 'smooth', block: told.id ? 'start' : 'center'}); }, 50)"""
+ const box = told.getBoundingClientRect();
+ const seen = box.height > 0 && box.top > -1 && (told.id ? box.top < innerHeight / 2 : box.bottom <= innerHeight);
+ stays = seen ? stays + 1 : 0;
+ if (!seen) told.scrollIntoView({behavior: 'smooth', block: told.id ? 'start' : 'center'});
+ if (stays < 2 && (tries -= 1)) setTimeout(show, 200); };
+ setTimeout(show, 50); }"""
+# Once is not enough: on a busy machine the answer is put in later, and what moves on the page ends a smooth scroll.
 _SHOW_RESULT = "() => setTimeout(() => document.querySelector('#status').scrollIntoView({behavior: 'smooth'}), 50)"
 _TELL = "element.addEventListener('{event}', (e) => trigger('{name}', e.detail));"
 _MENDED = "(changes) => window.v2m4Mended(changes)"

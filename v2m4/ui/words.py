@@ -14,11 +14,6 @@ _LABELS = (
     (r"--video\.frame-step (\{?\w+\}?)", r"“Every n-th frame”: \1"),
     (r"closer keyframes \(--keyframes\.stride (\d+)\)", r"closer keyframes (“Keyframe gap”: \1)"),
     (r"a better generator \(v2m4 doctor lists them\)", "a better generator (“Mesh from” lists them)"),
-    (r"^video\.start_s ", "“From” "),
-    (r"^video\.end_s ", "“To” "),
-    (r"^video\.frame_step ", "“Every n-th frame” "),
-    (r"^keyframes\.stride ", "“Keyframe gap” "),
-    (r"^seed ", "“Seed” "),
     (r",?\s*or raise --video\.max-frames", ""),
     (r"Give it with --template MESH", "Give it under “A mesh of your own”"),
     (r"Drop --commercial-use or choose", "Choose"),
@@ -33,10 +28,26 @@ _LABELS = (
     (r", or install the network: pip install '[^']*'", ""),
     (r"`v2m4 doctor` says what each one lacks", "the page's menus say what each one lacks"),
 )
+_NAMES = (
+    (r"^video\.start_s ", "“From” "),
+    (r"^video\.end_s ", "“To” "),
+    (r"^video\.frame_step ", "“Every n-th frame” "),
+    (r"^keyframes\.stride ", "“Keyframe gap” "),
+    (r"^seed ", "“Seed” "),
+)
 
 
 def page_words(sentence: str) -> str:
-    """A V2M4Error's sentence without command-line flags: what they name is called as it is labelled on the page."""
-    for pattern, label in _LABELS:
+    """A V2M4Error's sentence as the page says it: flags and settings are called as they are labelled there."""
+    return _replaced(_NAMES + _LABELS, sentence)
+
+
+def api_words(sentence: str) -> str:
+    """The same for a caller of the endpoints, who knows the settings by their names but no flags."""
+    return _replaced(_LABELS, sentence)
+
+
+def _replaced(labels: tuple[tuple[str, str], ...], sentence: str) -> str:
+    for pattern, label in labels:
         sentence = re.sub(pattern, label, sentence)
     return sentence
