@@ -673,7 +673,7 @@ def test_after_a_lost_network_and_a_sleeping_tab_the_page_goes_on_by_itself(
     page = visitor()
     look(page, served.clip)
     page.click("#start")
-    page.wait_for_function(f"Number(document.querySelector('{FRACTION}').dataset.fraction) > 0.2")
+    page.wait_for_selector("#status .working")
     tab = page.context.new_cdp_session(page)
     tab.send("Page.setWebLifecycleState", {"state": "frozen"})
     time.sleep(2)
