@@ -38,6 +38,7 @@ from v2m4.run import Run, Step
 from v2m4.ui import panels, runner
 from v2m4.ui.controls import Asked
 from v2m4.ui.run_view import RunView
+from v2m4.ui.workers import Workers
 from v2m4.workbench import Workbench
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
@@ -88,7 +89,7 @@ def loaded(page: Any) -> None:
 
 def answers_of(page: Any) -> Callable[[], None]:
     """Waits, whenever it is called, until the server has answered all that the page asked, and nothing more was asked
-    upon it: the answer to an input that comes after a press's tells of the input as it was before."""
+    upon it."""
     asked: set[Any] = set()
     page.on("request", lambda request: asked.add(request) if "/gradio_api/run/" in request.url else None)
     for event in ("requestfinished", "requestfailed"):
@@ -247,7 +248,6 @@ WRONG_CHANGES = {
 
 def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: Served) -> None:
     page = visitor(width=390, height=844)
-    answered = answers_of(page)
     look(page, served.clip)
 
     def begun() -> set[Path]:
@@ -256,7 +256,6 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
     before = begun()
 
     def press(place: str, words: str) -> None:
-        answered()
         page.click("#start")
         page.wait_for_function(
             "([place, words]) => document.querySelector(`${place} .problem`)?.innerText.includes(words)",
@@ -277,9 +276,34 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
         good = box.input_value()
         box.fill(value)
         press("#note-part", words)
-        answered()
         box.fill(good)
     audit(page)
+
+
+def test_the_late_answer_to_an_input_takes_back_nothing_that_a_press_was_told(
+    visitor: Visitor, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visitor()
+    look(page, served.clip)
+    unfold(page, "#fold-part")
+    answered = answers_of(page)
+    submit, begun, going_on = Workers.submit, threading.Event(), threading.Event()
+
+    def slow(workers: Workers, *work: Any) -> Any:
+        begun.set()
+        going_on.wait(60)
+        return submit(workers, *work)
+
+    monkeypatch.setattr(Workers, "submit", slow)
+    page.get_by_label("Keyframe gap, 0: auto").fill("4")
+    while not begun.is_set():
+        page.wait_for_timeout(50)
+    page.get_by_label("To (s), 0: end").fill("-1")
+    page.click("#start")
+    page.wait_for_selector("#note-part .problem >> text=“To” must be from")
+    going_on.set()
+    answered()
+    assert "“To” must be from" in page.inner_text("#note-part .problem")
 
 
 def test_what_nobody_foresaw_is_a_sentence_with_a_name_that_the_log_has(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import gradio as gr
 
@@ -22,6 +23,7 @@ from v2m4.ui.playable import playable
 from v2m4.ui.quality import quality
 from v2m4.ui.run_view import RunView, at_rest, shipped
 from v2m4.ui.store import RunRecord, Store
+from v2m4.ui.turns import Turns
 from v2m4.ui.viewer import viewer, viewer_facts
 from v2m4.ui.words import page_words
 from v2m4.ui.workers import LOOK, Workers
@@ -29,12 +31,31 @@ from v2m4.ui.workers import LOOK, Workers
 PANELS = ("status", "viewer", "downloads", "quality", "gallery", "search", "before", "mask")
 PLACES = ("video", "start", "settings", "part", "mesh", "changes")
 _FOLDED = tuple(place for place in PLACES if place not in ("video", "start"))
+_NOTES = len(PLACES) + len(_FOLDED)
 _EXAMPLE = "example-"
 _DEFAULT_EXAMPLE = "dinosaur"
 _KEPT_RUNS = 8
 TICK_S = 0.6
 _IDLE_TICK_S = 3.0
 Outputs = tuple[Any, ...]
+Rest = ParamSpec("Rest")
+Handler = Callable[Concatenate["Page", gr.Request, Rest], Outputs]
+
+
+def last_word(handler: Handler[Rest]) -> Handler[Rest]:
+    """A handler whose answer leaves the notes alone if the same page asked something else meanwhile: what an input is
+    told after a press must not take back what the press was told."""
+
+    @wraps(handler)
+    def answer(page: Page, request: gr.Request, *rest: Rest.args, **named: Rest.kwargs) -> Outputs:
+        tab = str(request.session_hash)
+        turn = page.turns.take(tab)
+        run, *others = handler(page, request, *rest, **named)
+        if not page.turns.is_last(tab, turn):
+            others[:_NOTES] = (gr.skip(),) * _NOTES
+        return run, *others
+
+    return answer
 
 
 class Page:
@@ -42,9 +63,11 @@ class Page:
 
     def __init__(self, limits: Limits, store: Store, workers: Workers, assets: Path) -> None:
         self.limits, self.store, self.workers, self.assets = limits, store, workers, assets
+        self.turns = Turns()
 
     # What a handler answers: the run's reference, a note per place, folds to open, what changed on the right.
 
+    @last_word
     def look(self, request: gr.Request, video: str | None, *asked: Any) -> Outputs:
         """After an upload: a new run, worked on as far as its masks and keyframes."""
         try:
@@ -56,6 +79,7 @@ class Page:
             return self._refused("", error)
         return self._showing(record.id)
 
+    @last_word
     def look_again(self, request: gr.Request, video: str | None, run: str, *asked: Any) -> Outputs:
         """After a change to what the masks and keyframes depend on: look again, in the same run if it is not begun."""
         if not video:
@@ -68,6 +92,7 @@ class Page:
             return self._refused(gr.skip(), error)
         return self._showing(record.id)
 
+    @last_word
     def begin(self, request: gr.Request, video: str | None, run: str, *asked: Any) -> Outputs:
         """Start the whole run, in the folder that the look at its masks made if that is still right.
 
@@ -126,7 +151,7 @@ class Page:
         stays behind, for longer than the framework's own message does."""
         name, size = str((event._data or {}).get("name", "")), float((event._data or {}).get("size", 0))
         sentence = too_large(name, size, self.limits)
-        return notes_of("video", sentence) if sentence else (gr.skip(),) * (len(PLACES) + len(_FOLDED))
+        return notes_of("video", sentence) if sentence else (gr.skip(),) * _NOTES
 
     def example(self, name: str) -> Outputs:
         """A shipped clip with its finished result."""
@@ -265,7 +290,7 @@ class Page:
 
 _ASKED = len(astuple(Asked()))
 _SHOWN = 1 + len(PANELS) + 3 + 1
-_ANSWERS = 1 + len(PLACES) + len(_FOLDED) + _SHOWN
+_ANSWERS = 1 + _NOTES + _SHOWN
 
 
 def checked(video: str | None, asked: Asked, limits: Limits) -> tuple[Settings, tuple[str, ...]]:
