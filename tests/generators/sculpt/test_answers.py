@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.generators.pictures import animal
 from v2m4.generators import LooksAround
-from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, mirror_image, neighbours
+from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, mirror_image, neighbours, undecided
 from v2m4.generators.sculpt.generator import Sculpt
 from v2m4.generators.sculpt.network import CHANNELS, GRID, PICTURE, ColumnNetwork, Prediction
 from v2m4.generators.sculpt.picture import Square, input_of
@@ -86,6 +86,16 @@ def test_leaning_leaves_the_picture_as_it_is_and_leans_by_as_much_as_asked(more:
     right = points[:, 0] / points[:, 2]
     slope = (there[:, 2].max() - there[:, 2].min()) / ((right.max() - right.min()) * 3)
     assert float(slope) == pytest.approx(abs(more), rel=1e-3, abs=1e-4)
+
+
+@given(st.lists(SIGNED | st.just(0.0), min_size=1, max_size=12), st.floats(0.5, 1))
+def test_who_need_not_be_asked_would_have_changed_nothing(votes: list[float], agreement: float) -> None:
+    settings = LeanSettings(agreement=agreement)
+    for told in range(1, len(votes)):
+        if undecided(votes[:told], len(votes), settings):
+            assert agreed_lean(votes[0], votes[1:], settings) == votes[0]
+            assert agreed_lean(votes[0], votes[1:told], settings) == votes[0]
+    assert undecided([0.1, -0.1, 0.1, -0.1], 9, SETTINGS) and not undecided([0.1, -0.1, -0.1], 9, SETTINGS)
 
 
 def test_the_neighbours_are_near_in_time_and_spread_evenly() -> None:

@@ -66,6 +66,13 @@ def agreed_lean(own: float, others: Sequence[float], settings: LeanSettings) -> 
     return side * max(most, side * own)
 
 
+def undecided(votes: Sequence[float], count: int, settings: LeanSettings) -> bool:
+    """Whether ``votes``, the first of ``count``, differ so much that no side can win: the others need no asking."""
+    told = np.array(votes)
+    most = count - min(int((told <= 0).sum()), int((told >= 0).sum()))  # votes that a side can still have
+    return most / count < settings.agreement
+
+
 def leaned(points: Tensor, more: float) -> Tensor:
     """Points (V,3) in the camera's space, moved along their rays so that they recede by ``more`` per length to the
     right; the picture stays as it is."""

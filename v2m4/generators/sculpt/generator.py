@@ -23,7 +23,7 @@ from v2m4.generators import Generated
 from v2m4.generators.inflate.heights import round_heights
 from v2m4.generators.inflate.outline import crop_object, trace
 from v2m4.generators.inflate.sheet import sheet
-from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, neighbours
+from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, neighbours, undecided
 from v2m4.generators.sculpt.colors import textured
 from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
 from v2m4.generators.sculpt.picture import MARGIN, Square, input_of, square_around
@@ -82,9 +82,12 @@ class Sculpt:
         camera = made.camera
         assert camera is not None
         # 2. How far the object is turned, as all pictures tell it.
-        own = lean(found, seen)
-        votes = [lean(*self._seen(other, device, mirrored=False)[1:]) for other in others]
-        more = agreed_lean(own, votes, self.settings.lean) - own
+        votes = [lean(found, seen)]
+        for other in others:
+            if undecided(votes, 1 + len(others), self.settings.lean):
+                break
+            votes.append(lean(*self._seen(other, device, mirrored=False)[1:]))
+        more = agreed_lean(votes[0], votes[1:], self.settings.lean) - votes[0]
         points = leaned(camera.to_camera(made.mesh.vertices), more)
         world = (points - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
         return Generated(made.mesh.with_vertices(world).to(device), camera.to(device))
