@@ -14,7 +14,7 @@ import tyro
 
 import v2m4
 from v2m4.commands import ablate, actionbench, evaluate, render
-from v2m4.commands.options import ListSettings, common_settings, listed, read_settings
+from v2m4.commands.options import ListSettings, common_settings, gathered, listed, read_settings
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.settings import Settings
 
@@ -137,7 +137,7 @@ def _dispatch(command: str, words: list[str]) -> int:
 
 
 def _parse(kind: type[Any], command: str, words: list[str]) -> Any:
-    return tyro.cli(kind, prog=f"v2m4 {command}", args=words)
+    return tyro.cli(kind, prog=f"v2m4 {command}", args=gathered(kind, words))
 
 
 def _parse_with_settings(

@@ -11,7 +11,7 @@ import pytest
 
 from v2m4.cli import Reconstruct, main
 from v2m4.commands.ablate import Ablate
-from v2m4.commands.options import ListSettings, common_settings, listed, read_settings
+from v2m4.commands.options import ListSettings, common_settings, gathered, listed, read_settings
 from v2m4.errors import Problems, V2M4Error
 from v2m4.settings import COMMON, Field, Settings, fields_of
 
@@ -22,6 +22,19 @@ def read(*words: str, command: type[Any] = Reconstruct) -> tuple[list[str], Sett
     problems = Problems()
     rest, settings, _ = read_settings(list(words), command, problems)
     return rest, settings, problems.sentences
+
+
+@pytest.mark.parametrize(
+    ("given", "read_as"),
+    [
+        ("a.mp4 --rows x y -o out", "a.mp4 -o out --rows x y"),
+        ("a.mp4 --rows x --table 3 --rows=y", "a.mp4 --table 3 --rows x y"),
+        ("--rows x --truth t.npz --rows y --truth u.npz a.mp4", "--rows x y --truth t.npz u.npz a.mp4"),
+        ("a.mp4 b.mp4 --table 3", "a.mp4 b.mp4 --table 3"),
+    ],
+)
+def test_an_option_of_many_values_given_twice_has_the_values_of_both(given: str, read_as: str) -> None:
+    assert gathered(Ablate, given.split()) == read_as.split()
 
 
 def another(field: Field) -> Any:

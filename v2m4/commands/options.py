@@ -43,6 +43,30 @@ class ListSettings:
     """Every setting there is."""
 
 
+def gathered(command: type[Any], words: list[str]) -> list[str]:
+    """``words`` in which an option of many values that is given twice stands once, with the values of both: ``--rows a
+    --rows b`` is ``--rows a b``. ``command``: a dataclass of options."""
+    many = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(command) if "tuple" in str(field.type)}
+    values: dict[str, list[str]] = {}
+    rest: list[str] = []
+    taking: list[str] = rest
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in many:
+            taking = values.setdefault(name, [])
+            taking += [value] if equals else []
+        elif word.startswith("-") and not _is_number(word):
+            rest.append(word)
+            taking = rest
+        else:
+            taking.append(word)
+    return rest + [word for name, said in values.items() for word in (name, *said)]
+
+
+def _is_number(word: str) -> bool:
+    return word[1:].replace(".", "", 1).isdecimal()
+
+
 def read_settings(words: list[str], command: type[Any], problems: Problems) -> tuple[list[str], Settings, Path | None]:
     """The words that are no settings, what the settings are, and the file that --settings named.
 
