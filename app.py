@@ -13,12 +13,15 @@ import gradio as gr
 
 from v2m4.settings import Settings
 from v2m4.ui.limits import Limits
-from v2m4.ui.page import build_page, launch_options
-from v2m4.ui.runner import prepare
+from v2m4.ui.page import WARMED_BY, build_page, launch_options
+from v2m4.ui.runner import prepare, warm_up
 
 limits = Limits.from_environment()
 demo: gr.Blocks = build_page(limits)
 
 if __name__ == "__main__":
-    prepare(Settings.of("fast"))
-    demo.launch(**launch_options(limits))
+    settings = Settings.of("fast")
+    prepare(settings)
+    demo.launch(**launch_options(limits), prevent_thread_lock=True)
+    warm_up(settings, WARMED_BY)
+    demo.block_thread()

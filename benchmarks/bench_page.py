@@ -23,8 +23,10 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from v2m4.errors import V2M4Error
+from v2m4.settings import Settings
 from v2m4.ui.limits import Limits
-from v2m4.ui.page import build_page, launch_options
+from v2m4.ui.page import WARMED_BY, build_page, launch_options
+from v2m4.ui.runner import warm_up
 from v2m4.ui.store import Store
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
@@ -41,6 +43,7 @@ def served(limits: Limits) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         demo = build_page(limits, Store(Path(folder)))
         _, address, _ = demo.launch(**launch_options(limits), prevent_thread_lock=True, quiet=True)
+        warm_up(Settings.of("fast"), WARMED_BY).join()
         yield address
         demo.close()
 

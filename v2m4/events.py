@@ -96,6 +96,16 @@ class KeyframesChosen(Event):
 
 
 @dataclass(frozen=True)
+class MeshSketched(Event):
+    """A generator that looks at several frames has seen the keyframe itself, of which alone this mesh is (a GLB)."""
+
+    live: ClassVar[bool] = True
+
+    keyframe: int
+    path: Path
+
+
+@dataclass(frozen=True)
 class MeshGenerated(Event):
     """The generator made the mesh of a keyframe (``path`` is a GLB for viewers). ``warnings``: what the mesh lacks."""
 
@@ -200,7 +210,7 @@ class Finished(Event):
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def drain(steps: StageRun[T]) -> T:
+def drain(steps: Generator[Any, None, T]) -> T:
     """Run a stage to its end, ignoring its events, and return its artefact."""
     while True:
         try:

@@ -36,6 +36,19 @@ def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path
     assert "81 %" in keyframe_gallery(published)  # what was published stays as it was
 
 
+def test_a_first_mesh_is_shown_before_the_other_keyframes_are_asked(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    record = store.create(write_clip(tmp_path / "clip.mp4", frames=5, size=64), little_settings())
+    view, shown = RunView.of(record, state="working"), dict[str, int]()
+    for event in do_run(store, record, until="generation"):
+        update(view, event, record)
+        if view.model is not None:
+            shown.setdefault(view.model_label, len(read_glb(Path(view.model)).mesh.faces))
+    first, last = shown
+    assert first == f"A first mesh, of frame {view.anchor} alone" and last == f"The mesh of frame {view.anchor}"
+    assert shown[first] == shown[last] > 100
+
+
 def test_before_the_texture_the_mended_animation_over_all_keyframes_is_shown(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     record = store.create(write_clip(tmp_path / "clip.mp4", frames=5, size=64), little_settings())

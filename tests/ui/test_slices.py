@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from tests.conftest import little_settings
 from tests.ui.conftest import write_clip
 from v2m4.events import Event, Finished, MeshRegistered
+from v2m4.generators.sculpt.generator import network
 from v2m4.recipe import Recipe
 from v2m4.run import Step
 from v2m4.settings import Settings, changed
@@ -92,3 +94,17 @@ def test_following_the_video_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert not runner.uses_gpu(fast, Step("registration", 5, 0)) and runner.uses_gpu(fast, Step("generation", 0))
     assert runner.gpu_seconds(fast, 7) == runner.gpu_seconds(fast, 26)
     assert runner.uses_gpu(paper, Step("registration", 5, 0))
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_server_warms_up_by_itself_but_never_where_processes_are_forked(
+    lent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, folder = write_clip(tmp_path / "clip.mp4", frames=5, size=64), tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(Recipe, "wants_gpu", lent)
+    network.cache_clear()
+    runner.warm_up(changed(little_settings(), {"generator.name": "sculpt"}), clip, seconds=0.3).join()
+    assert network.cache_info().currsize == (0 if lent else 1)
+    assert not [*folder.glob("*/*")]  # what it made is gone

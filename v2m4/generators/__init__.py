@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator as Steps
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -76,8 +77,9 @@ class LooksAround(Protocol):
 
     def beside(
         self, clip: Clip, index: int, keyframes: Sequence[int], rng: torch.Generator, device: torch.device | str = "cpu"
-    ) -> Generated:
-        """As `Generator` of the clip's frame ``index``; ``keyframes`` are all frames that it may look at."""
+    ) -> Steps[Generated, None, Generated]:
+        """As `Generator` of the clip's frame ``index``; ``keyframes`` are all frames that it may look at. What it
+        yields on the way is for whoever watches, what it returns counts."""
         ...
 
 

@@ -19,10 +19,11 @@ from v2m4.artefacts import (
     save_warnings,
 )
 from v2m4.errors import NoSurfaceError
-from v2m4.events import Event, KeyframePassedOver, MeshGenerated, Progress, StageRun
+from v2m4.events import Event, KeyframePassedOver, MeshGenerated, MeshSketched, Progress, StageRun, mapped
 from v2m4.export.glb import write_still
-from v2m4.generators import LooksAround, complaint
+from v2m4.generators import Generated, Generator, LooksAround, complaint
 from v2m4.geometry.mesh import Mesh
+from v2m4.registry import Plug
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
@@ -34,17 +35,19 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     yield Progress("generation", 0.0, index)
     place, rng = run.place(step), run.rng(step)
     plug, generator, clip = run.recipe.plugs_of("generator")[0], bench.generator, masked_clip(run)
+
+    def sketched(sketch: Generated) -> Event:
+        write_still(place / "sketch.glb", _sound(sketch, plug), axes="z_up")
+        return MeshSketched(index, place / "sketch.glb")
+
     try:
         with plug.answering():
             if isinstance(generator, LooksAround):
-                made = generator.beside(clip, index, keyframes_of(run)[0], rng, bench.device)
+                beside = generator.beside(clip, index, keyframes_of(run)[0], rng, bench.device)
+                made = yield from mapped(beside, sketched)
             else:
                 made = generator(clip.frame(index), rng, bench.device)
-        wrong = complaint(made)
-        if wrong:
-            raise plug.failed(wrong)
-        mesh = made.mesh.to("cpu")
-        _require_surface(mesh)
+        mesh = _sound(made, plug)
     except NoSurfaceError as error:
         if not run.recipe.mesh_per_keyframe:
             raise
@@ -68,8 +71,13 @@ def shaken(mesh: Mesh, noise: float, rng: torch.Generator) -> Mesh:
     return mesh.with_vertices(mesh.vertices + noise * diagonal * torch.randn(mesh.vertices.shape, generator=rng))
 
 
-def _require_surface(mesh: Mesh) -> None:
-    """Raise NoSurfaceError for a mesh that nothing can be done with."""
+def _sound(made: Generated, plug: Plug[Generator]) -> Mesh:
+    """The mesh that the plug made, on the CPU. Raises V2M4Error for an answer that is none, NoSurfaceError for a mesh
+    that nothing can be done with."""
+    wrong = complaint(made)
+    if wrong:
+        raise plug.failed(wrong)
+    mesh = made.mesh.to("cpu")
     extent = mesh.vertices.amax(0) - mesh.vertices.amin(0) if len(mesh.vertices) else torch.zeros(3)
     if len(mesh.faces) == 0 or len(mesh.vertices) == 0:
         wrong = "is empty"
@@ -78,7 +86,7 @@ def _require_surface(mesh: Mesh) -> None:
     elif int((extent > 0).sum()) < 2:
         wrong = "is a line or a point"
     else:
-        return
+        return mesh
     raise NoSurfaceError(f"The mesh that the generator made {wrong}. Try another seed or another generator.")
 
 

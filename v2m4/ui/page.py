@@ -24,6 +24,7 @@ from v2m4.ui.viewer import HEAD, static_route, viewer
 from v2m4.ui.workers import Workers
 
 ASSETS = Path(__file__).parents[2] / "assets"
+WARMED_BY = ASSETS / "examples" / "octopus.mp4"  # of the shipped clips the one that takes the longest way
 _HEADING = """<h1>v2m4</h1><p>One video of a moving object becomes an animated, textured 3D model.</p>
 <ol><li>Give a video</li><li>See its outline</li><li>Reconstruct</li><li>Play it, turn it, take it along</li></ol>"""
 _SHOW_LINK = """(id) => { const u = new URL(window.location);

@@ -24,6 +24,7 @@ from v2m4.events import (
     MeshGenerated,
     MeshRefined,
     MeshRegistered,
+    MeshSketched,
     Notice,
     PosesMended,
     PoseView,
@@ -42,6 +43,11 @@ from v2m4.ui.words import page_words
 
 State = Literal["empty", "ready", "waiting", "working", "stopped", "failed", "finished", "example"]
 _PARTS = 6
+_STILLS: dict[type[Event], str] = {
+    MeshSketched: "A first mesh, of frame {} alone",
+    MeshGenerated: "The mesh of frame {}",
+    MeshRefined: "The refined mesh of frame {}",
+}
 
 
 @dataclass
@@ -124,10 +130,8 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
                 record.thumbnail.write_bytes(Path(thumbnail(images[indices.index(anchor)], 128)).read_bytes())
         case CameraView(keyframe, phase, image, _, overlap):
             view.views.setdefault(keyframe, {})[phase] = (thumbnail(image), overlap)
-        case MeshGenerated(keyframe, _, path):
-            view.model, view.model_label = publish(path), f"The mesh of frame {keyframe}"
-        case MeshRefined(keyframe, path):
-            view.model, view.model_label = publish(path), f"The refined mesh of frame {keyframe}"
+        case MeshSketched(keyframe, path) | MeshGenerated(keyframe, _, path) | MeshRefined(keyframe, path):
+            view.model, view.model_label = publish(path), _STILLS[type(event)].format(keyframe)
         case PoseView(keyframe, image, overlap, vertices):
             view.sketches[keyframe] = (thumbnail(image), overlap)
             if grow:

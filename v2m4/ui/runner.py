@@ -6,11 +6,14 @@ leaves its artefacts in the run's folder; off such a Space `spaces.GPU` is absen
 
 from __future__ import annotations
 
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from v2m4.artefacts import keyframes_of
@@ -20,7 +23,7 @@ from v2m4.pipeline import advance, execute, plan, progress
 from v2m4.provision import provide
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
-from v2m4.settings import Settings
+from v2m4.settings import Settings, changed
 from v2m4.steps import STAGES
 from v2m4.ui.mishaps import explained
 from v2m4.ui.store import RunRecord, Store
@@ -192,3 +195,20 @@ def prepare(settings: Settings) -> None:
     if recipe.wants_gpu:
         bench = workbench(recipe)
         _ = bench.generator, bench.stereo, bench.perceptual
+
+
+def warm_up(settings: Settings, clip: Path, seconds: float = 0.2) -> threading.Thread:
+    """Reconstruct the first ``seconds`` of a clip in the background, so that no visitor waits for what a first run
+    compiles and loads. Where a GPU is lent nothing is done: a process that is forked while others compute may hang."""
+
+    def work() -> None:
+        if Recipe.of(settings).wants_gpu:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(Path(folder))
+            for _ in do_run(store, store.create(clip, changed(settings, {"video.end_s": seconds}))):
+                pass
+
+    thread = threading.Thread(target=work, name="v2m4-warm-up", daemon=True)
+    thread.start()
+    return thread

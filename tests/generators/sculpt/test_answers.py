@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generators.pictures import animal
+from v2m4.artefacts import save_picture
+from v2m4.clip import Clip
 from v2m4.generators import LooksAround
 from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, mirror_image, neighbours, undecided
 from v2m4.generators.sculpt.generator import Sculpt
 from v2m4.generators.sculpt.network import CHANNELS, GRID, PICTURE, ColumnNetwork, Prediction
 from v2m4.generators.sculpt.picture import Square, input_of
 from v2m4.geometry.camera import Camera
-from v2m4.settings import LeanSettings
+from v2m4.settings import LeanSettings, SculptSettings
 
 SETTINGS = LeanSettings()
 SIGNED = st.floats(-1, 1)
@@ -107,5 +111,22 @@ def test_the_neighbours_are_near_in_time_and_spread_evenly() -> None:
     assert neighbours(times, 20, range(40), LeanSettings(others=0)) == []
 
 
-def test_sculpt_looks_around() -> None:
-    assert isinstance(Sculpt(), LooksAround)
+def test_the_pictures_own_answer_comes_first_on_the_same_rays(tmp_path: Path) -> None:
+    for index, side in enumerate((0, 8, 16)):
+        save_picture(tmp_path / f"{index:05d}.png", np.roll(animal(128), side, axis=1))
+    clip = Clip(tmp_path, "clip", (0.0, 0.1, 0.2), 0.3, 128, (128, 128), 1.0, (0.0, 0.0), True)
+    looking, rng = Sculpt(SculptSettings(lean=LeanSettings(agreement=0.5))), torch.Generator()
+    assert isinstance(looking, LooksAround)
+    steps = looking.beside(clip, 0, range(len(clip)), rng)
+    first = next(steps)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    last, alone = end.value.value, looking(clip.frame(0), rng)
+    torch.testing.assert_close(first.mesh.vertices, alone.mesh.vertices, atol=1e-5, rtol=0)
+    assert first.camera is not None and torch.equal(first.mesh.faces, last.mesh.faces)
+    rays = [
+        points[:, :2] / points[:, 2:]
+        for points in map(first.camera.to_camera, (first.mesh.vertices, last.mesh.vertices))
+    ]
+    torch.testing.assert_close(*rays, atol=1e-5, rtol=0)
+    assert [*looking.beside(clip, 0, [0], rng)] == []  # nobody else to ask: the only answer is the last one

@@ -8,7 +8,7 @@ sheet, the mesh is one even surface over the outline; as a solid, it also has wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from v2m4.arrays import Bytes, Float64, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
+from v2m4.events import drain
 from v2m4.generators import Generated
 from v2m4.generators.inflate.heights import round_heights
 from v2m4.generators.inflate.outline import crop_object, trace
@@ -64,23 +65,28 @@ class Sculpt:
     @torch.no_grad()
     def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """A closed, textured mesh and its camera from an (S,S,4) uint8 picture. Raises `V2M4Error` if it is empty."""
-        return self._made(reference, [], device)
+        return drain(self._made(reference, [], device))
 
     @torch.no_grad()
     def beside(
         self, clip: Clip, index: int, keyframes: Sequence[int], rng: torch.Generator, device: torch.device | str = "cpu"
-    ) -> Generated:
-        """The same of a clip's frame ``index``; some of the ``keyframes`` around tell how far the object is turned."""
+    ) -> Generator[Generated, None, Generated]:
+        """The same of a clip's frame ``index``; some of the ``keyframes`` around tell how far the object is turned.
+        Before they are asked, the picture's own answer is yielded."""
         others = neighbours(clip.times, index, keyframes, self.settings.lean)
-        return self._made(clip.frame(index), [clip.frame(other) for other in others], device)
+        return (yield from self._made(clip.frame(index), [clip.frame(other) for other in others], device))
 
-    def _made(self, reference: Bytes, others: Sequence[Bytes], device: torch.device | str) -> Generated:
+    def _made(
+        self, reference: Bytes, others: Sequence[Bytes], device: torch.device | str
+    ) -> Generator[Generated, None, Generated]:
         # 1. What the network says of the picture.
         square, found, seen = self._seen(reference, device, mirrored=self.settings.mirrored)
         form = self._sheet if self.settings.form == "sheet" else self._solid
         made = form(reference, extended(found, seen), square)
         camera = made.camera
         assert camera is not None
+        if others:
+            yield made
         # 2. How far the object is turned, as all pictures tell it.
         votes = [lean(found, seen)]
         for other in others:
