@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from v2m4.color import linear_to_srgb, srgb_to_linear
+from v2m4.errors import V2M4Error
 from v2m4.events import drain
 from v2m4.settings import VideoSettings
+from v2m4.sources import open_source
 from v2m4.sources.color import compress_highlights
 from v2m4.video import load_video
 
@@ -116,3 +118,41 @@ def test_p3_of_phones_in_standard_range(tmp_path):
     signal = linear_to_srgb(srgb_to_linear(COLOURS / 255) @ to_p3.T)
     path = write(tmp_path / "phone.mov", signal, ColorTrc.BT709, ColorPrimaries.SMPTE432)
     assert np.abs(seen_colours(path, tmp_path / "frames") - COLOURS).max() <= 5
+
+
+def stored_as(path: Path, matrix: int, colour: tuple[int, int, int] = (200, 60, 40)) -> Path:
+    """A plain picture without loss whose stream names a ``matrix`` of ITU-T H.273; YCgCo's is the one applied."""
+    red, green, blue = colour
+    luma = red / 4 + green / 2 + blue / 4
+    levels = (16 + luma * 219 / 255, 128 + (green - luma) * 224 / 255, 128 + (red - blue) / 2 * 224 / 255)
+    planes = np.stack([np.full((32, 32), round(level), np.uint8) for level in levels])  # (3, H, W)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=12, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 1
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv444p")
+            frame.pts, frame.time_base = index, Fraction(1, 12)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("longest_side", [32, 16])
+def test_ycgco_becomes_the_filmed_srgb(tmp_path, longest_side):
+    with open_source(stored_as(tmp_path / "screen.mkv", 8), 24.0) as source:
+        frames = [frame.rgba for frame in source.frames(0.0, longest_side)]
+    assert len(frames) == 3 and frames[0].shape == (longest_side, longest_side, 4)
+    np.testing.assert_allclose(frames[2].reshape(-1, 4).mean(0), (200, 60, 40, 255), atol=3)
+
+
+@pytest.mark.parametrize(("matrix", "name"), [(10, "constant luminance"), (11, "ST 2085"), (14, "ICtCp")])
+def test_a_matrix_of_colours_that_cannot_be_read_is_named(tmp_path, matrix, name):
+    with pytest.raises(V2M4Error, match=rf"studio\.mkv cannot be read: .*{name}.*Export it again"):
+        open_source(stored_as(tmp_path / "studio.mkv", matrix), 24.0)
+
+
+@pytest.mark.parametrize("matrix", [3, 12])
+def test_a_matrix_that_is_another_by_name_is_read(tmp_path, matrix):
+    with open_source(stored_as(tmp_path / "phone.mkv", matrix), 24.0) as source:
+        assert len(list(source.frames(0.0, 32))) == 3

@@ -6,7 +6,7 @@ from functools import cache
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 from numpy.typing import NDArray
 
 from v2m4.arrays import Float32
@@ -27,6 +27,18 @@ _HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 _KNEE = 0.87  # light from which on highlights are compressed; a white surface then has level 245 of 255
 _LEVELS = 65536
+# Matrices of colours by their numbers in ITU-T H.273 (table 4): first those that FFmpeg's scaler knows.
+_OF_709, _UNSPECIFIED, _OF_2020 = 1, 2, 9
+_RESERVED, _YCGCO, _BY_PRIMARIES = 3, 8, 12
+_UNREADABLE = {
+    10: "BT.2020 with constant luminance",
+    11: "SMPTE ST 2085",
+    13: "constant luminance by its primaries",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "reversible YCgCo",
+    17: "reversible YCgCo",
+}
 
 
 class SrgbConverter:
@@ -34,21 +46,25 @@ class SrgbConverter:
 
     PQ and HLG are read with their reference white as sRGB's white, so that ordinary surfaces keep the colours they have
     in a standard recording to within 10 levels; highlights, up to what HLG can hold, share the levels above. Colours
-    outside sRGB's gamut are moved to its border.
+    outside sRGB's gamut are moved to its border. Raises ValueError for a matrix of colours that cannot be read.
     """
 
     def __init__(self, first: av.VideoFrame) -> None:
+        _name_matrix(first)
         self._curve = ColorTrc(first.color_trc) if first.color_trc in _FOREIGN_CURVES else None
         self._primaries = ColorPrimaries(first.color_primaries) if first.color_primaries in _WIDE else None
 
     def __call__(self, frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(H,W,4) RGBA of ``size`` = (width, height)."""
         mapped = self._curve is not None or self._primaries is not None
-        form = "rgba64le" if mapped else "rgba"
-        reformatted = frame.reformat(width=size[0], height=size[1], format=form, interpolation="AREA")
+        _name_matrix(frame)
+        if frame.colorspace == _YCGCO:
+            picture = _from_ycgco(frame, size)
+        else:
+            form = "rgba64le" if mapped else "rgba"
+            picture = frame.reformat(width=size[0], height=size[1], format=form, interpolation="AREA").to_ndarray()
         if not mapped:
-            return np.asarray(reformatted.to_ndarray(), np.uint8)
-        picture = np.asarray(reformatted.to_ndarray(), np.uint16)
+            return np.asarray(picture if picture.dtype == np.uint8 else picture >> 8, np.uint8)
         light = _light_of(self._curve)[picture[..., :3]]
         if self._curve == ColorTrc.ARIB_STD_B67:
             # The screen's light depends on how bright the scene is (BT.2100's OOTF).
@@ -60,6 +76,39 @@ class SrgbConverter:
             light = compress_highlights(light)
         rgb = (linear_to_srgb(light.clip(0, 1)) * 255).round()
         return np.dstack([rgb, picture[..., 3:] >> 8]).astype(np.uint8)
+
+
+def _name_matrix(frame: av.VideoFrame) -> None:
+    """Give the frame's matrix of colours a name that FFmpeg's scaler knows, where there is an equal one."""
+    matrix = int(frame.colorspace)
+    if matrix in _UNREADABLE:
+        raise ValueError(f"its colours are stored as {_UNREADABLE[matrix]}")
+    if matrix == _RESERVED:
+        frame.colorspace = _UNSPECIFIED
+    elif matrix == _BY_PRIMARIES:
+        wide = frame.color_primaries == ColorPrimaries.BT2020
+        frame.colorspace = _OF_2020 if wide else _OF_709
+
+
+def _from_ycgco(frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint16]:
+    """(H,W,4) RGBA of 16 bits: green is Y + Cg, and what that leaves differs by Co (H.273, equations 59-62)."""
+    frame.colorspace = _OF_709  # scaled as they are: the scaler need not know what the planes mean
+    stored = frame.reformat(
+        width=size[0],
+        height=size[1],
+        format="yuva444p16le",
+        interpolation="AREA",
+        dst_color_range=ColorRange.JPEG,
+    )
+    frame.colorspace = _YCGCO
+    planes = [
+        np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, : plane.width].astype(np.int32)
+        for plane in stored.planes
+    ]
+    luma, green, orange = planes[0], planes[1] - _LEVELS // 2, planes[2] - _LEVELS // 2
+    rest = luma - green
+    rgb = np.stack([rest + orange, luma + green, rest - orange], axis=-1).clip(0, _LEVELS - 1)
+    return np.dstack([rgb, planes[3]]).astype(np.uint16)
 
 
 def compress_highlights(light: Float32) -> Float32:

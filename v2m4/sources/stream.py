@@ -40,7 +40,13 @@ class StreamSource(Closing):
         self._open()
         self._first = self._peek()
         self._flips = _display_flips(self._first)
-        self._srgb = SrgbConverter(self._first)
+        try:
+            self._srgb = SrgbConverter(self._first)
+        except ValueError as error:
+            self.close()
+            raise V2M4Error(
+                f"{self.name} cannot be read: {error}. Export it again with ordinary colours (BT.709)."
+            ) from error
         order = self._container.streams.video.index(self._stream)
         stored = self._first.width, self._first.height
         cut = self._aperture = aperture_of(self._path, self._stream.id, order, stored)
