@@ -24,9 +24,11 @@ from v2m4.settings import VideoSettings
 from v2m4.sources import Source, TimedFrame, open_source
 
 _MIN_SIDE = 16  # pixels: smaller pictures show nothing that could be followed
+_FULL = 255  # alpha of what hides all behind it
 _ALPHA_NOISE = 12  # levels by which compression makes alpha differ that was the same everywhere
 _USUAL_FPS = 24.0  # of a file that does not tell its own
 _STRAY_SHARE = 1e-3  # of a picture's pixels, whose alpha may be anything
+_PANE_FILL, _PANE_AREA = 0.92, 0.6  # least shares of its own box, and of the picture, that a picture's own shape covers
 _LEAST_ALPHA = 0.5  # of 255: what rounds to 0
 
 
@@ -63,7 +65,10 @@ def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
         fps = source.fps if source.fps > 0 else _USUAL_FPS
         frames = source.frame_count or max(2, round(source.seconds * fps))
         seconds = source.seconds or frames / fps
-        return VideoFacts(frames, source.size, seconds, frames / seconds, _is_cut_out(*_alpha_range(first.rgba)))
+        alpha = _AlphaSeen()
+        for frame in (first, second):
+            alpha.add(frame.rgba)
+        return VideoFacts(frames, source.size, seconds, frames / seconds, alpha.is_cut_out())
 
 
 def load_video(path: Path, folder: Path, settings: VideoSettings) -> StageRun[Clip]:
@@ -100,7 +105,7 @@ def _write_frames(
     side = max(fitted)
     left, top = (side - fitted[0]) // 2, (side - fitted[1]) // 2
     times: list[float] = []
-    end, lowest, highest = 0.0, 255, 0
+    end, alpha = 0.0, _AlphaSeen()
     for index, frame in enumerate(_trimmed(source, settings)):
         end = max(end, frame.time + frame.duration)
         if index % settings.frame_step:
@@ -108,8 +113,7 @@ def _write_frames(
         if len(times) == settings.max_frames:
             raise _too_long(source, max(expected, settings.max_frames + 1), settings)
         picture = fit(frame.rgba, fitted)
-        low, high = _alpha_range(picture)
-        lowest, highest = min(lowest, low), max(highest, high)
+        alpha.add(picture)
         square = np.zeros((side, side, 4), np.uint8)
         square[top : top + fitted[1], left : left + fitted[0]] = picture
         write_png(folder / f"{len(times):05d}.png", square)
@@ -119,7 +123,7 @@ def _write_frames(
     if len(times) < 2:
         raise _too_few(source, len(times), settings)
     end = min(end, settings.end_s) if settings.end_s is not None else end
-    has_alpha = _is_cut_out(lowest, highest)
+    has_alpha = alpha.is_cut_out()
     clip = Clip(
         folder=folder,
         name=source.name_stem,
@@ -131,7 +135,7 @@ def _write_frames(
         offset=(float(left), float(top)),
         has_alpha=has_alpha,
     )
-    if not has_alpha and lowest < 255:
+    if not has_alpha and not alpha.opaque:
         _make_opaque(clip)
     return clip
 
@@ -189,17 +193,55 @@ def _alpha_range(rgba: NDArray[np.uint8]) -> tuple[int, int]:
     return int(ordered[stray]), int(ordered[-1 - stray])
 
 
-def _is_cut_out(lowest: int, highest: int) -> bool:
-    """Whether alpha from ``lowest`` to ``highest`` tells an object: one that is the same everywhere does not."""
-    return lowest < OPAQUE and highest - lowest > _ALPHA_NOISE
+@dataclass
+class _AlphaSeen:
+    """What the alpha of the frames so far tells. opaque: it is 255 everywhere. differs: within some frame. panes: where
+    it does, it only shapes the picture itself, as bars, rounded corners or a mark on it do."""
+
+    opaque: bool = True
+    differs: bool = False
+    panes: bool = True
+
+    def add(self, rgba: NDArray[np.uint8]) -> None:
+        """Look at one more frame (H,W,4)."""
+        low, high = _alpha_range(rgba)
+        self.opaque = self.opaque and rgba[..., 3].min() == _FULL
+        if low < OPAQUE and high - low > _ALPHA_NOISE:
+            self.differs = True
+            self.panes = self.panes and _is_pane(rgba[..., 3] > (low + high) / 2)
+
+    def is_cut_out(self) -> bool:
+        """Whether alpha tells an object. One that is the same all over each frame, as in a fade, does not."""
+        return self.differs and not self.panes
+
+
+def _is_pane(opaque: NDArray[np.bool_]) -> bool:
+    """Whether the opaque part (H,W) is a rectangle, but for its corners, from one side of the picture to the other."""
+    rows, columns = (np.flatnonzero(opaque.any(axis)) for axis in (1, 0))
+    box = opaque[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    across = opaque.shape[0] == box.shape[0] or opaque.shape[1] == box.shape[1]
+    return bool(across and box.mean() >= _PANE_FILL and opaque.mean() >= _PANE_AREA)
 
 
 def _make_opaque(clip: Clip) -> None:
-    """Set alpha inside the picture to 255, in all frames; the padding stays transparent."""
+    """Set alpha inside the picture to 255, in all frames; the padding stays transparent.
+
+    Where a part of a frame is transparent, the colours below may mean nothing: it gets those of the nearest place that
+    is not.
+    """
     left, top, right, bottom = clip.content_box()
     for index in range(len(clip)):
         frame = clip.frame(index).copy()
-        frame[top:bottom, left:right, 3] = 255
+        picture = frame[top:bottom, left:right]
+        clear = picture[..., 3] <= _ALPHA_NOISE
+        if clear.any() and not clear.all():
+            _, nearest = cv2.distanceTransformWithLabels(
+                clear.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+            )
+            colours = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+            colours[nearest[~clear]] = picture[~clear, :3]
+            picture[..., :3] = colours[nearest]
+        picture[..., 3] = _FULL
         write_png(clip.path(index), frame)
 
 

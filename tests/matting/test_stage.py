@@ -67,6 +67,18 @@ def test_a_file_s_own_alpha_is_kept_as_it_is(tmp_path):
     assert not matte.clip.frame(0)[..., :3][~masks[0]].any()
 
 
+def test_an_object_that_is_nowhere_opaque_becomes_so(tmp_path):
+    clip, masks = film(tmp_path / "frames", clutter(), frames=3, alpha=True)
+    for index in range(3):
+        frame = clip.frame(index).copy()
+        frame[..., 3] = frame[..., 3] // 255 * 90
+        write_png(clip.path(index), frame)
+    matte = drain(cut_out(clip, tmp_path / "matte", MattingSettings()))
+    assert matte.warnings == () and matte.empty == ()
+    for index, mask in enumerate(masks):
+        np.testing.assert_array_equal(matte.clip.frame(index)[..., 3], np.where(mask, 255, 0))
+
+
 def test_soft_edges_carry_no_background_colour(tmp_path):
     clip, _ = film(tmp_path / "frames", plain((0, 255, 0)), frames=3, noise=0, jpeg=100)
     frame = drain(cut_out(clip, tmp_path / "masked", MattingSettings())).clip.frame(1).astype(int)

@@ -171,6 +171,43 @@ def test_alpha_that_is_the_same_everywhere_is_no_cut_out(tmp_path, value):
     assert np.abs(inside[..., :3].astype(int) - scene(2)).max() <= 1
 
 
+def fade(index: int) -> np.ndarray:
+    return np.full((48, 64), 60 * index)
+
+
+def bars(index: int) -> np.ndarray:
+    alpha = np.full((48, 64), 255)
+    alpha[:6] = alpha[-6:] = 0
+    return alpha
+
+
+def rounded_corners(index: int) -> np.ndarray:
+    y, x = np.mgrid[:48, :64]
+    outside = np.hypot(np.maximum(abs(x - 31.5) - 21.5, 0), np.maximum(abs(y - 23.5) - 13.5, 0))
+    return np.where(outside > 10, 0, 255)
+
+
+def mark(index: int) -> np.ndarray:
+    alpha = np.full((48, 64), 255)
+    alpha[2:6, 2:12] = 120
+    return alpha
+
+
+@pytest.mark.parametrize("shape", [fade, bars, rounded_corners, mark])
+def test_alpha_that_only_shapes_or_fades_the_picture_is_no_cut_out(tmp_path, shape):
+    frames = [np.dstack([scene(i), shape(i).astype(np.uint8)]) for i in range(4)]
+    for frame in frames:
+        frame[frame[..., 3] == 0, :3] = 0
+    path = write_video(tmp_path / "a.mov", frames, "qtrle", "argb")
+    clip = drain(load_video(path, tmp_path / "frames", SETTINGS))
+    left, top, right, bottom = clip.content_box()
+    assert not clip.has_alpha and not probe(path, SETTINGS).has_alpha
+    inside = clip.frame(3)[top:bottom, left:right]
+    assert (inside[..., 3] == 255).all()
+    # What was transparent shows what lies beside it, not the black below.
+    assert (inside[..., :3].max(-1) > 60).all()
+
+
 def test_colours_below_alpha_0_survive_shrinking(tmp_path):
     large = [np.dstack([scene(i, 256, 192), np.zeros((192, 256), np.uint8)]) for i in range(3)]
     clip = drain(load_video(write_video(tmp_path / "a.mov", large, "qtrle", "argb"), tmp_path / "frames", SETTINGS))
@@ -252,6 +289,11 @@ def test_a_recording_that_was_stopped_before_its_index_was_written_says_so(tmp_p
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(V2M4Error, match=r"cut\.mp4 is cut off: the index"):
         probe(cut, SETTINGS)
+
+
+def test_a_name_too_long_for_the_file_system_is_no_file():
+    with pytest.raises(V2M4Error, match="There is no file or folder aaa"):
+        probe(Path("a" * 300), SETTINGS)
 
 
 def test_a_link_that_leads_nowhere_says_so(tmp_path):

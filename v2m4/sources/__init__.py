@@ -24,14 +24,14 @@ _SIGNATURES = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 def require_input(path: Path) -> None:
     """Raise V2M4Error unless there is a file or folder at ``path``."""
     try:
-        found = path.exists()
+        found, leads = path.exists(), path.is_symlink()
     except OSError:  # a name longer than the file system's
-        found = False
+        found = leads = False
     if found:
         return
     if _ADDRESS.match(str(path)):
         raise V2M4Error(f"{path} is an address, and only files on this machine are read. Download the video first.")
-    if path.is_symlink():
+    if leads:
         raise V2M4Error(f"{path} is a link that leads nowhere. Give the video itself, or mend the link.")
     raise V2M4Error(f"There is no file or folder {path}. Check the path; a video can be {ACCEPTED}.")
 
