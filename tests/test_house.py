@@ -302,6 +302,8 @@ NAMED = {
     "_MOST_AGGRESSIVE",
     "_NOTHING",
     "_OVERLAY",
+    "_PANE_AREA",
+    "_PANE_FILL",
     "_PARTED",
     "_PATIENCE_S",
     "_PIXELS_AT_ONCE",

@@ -414,6 +414,34 @@ def test_a_source_that_cannot_be_read_makes_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_put_among_a_steps_own_stays_and_is_named(tmp_path, source):
+    step = Step("registration", 3)
+    run = opened(tmp_path, source)
+    (run.begin(step) / "made.bin").write_bytes(b"made")
+    run.finish(step, 1.0)
+    mine = run.place(step) / "mine" / "notes.txt"
+    mine.parent.mkdir()
+    (run.place(step) / ".DS_Store").touch()
+    opened(tmp_path, source)
+    mine.write_text("mine")
+    with pytest.raises(V2M4Error, match=r"holds work/00003/registration/mine/notes\.txt .*v2m4 did not make"):
+        opened(tmp_path, write_gif(tmp_path / "other.mp4", "blue"))
+    assert mine.read_text() == "mine"
+
+
+def test_pruning_removes_steps_of_keyframes_and_nothing_else(tmp_path, source):
+    run = opened(tmp_path, source)
+    for step in (Step("registration", 3), Step("registration", 8)):
+        (run.begin(step) / "made.bin").write_bytes(b"made")
+        run.finish(step, 1.0)
+    others = [run.work / "2024" / "photos", run.work / "00003" / "photos", run.work / "00012" / "mine"]
+    for folder in others:
+        folder.mkdir(parents=True)
+    run.prune([Step("registration", 8)])
+    assert not run.place(Step("registration", 3)).exists() and run.place(Step("registration", 8)).exists()
+    assert all(folder.is_dir() for folder in others)
+
+
 def test_a_step_that_begins_again_finds_its_place_empty(tmp_path, source):
     run = opened(tmp_path, source)
     step = Step("generation", 4)

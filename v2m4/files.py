@@ -15,7 +15,7 @@ from v2m4.errors import V2M4Error
 
 Inventory = dict[str, list[int | str]]
 """Of files, by their paths from some root: size in bytes, time of the last change in ns, and digest."""
-_PART = ".v2m4-part-"
+PART = ".v2m4-part-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_PART, suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PART, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -52,7 +52,7 @@ def digest_of(path: Path) -> str:
 
 def sweep(folder: Path) -> None:
     """Remove temporary files of `replacing` that killed processes left in a folder of which nobody else makes use."""
-    for path in (*folder.glob(f"{_PART}*"), *(folder / "work").rglob(f"{_PART}*")):
+    for path in (*folder.glob(f"{PART}*"), *(folder / "work").rglob(f"{PART}*")):
         with suppress(OSError):
             path.unlink()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from v2m4.errors import V2M4Error
-from v2m4.files import digest_of
+from v2m4.files import PART, digest_of
 
 FORMAT = 2
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 RESULTS: Mapping[str, str] = {
     "glb": "animation.glb",
     "camera": "animation.camera.json",
@@ -75,6 +76,29 @@ def refuse_other_format(work: Path, manifest: Mapping[str, Any]) -> None:
             f"{work} holds a run of another version of v2m4 ({manifest.get('version', 'unknown')}), which this one "
             f"cannot go on with. Delete {work}, or choose another folder with -o; results beside it stay as they are."
         )
+
+
+def refuse_among_steps(folder: Path, places: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise V2M4Error if a step's place below ``folder``/work, which may be emptied, holds more than the step left.
+
+    places: the files of finished steps by the steps' names, as their inventories name them.
+    """
+    found = []
+    for name, files in places.items():
+        for file in files_at(folder, f"work/{name}") if (folder / "work" / name).is_dir() else ():
+            if file not in files and not _is_litter(Path(file).name):
+                found.append(file)
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise V2M4Error(
+            f"{folder} holds {', '.join(found[:3])}{more} among the files of steps that would be made anew, and "
+            "v2m4 did not make that. Move it out of the work folder, or choose another folder with -o."
+        )
+
+
+def _is_litter(name: str) -> bool:
+    """Whether a file is one that file systems and their browsers leave, or half of one of ours."""
+    return name in _LITTER or name.startswith((PART, "._", ".nfs"))
 
 
 def refuse_output(folder: Path, source: Path, template: Path | None) -> None:

@@ -44,6 +44,7 @@ from v2m4.ownership import (
     files_at,
     finished_in,
     read_manifest,
+    refuse_among_steps,
     refuse_foreign_results,
     refuse_other_format,
     refuse_output,
@@ -105,9 +106,16 @@ class Run:
         with problems:
             refuse_output(folder, source, recipe.settings.generator.template)
         with problems:
+            refuse_among_steps(folder, run._may_go())
+        with problems:
             look(run.done(Step("video")))
         problems.refuse()
         return run
+
+    def _may_go(self) -> dict[str, dict[str, Any]]:
+        """The inventories of finished steps that may be made anew, or be pruned with their keyframe."""
+        entries = finished_in(read_manifest(self.work))
+        return {name: entry["files"] for name, entry in entries.items() if name not in self._finished or "/" in name}
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -218,10 +226,10 @@ class Run:
         """Remove the places of keyframes' steps that are none of ``steps``: earlier settings left them."""
         kept = {step.name for step in steps}
         with writing(self.work):
-            for place in self.work.glob("[0-9]*/*/"):
-                if place.relative_to(self.work).as_posix() not in kept:
-                    shutil.rmtree(place)
-            for folder in self.work.glob("[0-9]*/"):
+            for folder in self.work.glob(f"{'[0-9]' * 5}/"):
+                for place in folder.iterdir():
+                    if place.name in self._prints and f"{folder.name}/{place.name}" not in kept:
+                        shutil.rmtree(place)
                 if not any(folder.iterdir()):
                     folder.rmdir()
 

@@ -28,7 +28,8 @@ _FULL = 255  # alpha of what hides all behind it
 _ALPHA_NOISE = 12  # levels by which compression makes alpha differ that was the same everywhere
 _USUAL_FPS = 24.0  # of a file that does not tell its own
 _STRAY_SHARE = 1e-3  # of a picture's pixels, whose alpha may be anything
-_PANE_FILL, _PANE_AREA = 0.92, 0.6  # least shares of its own box, and of the picture, that a picture's own shape covers
+_PANE_FILL = 0.92  # of its own box: less is no rectangle with rounded corners
+_PANE_AREA = 0.6  # of the picture: less is more than bars beside it
 _LEAST_ALPHA = 0.5  # of 255: what rounds to 0
 
 

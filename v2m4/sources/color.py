@@ -60,11 +60,14 @@ class SrgbConverter:
         _name_matrix(frame)
         if frame.colorspace == _YCGCO:
             picture = _from_ycgco(frame, size)
+            if not mapped:
+                return (picture >> 8).astype(np.uint8)
         else:
             form = "rgba64le" if mapped else "rgba"
-            picture = frame.reformat(width=size[0], height=size[1], format=form, interpolation="AREA").to_ndarray()
-        if not mapped:
-            return np.asarray(picture if picture.dtype == np.uint8 else picture >> 8, np.uint8)
+            reformatted = frame.reformat(width=size[0], height=size[1], format=form, interpolation="AREA")
+            if not mapped:
+                return np.asarray(reformatted.to_ndarray(), np.uint8)
+            picture = np.asarray(reformatted.to_ndarray(), np.uint16)
         light = _light_of(self._curve)[picture[..., :3]]
         if self._curve == ColorTrc.ARIB_STD_B67:
             # The screen's light depends on how bright the scene is (BT.2100's OOTF).
