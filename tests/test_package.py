@@ -1,5 +1,9 @@
 """The public names, and what they cost."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import v2m4
@@ -14,3 +18,11 @@ def test_every_public_name_can_be_imported(name):
 def test_other_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'magic'"):
         v2m4.magic  # noqa: B018
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_leave_the_core_to_others_unless_asked_otherwise(given, kept):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    words = [sys.executable, "-c", "import v2m4, os; print(os.environ['OMP_WAIT_POLICY'])"]
+    assert subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.strip() == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -17,6 +18,10 @@ __all__ = [
     "reconstruct",
     "reconstruct_to",
 ]
+
+# One of PyTorch's threads that waits for another shall sleep. Spinning it holds the core that the other one wants, and
+# beside any other work a network takes three to five times as long. It is read when PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from v2m4.animation import Animation

@@ -142,7 +142,7 @@ def _mirrored(points: Real, normal: Float64, offset: float) -> Float64:
 
 
 def _error(tree: cKDTree, points: Float64, normal: Float64, offset: float, settings: MirrorSearchSettings) -> _Trial:
-    gaps = np.sort(tree.query(_mirrored(points, normal, offset))[0])
+    gaps = np.sort(tree.query(_mirrored(points, normal, offset), workers=-1)[0])
     return float(gaps[: int(settings.kept * len(gaps))].mean()), normal, offset
 
 
@@ -150,7 +150,7 @@ def _refine(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearc
     """Iterated closest points."""
     best, (_, normal, offset) = start, start
     for _ in range(settings.rounds):
-        gaps, mates = tree.query(_mirrored(points, normal, offset))
+        gaps, mates = tree.query(_mirrored(points, normal, offset), workers=-1)
         kept = gaps <= np.quantile(gaps, settings.kept)
         # The reflection that best maps points to their mates has the normal that minimises sum (p.n)(q.n) about their
         # common middle, which lies in the plane.
