@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,26 @@ def test_frames_around_a_gap_have_the_times_of_their_numbers(tmp_path):
     clip = drain(load_video(tmp_path / "in", tmp_path / "frames", VideoSettings(pictures_fps=10)))
     assert clip.times == pytest.approx((0, 0.1, 0.4, 0.5))
     assert clip.duration == pytest.approx(0.6)
+
+
+def test_a_single_picture_beside_a_folder_of_frames_is_no_clip(tmp_path):
+    write(tmp_path, ["preview.png", *(f"rgb/{i}.png" for i in range(3))])
+    assert probe(tmp_path).frames == 3
+
+
+def test_of_two_files_of_one_name_in_a_zip_the_later_one_counts(tmp_path):
+    write(tmp_path, ["0.png", "1.png", "2.png"])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for name in ("0.png", "1.png", "2.png", "1.png"):
+            archive.write(tmp_path / name, name)
+    assert probe(tmp_path / "a.zip").frames == 3
+
+
+def test_a_zip_of_a_video_names_its_kind(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/clip.mp4", b"x")
+    with pytest.raises(V2M4Error, match=r"holds no PNG.*but \.mp4 files"):
+        probe(tmp_path / "a.zip")
 
 
 def test_a_folder_of_files_that_are_no_pictures_names_their_kind(tmp_path):

@@ -6,7 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -114,18 +114,16 @@ class PictureSource(Closing):
 
     @classmethod
     def of_folder(cls, path: Path, fps: float) -> PictureSource:
-        """The pictures in a folder; where it holds none itself, those in the one folder inside it."""
+        """The pictures in a folder; where it holds no two itself, those in the one folder inside it."""
         name = path.resolve().name
         try:
             pictures = [p.name for p in path.iterdir() if p.is_file() and _is_picture(p.name)]
-            if not pictures:
-                pictures = [
-                    f"{p.parent.name}/{p.name}" for p in path.glob("*/*") if p.is_file() and _is_picture(p.name)
-                ]
+            if len(pictures) < 2:
+                below = [p for p in path.glob("*/*") if p.is_file() and _is_picture(p.name)]
+                pictures = [f"{p.parent.name}/{p.name}" for p in below] or pictures
         except OSError as error:
             raise V2M4Error(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
-        kinds = sorted({p.suffix.lower() for p in path.iterdir() if p.suffix} - set(PICTURE_SUFFIXES))
-        others = f", but {', '.join(kinds[:3])} files, which would have to be exported as such first" if kinds else ""
+        others = _others(p.name for p in path.iterdir())
         return cls(f"The folder {name}", name, pictures, lambda n: (path / n).read_bytes(), fps, lambda: None, others)
 
     @classmethod
@@ -143,7 +141,10 @@ class PictureSource(Closing):
         if large is not None:
             archive.close()
             raise V2M4Error(f"{large.filename} in {path.name} unpacks to more than 256 MB. Shrink the pictures first.")
-        return cls(path.name, path.stem, [i.filename for i in infos], archive.read, fps, archive.close)
+        # Of two files of one name, archives mean the later one.
+        pictures = list(dict.fromkeys(i.filename for i in infos))
+        others = _others(archive.namelist())
+        return cls(path.name, path.stem, pictures, archive.read, fps, archive.close, others)
 
     def frames(self, start_s: float, longest_side: int) -> Iterator[TimedFrame]:
         """See `Source.frames`."""
@@ -166,6 +167,13 @@ class PictureSource(Closing):
                 return _upright(image)
 
         return _guarded(f"{name} in {self._within}", decode)
+
+
+def _others(names: Iterable[str]) -> str:
+    """What is said of files that are no pictures, where there are only such."""
+    paths = [PurePosixPath(name) for name in names]
+    kinds = sorted({p.suffix.lower() for p in paths if p.suffix and "__MACOSX" not in p.parts} - set(PICTURE_SUFFIXES))
+    return f", but {', '.join(kinds[:3])} files, which would have to be exported as such first" if kinds else ""
 
 
 def _upright(image: Image.Image) -> NDArray[np.uint8]:
