@@ -24,6 +24,8 @@ from v2m4.formats.beside import decode_picture, find_beside
         ("skin.png", "../maps/skin.png"),
         ("skin.png", '"skin.png"'),
         ("häut.png", "h%C3%A4ut.png"),
+        ("ha\u0308ut.png", "h\u00e4ut.png"),  # as macOS once stored names
+        ("skin.png", "tex/skin.png?v=3"),
     ],
 )
 def test_names(tmp_path: Path, stored: str, named: str) -> None:

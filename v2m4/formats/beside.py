@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,20 +21,23 @@ def find_beside(folder: Path | None, name: str) -> Path | None:
     no folder to look in.
 
     Tried in this order: the name as it stands, absolute or relative; with its %-escapes undone; with backslashes for
-    slashes; each without regard to case; and at last its ends, so that `C:\\art\\tex\\skin.png` finds `tex/skin.png`
-    or `skin.png`. Where strangers use the program, nothing outside ``folder`` is found.
+    slashes; without an address's query (`skin.png?v=3`); each without regard to case and to how accents are composed;
+    and at last its ends, so that `C:\\art\\tex\\skin.png` finds `tex/skin.png` or `skin.png`. Where strangers use the
+    program, nothing outside ``folder`` is found.
     """
     if folder is None:
         return None
     spellings = [name, unquote(name), name.replace("\\", "/"), unquote(name).replace("\\", "/")]
+    spellings.append(unquote(name.partition("?")[0]).replace("\\", "/"))
     for spelling in dict.fromkeys(s.strip().strip('"') for s in spellings):
         found = _exactly(folder / spelling) if spelling else None
         if found is not None and (not on_public_host() or found.resolve().is_relative_to(folder.resolve())):
             return found
-    tail = [part for part in spellings[-1].strip().strip('"').split("/") if part not in ("", ".", "..")]
-    for start in range(len(tail)):
-        if (found := _any_case(folder, tail[start:])) is not None:
-            return found
+    for spelling in spellings[-2:]:
+        tail = [part for part in spelling.strip().strip('"').split("/") if part not in ("", ".", "..")]
+        for start in range(len(tail)):
+            if (found := _any_case(folder, tail[start:])) is not None:
+                return found
     return None
 
 
@@ -45,19 +49,24 @@ def _exactly(path: Path) -> Path | None:
 
 
 def _any_case(folder: Path, parts: list[str]) -> Path | None:
-    """The file at ``parts`` below ``folder``, upper and lower case taken for the same where nothing fits exactly."""
+    """The file at ``parts`` below ``folder``; where nothing fits exactly, upper and lower case are taken for the same,
+    and so are an accented letter and a letter with an accent (NFC, NFD), of which systems choose one or the other."""
     for number, part in enumerate(parts):
         try:
             entries = sorted(folder.iterdir())
         except OSError:
             return None
-        fitting = [e for e in entries if e.name == part] or [e for e in entries if e.name.lower() == part.lower()]
+        fitting = [e for e in entries if e.name == part] or [e for e in entries if _folded(e.name) == _folded(part)]
         if not fitting:
             return None
         if number == len(parts) - 1:
             return next((e for e in fitting if e.is_file()), None)
         folder = fitting[0]
     return None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def decode_picture(data: bytes) -> Float32:

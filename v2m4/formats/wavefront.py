@@ -70,7 +70,7 @@ class ObjText:
     def of(cls, data: bytes, folder: Path | None, what: str) -> ObjText:
         """From an OBJ file's content, the material libraries in ``folder`` that it names, and their textures. what: how
         warnings call the file."""
-        text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ")
+        text = decode_text(data).replace("\r\n", "\n").replace("\r", "\n").replace("\\\n", " ").replace("\t", " ")
         out = cls(b"")
         kept, libraries = [], []
         for line in text.split("\n"):
@@ -81,6 +81,7 @@ class ObjText:
                 kept.append(f"{word} {rest.strip()}" if word == "usemtl" else line.strip())
         for names in dict.fromkeys(libraries):
             out._add_libraries(folder, names, what)
+        kept = out._with_materials(kept, what) if out.materials else kept
         out.data = "\n".join([f"mtllib {cls.LIBRARY}", *_absolute(kept)]).encode()
         return out
 
@@ -88,6 +89,25 @@ class ObjText:
     def named(self) -> dict[str, bytes]:
         """What the text refers to: the material library in its plain form, which holds names only."""
         return {self.LIBRARY: "".join(f"newmtl {name}\nKd 1 1 1\n" for name in self.materials).encode()}
+
+    def _with_materials(self, lines: list[str], what: str) -> list[str]:
+        """The lines with every material called as its library does, which may write it in other cases."""
+        by_case = {name.casefold(): name for name in reversed(self.materials)}
+        out, unknown = [], dict[str, None]()
+        for line in lines:
+            word, _, name = line.partition(" ")
+            if word == "usemtl" and name and name not in self.materials:
+                meant = by_case.get(name.casefold())
+                if meant is None:
+                    unknown[name] = None
+                line = line if meant is None else f"usemtl {meant}"
+            out.append(line)
+        for name in unknown:
+            self.warnings.append(
+                f"The material “{name}” of the {what} is in none of its material files, so its colours and textures "
+                "are left out. Export both again together."
+            )
+        return out
 
     def _add_libraries(self, folder: Path | None, names: str, what: str) -> None:
         """One library whose name may hold spaces, or several."""
@@ -105,7 +125,9 @@ class ObjText:
     def _material(self, name: str, lines: dict[str, str], library: Path, what: str) -> Wrapped:
         diffuse = None
         if "kd" in lines:
-            values: list[float] = [float(word) for word in lines["kd"].split()[:3] if _is_number(word)]
+            words = lines["kd"].split()[:3]
+            # Colours by spectral curves or as CIE XYZ, which nobody writes, count as none.
+            values = [float(word) for word in words] if all(map(_is_number, words)) else []
             diffuse = np.clip(np.resize(values, 3), 0, 1) if values else None
         if "map_kd" not in lines:
             return Wrapped(diffuse)

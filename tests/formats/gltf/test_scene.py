@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.formats.gltf.features import FEATURES, everything_in_the_color, nodes
-from tests.formats.gltf.files import FACES, POSITIONS, UV, File, primitive, strip, textured
+from tests.formats.gltf.files import FACES, POSITIONS, UV, File, picture, png, primitive, strip, textured
 from tests.formats.gltf.three import corners_of, seen_by_three
 from v2m4.errors import V2M4Error
 from v2m4.formats.gltf.scene import read_scene
@@ -95,9 +97,53 @@ def old(file: File) -> None:
     file.json["asset"]["version"] = "1.0"
 
 
+def described(**entries: Any) -> Callable[[File], None]:
+    return lambda file: file.json.update(entries)
+
+
+def too_few(attribute: str) -> Callable[[File], None]:
+    def change(file: File) -> None:
+        primitive(file)["attributes"][attribute] = file.accessor(np.zeros((4, 3), np.float32))
+
+    return change
+
+
+def too_few_in_a_target(file: File) -> None:
+    primitive(file)["targets"] = [{"POSITION": file.accessor(np.zeros((4, 3), np.float32))}]
+
+
+def flat_positions(file: File) -> None:
+    primitive(file)["attributes"] = {"POSITION": file.accessor(UV)}
+
+
+def joints_in_a_circle(file: File) -> None:
+    file.json["nodes"] = [{"mesh": 0, "skin": 0}, {"children": [2]}, {"children": [1]}]
+    file.json["skins"] = [{"joints": [1]}]
+    ones = np.ones((len(POSITIONS), 4))
+    primitive(file)["attributes"] |= {
+        "JOINTS_0": file.accessor(0 * ones.astype(np.uint8)),
+        "WEIGHTS_0": file.accessor(ones.astype(np.float32)),
+    }
+
+
+def millions_of_copies(file: File) -> None:
+    file.json["accessors"].append({"componentType": 5126, "count": 3_000_000, "type": "VEC3"})
+    copies = {"attributes": {"TRANSLATION": len(file.json["accessors"]) - 1}}
+    file.json["nodes"][0]["extensions"] = {"EXT_mesh_gpu_instancing": copies}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (described(asset=None), "no version"),
+        (described(asset={"version": "2.9", "minVersion": "2.9"}), "glTF 2.9"),
+        (described(extensionsRequired=None), "extensionsRequired"),
+        (described(extensionsRequired=[3]), "extensionsRequired"),
+        (too_few("COLOR_0"), "COLOR_0 has 4 entries for 10 vertices"),
+        (too_few_in_a_target, "three numbers for each vertex"),
+        (flat_positions, "three numbers for each vertex"),
+        (joints_in_a_circle, "damaged"),
+        (millions_of_copies, "too many to work with"),
         (needs("EXT_meshopt_compression"), "EXT_meshopt_compression.*gltf-transform"),
         (needs("KHR_meshopt_compression"), "KHR_meshopt_compression"),
         (needs("VENDOR_unheard_of"), "VENDOR_unheard_of"),
@@ -114,6 +160,37 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, change: Callable
         read_scene(file.glb(tmp_path / "x.glb"))
 
 
+def test_a_description_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.gltf").write_text('{"extras":' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(V2M4Error, match="cannot be read"):
+        read_scene(tmp_path / "x.gltf")
+
+
+def test_weights_for_targets_that_are_not_there_count_for_nothing(tmp_path: Path) -> None:
+    file = strip()
+    primitive(file)["targets"] = [{"POSITION": primitive(file)["attributes"]["POSITION"]}]
+    file.json["meshes"][0]["weights"] = [0.5, 1, 1]
+    (part,) = read_scene(file.glb(tmp_path / "x.glb")).parts
+    np.testing.assert_allclose(part.at_rest(), 1.5 * POSITIONS, atol=1e-6)
+
+
+def test_data_in_a_uri_may_lack_its_padding(tmp_path: Path) -> None:
+    file = textured()
+    code = base64.urlsafe_b64encode(png(picture())).decode().rstrip("=")
+    file.json["images"] = [{"uri": f"data:image/png;base64,{code}"}]
+    (part,) = read_scene(file.glb(tmp_path / "x.glb")).parts
+    assert part.surface.missing is None and part.surface.picture is not None
+
+
+def test_a_black_surface_that_shines_looks_as_it_shines(tmp_path: Path) -> None:
+    file = textured()
+    shines = {"pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}, "emissiveFactor": [1, 0.5, 1]}
+    file.json["materials"] = [shines | {"emissiveTexture": {"index": 0}}]
+    (part,) = read_scene(file.glb(tmp_path / "x.glb")).parts
+    assert part.surface.factor is not None and part.surface.factor.tolist() == [1, 0.5, 1]
+    assert part.surface.picture is not None
+
+
 @pytest.mark.parametrize("name", ["KHR_materials_unlit", "KHR_lights_punctual", "KHR_materials_clearcoat"])
 def test_extensions_that_change_no_base_colour_are_let_through(tmp_path: Path, name: str) -> None:
     file = strip()
@@ -123,7 +200,7 @@ def test_extensions_that_change_no_base_colour_are_let_through(tmp_path: Path, n
 
 @pytest.mark.parametrize(
     ("uri", "words"),
-    [("gone.bin", "gone.bin"), ("https://example.org/a.bin", "network"), ("data:;base64,QQ=", "base64")],
+    [("gone.bin", "gone.bin"), ("https://example.org/a.bin", "network"), ("data:;base64,A", "base64")],
 )
 def test_missing_buffers_are_named(tmp_path: Path, uri: str, words: str) -> None:
     with pytest.raises(V2M4Error, match=words):

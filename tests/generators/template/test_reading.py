@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from tests.formats.gltf import files
 from tests.formats.gltf.files import COLORS, FACES, POSITIONS, UV, picture
 from v2m4.color import linear_to_srgb, srgb_to_linear
+from v2m4.errors import V2M4Error
 from v2m4.formats.wavefront import split_map
 from v2m4.generators.template.generator import Template
 from v2m4.geometry.mesh import Mesh
@@ -119,6 +121,28 @@ def test_an_obj_without_its_material_file_says_so(tmp_path: Path) -> None:
     assert template.mesh.texture is None and template.mesh.colors is None
 
 
+def test_obj_words_may_be_parted_by_tabs(tmp_path: Path) -> None:
+    write_picture(tmp_path / "tex.png")
+    mesh = Template(write_obj(tmp_path, "map_Kd\ttex.png", text=obj_text().replace(" ", "\t"))).mesh
+    np.testing.assert_allclose(face_colors(mesh), expected_colors(), atol=0.01)
+
+
+def test_an_obj_material_is_found_in_other_cases_and_one_that_is_nowhere_is_said(tmp_path: Path) -> None:
+    write_picture(tmp_path / "tex.png")
+    found = Template(write_obj(tmp_path, "map_Kd tex.png", text=obj_text().replace("Fläche", "FLÄCHE")))
+    assert found.warnings == ()
+    np.testing.assert_allclose(face_colors(found.mesh), expected_colors(), atol=0.01)
+    lost = Template(write_obj(tmp_path, "map_Kd tex.png", text=obj_text().replace("Fläche", "Kante")))
+    assert re.search("“Kante”.*in none of its material files", lost.warnings[0])
+    assert lost.mesh.texture is None and lost.mesh.colors is None
+
+
+def test_an_obj_colour_that_is_no_rgb_counts_as_none(tmp_path: Path) -> None:
+    path = write_obj(tmp_path, "")
+    (tmp_path / "m.mtl").write_text("newmtl Fläche\nKd spectral red.rfl 1\n")
+    assert Template(path).mesh.colors is None
+
+
 def test_obj_vertex_colours(tmp_path: Path) -> None:
     (tmp_path / "m.obj").write_text(obj_text(uv=False, colors=True))
     mesh = Template(tmp_path / "m.obj").mesh
@@ -158,6 +182,46 @@ def test_ply_textures_are_found(tmp_path: Path, comment: bytes) -> None:
     template = Template(tmp_path / "m.ply")
     assert template.warnings == ()
     np.testing.assert_allclose(face_colors(template.mesh), expected_colors(), atol=0.01)
+
+
+QUADS_AND_TRIANGLES = [[0, 2, 3, 1], [2, 4, 3], [3, 4, 5], [4, 6, 8, 9, 7, 5]]
+
+
+def binary_ply(order: str, faces: list[list[int]], length: str = "uchar", names: str = "red green blue") -> bytes:
+    """The bent strip with the faces as given; ``order``: little or big."""
+    sign, code = "<" if order == "little" else ">", {"uchar": "B", "int": "i"}[length]
+    lines = ["ply", f"format binary_{order}_endian 1.0", f"element vertex {len(POSITIONS)}"]
+    lines += [f"property float {name}" for name in "xyz"] + [f"property uchar {name}" for name in names.split()]
+    lines += [f"element face {len(faces)}", f"property list {length} int vertex_indices", "end_header\n"]
+    colors = (COLORS * 255).round().astype(int)
+    body = [struct.pack(f"{sign}3f3B", *p, *c) for p, c in zip(POSITIONS, colors, strict=True)]
+    body += [struct.pack(f"{sign}{code}{len(face)}i", len(face), *face) for face in faces]
+    return "\n".join(lines).encode() + b"".join(body)
+
+
+@pytest.mark.parametrize(("order", "length"), [("little", "uchar"), ("big", "uchar"), ("little", "int")])
+def test_binary_ply_faces_may_differ_in_size(tmp_path: Path, order: str, length: str) -> None:
+    (tmp_path / "m.ply").write_bytes(binary_ply(order, QUADS_AND_TRIANGLES, length))
+    mesh = Template(tmp_path / "m.ply").mesh
+    (tmp_path / "same.ply").write_bytes(binary_ply(order, FACES.tolist(), length))
+    same = Template(tmp_path / "same.ply").mesh
+    assert len(mesh.faces) == 2 + 1 + 1 + 4
+    assert len(mesh.vertices) == len(POSITIONS) and mesh.colors is not None
+    np.testing.assert_allclose(np.ptp(mesh.vertices, axis=0), np.ptp(same.vertices, axis=0))
+
+
+def test_binary_ply_whose_faces_are_cut_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.ply").write_bytes(binary_ply("little", QUADS_AND_TRIANGLES)[:-10])
+    with pytest.raises(V2M4Error, match="faces end before"):
+        Template(tmp_path / "m.ply")
+
+
+@pytest.mark.parametrize("names", ["diffuse_red diffuse_green diffuse_blue", "r g b"])
+def test_ply_colours_have_several_names(tmp_path: Path, names: str) -> None:
+    (tmp_path / "m.ply").write_bytes(binary_ply("little", FACES.tolist(), names=names))
+    mesh = Template(tmp_path / "m.ply").mesh
+    assert mesh.colors is not None
+    assert torch.cdist(mesh.colors, torch.from_numpy(COLORS)).amin(0).max() < 0.01
 
 
 def test_a_ply_texture_that_is_not_there_is_said(tmp_path: Path) -> None:

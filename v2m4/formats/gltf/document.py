@@ -20,8 +20,9 @@ from v2m4.errors import V2M4Error
 from v2m4.formats.beside import decode_picture, find_beside
 from v2m4.formats.gltf.binary import COMPONENT_TYPES, ELEMENT_TYPES, MAGIC, split_glb
 
-MOST_ELEMENTS = 50_000_000  # of an array that the file declares but need not hold
+MOST_ELEMENTS = 10_000_000  # of an array, and triangles of a scene, that the file declares but need not hold
 
+_VERSION = "2.0"
 _DTYPES = {number: np.dtype(name).newbyteorder("<") for name, number in COMPONENT_TYPES.items()}
 _WIDTHS = {name: width for width, name in ELEMENT_TYPES.items()} | {"MAT2": 4, "MAT3": 9, "MAT4": 16}
 _SIDES = {"MAT2": 2, "MAT3": 3, "MAT4": 4}
@@ -80,7 +81,12 @@ class Document:
                 raise ValueError("neither a GLB header nor JSON")
             if not isinstance(description, dict):
                 raise ValueError("its description is no JSON object")
-        except ValueError as error:
+            if not isinstance(description.setdefault("asset", {}), dict):
+                raise ValueError("its description tells no version")
+            required = description.get("extensionsRequired", [])
+            if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+                raise ValueError("its extensionsRequired are no names")
+        except (ValueError, RecursionError) as error:
             raise V2M4Error(
                 f"{title} cannot be read: it is not a GLB or glTF file ({error}). Export it again."
             ) from error
@@ -90,9 +96,12 @@ class Document:
 
     def check(self) -> None:
         """Raise V2M4Error if the file needs what cannot be read here: another version, an unknown extension."""
-        version = str(self.json.get("asset", {}).get("version", "2.0"))
+        version = str(self.json["asset"].get("version", "2.0"))
         if not version.startswith("2."):
             raise V2M4Error(f"{self.title} is glTF {version}; only 2.x can be read. Convert it first.")
+        least = str(self.json["asset"].get("minVersion", _VERSION))
+        if least != _VERSION:
+            raise V2M4Error(f"{self.title} needs a reader of glTF {least}; this one is of 2.0. Convert it first.")
         for name in self.json.get("extensionsRequired", []):
             if not _KNOWN.fullmatch(name):
                 way = _WAYS_OUT.get(name, "export it without that extension")
@@ -116,7 +125,9 @@ class Document:
         if uri.startswith("data:"):
             head, _, body = uri.partition(",")
             try:
-                return base64.b64decode(unquote_to_bytes(body)) if head.endswith(";base64") else unquote_to_bytes(body)
+                data = unquote_to_bytes(body)
+                # Some exporters leave out the padding, or use the alphabet of addresses (RFC 4648, section 5).
+                return base64.b64decode(data + b"=" * (-len(data) % 4), b"-_") if head.endswith(";base64") else data
             except binascii.Error as error:
                 raise V2M4Error(f"{self.title} is damaged: its {what} is no valid base64 ({error}).") from error
         if re.match("[a-z][a-z0-9+.-]+://", uri, re.I) and not uri.lower().startswith("file://"):

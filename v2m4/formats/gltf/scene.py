@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from v2m4.arrays import Float64, Int64
 from v2m4.errors import V2M4Error
 from v2m4.formats.gltf import draco
-from v2m4.formats.gltf.document import Document, normalised
+from v2m4.formats.gltf.document import MOST_ELEMENTS, Document, normalised
 from v2m4.formats.gltf.surface import Surface, read_surface
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
+_LEAST_COST = 100  # triangles that a part costs beyond its own
 _NEEDED = re.compile("POSITION$|(TEXCOORD|COLOR|JOINTS|WEIGHTS)_")
 
 
@@ -74,7 +75,7 @@ def scene_of(document: Document) -> Scene:
     """The scene of an open document; errors as of `read_scene`."""
     try:
         return _Reader(document).scene()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise V2M4Error(
             f"{document.title} is damaged: its description refers to something it does not hold ({error}). "
             "Export it again."
@@ -89,7 +90,7 @@ class _Reader:
         self.surfaces: dict[int, Surface] = {}
 
     def scene(self) -> Scene:
-        parts, others = [], 0
+        parts, others, cost = list[Part](), 0, 0
         # Joints may stand anywhere, so every node is placed before any skin is posed.
         shown = list(self._walk())
         for index in shown:
@@ -102,8 +103,15 @@ class _Reader:
                     others += 1
                     continue
                 part = self._part(index, node.get("weights", mesh.get("weights")), primitive)
-                if part is not None:
-                    parts += [_facing(copy) for copy in self._copies(part)]
+                if part is None:
+                    continue
+                cost += self._copy_count(part) * max(len(part.faces), _LEAST_COST)
+                if cost > MOST_ELEMENTS:
+                    raise V2M4Error(
+                        f"{self.document.title} shows its parts so often that more than {MOST_ELEMENTS} triangles "
+                        "would be drawn, too many to work with. Simplify it first."
+                    )
+                parts += [_facing(copy) for copy in self._copies(part)]
         return Scene(self.document, parts, others)
 
     def _walk(self) -> Iterator[int]:
@@ -123,10 +131,20 @@ class _Reader:
                 yield index
             stack += [(child, world, visible) for child in reversed(node.get("children", []))]
 
+    def _instances(self, part: Part) -> dict[str, int]:
+        """The accessors that tell where a node wants copies of its mesh (EXT_mesh_gpu_instancing)."""
+        extensions = self.nodes[part.node].get("extensions", {})
+        found: dict[str, int] = extensions.get("EXT_mesh_gpu_instancing", {}).get("attributes", {})
+        return {} if part.skinned else found
+
+    def _copy_count(self, part: Part) -> int:
+        counts = [self.json["accessors"][index]["count"] for index in self._instances(part).values()]
+        return min(counts, default=1)
+
     def _copies(self, part: Part) -> Iterator[Part]:
-        """The part, or its copies where its node asks for several (EXT_mesh_gpu_instancing)."""
-        copies = self.nodes[part.node].get("extensions", {}).get("EXT_mesh_gpu_instancing", {}).get("attributes")
-        if not copies or part.skinned:
+        """The part, or its copies where its node asks for several."""
+        copies = self._instances(part)
+        if not copies:
             yield part
             return
         keys = {"TRANSLATION": "translation", "ROTATION": "rotation", "SCALE": "scale"}
@@ -140,6 +158,9 @@ class _Reader:
         if positions is None:
             return None
         positions = positions.astype(np.float64)
+        for name, values in attributes.items():
+            if name != "indices" and len(values) != len(positions):
+                raise ValueError(f"{name} has {len(values)} entries for {len(positions)} vertices")
         # 1. Shape and its morph targets.
         faces = _triangles(attributes["indices"].reshape(-1).astype(np.int64), primitive.get("mode", _TRIANGLES))
         if len(faces) and faces.max() >= len(positions):
@@ -150,12 +171,18 @@ class _Reader:
             else np.zeros_like(positions)
             for target in primitive.get("targets", [])
         ]
+        if any(shape.shape != (len(positions), 3) for shape in (positions, *targets)):
+            raise ValueError("positions are not three numbers for each vertex")
         # 2. Where it stands: a skin's joints override its node (section 3.7.3.3).
         placement, skinned = self.worlds[node], "skin" in self.nodes[node]
         if skinned and "JOINTS_0" in attributes:
             placement = self._joints(self.json["skins"][self.nodes[node]["skin"]], attributes)
         stacked = np.stack(targets) if targets else np.zeros((0, len(positions), 3))
-        rest = None if weights is None or not targets else np.asarray(weights, np.float64)
+        rest = None
+        if weights is not None and targets:
+            rest = np.zeros(len(targets))
+            given = np.asarray(weights, np.float64)[: len(targets)]  # some exporters write too few or too many
+            rest[: len(given)] = given
         # 3. Its look, once for all nodes that show it.
         if id(primitive) not in self.surfaces:
             self.surfaces[id(primitive)] = read_surface(self.document, primitive, attributes)

@@ -61,11 +61,15 @@ def read_surface(document: Document, primitive: dict[str, Any], attributes: Mapp
 
 
 def _base_color(material: dict[str, Any]) -> tuple[Any, dict[str, Any] | None]:
-    """Factor and texture, of the core's workflow or the older KHR_materials_pbrSpecularGlossiness."""
+    """Factor and texture, of the core's workflow or the older KHR_materials_pbrSpecularGlossiness; of a black surface
+    that shines by itself, what it emits, as shadeless exports have it."""
     older = material.get("extensions", {}).get("KHR_materials_pbrSpecularGlossiness")
     surface = material.get("pbrMetallicRoughness", {})
     if older is not None and not surface.keys() & {"baseColorFactor", "baseColorTexture"}:
         return older.get("diffuseFactor"), older.get("diffuseTexture")
+    black = not any(surface.get("baseColorFactor", (1.0,))[:3])
+    if black and any(material.get("emissiveFactor", ())):
+        return material["emissiveFactor"], material.get("emissiveTexture")
     return surface.get("baseColorFactor"), surface.get("baseColorTexture")
 
 
