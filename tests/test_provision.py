@@ -77,6 +77,15 @@ def test_a_mesh_server_that_is_not_there_is_told_at_once(url: str, lizard: Path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("name", "words"), [("a.txt", "not a mesh file"), ("a.glb", "cannot be read")])
+def test_a_template_that_is_no_mesh_is_told_at_once(name: str, words: str, lizard: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("<html>")
+    settings = changed(Settings(), {"generator.template": tmp_path / name})
+    with pytest.raises(V2M4Error, match=words):
+        list(reconstruct(lizard, settings, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_package_that_lacks_is_named() -> None:
     recipe = Recipe.of(changed(Settings(), {"matting.method": "rembg"}))
     if PORTS["matting"]["rembg"].absent_packages():

@@ -48,6 +48,11 @@ def test_facts_follow_from_the_settings(tmp_path: Path) -> None:
     assert "stereo" not in recipe(camera__stereo__enabled=False).names
 
 
+def test_clicks_that_are_none_are_refused_with_all_else_that_is_wrong() -> None:
+    with pytest.raises(V2M4Error, match="seed must be.*matting.points holds “1,2”"):
+        recipe(seed=-1, matting__points="1,2")
+
+
 def test_weights_that_arrive_make_another_recipe_and_other_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe()
     monkeypatch.setattr(Plug, "missing", lambda self: [])

@@ -336,6 +336,13 @@ def published(tmp_path, source, **contents):
     return tmp_path / "run"
 
 
+def test_a_folder_in_the_place_of_a_file_stays(tmp_path, source):
+    (tmp_path / "run" / "animation.glb" / "mine").mkdir(parents=True)
+    with pytest.raises(V2M4Error, match=r"holds animation\.glb, which v2m4 did not make"):
+        opened(tmp_path, source)
+    assert (tmp_path / "run" / "animation.glb" / "mine").is_dir()
+
+
 def test_results_of_its_own_are_replaced_and_removed_when_they_are_no_more(tmp_path, source):
     published(tmp_path, source, animation_glb="old", preview_mp4="old", frames__mesh_0_glb="old")
     folder = published(tmp_path, source, animation_glb="new")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from v2m4.device import pick_device
 from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS, GeneratorPlug
-from v2m4.matting import MATTINGS
+from v2m4.matting import MATTINGS, parse_clicks
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.plugs import PORTS
 from v2m4.registry import Plug, choose
@@ -43,7 +43,7 @@ class Recipe:
     def of(settings: Settings) -> Recipe:
         """Decide everything. Raises V2M4Error for settings that cannot be, alone, together or on this machine."""
         named = (name_problem(field, field.of(settings)) for field in fields_of(Settings))
-        wrong = [*settings.problems(), *filter(None, named)]
+        wrong = [*settings.problems(), *filter(None, named), *_wrong_clicks(settings.matting.points)]
         if wrong:
             raise V2M4Error(" ".join(wrong))
         generator = _generator(settings)
@@ -154,6 +154,14 @@ def name_problem(field: Field, value: Any) -> str | None:
         return None
     choices = ", ".join((*PORTS[field.port], "auto"))
     return f"{field.name}: there is no {field.port} called “{value}”. Choose one of: {choices}."
+
+
+def _wrong_clicks(points: str) -> Iterator[str]:
+    """What is wrong with the clicks on the object, as a sentence."""
+    try:
+        parse_clicks(points)
+    except V2M4Error as error:
+        yield str(error)
 
 
 def file_problem(field: Field, value: Any) -> str | None:

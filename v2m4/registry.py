@@ -52,7 +52,8 @@ class Plug(Generic[T_co]):
     ``check`` is a function ``"module:name"`` that tells whether weights which a package keeps for itself are there, and
     ``supply`` one that fetches them. ``size_gb``: of all weights together. ``variants`` is a function that tells the
     weights which a run's settings choose, where that is not always the same. ``demands`` is one that raises V2M4Error
-    for settings which lack what the plug must know, and ``reach`` one that does where what they name is not there.
+    for settings which lack what the plug must know, and ``reach`` one that does where what they name is not there
+    or cannot be used.
     ``bring`` is a step that supplies what is missing beside weights. ``notice`` is shown wherever the plug can be
     chosen and when it runs: what its licence forbids to some users. ``distribution``: name and version of the package
     that declares it, where that is another one; filled in when it is found.

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import drain
-from v2m4.matting.clicks import Click, geodesic_distance, parse_clicks
+from v2m4.matting import Click, parse_clicks
+from v2m4.matting.clicks import geodesic_distance
 from v2m4.matting.stage import cut_out
 from v2m4.settings import MattingSettings
 from v2m4.video import write_png

@@ -205,6 +205,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         "your mesh's own",
         True,
         preference=-1,
+        reach="v2m4.generators.template.generator:check_file",
         anchors_first=True,
         keeps_look=True,
     ),

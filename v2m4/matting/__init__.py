@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from v2m4.arrays import Bytes
 from v2m4.clip import Clip
+from v2m4.errors import V2M4Error
 from v2m4.events import StageRun
 from v2m4.registry import Plug, by_name
 from v2m4.settings import MattingSettings
@@ -42,6 +43,34 @@ class Doubting(Protocol):
     """A method that knows what is doubtful about its last frame."""
 
     doubts: Doubts
+
+
+@dataclass(frozen=True)
+class Click:
+    """A point of frame ``frame``; x, y in [0,1] of the picture without padding. belongs: whether it is the object."""
+
+    frame: int
+    x: float
+    y: float
+    belongs: bool
+
+
+def parse_clicks(text: str) -> tuple[Click, ...]:
+    """The clicks that ``matting.points`` describes. Raises V2M4Error for what is none."""
+    found = []
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        try:
+            frame, x, y, sign = part.split()
+            click = Click(int(frame), float(x), float(y), {"+": True, "-": False}[sign])
+        except (ValueError, KeyError):
+            click = None
+        if click is None or not (click.frame >= 0 and 0 <= click.x <= 1 and 0 <= click.y <= 1):
+            raise V2M4Error(
+                f"matting.points holds “{part}”, which is no click. Write “frame x y +” or “frame x y -”, with x and y "
+                "from 0 to 1, separated by semicolons."
+            )
+        found.append(click)
+    return tuple(found)
 
 
 MATTINGS: dict[str, Plug[Matting]] = by_name(

@@ -17,7 +17,7 @@ from v2m4.arrays import Bytes, Float32, Float64, Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun, scaled
-from v2m4.matting import Doubting, Doubts, Matting
+from v2m4.matting import Click, Doubting, Doubts, Matting, parse_clicks
 from v2m4.matting.clicks_numba import relax
 from v2m4.matting.frames import padded, picture
 from v2m4.matting.graph_cut import contour_weight, cut
@@ -33,34 +33,6 @@ class _Seed:
     at: Float64
     color: Float32
     belongs: bool
-
-
-@dataclass(frozen=True)
-class Click:
-    """A point of frame ``frame``; x, y in [0,1] of the picture without padding. belongs: whether it is the object."""
-
-    frame: int
-    x: float
-    y: float
-    belongs: bool
-
-
-def parse_clicks(text: str) -> tuple[Click, ...]:
-    """The clicks that ``matting.points`` describes. Raises V2M4Error for what is none."""
-    found = []
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        try:
-            frame, x, y, sign = part.split()
-            click = Click(int(frame), float(x), float(y), {"+": True, "-": False}[sign])
-        except (ValueError, KeyError):
-            click = None
-        if click is None or not (click.frame >= 0 and 0 <= click.x <= 1 and 0 <= click.y <= 1):
-            raise V2M4Error(
-                f"matting.points holds “{part}”, which is no click. Write “frame x y +” or “frame x y -”, with x and y "
-                "from 0 to 1, separated by semicolons."
-            )
-        found.append(click)
-    return tuple(found)
 
 
 class Mended:

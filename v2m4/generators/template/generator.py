@@ -68,6 +68,12 @@ class Template:
         return Generated(self.mesh.to(device), warnings=self.warnings)
 
 
+def check_file(settings: Settings) -> None:
+    """Raise V2M4Error if the mesh that the settings name cannot be used, before anything is made of the video."""
+    if settings.generator.template is not None:
+        load_template(settings.generator.template, MOST_FACES, settings.generator.own_mesh, lambda warning: None)
+
+
 def load_template(
     path: Path,
     max_faces: int = GeneratorSettings().max_faces,
