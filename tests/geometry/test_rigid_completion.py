@@ -20,7 +20,7 @@ def rest() -> Float64:
 
 @pytest.fixture
 def completion(rest: Float64) -> RigidCompletion:
-    return RigidCompletion(rest, ball().faces.numpy())
+    return RigidCompletion(rest, ball().faces.numpy(), 0.01)
 
 
 def test_what_is_let_go_of_a_body_that_turned_finds_its_place(rest: Float64, completion: RigidCompletion) -> None:
@@ -72,6 +72,22 @@ def test_turns_are_those_of_the_singular_value_decomposition() -> None:
 def test_where_nothing_is_held_or_let_go_nothing_moves(rest: Float64, completion: RigidCompletion) -> None:
     for everything in (True, False):
         assert (completion.complete(2 * rest, np.full(len(rest), everything), 5) == 2 * rest).all()
+
+
+def test_a_piece_of_which_nothing_stays_is_made_whole_where_it_is(rest: Float64) -> None:
+    faces, count = ball().faces.numpy(), len(rest)
+    beside, higher = np.array([5.0, 0, 0]), np.array([0.0, 1, 0])
+    both = RigidCompletion(np.concatenate([rest, rest + beside]), np.concatenate([faces, faces + count]), 0.01)
+    pose = np.concatenate([rest, rest + beside + higher])
+    torn = pose.copy()
+    torn[count + 5] += [0.0, 0, 4]
+    free = np.arange(2 * count) >= count
+
+    found = both.complete(torn, free, 50)
+
+    assert (found[:count] == rest).all()
+    assert np.linalg.norm(found[count:] - pose[count:], axis=1).max() < 0.2
+    assert np.linalg.norm(found[count:].mean(axis=0) - torn[count:].mean(axis=0)) < 0.05
 
 
 def test_rings_grow_and_fade_along_edges(rest: Float64, completion: RigidCompletion) -> None:

@@ -20,6 +20,9 @@ class MendingSettings:
     """Times that what is let go grows by a ring of vertices, where faces are still torn."""
     iterations: Annotated[int, Range(1, 1000)] = 5
     """Rounds in which what was let go takes a shape as rigid as possible (ARAP), after each growth."""
+    loose_hold: Annotated[float, Range(1e-6, 1e6)] = 0.01
+    """How firmly vertices of a separate piece that is let go as a whole keep their place, against how its edges keep
+    theirs."""
     polish: Annotated[int, Range(0, 1000)] = 25
     """What is torn even then is smoothed and shrunk face by face, until so many rounds have not made it less."""
     fits: Annotated[int, Range(0, 100)] = 3

@@ -37,7 +37,7 @@ class PoseMender:
     def __init__(self, rest: Float64, faces: Int64, settings: MendingSettings) -> None:
         self.settings = settings
         self._strain = FaceStrain(rest, faces)
-        self._completion = RigidCompletion(rest, faces)
+        self._completion = RigidCompletion(rest, faces, settings.loose_hold)
 
     def mended(self, pose: Float64) -> Float64:
         """The pose (V,3) without torn places; the same one if it has none."""
