@@ -68,6 +68,7 @@ from v2m4.settings.parts import ChunkSettings, LooksSettings, PartsSettings
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
+    CalmingSettings,
     CorrespondenceSettings,
     DeformationGraphSettings,
     FollowVideoSettings,
@@ -101,6 +102,7 @@ __all__ = [
     "AnchorSettings",
     "BackSettings",
     "BackgroundSettings",
+    "CalmingSettings",
     "CameraMotionSettings",
     "CameraSettings",
     "ChunkSettings",

@@ -182,6 +182,18 @@ class SurfaceFitSettings:
 
 
 @dataclass(frozen=True)
+class CalmingSettings:
+    """The smoothing over time of what the surface fit adds to the motion."""
+
+    allowed: Annotated[float, Range(1, 1e6)] = 1.15
+    """Mean acceleration of the fitted surface, against that of the motion, up to which nothing is smoothed."""
+    gentlest: Annotated[float, Range(1e-6, 1e6)] = 0.02
+    """The least weight of the shifts' squared accelerations that is tried, against their distance to the fitted."""
+    doublings: Annotated[int, Range(0, 100)] = 8
+    """Times at most that it is doubled; at 0 nothing is smoothed."""
+
+
+@dataclass(frozen=True)
 class CorrespondenceSettings:
     """How the frames' flow, outlines and unexplained pixels become constraints on the surface."""
 
@@ -320,6 +332,7 @@ class FollowVideoSettings:
     symmetry: SymmetrySettings = field(default_factory=SymmetrySettings)
     rigid_motion: RigidMotionSettings = field(default_factory=RigidMotionSettings)
     fit: SurfaceFitSettings = field(default_factory=SurfaceFitSettings)
+    calming: CalmingSettings = field(default_factory=CalmingSettings)
     tracks: VideoTrackSettings = field(default_factory=VideoTrackSettings)
     parts: PartsSettings = field(default_factory=PartsSettings)
 

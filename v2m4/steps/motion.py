@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, save_arrays
-from v2m4.events import Event, PoseView, ShapeFollowed, StageRun, mapped
+from v2m4.events import Event, PoseView, ShapeFollowed, StageRun, mapped, scaled
 from v2m4.recipe import Recipe
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
@@ -23,7 +23,7 @@ VIEW_SIZE = 192  # side of the pictures that show what is found on the way, at m
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Follow the video; first some of the mesh's points, if there is a point tracker. What is found of keyframes is
-    shown."""
+    shown; then their surface is fitted."""
     indices, anchor = keyframes_of(run)
     mesh, clip = posed_mesh(run, anchor), masked_clip(run)
     follower: VideoTracker = bench.video_tracker(run)
@@ -38,8 +38,9 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         posed = mesh.with_vertices(torch.from_numpy(vertices))
         return PoseView(event.frame, *pose_picture(posed, clip, event.frame, VIEW_SIZE), vertices)
 
-    shapes = yield from mapped(follower.follow_clip(indices), seen)
-    save_arrays(run.place(step) / MOTION, indices=np.array(indices), vertices=shapes[list(indices)])
+    shapes = yield from mapped(scaled(follower.follow_clip(indices), 0.0, 0.75), seen)
+    fitted = yield from scaled(follower.settled(shapes, indices), 0.75, 1.0)
+    save_arrays(run.place(step) / MOTION, indices=np.array(indices), vertices=fitted)
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:

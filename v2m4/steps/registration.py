@@ -23,7 +23,6 @@ from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.stages.registration.meshes import PointTracks, register_meshes
 from v2m4.stages.registration.surface_tracks import SurfaceTracks, begin_tracks, follow_tracks
-from v2m4.stages.registration.video import VideoTracker
 from v2m4.steps.motion import MOTION
 from v2m4.steps.pose_pictures import pose_picture
 from v2m4.workbench import Workbench
@@ -38,9 +37,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     topology = posed_mesh(run, keyframes_of(run)[1])
     if not run.recipe.mesh_per_keyframe:
         followed = load_arrays(run.place(Step("motion")) / MOTION)
-        shape = followed["vertices"][followed["indices"].tolist().index(index)]
-        follower: VideoTracker = bench.video_tracker(run)
-        vertices = torch.from_numpy(follower.fitted(shape, index)).float()
+        vertices = torch.from_numpy(followed["vertices"][followed["indices"].tolist().index(index)]).float()
     elif step.after is None:
         vertices = topology.vertices
         yield from _track(run, step, bench)

@@ -192,3 +192,12 @@ def test_an_object_that_left_the_picture_is_found_anew(tmp_path: Path) -> None:
     gone = drain(follow.follow(follow.start(), 0, 2))
     state = drain(follow.follow(gone, 2, 7))
     assert error(state.vertices, path[7]) < 0.1 * wide
+
+
+def test_the_surface_is_fitted_to_each_frame_without_shaking(tmp_path: Path) -> None:
+    shapes, faces = truth(5)
+    follower = tracker(shapes, faces, film(shapes, faces, tmp_path), 2)
+    fitted = drain(follower.settled(shapes, range(5)))
+    assert max(error(found, wanted) for found, wanted in zip(fitted, shapes, strict=True)) < 0.02
+    bent = [np.linalg.norm(np.diff(poses, n=2, axis=0), axis=2).mean() for poses in (shapes, fitted)]
+    assert bent[1] <= 1.2 * bent[0]

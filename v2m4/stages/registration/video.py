@@ -9,7 +9,7 @@ turns out of the picture from foreshortening; the first motion stays where that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -42,6 +42,7 @@ from v2m4.geometry.rotations import closest_rotation
 from v2m4.geometry.sampling import sample_surface
 from v2m4.geometry.symmetry import mirror_plane
 from v2m4.settings import FollowVideoSettings, RigidMotionSettings
+from v2m4.stages.registration.calming import calmed
 from v2m4.stages.registration.correspondences import (
     FrameView,
     SurfaceSamples,
@@ -245,6 +246,21 @@ class VideoTracker:
         if self.sightings.comes_back(index, direction) and self.sightings.of(index).cut_off:
             return vertices
         return self.surface.fit(vertices, index)
+
+    def settled(self, motion: Float64, frames: Sequence[int]) -> StageRun[Float64]:
+        """(K,V,3) poses of ``frames`` in a motion of all frames (T,V,3), with the surface fitted to each and calmed."""
+        moved = motion[list(frames)]
+        fitted = moved.copy()
+        for place, frame in enumerate(frames):
+            fitted[place] = self.fitted(moved[place], frame)
+            yield Progress("motion", (place + 1) / len(frames))
+        joined = np.array(
+            [
+                place > 0 and all(self._goes_on(index) for index in range(frames[place - 1] + 1, frame + 1))
+                for place, frame in enumerate(frames)
+            ]
+        )
+        return calmed(moved, fitted, frames, joined, list(frames).index(self.anchor), self.settings.calming)
 
     def follow_clip(self, shown: Collection[int] = ()) -> StageRun[Float64]:
         """(T,V,3) the mesh in every frame: followed outwards from the anchor, then all frames together.
