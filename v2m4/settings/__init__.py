@@ -51,7 +51,7 @@ from v2m4.settings.generator import (
     TripoSgSettings,
     TripoSRSettings,
 )
-from v2m4.settings.geometry import CleanupSettings, MirrorSearchSettings
+from v2m4.settings.geometry import CalmingSettings, CleanupSettings, MirrorSearchSettings
 from v2m4.settings.matting import (
     ClickSettings,
     EvidenceSettings,
@@ -68,7 +68,6 @@ from v2m4.settings.parts import ChunkSettings, LooksSettings, PartsSettings
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
-    CalmingSettings,
     CorrespondenceSettings,
     DeformationGraphSettings,
     FollowVideoSettings,

@@ -46,3 +46,15 @@ class MirrorSearchSettings:
     """How often that tilt is halved once it improves nothing."""
     apart_deg: Annotated[float, Range(0, 90)] = 25.0
     """Planes closer than this count as one."""
+
+
+@dataclass(frozen=True)
+class CalmingSettings:
+    """The smoothing over time of what a stage adds to a motion."""
+
+    allowed: Annotated[float, Range(1, 1e6)] = 1.15
+    """Mean acceleration afterwards, against that of the motion, up to which nothing is smoothed."""
+    gentlest: Annotated[float, Range(1e-6, 1e6)] = 0.02
+    """The least weight of the shifts' squared accelerations that is tried, against their distance to the given."""
+    doublings: Annotated[int, Range(0, 100)] = 8
+    """Times at most that it is doubled; at 0 nothing is smoothed."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+from v2m4.settings.geometry import CalmingSettings
 from v2m4.settings.schema import Range
 
 
@@ -33,3 +34,4 @@ class MendingSettings:
     """Rings of vertices around what was mended over which that fades."""
     torn_weight: Annotated[float, Range(0, 1000)] = 6.0
     """Overlap with the outline that faces still torn outweigh, by their share, where the best such round is kept."""
+    calming: CalmingSettings = field(default_factory=CalmingSettings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from v2m4.settings.geometry import MirrorSearchSettings
+from v2m4.settings.geometry import CalmingSettings, MirrorSearchSettings
 from v2m4.settings.parts import PartsSettings
 from v2m4.settings.schema import Range
 
@@ -179,18 +179,6 @@ class SurfaceFitSettings:
     """How strongly vertices that nothing is known about stay where they are."""
     longest_shift: Annotated[float, Range(0, 10)] = 0.02
     """No vertex is shifted further than this in one round, in sizes of the object."""
-
-
-@dataclass(frozen=True)
-class CalmingSettings:
-    """The smoothing over time of what the surface fit adds to the motion."""
-
-    allowed: Annotated[float, Range(1, 1e6)] = 1.15
-    """Mean acceleration of the fitted surface, against that of the motion, up to which nothing is smoothed."""
-    gentlest: Annotated[float, Range(1e-6, 1e6)] = 0.02
-    """The least weight of the shifts' squared accelerations that is tried, against their distance to the fitted."""
-    doublings: Annotated[int, Range(0, 100)] = 8
-    """Times at most that it is doubled; at 0 nothing is smoothed."""
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,24 @@ def test_of_all_rounds_the_best_is_kept_and_one_that_is_good_enough_is_the_last(
     enough = Told(1.2, (0.9, 0.95))
     (mended,) = drain(mend_poses(torn[None], FACES, rest, [7], enough, SETTINGS))
     assert not enough.drawn_poses and not (mended == torn).all()
+
+
+class Wavering(Told):
+    """An outline that is wider in every second frame."""
+
+    def __call__(self, frame: int) -> Told:
+        self.factor, self.overlaps = (1.0, 1.3)[frame % 2], [0.9, 0.5, 0.8, 0.85, 0.9]
+        return self
+
+
+def test_mending_does_not_shake_a_motion(rest: Float64) -> None:
+    poses = rest + 0.01 * np.arange(8)[:, None, None] ** 2 * np.array([0.0, 0, 1])
+    poses[1:, 5] += 4 * rest[5]
+
+    def shaking(settings: MendingSettings) -> float:
+        found = drain(mend_poses(poses, FACES, rest, range(8), Wavering(), settings))
+        assert not any(FaceStrain(rest, FACES).torn(pose, 3.0).any() for pose in found)
+        return float(np.linalg.norm(np.diff(found[1:], n=2, axis=0), axis=2).mean())
+
+    rough = shaking(replace(SETTINGS, calming=replace(SETTINGS.calming, doublings=0)))
+    assert shaking(SETTINGS) < 0.1 * rough

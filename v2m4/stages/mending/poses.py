@@ -19,6 +19,7 @@ from v2m4.events import Progress, StageRun
 from v2m4.geometry.rigid_completion import RigidCompletion
 from v2m4.geometry.strain import FaceStrain
 from v2m4.settings import MendingSettings
+from v2m4.stages.registration.calming import calmed
 
 
 class Outline(Protocol):
@@ -106,10 +107,14 @@ def mend_poses(
     """(K,V,3) the poses (K,V,3) of the keyframes' frames without torn places; those that have none are untouched.
 
     rest: (V,3) the shape that they are measured by. outline: that of the frame of a number; asked for where needed.
+    Where mending shakes the motion, what it adds is smoothed over time, over all poses, and what tears by that is
+    mended once more.
     """
     mender = PoseMender(rest, faces, settings)
     out = poses.copy()
     for index, frame in enumerate(keyframes):
         out[index] = mender.fitted(poses[index], partial(outline, frame))
         yield Progress("mending", (index + 1) / len(keyframes))
-    return out
+    still = np.abs(poses - rest).sum(axis=(1, 2)).argmin()
+    calm = calmed(poses, out, keyframes, np.ones(len(out), bool), int(still), settings.calming)
+    return out if calm is out else np.stack([mender.mended(pose) for pose in calm])
