@@ -14,7 +14,7 @@ Weight = Annotated[float, Range(0, 1e12)]
 class ChunkSettings:
     """How a mesh is cut into chunks, slices of its limbs and trunk that turn as one."""
 
-    chunks: Annotated[int, Range(1, 1000)] = 28
+    chunks: Annotated[int, Range(1, 1000)] = 40
     """Chunks at most."""
     least_length: Annotated[float, Range(1e-4, 10)] = 0.05
     """No more chunks are made once none is longer than twice this, in sizes of the object."""
@@ -30,6 +30,9 @@ class ChunkSettings:
     """Links from each separate part of the mesh to the nearest vertices of other parts."""
     loops: Annotated[float, Range(0, 1)] = 0.2
     """How firm joints are that close a loop of chunks, against those of the tree."""
+    joint_hold: Weight = 3e-3
+    """How firmly joints stay in the middle of where chunks touch, against the first motion, which tells of the points
+    that two chunks keep together: as much as relative turns of its square root, in radians."""
     influences: Annotated[int, Range(1, 32)] = 4
     """Chunks that carry each vertex."""
     softness: Annotated[float, Range(1e-3, 100)] = 0.5
@@ -118,6 +121,12 @@ class PartsSettings:
     sideways: Weight = 1e-2
     """Weight of a joint's squared turn about other axes than across the plane of symmetry, if that is seen from the
     side: limbs swing along it."""
+    sideways_hold: Weight = 100.0
+    """Weight of the parts' mean squared shift across that plane against the whole body, in sizes of the object."""
+    sideways_whole: Weight = 20.0
+    """Weight of the whole body's squared shift across it, which takes the place of the two below then."""
+    sideways_within: Annotated[float, Range(1e-4, 10)] = 0.05
+    """Shifts across it beyond which that is let go, as of a head that turns."""
     depth_pace: Weight = 300.0
     """How much a change of the whole body's velocity along the view weighs, in sizes of the object, against one of a
     joint's, in radians."""

@@ -238,6 +238,8 @@ class SymmetrySettings:
     """How many times worse any plane in another direction must fit for the plane to be heeded: a round rod has many."""
     rivalry_full: Annotated[float, Range(0, 1000)] = 1.25
     """The same, for it to be fully heeded."""
+    turned_most: Annotated[float, Range(1e-3, 10)] = 0.3
+    """Turn of the plane with the body, on top of what is not believed, from which it is not taken to stand still."""
     search: MirrorSearchSettings = field(default_factory=MirrorSearchSettings)
 
 

@@ -194,6 +194,24 @@ def test_an_object_that_left_the_picture_is_found_anew(tmp_path: Path) -> None:
     assert error(state.vertices, path[7]) < 0.1 * wide
 
 
+def about_axis(axis: Array, angles: list[float]) -> Array:
+    """Rotations (T,3,3) about an axis (3,)."""
+    return Rotation.from_rotvec(np.outer(angles, axis)).as_matrix()
+
+
+def test_a_plane_of_symmetry_stands_still_unless_the_body_turns_it(tmp_path: Path) -> None:
+    shapes, faces = truth(3)
+    follower = tracker(shapes, faces, film(shapes, faces, tmp_path), 0)
+    sideways, middle = np.array([0.0, 0.0, 1.0]), shapes[0].mean(axis=0)
+    follower.__dict__["_mirror"] = (sideways, 1.0)
+    ways = {"pitches": sideways, "yaws": np.array([0.0, 1.0, 0.0])}
+    rounds = {
+        way: np.stack([(shapes[0] - middle) @ turn.T + middle for turn in about_axis(axis, [0.0, 0.4, 0.8])])
+        for way, axis in ways.items()
+    }
+    assert follower.plane_stands(rounds["pitches"]) > 0.9 and follower.plane_stands(rounds["yaws"]) == 0.0
+
+
 def test_the_surface_is_fitted_to_each_frame_without_shaking(tmp_path: Path) -> None:
     shapes, faces = truth(5)
     follower = tracker(shapes, faces, film(shapes, faces, tmp_path), 2)

@@ -292,9 +292,8 @@ class VideoTracker:
         joined = np.array([index == 0 or self._goes_on(index) for index in frames])
         seen = np.array([self.sightings.of(index).seen for index in frames])
         start = self.mesh.with_vertices(torch.from_numpy(self.start_vertices).float())
-        follower = PartsFollower(
-            start, self.clip, self.anchor, joined, seen, self.settings.parts, self._mirror[0] * self._mirror[1]
-        )
+        across = self._mirror[0] * self._mirror[1] * self.plane_stands(shapes)
+        follower = PartsFollower(start, self.clip, self.anchor, joined, seen, self.settings.parts, shapes, across)
         found = yield from _as_share(follower.follow(shown), FIRST_SHARE)
         allowed = self.settings.parts.preferred * follower.score(shapes)
         return found if follower.score(found) <= allowed else shapes
@@ -411,6 +410,21 @@ class VideoTracker:
         # A round rod has any plane through its axis: which one was found says nothing.
         clear = (plane.rivalry - numbers.rivalry_from) / (numbers.rivalry_full - numbers.rivalry_from)
         return plane.normal, float(np.prod(np.clip([side_on, symmetric, clear], 0.0, 1.0)))
+
+    def plane_stands(self, shapes: Float64) -> float:
+        """How far the plane of symmetry may be taken to stay where it is, 0..1: less if the body as a whole turns it
+        somewhere in shapes (T,V,3)."""
+        settings, (normal, trust) = self.settings, self._mirror
+        if not trust:
+            return 0.0
+        corners, barycentrics = self._spread(settings.nodes)
+        start = surface_at(self.start_vertices, corners, barycentrics)
+        most = 0.0
+        for shape in shapes:
+            now = surface_at(shape, corners, barycentrics)
+            rotation = robust_rigid_motion(start, now, self.scale, settings.rigid_motion, settings.depth_pull)[0]
+            most = max(most, float(np.arccos(np.clip(normal @ rotation @ normal, -1.0, 1.0))))
+        return float(np.clip(1 - most / settings.symmetry.turned_most, 0.0, 1.0))
 
     def _sideways(self, pose: Pose) -> PositionPrior:
         """Draws nodes back across the plane of symmetry: legs swing along it, which tells their depths."""

@@ -45,3 +45,25 @@ def test_what_shakes_without_need_is_calmed_and_pictures_stay_as_alike(speed: fl
     accelerations = [np.abs(np.diff(fit.body.posed(poses), n=2, axis=0)).mean() for poses in (shaken, calm)]
     assert accelerations[1] < 0.5 * accelerations[0]
     assert error(calm, truth) <= error(shaken, truth)
+
+
+def test_a_plane_of_symmetry_tells_the_depth_that_pictures_do_not() -> None:
+    """The arm swings in a plane that is seen askew; its pictures are small."""
+    across = np.array([0.5, 0.0, np.sqrt(0.75)])
+    truth = bent(0.12 * np.arange(7), across)
+    errors = []
+    for normal in (None, across):
+        clip = ClipFit(filmed(truth, 16), 0, np.ones(7, bool), normal)
+        errors.append(error(drain(MotionSearch([clip, clip]).run()), truth))
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_priors_slope_as_their_energies_do() -> None:
+    clip = ClipFit(filmed(bent(np.zeros(2), np.ones(3)), 16), 0, np.ones(2, bool), np.array([0.48, 0.36, 0.64]))
+    clip.settings = changed(clip.settings, {"sideways_within": 1e3})  # what is let go is not in the slopes
+    poses = bent(np.zeros(2), np.ones(3)).moved(np.random.default_rng(0).normal(scale=0.2, size=(2, 9)))
+    slopes, step = clip.priors(poses)[2], 1e-5
+    for place in range(9):
+        ahead = np.eye(9)[[place, place]] * step
+        change = (clip.priors(poses.moved(ahead))[0] - clip.priors(poses.moved(-ahead))[0]) / (4 * step)
+        np.testing.assert_allclose(slopes[:, place], change, rtol=0.02, atol=0.02)

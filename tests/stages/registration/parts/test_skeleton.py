@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from v2m4.arrays import Float64
 from v2m4.stages.registration.parts.clip_fit import differences
-from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skin
+from v2m4.stages.registration.parts.skeleton import (
+    Poses,
+    Skeleton,
+    following,
+    place_parts,
+    skin,
+    with_steady_joints,
+)
 
 ARM = Skeleton(np.array([-1, 0, 1]), np.array([[0.0, 0, 3], [1, 0, 3], [2, 0, 3]]))
 QUARTER = np.array([0, 0, np.pi / 2])
@@ -39,3 +47,30 @@ def test_differences_undo_steps(seed: int) -> None:
     first = Poses(Rotation.random(6, random_state=seed).as_matrix().reshape(2, 3, 3, 3), rng.normal(size=(2, 3)))
     steps = 0.5 * rng.normal(size=(2, 12))
     np.testing.assert_allclose(differences(first, first.moved(steps), 1.0), steps, atol=1e-9)
+
+
+def cloud(seed: int) -> tuple[Float64, Float64]:
+    """Points (30,3) around the arm and the parts (30,3) that carry each alone."""
+    points = np.random.default_rng(seed).normal(size=(30, 3)) + np.array([1.0, 0, 3])
+    return points, np.repeat(np.eye(3), 10, axis=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_poses_are_read_off_what_they_did_to_the_skin(seed: int) -> None:
+    points, weights = cloud(seed)
+    poses = Poses.rest(ARM, 4).moved(np.random.default_rng(seed).normal(size=(4, 12)))
+    shapes = skin(ARM, poses, points, weights)
+    found = following(ARM, points, weights, shapes)
+    np.testing.assert_allclose(skin(ARM, found, points, weights), shapes, atol=1e-8)
+
+
+def test_joints_are_where_a_motion_keeps_two_parts_together() -> None:
+    points, weights = cloud(1)
+    poses = Poses.rest(ARM, 20).moved(0.7 * np.random.default_rng(2).normal(size=(20, 12)))
+    shapes = skin(ARM, poses, points, weights)
+    wrong = Skeleton(ARM.parents, ARM.joints + np.array([[0.0, 0, 0], [0.2, 0.1, 0], [0, -0.3, 0.1]]))
+    found = with_steady_joints(wrong, points, weights, shapes, 1e-6)
+    np.testing.assert_allclose(found.joints, ARM.joints, atol=1e-4)
+    still = with_steady_joints(wrong, points, weights, np.repeat(points[None], 20, axis=0), 1e-6)
+    np.testing.assert_allclose(still.joints, wrong.joints, atol=1e-9)

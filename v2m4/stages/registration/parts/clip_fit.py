@@ -7,7 +7,7 @@ from scipy.linalg import solveh_banded
 
 from v2m4.arrays import Float64, Int64, Mask
 from v2m4.stages.registration.parts.pose_fit import PoseFit, logs
-from v2m4.stages.registration.parts.skeleton import Poses
+from v2m4.stages.registration.parts.skeleton import Poses, place_parts
 
 _LEAST = 1e-7  # added to diagonals, for what nothing tells
 
@@ -17,6 +17,13 @@ def differences(first: Poses, second: Poses, size: float) -> Float64:
     turns = logs(np.swapaxes(first.turns, -1, -2) @ second.turns)
     shift = (second.shifts - first.shifts) / size
     return np.concatenate([shift, turns.reshape(*turns.shape[:-2], -1)], axis=-1)
+
+
+def _axes_about(normal: Float64) -> Float64:
+    """(3,3) rows at right angles, ``normal`` (3,) first."""
+    second = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
+    second /= np.linalg.norm(second)
+    return np.stack([normal, second, np.cross(normal, second)])
 
 
 class ClipFit:
@@ -31,12 +38,19 @@ class ClipFit:
         out_of_plane = np.zeros((3, 3))
         if across is not None and trust:
             out_of_plane = np.eye(3) - np.outer(across, across) / trust**2
-        self._bend = self.settings.bend * np.eye(3) + self.settings.sideways * trust * out_of_plane  # (3,3)
+        settings = self.settings
+        self._bend = settings.bend * np.eye(3) + settings.sideways * trust * out_of_plane  # (3,3)
+        # Where limbs swing along a plane all of the body stays beside it: that and the picture tell depths.
+        self._depth_hold = settings.depth_hold * (1 - trust)
+        self._across = np.zeros(3) if across is None or not trust else across / trust
+        self.axes = _axes_about(self._across) if trust else np.eye(3)  # limbs are turned about them
+        self._beside = settings.sideways_hold * trust * fit.shares  # (N,)
+        self._whole_beside = settings.sideways_whole * trust
         frames = len(joined)
         inner = joined[1:-1] & joined[2:] if frames > 2 else np.zeros(0, bool)
         self._inner = inner.astype(np.float64)[:, None]  # (T-2,1)
         self._pace = np.ones(3 + 3 * count)  # what changes of velocity weigh
-        self._pace[2] = self.settings.depth_pace
+        self._pace[2] += (settings.depth_pace - 1) * (1 - trust)
         self.units = np.array([1 / self.size] * 3 + [1.0] * 3 * count)  # of steps, to those of `differences`
 
     def priors(self, poses: Poses, still: float = 0.0) -> tuple[Float64, Float64, Float64]:
@@ -57,16 +71,45 @@ class ClipFit:
         energies += 2 * still * (length - s.still_within).sum(-1)
         # 3. The depth of the whole.
         deeper = poses.shifts[:, 2] / self.size
-        energies = energies + s.depth_hold * deeper**2
+        energies = energies + self._depth_hold * deeper**2
         gradients = np.zeros((len(bends), len(self.units)))
-        gradients[:, 2] = s.depth_hold * deeper
+        gradients[:, 2] = self._depth_hold * deeper
         gradients[:, 3:] = pulls.reshape(len(bends), -1)
         matrices = np.zeros((len(bends), len(self.units), len(self.units)))
-        matrices[:, 2, 2] = s.depth_hold
+        matrices[:, 2, 2] = self._depth_hold
         for part in range(count):
             at = slice(3 + 3 * part, 6 + 3 * part)
             matrices[:, at, at] = stiff[part] + (still / length[:, part])[:, None, None] * np.eye(3)
-        return energies, matrices * np.outer(self.units, self.units), gradients * self.units
+        matrices *= np.outer(self.units, self.units)
+        gradients *= self.units
+        # 4. Shifts across the plane that limbs swing along: of the whole, and of parts beside it.
+        if self._beside.any():
+            off, slopes = self._sideways(poses)
+            whole, whole_slopes = off @ self.fit.shares, np.einsum("bnp,n->bp", slopes, self.fit.shares)
+            energies = energies + self._whole_beside * whole**2
+            matrices += self._whole_beside * whole_slopes[:, :, None] * whole_slopes[:, None]
+            gradients += self._whole_beside * whole[:, None] * whole_slopes
+            off, slopes = off - whole[:, None], slopes - whole_slopes[:, None]
+            far = 1 + (off / s.sideways_within) ** 2  # Geman-McClure: what clearly leaves the plane is let go
+            energies = energies + (self._beside * off**2 / far).sum(axis=1)
+            weighted = slopes * (self._beside / far**2)[..., None]
+            matrices += np.swapaxes(slopes, 1, 2) @ weighted
+            gradients += np.einsum("bnp,bn->bp", weighted, off)
+        return energies, matrices, gradients
+
+    def _sideways(self, poses: Poses) -> tuple[Float64, Float64]:
+        """How far (B,N) the middles of the parts have gone across the plane, in sizes, and slopes (B,N,P) of that."""
+        fit, skeleton = self.fit, self.fit.body.skeleton
+        turns, places = place_parts(skeleton, poses)
+        arms = (turns @ (fit.middles - skeleton.joints)[..., None])[..., 0]  # (B,N,3)
+        middles = arms + places
+        off = (middles - fit.middles) @ self._across
+        # A turn of part k about its own axis a takes a middle m below it along axis x (m - joint), seen from across.
+        from_joints = middles[:, :, None] - places[:, None]  # (B,N,K,3)
+        leaning = np.cross(from_joints, self._across) * fit.below[..., None]  # (B,N,K,3)
+        slopes = np.einsum("bnkc,bkca->bnka", leaning, turns)
+        shifts = np.broadcast_to(self._across, (*off.shape, 3))
+        return off / self.size, np.concatenate([shifts, slopes.reshape(*off.shape, -1)], axis=-1) / self.size
 
     def descend(self, poses: Poses, frames: Int64, expected: Poses, rounds: int) -> tuple[Poses, Float64]:
         """Each of B poses by itself: towards its frame and, as acceleration, to where it is expected."""

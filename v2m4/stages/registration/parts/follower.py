@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +19,7 @@ from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
 from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
 from v2m4.stages.registration.parts.rig import rigged
 from v2m4.stages.registration.parts.search import FramePosed, MotionSearch
-from v2m4.stages.registration.parts.skeleton import skin
+from v2m4.stages.registration.parts.skeleton import following, skin, with_steady_joints
 from v2m4.stages.registration.parts.synthesis import Synthesis, Windows, fitted_light, frame_picture
 
 _LEAST_SIDE = 8  # of the small pictures, in pixels
@@ -27,7 +28,8 @@ _CARRIERS = 4  # vertices of the light mesh whose weights each vertex of the who
 
 class PartsFollower:
     """mesh: in camera space, posed as in the ``anchor`` frame. joined: (T,) frames that go on from the one before.
-    seen: (T,) frames that show the object. across: as in `ClipFit`."""
+    seen: (T,) frames that show the object. before: (T,V,3) a first motion, which tells where joints are and where
+    searches start. across: as in `ClipFit`."""
 
     def __init__(
         self,
@@ -37,16 +39,21 @@ class PartsFollower:
         joined: Mask,
         seen: Mask,
         settings: PartsSettings,
+        before: Float64 | None = None,
         across: Float64 | None = None,
     ) -> None:
         self.clip, self.anchor, self.joined, self.seen, self.across = clip, anchor, joined, seen, across
         self.settings = settings
         self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.looks = light_mesh(mesh, settings.looks)
+        self._before = None if before is None else before[:, self._nearest_whole]  # (T,L,3)
 
     def follow(self, shown: Collection[int] = ()) -> StageRun[Float64]:
         """(T,V,3) the mesh in every frame. shown: frames whose shapes are told as soon as they are found."""
-        search = MotionSearch([ClipFit(fit, self.anchor, self.joined, self.across) for fit in self._fits], shown)
+        body, before = self.body, self._before
+        guide = None if before is None else following(body.skeleton, body.vertices, body.weights, before)
+        fits = [ClipFit(fit, self.anchor, self.joined, self.across) for fit in self._fits]
+        search = MotionSearch(fits, shown, guide)
 
         def told(event: Event) -> Event:
             if not isinstance(event, FramePosed):
@@ -69,7 +76,13 @@ class PartsFollower:
     @cached_property
     def body(self) -> Body:
         """The light mesh with its skeleton."""
-        return rigged(self.looks.vertices, self.looks.faces, self.settings.chunks)
+        chunks, looks = self.settings.chunks, self.looks
+        body = rigged(looks.vertices, looks.faces, chunks)
+        if self._before is None or not self.seen.any():
+            return body
+        shown = self._before[self.seen]
+        steady = with_steady_joints(body.skeleton, body.vertices, body.weights, shown, chunks.joint_hold)
+        return replace(body, skeleton=steady)
 
     @cached_property
     def _whole_weights(self) -> Float64:

@@ -75,6 +75,8 @@ class PoseFit:
         self._inside = np.zeros((count, count))  # of each part's subtree
         for part in range(count):
             self._inside[part, skeleton.below(part)] = 1.0
+        self.below = self._inside.T  # (N,K) 1 where part n is part k or hangs on it
+        self.shares = body.weights.sum(axis=0) / len(body.weights)  # (N,) of the skin
         mass = body.weights / np.maximum(body.weights.sum(axis=0), 1e-9)
         self.middles = mass.T @ body.vertices  # (N,3)
         self._shares = np.ascontiguousarray(self._inside @ body.weights.T, np.float32)  # (N,V)

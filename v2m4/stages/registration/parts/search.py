@@ -29,10 +29,11 @@ class FramePosed(Event):
 
 
 class MotionSearch:
-    """levels: the same clip in small pictures and in larger ones. shown: frames whose new poses are told."""
+    """levels: the same clip in small pictures and in larger ones. shown: frames whose new poses are told. guide: poses
+    (T) that were found otherwise, where every frame starts too."""
 
-    def __init__(self, levels: Sequence[ClipFit], shown: Collection[int] = ()) -> None:
-        self.levels, self.shown = levels, shown
+    def __init__(self, levels: Sequence[ClipFit], shown: Collection[int] = (), guide: Poses | None = None) -> None:
+        self.levels, self.shown, self.guide = levels, shown, guide
         self.clip = levels[-1]
         self.settings = self.clip.settings
         self.skeleton = self.clip.fit.body.skeleton
@@ -93,7 +94,7 @@ class MotionSearch:
         two = index - 2 * direction
         goes_on = 0 <= two < len(self.clip.joined) and (self.clip.anchor - two) * direction <= 0
         expected = self._onward(self.poses[[two]], last) if goes_on else last
-        starts = [expected, last, self._over_mask(expected, index)]
+        starts = [expected, last, self._over_mask(expected, index), *self._guided(index)]
         self._keep(index, self._best(starts, index, expected, self._limit()))
         self.typical.append(float(self.clip.fit.energies(self.poses[[index]], np.array([index]))[0]))
 
@@ -109,8 +110,11 @@ class MotionSearch:
         starts += [
             self._onward(self.poses[[k + k - index]], self.poses[[k]]) for k in beside if 0 <= k + k - index < frames
         ]
-        self._keep(index, self._descended([expected, now, *starts], index, expected)[0])
+        self._keep(index, self._descended([expected, now, *starts, *self._guided(index)], index, expected)[0])
         return True
+
+    def _guided(self, index: int) -> list[Poses]:
+        return [] if self.guide is None else [self.guide[[index]]]
 
     def _limit(self) -> float:
         """Energy above which a frame's picture is unlike."""
@@ -147,7 +151,7 @@ class MotionSearch:
         fit = self.levels[0].fit
         turns, places = place_parts(self.skeleton, pose[0])
         tries, limbs = [], []
-        axes = np.concatenate([np.eye(3), -np.eye(3)])
+        axes = np.concatenate([self.clip.axes, -self.clip.axes])
         for part in range(count):
             for angle in (s.kick_near, s.kick_far):
                 for axis in axes:

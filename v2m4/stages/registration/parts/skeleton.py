@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Float64, Int64
+from v2m4.geometry.rotations import closest_rotation
+
+_LEAST_MASS = 1e-9  # of squared weights: a part with less carries nothing
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,46 @@ def skin(skeleton: Skeleton, poses: Poses, vertices: Float64, weights: Float64) 
     flat = weights @ affine.reshape(*affine.shape[:-2], 12)  # (...,V,12)
     blended = flat.reshape(*flat.shape[:-1], 3, 4)
     return np.einsum("...vab,vb->...va", blended[..., :3], vertices) + blended[..., 3]
+
+
+def rigid_motions(count: int, vertices: Float64, weights: Float64, shapes: Float64) -> tuple[Float64, Float64]:
+    """Rotations (T,N,3,3) and shifts (T,N,3) that carry the vertices (V,3) of each of ``count`` parts nearest to shapes
+    (T,V,3) (Kabsch 1976), those that a part carries alone (weights (V,N)) first; none for a part that carries nothing.
+    """
+    turns, shifts = np.tile(np.eye(3), (len(shapes), count, 1, 1)), np.zeros((len(shapes), count, 3))
+    for part in range(count):
+        mass = weights[:, part] ** 2
+        if mass.sum() < _LEAST_MASS:
+            continue
+        mass = mass / mass.sum()
+        middle, middles = mass @ vertices, np.einsum("v,tva->ta", mass, shapes)
+        covariance = np.einsum("tva,vb->tab", shapes - middles[:, None], mass[:, None] * (vertices - middle))
+        turns[:, part] = closest_rotation(torch.from_numpy(covariance)).numpy()
+        shifts[:, part] = middles - turns[:, part] @ middle
+    return turns, shifts
+
+
+def following(skeleton: Skeleton, vertices: Float64, weights: Float64, shapes: Float64) -> Poses:
+    """Poses (T) in which the body turns as shapes (T,V,3) of it do, with its middle in the same place."""
+    turns = rigid_motions(len(skeleton), vertices, weights, shapes)[0]
+    within = turns.copy()
+    within[:, 1:] = np.swapaxes(turns[:, skeleton.parents[1:]], -1, -2) @ turns[:, 1:]
+    at_rest = Poses(within, np.zeros((len(shapes), 3)))
+    return Poses(within, (shapes - skin(skeleton, at_rest, vertices, weights)).mean(axis=1))
+
+
+def with_steady_joints(
+    skeleton: Skeleton, vertices: Float64, weights: Float64, shapes: Float64, hold: float
+) -> Skeleton:
+    """The skeleton with each joint at the point that its part and its parent, as they move through shapes (T,V,3), keep
+    most nearly together: least squares, drawn to where it was by ``hold``."""
+    turns, shifts = rigid_motions(len(skeleton), vertices, weights, shapes)
+    parents = skeleton.parents[1:]
+    apart = turns[:, 1:] - turns[:, parents]  # (T,N-1,3,3)
+    gap = apart @ skeleton.joints[1:, :, None] + (shifts[:, 1:] - shifts[:, parents])[..., None]
+    carrying = (weights**2).sum(axis=0) >= _LEAST_MASS
+    asked = (carrying[1:] & carrying[parents])[:, None, None]
+    matrix = np.einsum("tnab,tnac->nbc", apart, apart) * asked + hold * len(shapes) * np.eye(3)
+    right = np.einsum("tnab,tnac->nbc", apart, gap) * asked
+    moves = -np.linalg.solve(matrix, right)[..., 0]
+    return Skeleton(skeleton.parents, np.concatenate([skeleton.joints[:1], skeleton.joints[1:] + moves]))
