@@ -475,7 +475,8 @@ def test_a_large_file_is_refused_with_the_limit(visitor: Visitor, served: Served
     upload(page, large)
     page.wait_for_selector("text=maximum allowed size")
     page.wait_for_selector("#note-video .problem >> text=large.mp4 has 3 MB, more than the 2 MB")
-    page.click(".toast-close")
+    audit(page)
+    page.evaluate("document.querySelector('.toast-close')?.click()")  # it also goes by itself after some seconds
     brought_into_view(page, "#note-video .problem")
     look(page, served.clip)
     assert page.query_selector("#note-video .problem") is None
@@ -545,6 +546,38 @@ def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(
     assert not third.is_visible("#work") and third.query_selector("[data-copy^='?run=']") is None
     assert third.query_selector_all("#downloads a")
     audit(third)
+
+
+def test_waiting_and_stopping_on_a_phone(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def execute(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
+        while step.stage == "texture" and not release.wait(0.1):  # a step that hears of a stop late
+            yield pipeline.progress(run, step, 0.0)
+        yield from pipeline.execute(run, step, bench)
+
+    monkeypatch.setattr(runner, "execute", execute)
+    pages = []
+    for number in range(3):  # one more than work at once
+        page = visitor(width=390, height=844)
+        page.set_extra_http_headers({"x-forwarded-for": f"192.0.2.{number}"})
+        look(page, write_clip(tmp_path / f"{number}.mp4", frames=5, size=64))
+        page.click("#start")
+        page.wait_for_selector(f"#status .{'waiting' if number == 2 else 'working'}")
+        pages.append(page)
+    working, _, waiting = pages
+    assert "Place 1 in the queue" in waiting.inner_text("#status")
+    audit(waiting)
+    waiting.click("#stop")
+    waiting.wait_for_selector("#status .stopped >> text=Taken out of the queue")
+    working.click("#stop")
+    working.wait_for_selector("#stop >> text=Stopping")
+    assert not working.is_enabled("#stop")
+    audit(working)
+    release.set()
+    working.wait_for_selector("#status .stopped")
+    audit(working)
+    pages[1].wait_for_selector("#status .finished")
 
 
 def test_two_visitors_at_once_and_deleting_a_run(visitor: Visitor, served: Served, tmp_path: Path) -> None:
