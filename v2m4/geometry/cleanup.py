@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import NoSurfaceError, V2M4Error
+from v2m4.geometry import cleanup_torch
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import CleanupSettings
 
@@ -22,19 +23,15 @@ def clean(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
     """
     if max_faces < 4:
         raise V2M4Error(f"A mesh cannot have only {max_faces} faces; allow at least 4.")
-    vertices = mesh.vertices.detach().cpu().double().numpy()
-    faces = mesh.faces.detach().cpu().long().numpy()
-    if not np.isfinite(vertices).all():
+    if not bool(mesh.vertices.isfinite().all()):
         raise NoSurfaceError("The mesh has vertices that are not finite numbers. Generate it again with another seed.")
-    colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()
-    vertices, faces, kept = weld(vertices, faces)
-    colors = None if colors is None else colors[kept]
-    faces = remove_small_pieces(remove_bad_faces(faces), settings.floater_faces)
-    faces = remove_cavities(vertices, remove_floaters(vertices, faces, settings.floater_area))
+    vertices, faces, kept, has_holes = (_surface_on_gpu if mesh.vertices.is_cuda else _surface)(mesh, settings)
+    colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()[kept]
     if len(faces) == 0:
         raise NoSurfaceError("The mesh has no surface left after clean-up. Generate it again with another seed.")
     original, original_colors = vertices, colors
-    vertices, faces, _ = fill_holes(vertices, faces, settings.hole_edges, settings.hole_size)
+    if has_holes:
+        vertices, faces, _ = fill_holes(vertices, faces, settings.hole_edges, settings.hole_size)
     vertices, faces = simplify(vertices, faces, max_faces, settings.aggressiveness)
     used, faces = compact(faces)
     vertices = vertices[used]
@@ -46,6 +43,35 @@ def clean(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
         torch.from_numpy(faces).to(device),
         colors=None if colors is None else torch.from_numpy(colors).to(device, torch.float32),
     )
+
+
+def _surface(mesh: Mesh, settings: CleanupSettings) -> tuple[Float64, Int64, Int64, bool]:
+    """The mesh welded and without debris; which of its vertices those are; and whether there may be holes."""
+    vertices = mesh.vertices.detach().cpu().double().numpy()
+    vertices, faces, kept = weld(vertices, mesh.faces.detach().cpu().long().numpy())
+    faces = remove_small_pieces(remove_bad_faces(faces), settings.floater_faces)
+    return vertices, remove_cavities(vertices, remove_floaters(vertices, faces, settings.floater_area)), kept, True
+
+
+def _surface_on_gpu(mesh: Mesh, settings: CleanupSettings) -> tuple[Float64, Int64, Int64, bool]:
+    """The same where the mesh is: half a million faces take NumPy a second. Cavities, which few meshes have, are left
+    to the CPU."""
+    vertices, faces, kept = cleanup_torch.weld_torch(mesh.vertices.detach().double(), mesh.faces.detach().long())
+    faces = cleanup_torch.remove_bad_faces_torch(faces)
+    inwards = False
+    if len(faces):
+        piece = cleanup_torch.pieces_torch(len(vertices), faces)
+        count = torch.bincount(piece)
+        least = settings.floater_faces
+        stays = (count >= least * count.max())[piece] if least > 0 else torch.ones_like(piece, dtype=torch.bool)
+        area, volume = cleanup_torch.areas_and_volumes(vertices, faces, piece)
+        area = torch.zeros_like(area).index_copy_(0, piece[stays], area[piece[stays]])  # of pieces that stay
+        stays &= (area >= settings.floater_area * area.max())[piece]
+        inwards = bool((volume[piece[stays]] < 0).any())
+        faces = faces[stays]
+    holes = bool(len(faces)) and cleanup_torch.has_border(faces)
+    places, corners = vertices.cpu().numpy(), faces.cpu().numpy()
+    return places, remove_cavities(places, corners) if inwards else corners, kept.cpu().numpy(), holes
 
 
 def same_place(points: Real) -> tuple[Int64, Int64]:
