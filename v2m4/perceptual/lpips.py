@@ -110,6 +110,9 @@ class Lpips:
         with memory_guard(self.name):
             network = load_lpips() if network is None else network
             self.network = network.eval().requires_grad_(False).to(self.device)
+            if self.device.type == "cuda":  # the order that its convolutions compute in
+                for weight in self.network.trunk.parameters():
+                    weight.data = weight.data.contiguous(memory_format=_order_of(weight))
 
     @torch.no_grad()
     def prepare(self, reference: Tensor) -> PreparedReference:
@@ -152,6 +155,10 @@ class Lpips:
                 features = self.network.features(batch)
                 batches.append([m.float() for m in self.network.level_maps(prepared.features, features)])
         return batches
+
+
+def _order_of(weight: Tensor) -> torch.memory_format:
+    return torch.channels_last if weight.dim() == 4 else torch.contiguous_format
 
 
 def network_state(vgg: Mapping[str, Tensor], linear: Mapping[str, Tensor]) -> dict[str, Tensor]:

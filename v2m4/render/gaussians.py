@@ -137,13 +137,15 @@ def project(gaussians: Gaussians, camera: Camera, size: int, kernel_size: float 
     z = torch.where(visible, z, 1)
     limit = 1.3 * 0.5 / camera.focal
     tx, ty = (x / z).clamp(-limit, limit) * z, (y / z).clamp(-limit, limit) * z
-    zero = torch.zeros_like(z)
-    jacobian = torch.stack([focal / z, zero, -focal * tx / z**2, zero, focal / z, -focal * ty / z**2], dim=1)
+    # The rows (N,3) of the projection's slope in world axes, then of the ellipse's half. Written as sums, for products
+    # of so small matrices are slow.
+    turn = w2c[:3, :3]
+    toward = ((focal / z)[:, None] * (turn[k] - (t / z)[:, None] * turn[2]) for k, t in enumerate((tx, ty)))
     axes = rotation_from_quaternion(gaussians.rotations) * gaussians.scales[:, None, :]
-    half = jacobian.view(-1, 2, 3) @ w2c[:3, :3] @ axes
-    xx = (half[:, 0] ** 2).sum(1)
-    yy = (half[:, 1] ** 2).sum(1)
-    xy = (half[:, 0] * half[:, 1]).sum(1)
+    right, down = ((row[:, :, None] * axes).sum(1) for row in toward)
+    xx = (right**2).sum(1)
+    yy = (down**2).sum(1)
+    xy = (right * down).sum(1)
     sharp = xx * yy - xy * xy
     xx, yy = xx + kernel_size, yy + kernel_size
     determinant = (xx * yy - xy * xy).clamp_min(1e-12)
