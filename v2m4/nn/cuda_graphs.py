@@ -52,12 +52,14 @@ class GraphPool:
         """The call whose intermediate values the memory holds."""
 
 
-def warm_up(function: Callable[..., Tensor], wanted: int, *examples: Tensor) -> None:
+def warm_up(
+    function: Callable[..., Tensor], wanted: int, *examples: Tensor, stream: torch.cuda.Stream | None = None
+) -> None:
     """Call the function, forward and backward, so that libraries choose their kernels, and caches are filled, in a call
-    that is not recorded."""
+    that is not recorded. ``stream``: the one that it will be recorded in, if that is to be a certain one."""
     inputs = [e.detach().clone() for e in examples]
     inputs[wanted].requires_grad_()
-    (side,) = branches(torch.cuda.current_stream().cuda_stream, 1)
+    side = stream or branches(torch.cuda.current_stream().cuda_stream, 1)[0]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side), torch.enable_grad():
         value = function(*inputs)
@@ -72,11 +74,18 @@ class Recorded:
     """``function`` (tensors -> one tensor) as CUDA graphs. Call it like the function."""
 
     def __init__(
-        self, function: Callable[..., Tensor], wanted: int, *examples: Tensor, pool: GraphPool, warm: bool = False
+        self,
+        function: Callable[..., Tensor],
+        wanted: int,
+        *examples: Tensor,
+        pool: GraphPool,
+        warm: bool = False,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         """Records the function for inputs like ``examples``; gradients reach only input number ``wanted``.
 
-        ``warm``: `warm_up` was called before.
+        ``warm``: `warm_up` was called before. ``stream``: what is recorded in one and the same stream shares cuBLAS's
+        workspace; graphs that are replayed at the same time must come from different ones.
         """
         self.pool = pool
         self.wanted = wanted
@@ -86,10 +95,10 @@ class Recorded:
             warm_up(function, wanted, *examples)
         self.forward_graph, self.backward_graph = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.enable_grad():
-            with torch.cuda.graph(self.forward_graph, pool=pool.handle):
+            with torch.cuda.graph(self.forward_graph, pool=pool.handle, stream=stream):
                 output = function(*self.inputs)
             self.grad_output = torch.zeros_like(output)
-            with torch.cuda.graph(self.backward_graph, pool=pool.handle):
+            with torch.cuda.graph(self.backward_graph, pool=pool.handle, stream=stream):
                 (self.grad_input,) = torch.autograd.grad(output, self.inputs[wanted], self.grad_output)
         self.output = output.detach()
         pool.last = None

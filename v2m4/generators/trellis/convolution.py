@@ -9,7 +9,7 @@ the backward pass gathers too: nothing is kept but the inputs, and sums have a f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.device import triton_works
-from v2m4.generators.trellis.voxels import Voxels
+from v2m4.generators.trellis.voxels import Voxels, positions_in_block
 
 GATHER_LIMIT_CUDA = 2**26
 """Most elements that one gather of rows may hold on a GPU (128 MB in half precision)."""
@@ -50,15 +50,15 @@ class SparseConv3d(nn.Module):
         super().__init__()
         self.conv = _Kernel(in_channels, out_channels, size)
 
-    def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
-        """(N, in) -> (N, out) on the same `voxels`."""
+    def forward(self, x: Tensor, voxels: Voxels, skip: Tensor | None = None) -> Tensor:
+        """(N, in) -> (N, out) on the same `voxels`; `skip` (N / 8, out) is added to the 8 children of each parent."""
         weight, bias = self.conv.weight, self.conv.bias
         if weight.shape[1] == 1:
             # The library that trained the checkpoints reads the memory of a 1x1x1 kernel as (in, out) although its
             # shape says (out, 1, 1, 1, in); the weights mean what it read.
             return F.linear(x, weight.reshape(-1).view(weight.shape[-1], -1).T, bias)
-        result: Tensor = _Convolution.apply(x, weight, voxels)
-        return result + bias
+        result: Tensor = _Convolution.apply(x, weight, bias, skip, voxels)
+        return result
 
     def on_children(self, x: Tensor, voxels: Voxels) -> Tensor:
         """The 3x3x3 convolution of `x` copied to the children of `voxels`: (N, in) -> (8 N, out) on `voxels.fine`.
@@ -66,58 +66,68 @@ class SparseConv3d(nn.Module):
         All children of a voxel carry its features, so for each child the 27 taps fall on 8 parents and the kernel
         can be summed beforehand: under a third of the work, and no copies.
         """
-        result: Tensor = _ChildConvolution.apply(x, self.conv.weight, voxels)
-        return result + self.conv.bias
+        result: Tensor = _ChildConvolution.apply(x, self.conv.weight, self.conv.bias, voxels)
+        return result
 
 
 class _Convolution(torch.autograd.Function):
     """(N, in) and weight (out, 3, 3, 3, in) -> (N, out). Its adjoint is itself with the kernel mirrored."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, skip: Tensor | None, voxels: Voxels) -> Tensor:
         # The input is needed for the weight's gradient alone, and is large.
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.voxels = voxels
-        return _convolve(x, weight, voxels)
+        return _convolve(x, weight, bias, skip, voxels)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        grad_x = grad_weight = None
+        grad_x = grad_weight = grad_bias = grad_skip = None
         if ctx.needs_input_grad[0]:
-            grad_x = _convolve(grad, weight.flip(1, 2, 3).transpose(0, 4).contiguous(), ctx.voxels)
+            mirrored = weight.flip(1, 2, 3).transpose(0, 4).contiguous()
+            grad_x = _convolve(grad, mirrored, None, None, ctx.voxels)
         if ctx.needs_input_grad[1]:
             grad_weight = _weight_gradient(x, grad, ctx.voxels.neighbours).view_as(weight)
-        return grad_x, grad_weight, None
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad.sum(0)
+        if ctx.needs_input_grad[3]:
+            grad_skip = grad.unflatten(0, (-1, 8)).sum(1)
+        return grad_x, grad_weight, grad_bias, grad_skip, None
 
 
 class _ChildConvolution(torch.autograd.Function):
     """(N, in) on voxels and weight (out, 3, 3, 3, in) -> (8 N, out) on their children."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, voxels: Voxels) -> Tensor:
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.voxels = voxels
         kernels = _kernels_onto_parents(weight).to(x.dtype)
-        out = x.new_empty(len(voxels), 8, weight.shape[0])
-        for rows, halo in _blocks(x, voxels):
-            side = halo.shape[1] - 1
+        out = x.new_empty(8 * len(voxels), weight.shape[0])
+        gather, side = _gathering(x), 2**voxels.level + 1
+        start = 0
+        for index in voxels.halo.split(_chunk(x, side**3 * x.shape[1])):
+            index = index.unflatten(1, (side + 1,) * 3)
             for child in range(8):
                 a, b, c = child >> 2, child >> 1 & 1, child & 1
-                part = halo[:, a : a + side, b : b + side, c : c + side]
-                out[rows, child] = _dense_convolution(part, kernels[child], voxels.level)
-        return out.flatten(0, 1)
+                part = gather(index[:, a : a + side, b : b + side, c : c + side])
+                _write(out, 8 * start + child, 8, _dense_convolution(part, kernels[child]), bias, None)
+            start += len(index) * 8**voxels.level
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         voxels = ctx.voxels
-        grad_x = grad_weight = None
+        grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
             kernel = _kernel_from_children(weight).to(grad.dtype)
             grad_x = grad.new_empty(len(voxels), weight.shape[-1])
             for rows, halo in _blocks(grad, voxels.fine, together=2):
-                grad_x[rows.start // 8 : rows.stop // 8] = _dense_convolution(halo, kernel, voxels.level)
+                _write(grad_x, rows.start // 8, 1, _dense_convolution(halo, kernel), None, None)
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad.sum(0)
         if ctx.needs_input_grad[1]:
             per_child = grad.unflatten(0, (-1, 8)).unbind(1)
             index = voxels.neighbours[:, _PARENT_TAPS.to(grad.device)].unbind(1)
@@ -126,25 +136,25 @@ class _ChildConvolution(torch.autograd.Function):
             with torch.enable_grad():
                 taps = weight.detach().requires_grad_()
                 (grad_weight,) = torch.autograd.grad(_kernels_onto_parents(taps), taps, kernels)
-        return grad_x, grad_weight, None
+        return grad_x, grad_weight, grad_bias, None
 
 
-def _convolve(x: Tensor, weight: Tensor, voxels: Voxels) -> Tensor:
-    if voxels.level == 0:
-        return gather_matmul(x, voxels.neighbours, weight.flatten(1, 3))
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, voxels: Voxels) -> Tensor:
+    if voxels.level == 0 and skip is None:
+        return gather_matmul(x, voxels.neighbours, weight.flatten(1, 3), bias)
     out = x.new_empty(len(voxels), weight.shape[0])
     for rows, halo in _blocks(x, voxels):
-        out[rows] = _dense_convolution(halo, weight, voxels.level)
+        _write(out, rows.start, 1, _dense_convolution(halo, weight), bias, skip)
     return out
 
 
-def gather_matmul(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """out[n] = sum over t of weight[:, t] @ x[index[n, t]].
+def gather_matmul(x: Tensor, index: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """out[n] = bias + sum over t of weight[:, t] @ x[index[n, t]].
 
     `x` (M, C), `index` (N, T) with M standing for "no row" (contributes nothing), `weight` (out, T, C) -> (N, out).
     """
     gather, flat = _gathering(x), weight.flatten(1)
-    parts = [F.linear(gather(part).flatten(1), flat) for part in index.split(_chunk(x, flat.shape[1]))]
+    parts = [F.linear(gather(part).flatten(1), flat, bias) for part in index.split(_chunk(x, flat.shape[1]))]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -176,15 +186,42 @@ def _blocks(x: Tensor, voxels: Voxels, together: int = 1) -> Iterator[tuple[slic
         start = rows.stop
 
 
-def _dense_convolution(halo: Tensor, weight: Tensor, level: int) -> Tensor:
-    """Convolve blocks (B, S, S, S, in) with (out, k, k, k, in) without padding -> rows (B 8^level, out)."""
-    out = F.conv3d(halo.movedim(-1, 1), weight.movedim(-1, 1)).movedim(1, -1)
+def _dense_convolution(halo: Tensor, weight: Tensor) -> Tensor:
+    """Convolve blocks (B, S, S, S, in) with (out, k, k, k, in) without padding -> (B, S', S', S', out)."""
+    return F.conv3d(halo.movedim(-1, 1), weight.movedim(-1, 1)).movedim(1, -1)
+
+
+def _write(out: Tensor, first: int, step: int, blocks: Tensor, bias: Tensor | None, skip: Tensor | None) -> None:
+    """Put `blocks` (B, S, S, S, C) into the rows `first`, `first + step`, ... of `out` (N, C), cell after cell in the
+    order of rows.
+
+    Added are `bias` (C,), and to row r the row r // 8 of `skip`.
+    """
+    level = blocks.shape[1].bit_length() - 1
+    cells = 8**level
+    if blocks.is_cuda and triton_works(blocks.device):
+        from v2m4.generators.trellis.rows_triton import place_rows
+
+        place_rows(blocks.flatten(0, 3), out, _row_of_cell(level, blocks.device), first, step, bias, skip)
+        return
     if level > 1:
-        # From x, y, z order to the order of rows: one group of bits (x, y, z) per split, the first split slowest.
-        bits = out.reshape(len(out), *[2] * (3 * level), -1)
-        order = [1 + axis * level + bit for bit in range(level) for axis in range(3)]
-        out = bits.permute(0, *order, 3 * level + 1)
-    return out.reshape(-1, out.shape[-1])
+        blocks = blocks.reshape(len(blocks), cells, -1)[:, _row_of_cell(level, blocks.device).argsort()]
+    rows = blocks.reshape(-1, out.shape[1])
+    rows = rows if bias is None else rows + bias
+    target = slice(first, first + step * (len(rows) - 1) + 1, step)
+    if skip is not None:
+        rows = rows + skip.index_select(0, torch.arange(len(out), device=out.device)[target] // 8)
+    out[target] = rows
+
+
+@cache
+def _row_of_cell(level: int, device: torch.device) -> Tensor:
+    """(8^level,) int32: the place among a block's rows of each of its cells, cells in x, y, z order."""
+    side = 2**level
+    x, y, z = positions_in_block(level).unbind(1)
+    row = torch.empty(side**3, dtype=torch.int32)
+    row[(x * side + y) * side + z] = torch.arange(side**3, dtype=torch.int32)
+    return row.to(device)
 
 
 def _kernels_onto_parents(weight: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from v2m4.device import triton_works
 from v2m4.errors import V2M4Error
 from v2m4.generators.trellis.convolution import SparseConv3d
 from v2m4.generators.trellis.layers import (
@@ -29,6 +30,7 @@ from v2m4.render.splats import Gaussians
 
 MESH_CHANNELS = 8 + 8 * 3 + 21 + 8 * 6
 """Per fine voxel: 8 signed distances, 8 deformations, 21 FlexiCubes weights, 8 corner colours of 6 channels."""
+_ROWS_AT_ONCE = 2**18
 SH_BAND_0 = 0.28209479177387814
 """The constant spherical harmonic, 1 / (2 sqrt(pi))."""
 
@@ -149,10 +151,34 @@ class SLatMeshDecoder(SparseTransformerBase):
     def forward(self, x: Tensor, voxels: Voxels) -> tuple[Tensor, Voxels]:
         """(N, latent_channels) on `voxels` -> ((64 N, 101) float32, the voxels two levels finer)."""
         h = self.trunk(x, voxels)
+        keeps_little = h.is_cuda and triton_works(h.device)
         for block in self.upsample:
-            h = maybe_checkpoint(self.checkpointing, block, h, voxels)
+            h = maybe_checkpoint(self.checkpointing and not keeps_little, block, h, voxels)
             voxels = voxels.fine
+        weight, bias = self.out_layer.weight, self.out_layer.bias
+        if h.is_cuda and h.dtype != torch.float32 and not weight.requires_grad:
+            return _LastLayer.apply(h, weight, bias), voxels
         return self.out_layer(h.float()), voxels
+
+
+class _LastLayer(torch.autograd.Function):
+    """The linear layer (N, C) -> (N, out) in float32 on rows in half precision, a part of them at a time: all of them
+    in float32 would be the decoder's largest tensor but for its output."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.dtype = h.dtype
+        out = torch.empty(len(h), len(weight), dtype=torch.float32, device=h.device)
+        for rows, part in zip(out.split(_ROWS_AT_ONCE), h.split(_ROWS_AT_ONCE), strict=True):
+            torch.addmm(bias, part.float(), weight.T, out=rows)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        parts = [(part @ weight).to(ctx.dtype) for part in grads[0].split(_ROWS_AT_ONCE)]
+        return torch.cat(parts), None, None
 
 
 class SubdivideBlock(nn.Module):
@@ -172,12 +198,12 @@ class SubdivideBlock(nn.Module):
 
     def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
         fine = voxels.fine
-        h = F.silu(self.act_layers[0](x, voxels))
+        h = cast(SparseGroupNorm, self.act_layers[0]).activated(x, voxels)
         h = cast(SparseConv3d, self.out_layers["0"]).on_children(h, voxels)
-        h = F.silu(self.out_layers["1"](h, fine))
-        h = self.out_layers["3"](h, fine)
+        h = cast(SparseGroupNorm, self.out_layers["1"]).activated(h, fine)
         skip = x if self.skip_connection is None else self.skip_connection(x, voxels)
-        return (h.unflatten(0, (-1, 8)) + skip[:, None]).flatten(0, 1)
+        out: Tensor = self.out_layers["3"](h, fine, skip)
+        return out
 
 
 class SLatGaussianDecoder(SparseTransformerBase):

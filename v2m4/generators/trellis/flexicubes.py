@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from v2m4.device import triton_works
 from v2m4.geometry.mesh import face_normals
 
 CHANNELS = 101
@@ -69,37 +70,67 @@ class TouchedCorners(NamedTuple):
     touching: Tensor
 
 
-def extract(coords: Tensor, feats: Tensor, resolution: int, corners: TouchedCorners | None = None) -> MeshResult:
+def extract(
+    coords: Tensor, feats: Tensor, resolution: int, corners: TouchedCorners | None = None, normals: bool = True
+) -> MeshResult:
     """The surface of ``coords`` (N,3) integer voxels of a ``resolution``^3 grid over [-0.5,0.5]^3.
 
     ``feats``: (N,101) as the decoder emits them (the distances' bias of -1/resolution is applied here); the result is
     differentiable with respect to them. Corners no voxel touches count as outside, so empty cubes beside an inside
     corner carry surface too. Vertices are ordered by number of dual vertices in their cube, then by cube. ``corners``:
-    `touched_corners` of the same voxels, where it is known already.
+    `touched_corners` of the same voxels, where it is known already. ``normals``: whether those of faces are wanted.
     """
-    # 1. What voxels say of their 8 corners, averaged over the voxels that share one: C corners in all.
-    sdf_raw, deform_raw, weights, colour_raw = feats.split([8, 24, 21, 48], dim=1)
-    corner_keys, inverse, touching = corners or touched_corners(coords, resolution)
-    sdf = _CornerMean.apply(sdf_raw.reshape(-1, 8, 1) - 1 / resolution, touching, inverse)[:, 0]  # (C,)
-    # 2. The S cubes that the surface passes through; there may be none.
-    cubes = _surface_cubes(coords, sdf.detach(), corner_keys, inverse, touching, resolution)
+    # 1. What voxels say of their 8 corners, averaged over the voxels that share one: C corners in all; the S cubes
+    #    that the surface passes through; and their interpolation weights, (S,21).
+    corners = corners or touched_corners(coords, resolution)
+    fused = feats.is_cuda and triton_works(feats.device)
+    cubes, means, own = (_corners_fused if fused else _corners)(coords, feats, resolution, corners)
     if cubes.key.numel() == 0:
         return _no_surface(feats)
-    deform = _CornerMean.apply(deform_raw.reshape(-1, 8, 3), touching, inverse)  # (C,3)
-    colour = _CornerMean.apply(colour_raw.reshape(-1, 8, 6), touching, inverse)  # (C,6)
-    # 3. Values at corners, (C+spare,9): deformation within half a cube, then colours. Corners without a voxel read
+    # 2. Values at corners, (C+spare,9): deformation within half a cube, then colours. Corners without a voxel read
     #    one of many equal rows, so that their gradients do not queue at a single address.
+    sdf, deform, colour = means[:, 0], means[:, 1:4], means[:, 4:]
     sdf = torch.cat([sdf, sdf.new_ones(_SPARE_ROWS)])
     carried = torch.cat([deform.tanh() * ((1 - 1e-8) / (2 * resolution)), colour.sigmoid()], dim=1)
-    carried = torch.cat([carried, carried.new_tensor([[0.0] * 3 + [0.5] * 6]).expand(_SPARE_ROWS, -1)])
-    # 4. The interpolation weights of the surface cubes, (S,21); those of cubes without a voxel are zero.
+    carried = torch.cat([carried, _spare_on(carried.device)])
+    # 3. Dual vertices (V,3) and faces (F,3), moved from cubes to the grid's box and by the deformation.
+    vertices, faces, carried = _dual_surface(cubes, sdf, own, carried, resolution)
+    vertices = vertices / resolution - 0.5 + carried[:, :3]
+    of_faces = face_normals(vertices, faces) if normals else vertices.new_zeros(0, 3)
+    return MeshResult(vertices, faces, carried[:, 3:], of_faces, True)
+
+
+def _corners(coords: Tensor, feats: Tensor, resolution: int, corners: TouchedCorners) -> tuple[_Cubes, Tensor, Tensor]:
+    """The surface cubes, distance, deformation and colours at corners (C,10), and the cubes' weights (S,21), those of
+    cubes without a voxel zero."""
+    sdf_raw, deform_raw, weights, colour_raw = feats.split([8, 24, 21, 48], dim=1)
+    keys, inverse, touching = corners
+    sdf = _CornerMean.apply(sdf_raw.reshape(-1, 8, 1) - 1 / resolution, touching, inverse)
+    cubes = _surface_cubes(coords, sdf[:, 0].detach(), keys, inverse, touching, resolution)
+    deform = _CornerMean.apply(deform_raw.reshape(-1, 8, 3), touching, inverse)
+    colour = _CornerMean.apply(colour_raw.reshape(-1, 8, 6), touching, inverse)
     padded = torch.cat([weights, weights.new_zeros(_SPARE_ROWS, 21)])
     spare = len(weights) + torch.arange(len(cubes.key), device=weights.device) % _SPARE_ROWS
     own = padded.index_select(0, torch.where(cubes.active < 0, spare, cubes.active))
-    # 5. Dual vertices (V,3) and faces (F,3), moved from cubes to the grid's box and by the deformation.
-    vertices, faces, carried = _dual_surface(cubes, sdf, own, carried, resolution)
-    vertices = vertices / resolution - 0.5 + carried[:, :3]
-    return MeshResult(vertices, faces, carried[:, 3:], face_normals(vertices, faces), True)
+    return cubes, torch.cat([sdf, deform, colour], dim=1), own
+
+
+def _corners_fused(
+    coords: Tensor, feats: Tensor, resolution: int, corners: TouchedCorners
+) -> tuple[_Cubes, Tensor, Tensor]:
+    """The same by Triton's kernels."""
+    from v2m4.generators.trellis.corners_triton import corner_means, with_slopes
+
+    keys, inverse, touching = corners
+    means = corner_means(feats.detach(), touching, -1 / resolution)
+    cubes = _surface_cubes(coords, means[:, 0], keys, inverse, touching, resolution)
+    return cubes, *with_slopes(feats, means, touching, inverse, cubes.active)
+
+
+@cache
+def _spare_on(device: torch.device) -> Tensor:
+    """What corners without a voxel carry, (spare,9): no deformation, and grey."""
+    return torch.tensor([[0.0] * 3 + [0.5] * 6]).repeat(_SPARE_ROWS, 1).to(device)
 
 
 def _no_surface(like: Tensor, attributes: int = 6) -> MeshResult:
@@ -116,26 +147,58 @@ def _dual_surface(
     """
     # 1. Every cube's case: which corners are inside, one bit each. It says how many dual vertices the cube has.
     rules = _rules_on(sdf.device)
-    corner_sdf = sdf.index_select(0, cubes.corner.flatten()).reshape(-1, 8)  # (S,8)
-    case = ((corner_sdf.detach() < 0) << torch.arange(8, device=sdf.device)).sum(1)
+    corner_sdf = sdf.detach()[cubes.corner]  # (S,8)
+    case = ((corner_sdf < 0) << torch.arange(8, device=sdf.device)).sum(1)
     case = _agree_on_ambiguous_faces(cubes, case, rules.partner, resolution)
     first, vertex_cube, vertex_group = _number_vertices(rules.vertices[case])
 
     # 2. A dual vertex is a mix of its cube's corners, (V,8), and so is what they carry.
-    beta, alpha = 1 + 0.99 * own[:, :12].tanh(), 1 + 0.99 * own[:, 12:20].tanh()
     groups = rules.group[case]
+    if sdf.is_cuda and carried.shape[1] == 9 and triton_works(sdf.device):
+        from v2m4.generators.trellis.dual_triton import dual_vertices_triton as mix
+
+        place, values = mix(sdf, carried, own, cubes.corner, groups, vertex_cube, vertex_group, _edges_on(sdf.device))
+    else:
+        place, values = _mix(sdf, carried, own, cubes.corner, groups, vertex_cube, vertex_group)
+    vertices = cubes.xyz[vertex_cube] + place
+
+    # 3. Four dual vertices around every crossed edge make two triangles, cut along the diagonal that gamma prefers.
+    gamma = 0.005 + 0.99 * own[:, 20].detach().sigmoid()
+    faces = _quads(cubes, corner_sdf >= 0, first, groups, gamma, resolution)
+    return vertices, faces, values
+
+
+def _mix(
+    sdf: Tensor,
+    carried: Tensor,
+    own: Tensor,
+    corner: Tensor,
+    groups: Tensor,
+    vertex_cube: Tensor,
+    vertex_group: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Where each dual vertex lies in its cube (V,3), in units of cubes, and what it carries (V,A).
+
+    sdf (C,), carried (C,A): at corners. own (S,21): raw beta, alpha, gamma of cubes. corner (S,8): rows of a cube's
+    corners. groups (S,12): the dual vertex of each edge. vertex_cube, vertex_group (V,): whose vertex it is.
+    """
+    corner_sdf = sdf.index_select(0, corner.flatten()).reshape(-1, 8)  # (S,8)
+    beta, alpha = 1 + 0.99 * own[:, :12].tanh(), 1 + 0.99 * own[:, 12:20].tanh()
     mine = groups[vertex_cube] == vertex_group[:, None]
     scaled, beta = ((x.index_select(0, vertex_cube)) for x in (alpha * corner_sdf, beta))
     share = _corner_shares(scaled, beta, mine)
     corners = CORNERS.to(share)
-    vertices = cubes.xyz[vertex_cube] + sum(share[:, c, None] * corners[c] for c in range(1, 8))
-    at_corners = carried.index_select(0, cubes.corner[vertex_cube].flatten()).reshape(len(share), 8, -1)
-    values = (share[:, :, None] * at_corners).sum(1)
+    place = torch.zeros_like(share[:, :3])
+    for c in range(1, 8):
+        place = place + share[:, c, None] * corners[c]
+    at_corners = carried.index_select(0, corner[vertex_cube].flatten()).reshape(len(share), 8, -1)
+    return place, (share[:, :, None] * at_corners).sum(1)
 
-    # 3. Four dual vertices around every crossed edge make two triangles, cut along the diagonal that gamma prefers.
-    gamma = 0.005 + 0.99 * own[:, 20].detach().sigmoid()
-    faces = _quads(cubes, corner_sdf.detach() >= 0, first, groups, gamma, resolution)
-    return vertices, faces, values
+
+@cache
+def _edges_on(device: torch.device) -> Tensor:
+    """`EDGES` as (16,2) int32, filled up with -1."""
+    return torch.cat([EDGES, EDGES.new_full((4, 2), -1)]).int().to(device)
 
 
 def _corner_shares(scaled: Tensor, beta: Tensor, mine: Tensor) -> Tensor:

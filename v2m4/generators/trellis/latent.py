@@ -17,6 +17,7 @@ from v2m4.generators.trellis.layers import (
     FlowBlock,
     LayerNorm,
     TimeEmbedder,
+    add_norm,
     layer_norm,
     maybe_checkpoint,
     position_embedding,
@@ -140,13 +141,19 @@ class _ResBlock(nn.Module):
         inside = voxels
         if self.resample == "down":
             x, inside = downsample(x, voxels), voxels.coarse
-        h = F.silu(self.norm1(x))
+        _, h = add_norm(x, None, None, self.norm1.weight, self.norm1.bias, self.norm1.eps, silu=True)
         skip = self.skip_connection(x)
         if self.resample == "up":
             # Row-wise operations commute with copying parents to children, and there are fewer parents.
             h, skip = upsample(h, voxels), upsample(skip, voxels)
         h = self.conv1(h, inside)
-        scale, shift = self.emb_layers(time).index_select(0, inside.item).chunk(2, dim=1)
-        h = F.silu(torch.addcmul(shift, layer_norm(h, BLOCK_NORM_EPS), 1 + scale))
+        modulation = self.emb_layers(time)  # (B, 2 C)
+        if len(modulation) > 1:
+            modulation = modulation.index_select(0, inside.item)
+        scale, shift = modulation.chunk(2, dim=1)
+        if len(modulation) > 1:
+            h = F.silu(torch.addcmul(shift, layer_norm(h, BLOCK_NORM_EPS), 1 + scale))
+        else:
+            _, h = add_norm(h, None, None, scale, shift, BLOCK_NORM_EPS, plus=1.0, silu=True)
         out: Tensor = self.conv2(h, inside) + skip
         return out

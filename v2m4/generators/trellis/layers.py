@@ -57,6 +57,42 @@ def layer_norm(x: Tensor, eps: float, weight: Tensor | None = None, bias: Tensor
     return F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias, eps).to(x.dtype)
 
 
+def add_norm(
+    x: Tensor,
+    added: Tensor | None,
+    gate: Tensor | None,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    eps: float,
+    plus: float = 0.0,
+    silu: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The sum y = x + gate * added, and f(norm(y) * (plus + scale) + shift), with the layer norm over the last axis.
+
+    x, added: (B, L, C) or (N, C). gate, scale, shift: (B, 1, C), (1, C) or (C,), constant. f: SiLU if ``silu``. What is
+    None is left out; without a scale nothing is multiplied.
+    """
+    vectors = (gate, scale, shift)
+    constant = not any(v is not None and v.requires_grad for v in vectors)
+    if x.is_cuda and constant and triton_works(x.device):
+        from v2m4.generators.trellis.layer_norm_triton import add_norm_triton
+
+        return add_norm_triton(x, added, gate, scale, shift, eps, plus, silu)
+    if added is not None:
+        x = x + added if gate is None else torch.addcmul(x, gate, added)
+    if scale is not None and scale.dim() == 1 and not plus:
+        out = layer_norm(x, eps, scale, shift)
+    else:
+        out = layer_norm(x, eps)
+        if scale is not None and shift is not None:
+            out = torch.addcmul(shift, out, plus + scale)
+        elif scale is not None:
+            out = out * (plus + scale)
+        elif shift is not None:
+            out = out + shift
+    return x, F.silu(out) if silu else out
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention over (B, L, heads, head_dim); `mask` (B, 1, 1, Lk) is true where a key counts."""
     out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
@@ -230,8 +266,8 @@ class FlowBlock(nn.Module):
         """`x` (B, L, C), `time` (B, C), `cond` (B, T, cond_channels), `mask` (B, 1, 1, L) of the rows that exist."""
         modulation = self.adaLN_modulation(time)[:, None]
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
-        h = torch.addcmul(shift_a, layer_norm(x, BLOCK_NORM_EPS), 1 + scale_a)
-        x = torch.addcmul(x, gate_a, self.self_attn(h, mask))
-        x = x + self.cross_attn(self.norm2(x), cond)
-        h = torch.addcmul(shift_m, layer_norm(x, BLOCK_NORM_EPS), 1 + scale_m)
+        norm, eps = self.norm2, BLOCK_NORM_EPS
+        _, h = add_norm(x, None, None, scale_a, shift_a, eps, plus=1.0)
+        x, h = add_norm(x, self.self_attn(h, mask), gate_a, norm.weight, norm.bias, norm.eps)
+        x, h = add_norm(x, self.cross_attn(h, cond), None, scale_m, shift_m, eps, plus=1.0)
         return torch.addcmul(x, gate_m, self.mlp(h))

@@ -17,7 +17,7 @@ from v2m4.generators.trellis.sampler import SamplerSettings, clean_estimate, tim
 from v2m4.generators.trellis.voxels import Voxels
 from v2m4.geometry.cleanup import clean
 from v2m4.geometry.mesh import Mesh
-from v2m4.nn.cuda_graphs import GraphPool, Recorded, warm_up
+from v2m4.nn.cuda_graphs import GraphPool, Recorded, branches, warm_up
 from v2m4.render.splats import Gaussians
 from v2m4.settings import GeneratorSettings
 
@@ -52,8 +52,8 @@ class SecondPass:
     ) -> None:
         """``extras``: from `pack`. ``sampling``: that of the first pass. ``settings``: how its mesh is cleaned up.
 
-        ``remember``: keep on a GPU what the backward pass needs instead of computing it again; a fifth faster, but
-        refinement then takes 22 GB instead of 16.
+        ``remember``: keep on a GPU what the decoders' backward passes need instead of computing it again; an eighth
+        faster, but takes 2.6 GB more.
         """
         missing = [name for name in _NEEDED if name not in extras]
         if missing:
@@ -74,13 +74,18 @@ class SecondPass:
         self._mesh_decoder: TensorFunction | None = None
         self._gaussian_decoder: TensorFunction | None = None
 
+    @property
+    def at_once(self) -> bool:
+        """Whether both decoders may work at the same time."""
+        return not self.model.low_vram
+
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Networks on the device and, unless they are to be remembered, blocks recomputed in the backward pass.
 
         On a CUDA device the networks are recorded as graphs, for launching their kernels would take longer than the
-        kernels themselves. The decoders share memory, so that only one of them at a time keeps what its backward pass
-        needs; the flow, whose backward pass comes last, keeps its own, else its forward pass would be run again.
+        kernels themselves. Each has memory of its own, and the decoders work at the same time; where memory is short
+        they share it, so that only one of them at a time keeps what its backward pass needs.
         """
         model = self.model
         on_gpu = model.device.type == "cuda"
@@ -101,13 +106,18 @@ class SecondPass:
             (self._decode_features, 0, (self.noise,)),
             (self._decode_raw, 0, (self.noise,)),
         ]
-        for function, wanted, examples in calls:
-            warm_up(function, wanted, *examples)  # with recomputation: what this takes would add to the peak
+        # The mesh decoder works while the other two, or the comparison of pictures, do: see `Recorded`.
+        streams = (None, branches(torch.cuda.current_stream().cuda_stream, 2)[1], None)
+        for (function, wanted, examples), stream in zip(calls, streams, strict=True):
+            warm_up(function, wanted, *examples, stream=stream)  # recomputing: what this takes would add to the peak
+        # What the flow and the up-sampling keep is small; what the decoders' transformers keep is not.
         self.model.set_checkpointing(not self.remember)
+        self.model.latent_flow.checkpointing = self.model.low_vram
         own, shared = GraphPool(), GraphPool()
+        pools = (own, shared, GraphPool() if self.at_once else shared)
         self._flow, self._mesh_decoder, self._gaussian_decoder = (
-            Recorded(function, wanted, *examples, pool=pool, warm=True)
-            for (function, wanted, examples), pool in zip(calls, (own, shared, shared), strict=True)
+            Recorded(function, wanted, *examples, pool=pool, warm=True, stream=stream)
+            for (function, wanted, examples), pool, stream in zip(calls, pools, streams, strict=True)
         )
 
     def _latent_flow(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
@@ -146,7 +156,9 @@ class SecondPass:
     def extract(self, features: Tensor) -> MeshResult:
         """The mesh decoder's channels (64 N,101) -> mesh."""
         fine = self.voxels.fine.fine
-        return extract(fine.coords[:, 1:], features, self.model.mesh_decoder.grid_resolution, self.corners)
+        return extract(
+            fine.coords[:, 1:], features, self.model.mesh_decoder.grid_resolution, self.corners, normals=False
+        )
 
     @cached_property
     def corners(self) -> TouchedCorners:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 
+from v2m4.device import triton_works
 from v2m4.generators.trellis.layers import SelfAttention, attend
 from v2m4.generators.trellis.voxels import Voxels, Windows
 
@@ -25,6 +29,16 @@ class SparseGroupNorm(nn.Module):
         if voxels.batch_size == 1:
             return self._normalise(x)
         return torch.cat([self._normalise(item) for item in x.split(voxels.counts)])
+
+    def activated(self, x: Tensor, voxels: Voxels) -> Tensor:
+        """SiLU of the norm."""
+        if x.is_cuda and not self.weight.requires_grad and triton_works(x.device):
+            from v2m4.generators.trellis.group_norm_triton import group_norm_silu_triton
+
+            parts = (x,) if voxels.batch_size == 1 else x.split(voxels.counts)
+            done = [group_norm_silu_triton(p, self.groups, self.weight, self.bias, self.eps) for p in parts]
+            return done[0] if len(done) == 1 else torch.cat(done)
+        return F.silu(self(x, voxels))
 
     def _normalise(self, x: Tensor) -> Tensor:
         grouped = x.float().unflatten(1, (self.groups, -1))
@@ -79,11 +93,42 @@ class _Unpack(torch.autograd.Function):
 
 def window_self_attention(x: Tensor, attention: SelfAttention, windows: Windows) -> Tensor:
     """(N, channels) -> (N, channels): `attention` inside each window."""
+    if attends_at_any_length(x):
+        rows = Permuted.apply(x, windows.order, windows.place)
+        q, k, v = attention.project(rows)
+        starts, longest = windows.starts, windows.longest
+        out = cast(Tensor, varlen_attn(q, k, v, starts, starts, longest, longest))
+        done: Tensor = Permuted.apply(attention.to_out(out.flatten(1)), windows.place, windows.order)
+        return done
     # Projecting after the rows were gathered costs a little arithmetic on padding and saves moving three times as much.
     packed = _Pack.apply(x, windows.index, windows.position)
     out = _unpack(_attend_in_groups(attention.project(packed), windows).flatten(1), windows)
     result: Tensor = attention.to_out(out)
     return result
+
+
+def attends_at_any_length(x: Tensor) -> bool:
+    """Whether PyTorch's flash attention over sequences of any length works on tensors like ``x``."""
+    return x.is_cuda and x.dtype in (torch.float16, torch.bfloat16) and _ampere(x.device)
+
+
+@cache
+def _ampere(device: torch.device) -> bool:
+    return torch.version.cuda is not None and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+class Permuted(torch.autograd.Function):
+    """Rows in the order of ``index``, whose inverse is ``back``: a gather in either direction."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(index, back)
+        return x.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        index, back = ctx.saved_tensors
+        return Permuted.apply(grad, back, index), None, None
 
 
 def _attend_in_groups(qkv: tuple[Tensor, Tensor, Tensor], windows: Windows) -> Tensor:

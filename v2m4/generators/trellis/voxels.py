@@ -29,12 +29,19 @@ class Windows:
     `index` (P,): row number of every place, N for padding; the places of a group follow each other, window by window.
     `groups`: number of windows, their length, and the mask (W, 1, 1, L) of the places that hold a row (None if all
     do). `position` (N,): place of each row. `label` (N,): window of each row.
+
+    Without padding: `order` (N,): the rows window by window; `place` (N,): where each row is in it; `starts` (W + 1,)
+    int32: where each window begins, and the end; `longest`: rows of the largest window.
     """
 
     index: Tensor
     groups: tuple[tuple[int, int, Tensor | None], ...]
     position: Tensor
     label: Tensor
+    order: Tensor
+    place: Tensor
+    starts: Tensor
+    longest: int
 
 
 class _Neighbourhood:
@@ -97,7 +104,7 @@ class Voxels:
     @cached_property
     def neighbours(self) -> Tensor:
         """Row numbers (N, 27) int32 of the neighbours in the order of `OFFSETS`; N where there is none."""
-        around = _positions_in_block(self.level)[:, None] + 1 + OFFSETS
+        around = positions_in_block(self.level)[:, None] + 1 + OFFSETS
         side = 2**self.level + 2
         place = (around * torch.tensor([side * side, side, 1])).sum(-1)
         return self.halo[:, place.to(self.device)].flatten(0, 1)
@@ -143,7 +150,7 @@ class Voxels:
         position = torch.cartesian_prod(axis, axis, axis)
         tap = ((torch.div(position, side, rounding_mode="floor") + 1) * torch.tensor([9, 3, 1])).sum(1)
         row = torch.empty(side, side, side, dtype=torch.int32)
-        row[_positions_in_block(self.level).unbind(1)] = torch.arange(side**3, dtype=torch.int32)
+        row[positions_in_block(self.level).unbind(1)] = torch.arange(side**3, dtype=torch.int32)
         row = row[(position % side).unbind(1)]
         table = self._blocks.table
         block = table[:, tap.to(self.device)]
@@ -171,10 +178,11 @@ class Voxels:
         if len(set(self.counts)) == 1:
             return None
         counts = torch.tensor(self.counts, device=self.device)
-        return _padded_groups(torch.arange(len(self), device=self.device), counts, [max(self.counts)])
+        longest = max(self.counts)
+        return _padded_groups(torch.arange(len(self), device=self.device), counts, [longest], longest)
 
 
-def _positions_in_block(level: int) -> Tensor:
+def positions_in_block(level: int) -> Tensor:
     """Position (8^level, 3) in its block of each row of a voxel set that was split `level` times."""
     position = torch.zeros(1, 3, dtype=torch.long)
     for _ in range(level):
@@ -190,8 +198,8 @@ def _windows(coords: Tensor, size: int, shift: int) -> Windows:
     key = ((cell[:, 0] * extent[1] + cell[:, 1]) * extent[2] + cell[:, 2]) * extent[3] + cell[:, 3]
     ordered, order = key.sort(stable=True)
     _, counts = torch.unique_consecutive(ordered, return_counts=True)
-    lengths = sorted({_padded_length(n) for n in counts.tolist()})
-    return _padded_groups(order, counts, lengths)
+    known = counts.tolist()
+    return _padded_groups(order, counts, sorted({_padded_length(n) for n in known}), max(known))
 
 
 def _padded_length(count: int) -> int:
@@ -202,8 +210,11 @@ def _padded_length(count: int) -> int:
     return length
 
 
-def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int]) -> Windows:
-    """Windows of `counts` consecutive entries of `order`, each padded to the smallest of `lengths` that holds it."""
+def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int], longest: int) -> Windows:
+    """Windows of `counts` consecutive entries of `order`, each padded to the smallest of `lengths` that holds it.
+
+    `longest`: the largest of `counts`.
+    """
     start = counts.cumsum(0) - counts
     target = torch.tensor(lengths, device=order.device)
     which = torch.searchsorted(target, counts)
@@ -226,4 +237,7 @@ def _padded_groups(order: Tensor, counts: Tensor, lengths: list[int]) -> Windows
     position[order] = (base - start)[window] + torch.arange(len(order), device=order.device)
     label = torch.empty_like(order)
     label[order] = window
-    return Windows(torch.cat(indices), tuple(groups), position, label)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    starts = F.pad(counts.cumsum(0), (1, 0)).int()
+    return Windows(torch.cat(indices), tuple(groups), position, label, order, place, starts, longest)
