@@ -12,7 +12,7 @@ the two representations per iteration, renders smaller pictures, and returns the
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -29,7 +29,7 @@ from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
-from v2m4.nn.cuda_graphs import GraphPool, Recorded, side_by_side
+from v2m4.nn.cuda_graphs import GraphPool, Recorded, branches, side_by_side
 from v2m4.nn.weights import memory_guard
 from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.render.gaussians import render_gaussians
@@ -97,6 +97,23 @@ class LatentObject(Protocol):
 
 
 @runtime_checkable
+class TwoDecoders(Protocol):
+    """A `LatentObject` whose `decode_mesh` consists of two steps. at_once: whether its decoders do not share memory, so
+    that both may work at the same time."""
+
+    @property
+    def at_once(self) -> bool: ...
+
+    def mesh_features(self, slat: Tensor) -> Tensor:
+        """What the network makes of a latent."""
+        ...
+
+    def extract(self, features: Tensor) -> Surface:
+        """The mesh that lies in it."""
+        ...
+
+
+@runtime_checkable
 class Resumable(Protocol):
     """A generator whose objects can be refined."""
 
@@ -134,10 +151,11 @@ class Sampled:
 class ScoreLatent(Protocol):
     """How far the object of a de-normalised latent (N,L) is from the picture, as a sum of terms.
 
-    A term is computed when it is asked for, so that only one of them at a time occupies memory.
+    A term is computed when it is asked for, so that only one of them at a time occupies memory. Who wants slopes takes
+    those of a term before asking for the next; they may reach the latent's `grad` then only.
     """
 
-    def __call__(self, slat: Tensor, index: int) -> Iterator[Tensor]:
+    def __call__(self, slat: Tensor, index: int) -> Generator[Tensor, None, None]:
         """Differentiable numbers (). ``index``: number of the iteration within its sampling step."""
         ...
 
@@ -281,16 +299,38 @@ class ImageDistances:
 
 
 def scorer(source: LatentObject, camera: Camera, comparison: Comparison, settings: RefinementSettings) -> ScoreLatent:
-    """The weighted distance of the object's renderings to the reference: first the mesh's, then the Gaussians'."""
+    """The weighted distance of the object's renderings to the reference: the mesh's, and the Gaussians'."""
     weight = 2.0 if settings.alternate else 1.0  # in turn, each stands for both
 
-    def score(slat: Tensor, index: int) -> Iterator[Tensor]:
+    def of_gaussians(slat: Tensor) -> Tensor:
+        return comparison.one(render_gaussians(source.decode_gaussians(slat), camera, settings.image_size)[0])
+
+    def score(slat: Tensor, index: int) -> Generator[Tensor, None, None]:
+        slopes = slat.is_cuda and slat.requires_grad and torch.is_grad_enabled()
+        if not settings.alternate and slopes and isinstance(source, TwoDecoders) and source.at_once:
+            yield from side_by_side_scores(source, slat)
+            return
         if not settings.alternate or index % 2 == 0:
             yield weight * comparison.one(mesh_picture(source.decode_mesh(slat), camera, settings))
         if not settings.alternate or index % 2 == 1:
-            yield weight * comparison.one(
-                render_gaussians(source.decode_gaussians(slat), camera, settings.image_size)[0]
-            )
+            yield weight * of_gaussians(slat)
+
+    def side_by_side_scores(source: TwoDecoders, slat: Tensor) -> Iterator[Tensor]:
+        """The same two terms. To extract and render a mesh takes the processor longer than the GPU, which meanwhile
+        works on the Gaussians in a stream of its own."""
+        main = torch.cuda.current_stream()
+        (side,) = branches(main.cuda_stream, 1)
+        side.wait_stream(main)
+        features = source.mesh_features(slat)
+        with torch.cuda.stream(side):
+            # A leaf of its own: that of the mesh is tied to the main stream. Who asks for the terms takes their slopes
+            # before the next one, hence within this block.
+            aside = slat.detach().requires_grad_()
+            yield of_gaussians(aside)
+        picture = mesh_picture(source.extract(features), camera, settings)
+        main.wait_stream(side)  # the comparison's memory is used by one at a time
+        slat.grad = aside.grad
+        yield comparison.one(picture)
 
     return score
 
@@ -364,7 +404,7 @@ def descend(
     negative: Tensor,
     slat: Tensor,
     anchor: Tensor,
-    terms: Callable[[Tensor], Iterator[Tensor]],
+    terms: Callable[[Tensor], Generator[Tensor, None, None]],
     scale: float,
 ) -> tuple[float, float]:
     """One step of the optimiser; returns the loss before it and the next loss scale.
@@ -375,9 +415,10 @@ def descend(
     optimiser.zero_grad()
     leaf = slat.detach().requires_grad_()
     loss = anchor.detach()
-    for term in terms(leaf):
-        (term * scale).backward()
-        loss = loss + term.detach()
+    with closing(terms(leaf)) as each:
+        for term in each:
+            (term * scale).backward()
+            loss = loss + term.detach()
     if leaf.grad is not None and slat.requires_grad:
         torch.autograd.backward([slat, anchor], [leaf.grad, torch.full_like(anchor, scale)])
     else:
