@@ -35,6 +35,7 @@ from v2m4.perceptual.dreamsim import DreamSim
 from v2m4.perceptual.structure import Level, Prepared, Structure
 from v2m4.registry import Plug
 from v2m4.render.texture import sample_texture
+from v2m4.settings import Settings
 
 STRIDE = 5
 """Frames between keyframes, the first of which is frame 0."""
@@ -73,7 +74,8 @@ class KnownTrellis(Trellis):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._made = 0
+        self.made = 0
+        """Objects so far."""
 
     def model(self, device: torch.device | str | None = None) -> TrellisModel:
         """The model, whose decoders' output is replaced from its first use on."""
@@ -94,8 +96,8 @@ class KnownTrellis(Trellis):
         self, reference: NDArray[np.uint8], rng: torch.Generator, device: torch.device | str | None = None
     ) -> Generated:
         made = super().__call__(reference, rng, device)
-        frame = STRIDE * self._made  # keyframes are made in order, for the first is the anchor
-        self._made += 1
+        frame = STRIDE * self.made  # keyframes are made in order, for the first is the anchor
+        self.made += 1
         return Generated(self._known(frame), None, {**made.extras, "frame": torch.tensor([frame])})
 
     def resume(self, extras: Mapping[str, Tensor], device: torch.device | str | None = None) -> SecondPass:
@@ -131,8 +133,30 @@ class BumpyBall:
         if len(features) not in self._known:
             points = (fine.coords[:, None, 1:] + CORNERS.to(features.device)) / self.side - 0.5
             self._known[len(features)] = distance(points).to(features.dtype)
-        sdf = self._known[len(features)] + (1 + 0.1 * features[:, :8].tanh()) / self.side
-        return torch.cat([sdf, 0.1 * features[:, 8:53], features[:, 53:]], dim=1), fine
+        return _OnBall.apply(features, self._known[len(features)], self.side), fine
+
+
+class _OnBall(torch.autograd.Function):
+    """Distances from ``known``, displaced a little, and small deformations and weights; in place, since a copy of all
+    channels would be the largest tensor of the refinement."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, known: Tensor, side: int) -> Tensor:
+        ctx.mark_dirty(features)
+        ctx.side = side
+        bent = features[:, :8].tanh()
+        ctx.save_for_backward(bent)
+        features[:, :8] = known + (1 + 0.1 * bent) / side
+        features[:, 8:53] *= 0.1
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (bent,) = ctx.saved_tensors
+        grad = grads[0].clone()
+        grad[:, :8] *= 0.1 * (1 - bent * bent) / ctx.side
+        grad[:, 8:53] *= 0.1
+        return grad, None, None
 
 
 class SightedDreamSim(DreamSim):
@@ -148,12 +172,18 @@ class SightedDreamSim(DreamSim):
         return 0.01 * super().__call__(known, images) + structure
 
 
-def install(toy: bool) -> None:
-    """Enter the stand-ins under the names of what they stand for."""
+def install(toy: bool, beforehand: bool = True) -> None:
+    """Enter the stand-ins under the names of what they stand for.
+
+    beforehand: make the known meshes now, before any clock runs; not in a process that is going to be forked, whose
+    children would wait for its threads.
+    """
     real, score = GENERATORS["trellis"], PERCEPTUALS["dreamsim"]
     GENERATORS["trellis"] = GeneratorPlug(
         **{**vars(real), "target": "benchmarks.stand_in:KnownTrellis"},
     )
     PERCEPTUALS["dreamsim"] = Plug(**{**vars(score), "target": "benchmarks.stand_in:SightedDreamSim"})
+    for frame in range(0, len(known().vertices) if beforehand else 0, STRIDE):
+        known_mesh(frame, 500 if toy else Settings().generator.max_faces)
     if toy:
         KnownTrellis.voxels = 120

@@ -64,19 +64,24 @@ TOY = {
 
 @dataclass(frozen=True)
 class Case:
-    """A run. words: more of the command line. rubbish: nothing stands in for what random weights make."""
+    """A run. words: more of the command line. rubbish: nothing stands in for what random weights make. keyframes: of
+    its clip. slices: on a GPU that is lent in slices, see `slices_case`."""
 
     name: str
     preset: str
     limit_s: float
     words: tuple[str, ...] = ()
     rubbish: bool = False
+    keyframes: int = KEYFRAMES
+    slices: bool = False
 
 
 CASES = (
-    Case("fast", "fast", 150),
+    Case("fast", "fast", 150, ("--again",)),
     Case("paper", "paper", 280),
     Case("registration", "", 60),
+    Case("slices-fast", "fast", 150, keyframes=7, slices=True),
+    Case("slices-paper", "paper", 400, keyframes=7, slices=True),
     Case("fast-low-vram", "fast", 90, ("--low-vram",)),
     Case("rubbish", "fast", 100, rubbish=True),
     Case("registration-full-views", "", 100, ("--full-views",)),
@@ -99,7 +104,8 @@ def run_whole(
     begin = time.perf_counter()
     written = write_checkpoints(work / "weights", device, toy=toy)
     report["checkpoints"] = {"gb": written / 1e9, "seconds": time.perf_counter() - begin}
-    write_clip(work / "clip")
+    for keyframes in {case.keyframes for case in CASES if case.name in only or not only}:
+        write_clip(work / f"clip-{keyframes}", keyframes)
     if device.type == "cuda":
         torch.cuda.empty_cache()
     surroundings = {**os.environ, **environment(work / "weights"), "PYTHONUNBUFFERED": "1"}
@@ -148,7 +154,8 @@ def command_of(case: Case, out: Path, work: Path, device: torch.device, toy: boo
         return [*python, "pytest", "-m", "gpu", "-q", "-rfEs", "-p", "no:cacheprovider", *marked]
     settings = work / f"{case.name}.json"
     settings.write_text(settings_of(case, device, toy).to_json())
-    words = ["benchmarks.whole_case", case.name, "--clip", str(work / "clip"), "-o", str(work / "runs" / case.name)]
+    module, clip = f"benchmarks.{'slices' if case.slices else 'whole'}_case", work / f"clip-{case.keyframes}"
+    words = [module, case.name, "--clip", str(clip), "-o", str(work / "runs" / case.name)]
     words += ["--settings", str(settings), "--events", str(out / "events.jsonl")]
     flags = ["--toy"] * toy + ["--rubbish"] * case.rubbish
     return [*python, *words, *flags, *case.words]
@@ -163,11 +170,11 @@ def settings_of(case: Case, device: torch.device, toy: bool) -> Settings:
     return changed(settings, TOY) if toy else settings
 
 
-def write_clip(folder: Path) -> None:
+def write_clip(folder: Path, keyframes: int) -> None:
     """The known sequence as its camera shows it: RGBA frames up to the last keyframe."""
     folder.mkdir(parents=True)
     truth = known()
-    for index in range(STRIDE * (KEYFRAMES - 1) + 1):
+    for index in range(STRIDE * (keyframes - 1) + 1):
         posed = truth.mesh.with_vertices(truth.vertices[index])
         images = render_fast(posed, truth.camera, SIDE, ("mask", "color"), supersample=2)
         assert images.mask is not None and images.color is not None
@@ -226,6 +233,7 @@ def judged(case: Case, found: dict[str, Any]) -> list[str]:
 def last_of_keyframes(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The last step of each keyframe that went through all its stages but the registration."""
     steps = [line for line in found["told"] if line["event"] == "step" and line["stage"] in PER_KEYFRAME]
+    steps = [line for line in steps if line["run"] == "first"]
     whole = {line["keyframe"] for line in steps if line["stage"] == "refinement"}
     return list({line["keyframe"]: line for line in steps if line["keyframe"] in whole}.values())
 
@@ -234,7 +242,7 @@ def seconds_of(found: dict[str, Any]) -> dict[str, float]:
     """Seconds of every stage, over all keyframes."""
     total: dict[str, float] = {}
     for line in found["told"]:
-        if line["event"] == "step":
+        if line["event"] == "step" and line["run"] == "first":
             total[line["stage"]] = total.get(line["stage"], 0.0) + line["seconds"]
     return total
 
@@ -243,13 +251,14 @@ def table(name: str, found: dict[str, Any]) -> str:
     """A case's steps and judgement as text."""
     lines = [f"\n--- {name}: {found['seconds']:.1f} s, {'; '.join(found['checks']) or 'passed'}"]
     steps = [line for line in found["told"] if line["event"] == "step"]
-    for stage in dict.fromkeys(line["stage"] for line in steps):
-        mine = [line for line in steps if line["stage"] == stage]
+    for run, stage in dict.fromkeys((line["run"], line["stage"]) for line in steps):
+        mine = [line for line in steps if (line["run"], line["stage"]) == (run, stage)]
         seconds = ", ".join(f"{line['seconds']:.2f}" for line in mine)
         last = mine[-1]
         held = {k: last[k] for k in ("allocated_gb", "reserved_gb", "peak_gb", "host_peak_gb") if k in last}
-        lines.append(f"{stage:14s} {seconds} s   {held}")
-    lines += [json.dumps(line) for line in found["told"] if line["event"] in ("accuracy", "ended")]
+        lines.append(f"{run:6s} {stage:14s} {seconds} s   {held}")
+    other = ("accuracy", "ended", "slice", "without", "lent")
+    lines += [json.dumps(line) for line in found["told"] if line["event"] in other]
     if not steps:
         lines.append(found["printed"][-1500:])
     return "\n".join(lines) + "\n"
