@@ -168,7 +168,7 @@ def _alike(face: _Element, body: bytes, start: int) -> bool:
     size = np.dtype(length).itemsize
     first = body[start : start + size]
     row = size + int.from_bytes(first, "big" if length[0] == ">" else "little") * np.dtype(number).itemsize
-    if start + row * face.count > len(body):
+    if not first or start + row * face.count > len(body):
         return False
     rows = np.frombuffer(body, np.uint8, row * face.count, start).reshape(face.count, row)
     return bool((rows[:, :size] == np.frombuffer(first, np.uint8)).all())
@@ -177,6 +177,9 @@ def _alike(face: _Element, body: bytes, start: int) -> bool:
 def _corners(face: _Element, body: bytes, start: int) -> tuple[NDArray[np.int64], NDArray[np.int64], str, int]:
     """Where each face's corner numbers start in the body and how many they are; their type ("" where there are none),
     and where the faces end. ValueError if the body is too short."""
+    least = sum(np.dtype(length or number).itemsize for length, number, _ in face.properties)
+    if start + face.count * least > len(body):
+        raise ValueError("its faces end before its header says")
     places = np.zeros(face.count, np.int64)
     sizes = np.zeros(face.count, np.int64)
     lists: list[tuple[Any, int, bool]] = []

@@ -100,13 +100,18 @@ def test_a_server_that_stays_busy_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         assert len(server.asked) == 3
 
 
+HUGE_PLY = (
+    b"ply\nformat binary_little_endian 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+    b"element face 4000000000\nproperty list uchar int vertex_indices\nend_header\n" + b"\0" * 99
+)
 BAD: dict[str, tuple[Behave, str]] = {
     "its own error": (answer(b'{"error":"3D reconstruction\\nfailed"}', 500), "status 500: 3D reconstruction failed"),
     "an error page": (answer(b"<html>\x1b[31mno</html>", 404), "status 404: <html> \\[31mno"),
+    "an error nested without end": (answer(b"[" * 60_000, 500), "status 500"),
     "nothing": (answer(b""), "empty answer"),
     "text": (answer(b"hello there"), "no mesh .*hello there"),
     "a web page": (answer(b"<!doctype html><p>Sign in</p>"), "no mesh"),
-    "json": (answer(b'{"job": 3}'), "no mesh"),
+    "json": (answer(b'{"job": 3}'), 'no mesh .*begins “{"job": 3}”'),
     "a redirect": (answer(b"", 302, Location="http://169.254.169.254/"), "points to another address .*not followed"),
     "a packed answer": (answer(horse(), Content_Encoding="gzip"), "compressed answer"),
     "half a GLB": (answer(horse()[:400]), "cannot be read|damaged"),
@@ -117,6 +122,8 @@ BAD: dict[str, tuple[Behave, str]] = {
     "an OBJ with flat faces": (answer(b"v 0 0 0\nv 1 0 0\nf 1 2 2\n"), "no area. Try another seed"),
     "an OBJ with NaN": (answer(b"v 0 0 0\nv 1 nan 0\nv 0 1 0\nf 1 2 3\n"), "not finite|cannot be read"),
     "an OBJ with a wrong index": (answer(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n"), "server sent"),
+    "an OBJ of one face": (answer(b"v 0 0 0\nv 1 0 0\nv 0 1 0\n" + b"f 1 2 3\n" * 2000), "Nothing is left"),
+    "a PLY of too little": (answer(HUGE_PLY), "faces end before"),
     "not HTTP": (lambda handler: handler.wfile.write(b"SSH-2.0-x\r\n"), "broke off"),
 }
 
@@ -199,6 +206,14 @@ def _glb(described: dict) -> bytes:
         ({"asset": {"version": "2.0"}, "nodes": [{"children": [1, 1]}, {}]}, "not a tree"),
         ({"asset": {"version": "2.0"}, "nodes": [{"children": ["x"]}]}, "damaged"),
         ({"asset": {"version": "2.0"}, "accessors": 3}, "damaged"),
+        (
+            {
+                "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "targets": 100 * [{"POSITION": 0}]}]}],
+                "accessors": [{"count": 3 * 10**6, "componentType": 5126, "type": "VEC3"}],
+                "nodes": [{"mesh": 0}],
+            },
+            "morph targets",
+        ),
     ],
 )
 def test_a_hostile_glb_is_refused(described: dict, told: str) -> None:

@@ -18,7 +18,7 @@ from v2m4.formats.gltf.document import MOST_ELEMENTS, Document, normalised
 from v2m4.formats.gltf.surface import Surface, read_surface
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
-_LEAST_COST = 100  # triangles that a part costs beyond its own
+_LEAST_COST = 300  # corners that a part costs at least
 _NEEDED = re.compile("POSITION$|(TEXCOORD|COLOR|JOINTS|WEIGHTS)_")
 
 
@@ -90,9 +90,14 @@ class _Reader:
         self.surfaces: dict[int, Surface] = {}
 
     def scene(self) -> Scene:
-        parts, others, cost = list[Part](), 0, 0
+        parts, others = list[Part](), 0
         # Joints may stand anywhere, so every node is placed before any skin is posed.
         shown = list(self._walk())
+        if sum(self._cost(self.nodes[index]) for index in shown if "mesh" in self.nodes[index]) > MOST_ELEMENTS:
+            raise V2M4Error(
+                f"{self.document.title} shows so many parts, copies of them and morph targets that more than "
+                f"{MOST_ELEMENTS} triangles would have to be placed, too many to work with. Simplify it first."
+            )
         for index in shown:
             node = self.nodes[index]
             if "mesh" not in node:
@@ -105,12 +110,6 @@ class _Reader:
                 part = self._part(index, node.get("weights", mesh.get("weights")), primitive)
                 if part is None:
                     continue
-                cost += self._copy_count(part) * max(len(part.faces), _LEAST_COST)
-                if cost > MOST_ELEMENTS:
-                    raise V2M4Error(
-                        f"{self.document.title} shows its parts so often that more than {MOST_ELEMENTS} triangles "
-                        "would be drawn, too many to work with. Simplify it first."
-                    )
                 parts += [_facing(copy) for copy in self._copies(part)]
         return Scene(self.document, parts, others)
 
@@ -131,19 +130,26 @@ class _Reader:
                 yield index
             stack += [(child, world, visible) for child in reversed(node.get("children", []))]
 
-    def _instances(self, part: Part) -> dict[str, int]:
-        """The accessors that tell where a node wants copies of its mesh (EXT_mesh_gpu_instancing)."""
-        extensions = self.nodes[part.node].get("extensions", {})
-        found: dict[str, int] = extensions.get("EXT_mesh_gpu_instancing", {}).get("attributes", {})
-        return {} if part.skinned else found
+    def _cost(self, node: dict[str, Any]) -> int:
+        """About how many triangles a node's mesh is worth, by what the file declares; nothing is read for it."""
+        accessors, total = self.json.get("accessors", []), 0
+        for primitive in self.json["meshes"][node["mesh"]]["primitives"]:
+            if "POSITION" not in primitive["attributes"]:
+                continue
+            corners = accessors[primitive["indices"]]["count"] if "indices" in primitive else 0
+            vertices = accessors[primitive["attributes"]["POSITION"]]["count"]
+            total += max(corners, vertices, _LEAST_COST) // 3 + len(primitive.get("targets", [])) * vertices // 3
+        return int(total * min((accessors[i]["count"] for i in self._instances(node).values()), default=1))
 
-    def _copy_count(self, part: Part) -> int:
-        counts = [self.json["accessors"][index]["count"] for index in self._instances(part).values()]
-        return min(counts, default=1)
+    @staticmethod
+    def _instances(node: dict[str, Any]) -> dict[str, int]:
+        """The accessors that tell where a node wants copies of its mesh (EXT_mesh_gpu_instancing)."""
+        found: dict[str, int] = node.get("extensions", {}).get("EXT_mesh_gpu_instancing", {}).get("attributes", {})
+        return {} if "skin" in node else found
 
     def _copies(self, part: Part) -> Iterator[Part]:
         """The part, or its copies where its node asks for several."""
-        copies = self._instances(part)
+        copies = self._instances(self.nodes[part.node])
         if not copies:
             yield part
             return

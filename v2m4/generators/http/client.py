@@ -218,10 +218,10 @@ def own_words(body: bytes) -> str:
     text = body[: 16 * _MOST_TOLD].decode("utf-8", "replace")
     try:
         data: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if isinstance(data, dict):
-        text = str(data.get("error") or data.get("detail") or "")
+        text = str(data.get("error") or data.get("detail") or text)
     return _printable(text)
 
 

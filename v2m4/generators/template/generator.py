@@ -127,7 +127,13 @@ def mesh_of_parts(
     mesh = _assemble(vertices, corner[faces], appearance, corner)
     if len(mesh.faces) == 0:
         raise V2M4Error(f"All faces of the {what} have no area. Export it again.")
-    return (fewer_faces(mesh, max_faces, settings) if len(mesh.faces) > max_faces else mesh), matrix
+    if len(mesh.faces) > max_faces:
+        mesh = fewer_faces(mesh, max_faces, settings)
+        if len(mesh.faces) == 0:
+            raise V2M4Error(
+                f"Nothing is left of the {what} once it is simplified to {max_faces} faces. Export it again."
+            )
+    return mesh, matrix
 
 
 def _offset(faces: list[Int64], counts: list[int]) -> Int64:
