@@ -69,7 +69,7 @@ class Naughty:
         return cls()
 
     def __call__(self, reference: Any, rng: torch.Generator, device: torch.device | str = "cpu") -> Any:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -85,6 +85,14 @@ ANSWERS = [
     (Generated(Mesh(BODY.vertices, BODY.faces + 1)), "not among its 3"),
     (Generated(replace(BODY, colors=torch.rand(2, 3))), "made colours"),
     (Generated(BODY, extras={"a": 1}), "extras that are no tensors"),  # type: ignore[dict-item]
+    (SystemExit(3), "failed with SystemExit: 3"),
+    (Generated(BODY, camera="front"), "a camera that is a str"),  # type: ignore[arg-type]
+    (Generated(BODY, warnings="none"), "no tuple of sentences"),  # type: ignore[arg-type]
+    (Generated(replace(BODY, colors=torch.zeros(3, 3, dtype=torch.uint8))), "made colours"),
+    (Generated(replace(BODY, texture="skin.png")), "made a texture"),  # type: ignore[arg-type]
+    (Generated(replace(BODY, uv=torch.rand(2, 2), uv_faces=BODY.faces)), "texture coordinates which are not among"),
+    (Generated(BODY.with_vertices(1e20 * BODY.vertices)), "across, where about 1 is expected"),
+    (Generated(Mesh(torch.rand(9, 3), torch.randint(9, (4, 3)).repeat(50, 1))), "are others again"),
 ]
 
 
@@ -99,6 +107,17 @@ def test_a_generator_that_misbehaves_is_named(lizard: Path, tmp_path: Path, monk
             list(pipeline.reconstruct(lizard, changed(little_settings(), {"generator.name": "naughty"}), tmp_path))
         if not isinstance(answer, V2M4Error):
             assert "The generator “naughty” of the package mine 0.1 " in str(raised.value)
+
+
+def test_a_mesh_of_a_single_face_is_told_in_a_sentence(
+    lizard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        GENERATORS, "naughty", GeneratorPlug("generator", "naughty", "tests.test_extension:Naughty", "", "MIT", True)
+    )
+    monkeypatch.setattr(Naughty, "answer", Generated(BODY))
+    with pytest.raises(V2M4Error, match="has 1 different faces, and 4 are the least"):
+        list(pipeline.reconstruct(lizard, changed(little_settings(), {"generator.name": "naughty"}), tmp_path))
 
 
 def weigh(run: Run, step: Step, bench: Workbench) -> StageRun[None]:

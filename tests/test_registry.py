@@ -6,7 +6,7 @@ import torch
 from tests import plug_types
 from v2m4.errors import V2M4Error
 from v2m4.plugs import PORTS
-from v2m4.registry import Plug, choose
+from v2m4.registry import Plug, choose, third_party_plugs
 from v2m4.settings import Settings
 
 
@@ -89,3 +89,39 @@ def test_the_type_checker_sees_every_plug_of_ours():
         for port, plugs in PORTS.items()
     }
     assert ours == {port: set(classes) for port, classes in shown.items()}
+
+
+class _Declared:
+    """An entry point as `importlib.metadata` hands it out."""
+
+    dist = None
+    value = "elsewhere:PLUG"
+
+    def __init__(self, name, plug):
+        self.name, self.plug = name, plug
+
+    def load(self):
+        if isinstance(self.plug, BaseException):
+            raise self.plug
+        return self.plug
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (RuntimeError("boom"), "cannot be imported .RuntimeError: boom"),
+        (SystemExit(3), "cannot be imported .SystemExit: 3"),
+        (None, "is no Plug but a NoneType"),
+        (plug("plain"), "has a name that is taken"),
+        (plug("auto"), "no name for a plug"),
+        (plug(""), "no name for a plug"),
+        (plug("../x\n"), "no name for a plug"),
+        (plug(7), "no name for a plug"),
+        (Plug("matting", "other", "builtins:dict", "A test.", "MIT", True), "is no generator but a matting"),
+    ],
+)
+def test_a_declaration_that_cannot_be_used_is_left_out_with_a_warning(monkeypatch, declared, words):
+    entries = [_Declared("theirs", declared), _Declared("good", plug("good"))]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
+    with pytest.warns(UserWarning, match=words):
+        assert list(third_party_plugs("v2m4.generators", PLUGS, Plug)) == ["good"]

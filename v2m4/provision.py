@@ -67,8 +67,10 @@ def _refuse_unreachable(plugs: Sequence[Plug[Any]], absent: Sequence[Plug[Any]])
     for plug in plugs:
         packages = plug.absent_packages()
         if packages:
-            names = ", ".join(packages)
-            problems.add(f"The {plug.port} “{plug.name}” needs the package {names}. Bring it with: {plug.bring}.")
+            way = plug.bring or f"pip install {' '.join(packages)}"
+            problems.add(
+                f"The {plug.port} “{plug.name}” needs the package {', '.join(packages)}. Bring it with: {way}."
+            )
     offline = is_offline()
     reachable = offline or not any(plug.weights for plug in absent) or hub_reachable()
     for plug in absent:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 T_co = TypeVar("T_co", covariant=True)
+_NAME = re.compile(r"\w[\w.-]*")
 P = TypeVar("P", bound="Plug[object]")
 
 
@@ -180,7 +181,7 @@ class Plug(Generic[T_co]):
             yield
         except V2M4Error:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not self.distribution:
                 raise
             raise self.failed(f"failed with {type(error).__name__}: {error}") from error
@@ -237,19 +238,25 @@ def _has_gpu() -> bool:
 def third_party_plugs(group: str, own: Mapping[str, P], kind: type[P]) -> dict[str, P]:
     """The plugs of a ``kind`` that installed packages declare under the entry point ``group``, by name.
 
-    A declaration that cannot be used (its package fails to import, it is of another kind, or its name is taken by one
-    of our ``own``) is left out with a warning: somebody else's fault must not stop a run that does not ask for it.
+    A declaration that cannot be used (its package fails to import, it is of another kind, or its name is none or taken
+    by one of our ``own``) is left out with a warning: somebody else's fault must not stop a run that does not ask for
+    it.
     """
     plugs: dict[str, P] = {}
+    port = next(iter(own.values())).port
     for entry in importlib.metadata.entry_points(group=group):
         where = f"The plug “{entry.name}” of the package {entry.dist.name if entry.dist else entry.value}"
         try:
             plug = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a module that ends the program when it is imported, too
             warnings.warn(f"{where} cannot be imported ({type(error).__name__}: {error}) and is left out.")
             continue
         if not isinstance(plug, kind):
             warnings.warn(f"{where} is no {kind.__name__} but a {type(plug).__name__}, and is left out.")
+        elif not (isinstance(plug.name, str) and _NAME.fullmatch(plug.name)) or plug.name == "auto":
+            warnings.warn(f"{where} is called {plug.name!r}, which is no name for a plug, and is left out.")
+        elif plug.port != port:
+            warnings.warn(f"{where} is no {port} but a {plug.port}, and is left out.")
         elif plug.name in own or plug.name in plugs:
             warnings.warn(f"{where} has a name that is taken, {plug.name}, and is left out.")
         else:

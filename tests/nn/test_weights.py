@@ -184,6 +184,28 @@ def test_a_wrong_checkpoint_names_the_keys_that_differ() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: (100 * t).to(torch.int8), "int8, not float32"),
+        (lambda t: t.to(torch.complex64), "complex64"),
+        (lambda t: t.to_sparse(), "sparse float32"),
+        (lambda t: t.to("meta"), "empty float32"),
+    ],
+)
+@pytest.mark.parametrize("assign", [False, True])
+def test_numbers_that_are_not_the_weights_themselves_are_refused(change, words: str, assign: bool) -> None:
+    state = {name: change(tensor) for name, tensor in nn.Linear(4, 4).state_dict().items()}
+    with pytest.raises(V2M4Error, match=f"2 in another number format: weight is {words}"):
+        load_strictly(nn.Linear(4, 4, device="meta" if assign else "cpu"), state, "vggt", assign=assign)
+
+
+def test_names_that_are_no_words_are_no_table_of_weights(tmp_path) -> None:
+    torch.save({3: torch.zeros(1)}, tmp_path / "a.pt")
+    with pytest.raises(V2M4Error, match="no table of weights"):
+        read_state_dict(tmp_path / "a.pt", "vggt")
+
+
+@pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator as Steps
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ ENTRY_POINTS = "v2m4.generators"
 (docs/own-generator.md)."""
 
 
+_MOST_SIZE = 100.0  # and its inverse, between which a mesh "of about unit size" lies
+
+
 @dataclass(frozen=True)
 class Generated:
     """A mesh in its own canonical pose (z up, about unit size).
@@ -43,6 +47,14 @@ class Generated:
     warnings: tuple[str, ...] = ()
 
 
+def _is_float(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _within(indices: Tensor, count: int) -> bool:
+    return len(indices) == 0 or (int(indices.min()) >= 0 and int(indices.max()) < count)
+
+
 def complaint(made: object) -> str | None:
     """What is wrong with a generator's answer, to be read after its name; None where nothing is."""
     if not isinstance(made, Generated) or not isinstance(made.mesh, Mesh):
@@ -52,10 +64,26 @@ def complaint(made: object) -> str | None:
     for name, value, dtype in (("vertices", vertices, torch.float32), ("faces", faces, torch.int64)):
         if not isinstance(value, Tensor) or value.ndim != 2 or value.shape[1] != 3 or value.dtype != dtype:
             return f"made {name} that are no (N, 3) tensor of {str(dtype).removeprefix('torch.')}"
-    if len(faces) and (int(faces.min()) < 0 or int(faces.max()) >= len(vertices)):
+    if not _within(faces, len(vertices)):
         return f"made faces that name vertices which are not among its {len(vertices)}"
-    if mesh.colors is not None and (not isinstance(mesh.colors, Tensor) or mesh.colors.shape != vertices.shape):
+    colors, uv, uv_faces, texture = mesh.colors, mesh.uv, mesh.uv_faces, mesh.texture
+    if colors is not None and not (_is_float(colors) and colors.shape == vertices.shape):
         return "made colours that are no (V, 3) tensor, one for each vertex"
+    if texture is not None and not (_is_float(texture) and texture.ndim == 3 and texture.shape[2] == 3):
+        return "made a texture that is no (H, W, 3) tensor"
+    if uv is not None and not (_is_float(uv) and uv.ndim == 2 and uv.shape[1] == 2):
+        return "made texture coordinates that are no (T, 2) tensor"
+    if uv_faces is not None and not (
+        isinstance(uv_faces, Tensor) and uv is not None and uv_faces.shape == faces.shape and _within(uv_faces, len(uv))
+    ):
+        return "made faces that name texture coordinates which are not among its own"
+    if made.camera is not None and not isinstance(made.camera, Camera):
+        return f"knows a camera that is a {type(made.camera).__name__} and no Camera"
+    if isinstance(made.warnings, str) or not all(isinstance(text, str) for text in made.warnings):
+        return "gave warnings that are no tuple of sentences"
+    size = float((vertices.amax(0) - vertices.amin(0)).amax()) if len(vertices) else 1.0
+    if math.isfinite(size) and size > 0 and not 1 / _MOST_SIZE < size < _MOST_SIZE:
+        return f"made a mesh that is {size:g} across, where about 1 is expected"
     if not isinstance(extras, dict) or not all(isinstance(value, Tensor) for value in extras.values()):
         return "gave extras that are no tensors by name"
     return None

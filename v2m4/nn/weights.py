@@ -255,9 +255,19 @@ def load_strictly(
         for name, tensor in given.items()
         if name in wanted and tensor.shape != wanted[name].shape
     ]
+    unfit = [
+        f"{name} is {_format(tensor)}, not {str(wanted[name].dtype).removeprefix('torch.')}"
+        for name, tensor in given.items()
+        if name in wanted and not _convertible(tensor, wanted[name])
+    ]
     differences = [
         f"{len(names)} {title}: {_listed(names)}"
-        for title, names in (("missing", missing), ("unknown", unexpected), ("of another shape", reshaped))
+        for title, names in (
+            ("missing", missing),
+            ("unknown", unexpected),
+            ("of another shape", reshaped),
+            ("in another number format", unfit),
+        )
         if names
     ]
     if differences:
@@ -341,9 +351,24 @@ def _unwrap(content: Any, path: Path, plug: str) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    ):
         raise V2M4Error(f"{plug}: {path} holds no table of weights. Give the official checkpoint of {plug}.")
     return dict(content)
+
+
+def _convertible(tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether a checkpoint's numbers are the weights themselves, and not, say, levels that some scale belongs to."""
+    plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_complex() or tensor.is_meta)
+    return plain and tensor.is_floating_point() == wanted.is_floating_point()
+
+
+def _format(tensor: Tensor) -> str:
+    kind = "empty " if tensor.is_meta else "" if tensor.layout == torch.strided else "sparse "
+    return kind + str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:

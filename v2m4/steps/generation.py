@@ -28,6 +28,8 @@ from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
 
+_LEAST_FACES = 4
+
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Make the mesh; with it, a camera if the generator knows one, and what refinement needs."""
@@ -85,6 +87,10 @@ def _sound(made: Generated, plug: Plug[Generator]) -> Mesh:
         wrong = "has vertices that are not finite numbers"
     elif int((extent > 0).sum()) < 2:
         wrong = "is a line or a point"
+    elif (number := len(mesh.faces.sort(1).values.unique(dim=0))) < _LEAST_FACES:
+        wrong = f"has {number} different faces, and {_LEAST_FACES} are the least that can be moved"
+    elif number < len(mesh.faces) // 2:
+        raise plug.failed(f"made {len(mesh.faces)} faces of which {len(mesh.faces) - number} are others again")
     else:
         return mesh
     raise NoSurfaceError(f"The mesh that the generator made {wrong}. Try another seed or another generator.")
