@@ -79,16 +79,17 @@ def _refuse_unreachable(plugs: Sequence[Plug[Any]], absent: Sequence[Plug[Any]])
         elif plug.weights and not reachable:
             problems.add(_absence(plug, "the Hub cannot be reached"))
         elif _free_gb(_place(plug)) < plug.size_gb:
-            problems.add(_absence(plug, f"{_place(plug)} has no room for them ({_free_gb(_place(plug)):.1f} GB free)"))
+            room = f"{_place(plug)} has no room for them ({_free_gb(_place(plug)):.1f} GB free)"
+            problems.add(_absence(plug, room, "Free some space there"))
     problems.refuse()
 
 
-def _absence(plug: Plug[Any], reason: str) -> str:
+def _absence(plug: Plug[Any], reason: str, way: str = "Connect to the network") -> str:
     where = sorted({repo for repo, *_ in plug.weights}) or [name for name, *_ in plug.torch_files]
     of = f" of {', '.join(where)}" if where else ""
     return (
         f"The {plug.port} “{plug.name}” needs weights{of} ({_size(plug)}) that are not on this machine, and {reason}. "
-        f"Connect to the network and give `v2m4 download {plug.name}`, or {_alternative(plug)}."
+        f"{way} and give `v2m4 download {plug.name}`, or {_alternative(plug)}."
     )
 
 
