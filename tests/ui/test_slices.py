@@ -40,7 +40,6 @@ class Lender:
         receiving, sending = fork.Pipe(duplex=False)
 
         def slice_() -> None:
-            torch.set_num_threads(1)  # threads do not survive a fork
             for event in self.work(record, step, *more):
                 sending.send(event)
             sending.send(None)
@@ -56,12 +55,13 @@ class Lender:
 
 @pytest.fixture
 def lender(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lender]:
-    lent = Lender(runner.slice_of)
+    lent = Lender(runner.lent_slice)
     monkeypatch.setattr(runner, "gpu_slice", lent)
     monkeypatch.setattr(runner, "gpu_share", lambda recipe, stage: 0.0 if stage in ON_CPU else 9.0)
     monkeypatch.setattr(Recipe, "wants_gpu", True)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
+    torch.ones(2000, 2000).exp().sum()  # the process that is forked has computed on several threads
     yield lent
     torch.set_num_threads(threads)
 

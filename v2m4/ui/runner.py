@@ -6,6 +6,7 @@ leaves its artefacts in the run's folder; off such a Space `spaces.GPU` is absen
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 import threading
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from v2m4.artefacts import keyframes_of
 from v2m4.errors import RunStoppedError, V2M4Error
@@ -100,7 +103,15 @@ def slice_of(record: RunRecord, step: Step, until: str | None = None) -> Iterato
         yield failure(error, record)
 
 
-gpu_slice = lent_gpu(slice_of)
+def lent_slice(record: RunRecord, step: Step, until: str | None = None) -> Iterator[Event]:
+    """`slice_of` for a process that may be a fork of one that has computed on several threads: they do not survive a
+    fork, and PyTorch would wait for them for ever. So there it computes on one."""
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+    yield from slice_of(record, step, until)
+
+
+gpu_slice = lent_gpu(lent_slice)
 
 
 def uses_gpu(recipe: Recipe, step: Step) -> bool:
