@@ -218,9 +218,8 @@ def table(tried: list[Tried]) -> str:
         "Beside these, the tests read recordings of browsers, live streams, phones (HLG, PQ, Rec. 2020, Display P3,",
         "rotation), camcorders (interlaced), cameras (EXIF, all orientations, ICC profiles) and screens, files that",
         "were cut off, folders with gaps in their numbers or of several kinds, zips, animated GIF, WebP, PNG, TIFF.",
-        "YCgCo is decoded; videos in ICtCp, constant luminance or ST 2085 are refused by name. Alpha that is the same all "
-        "over each",
-        "frame, or that only shapes the picture itself (bars, rounded corners), is no cut-out.",
+        "YCgCo is decoded; videos in ICtCp, constant luminance or ST 2085 are refused by name. Alpha that is the",
+        "same all over each frame, or that only shapes the picture itself (bars, rounded corners), is no cut-out.",
         "What the container cuts off the picture (MP4's and MOV's `clap`, Matroska's PixelCrop) and the codec's own",
         "cropping are applied.",
         "",

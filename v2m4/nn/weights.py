@@ -354,20 +354,25 @@ def _unwrap(content: Any, path: Path, plug: str) -> dict[str, Tensor]:
     if (
         not isinstance(content, Mapping)
         or not content
-        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+        or not all(isinstance(name, str) and _is_there(value) for name, value in content.items())
     ):
         raise V2M4Error(f"{plug}: {path} holds no table of weights. Give the official checkpoint of {plug}.")
     return dict(content)
 
 
+def _is_there(value: Any) -> bool:
+    """Whether a value is a tensor that holds numbers, and not only tells their shape."""
+    return isinstance(value, Tensor) and not value.is_meta
+
+
 def _convertible(tensor: Tensor, wanted: Tensor) -> bool:
     """Whether a checkpoint's numbers are the weights themselves, and not, say, levels that some scale belongs to."""
-    plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_complex() or tensor.is_meta)
+    plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_complex())
     return plain and tensor.is_floating_point() == wanted.is_floating_point()
 
 
 def _format(tensor: Tensor) -> str:
-    kind = "empty " if tensor.is_meta else "" if tensor.layout == torch.strided else "sparse "
+    kind = "" if tensor.layout == torch.strided else "sparse "
     return kind + str(tensor.dtype).removeprefix("torch.")
 
 
