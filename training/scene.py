@@ -47,6 +47,7 @@ SOFT = (
     0.4 * (FARTHEST - NEAREST) / SLICES
 )  # width of the occupancy's edge: it lets a column tell where between two slices it is
 WAYS_IN = tuple(CLOSE * n for n in (3, 6, 12, 24, 48))  # lengths behind an entry at which the inside is looked for
+AHEAD = 4.0  # cells of the grid by which a fine ray starts before its neighbours' surfaces
 COARSE = 96  # rays per side of the picture in which the object's box is found
 OTHER = (25.0, 60.0)  # fields of view in degrees of the cameras that are not what they are taken for
 _WIDE = 2 * math.tan(math.radians(FOV_DEG) / 2)
@@ -100,8 +101,8 @@ def make_batch(parts: Tensor, paints: Tensor, counts: Tensor, columns: int, rng:
     """Examples from tables of sculptures, with ``columns`` random columns each (all GRID * GRID if 0)."""
     view, found = _look(parts, counts, rng)
     look = _Look.random(len(parts), parts.device, rng)
-    rgb, alpha = _picture(view, parts, paints, counts, look, PICTURE)
     entries = _entries(view, view.slopes(GRID), parts, counts)
+    rgb, alpha = _picture(view, entries, parts, paints, counts, look)
     exits, colors, known, finite = _far_sides(view, entries, parts, paints, counts, look)
     hit = entries > 0
     scale = 1 / (view.width * (entries * hit).sum(1) / hit.sum(1).clamp_min(1))
@@ -209,13 +210,16 @@ def _look(parts: Tensor, counts: Tensor, rng: torch.Generator) -> tuple[View, Te
     return View(rotation, eye, centre, width, near, far, wide.taken), found
 
 
-def _entries(view: View, slopes: Tensor, parts: Tensor, counts: Tensor) -> Tensor:
-    """(B,N) depth of the first surface on each ray; -1 where there is none."""
+def _entries(view: View, slopes: Tensor, parts: Tensor, counts: Tensor, earliest: Tensor | None = None) -> Tensor:
+    """(B,N) depth of the first surface on each ray; -1 where there is none. earliest: (B,N) depths before which there
+    is none, infinite where there is none at all."""
     directions = view.directions(slopes)
     length = directions.norm(dim=-1, keepdim=True)
     n = slopes.shape[1]
     origins = view.eye[:, None].expand(-1, n, -1)
     starts, limits = (b[:, None] * length[..., 0] for b in (view.near, view.far))
+    if earliest is not None:
+        starts = torch.maximum(earliest * length[..., 0], starts)
     t = march(origins, directions / length, starts.contiguous(), limits.contiguous(), parts, counts)
     return torch.where(t > 0, t / length[..., 0], t)
 
@@ -281,14 +285,19 @@ class _Look:
         shine = uniform(0, 0.6) * (uniform(0, 1) < 0.3)
         facet = uniform(0.02, 0.12) * (uniform(0, 1) < 0.35)
         grain = uniform(0, 0.12) * (uniform(0, 1) < 0.4)
-        tint = uniform(0.88, 1.12, 3) * uniform(0.9, 1.4, 1)
+        # Some are lit from everywhere, as flat pictures are, and some stand in the dark.
+        even = uniform(0, 1) < 0.12
+        ambient = torch.where(even, uniform(0.9, 1.05), ambient)
+        diffuse = torch.where(even, uniform(0, 0.1), diffuse)
+        dim = torch.where(uniform(0, 1) < 0.2, uniform(0.2, 0.7), 1.0)
+        tint = uniform(0.88, 1.12, 3) * uniform(0.9, 1.4, 1) * dim[:, None]
         return _Look(
             F.normalize(light, dim=-1),
             ambient,
-            uniform(0, 0.35),
+            uniform(0, 0.35) * ~even,
             diffuse,
             shine,
-            uniform(0, 0.7),
+            uniform(0, 0.7) * torch.where(even, 0.3, 1.0),
             facet,
             grain,
             uniform(15, 90),
@@ -297,14 +306,26 @@ class _Look:
 
 
 def _picture(
-    view: View, parts: Tensor, paints: Tensor, counts: Tensor, look: _Look, side: int
+    view: View, entries: Tensor, parts: Tensor, paints: Tensor, counts: Tensor, look: _Look
 ) -> tuple[Tensor, Tensor]:
-    """Colours (B,3,side,side) and coverage (B,1,side,side) of the square, both in [0,1]."""
-    slopes = view.slopes(side)
-    depths = _entries(view, slopes, parts, counts)
-    rgb = _colors(view, slopes, depths, parts, paints, counts, look, behind=False)
-    alpha = (depths > 0).float()
-    return (rgb * alpha[..., None]).transpose(1, 2).view(-1, 3, side, side), alpha.view(-1, 1, side, side)
+    """Colours (B,3,PICTURE,PICTURE) and coverage (B,1,PICTURE,PICTURE) of the square, both in [0,1]. entries:
+    (B,GRID*GRID) first surfaces of its coarser rays: the finer ones start shortly before what meets their neighbours,
+    and are spared where nothing does."""
+    slopes = view.slopes(PICTURE)
+    coarse = entries.view(-1, 1, GRID, GRID)
+    first = -F.max_pool2d(torch.where(coarse > 0, -coarse, -torch.inf), 3, 1, 1)
+    first = F.interpolate(first, size=(PICTURE, PICTURE), mode="nearest").flatten(1)  # (B,PICTURE*PICTURE)
+    cell = view.width[:, None] / GRID
+    depths = _entries(view, slopes, parts, counts, first * (1 - AHEAD * cell))
+    seen = depths > 0
+    # Only what is seen is coloured: as many rays of each object as of the one that fills its square most.
+    most = max(1, int(seen.sum(1).amax()))
+    at = torch.topk(seen.half(), most, dim=1, sorted=False).indices
+    some = slopes.gather(1, at[..., None].expand(-1, -1, 2))
+    colors = _colors(view, some, depths.gather(1, at), parts, paints, counts, look, behind=False)
+    rgb = torch.zeros(*depths.shape, 3, device=depths.device).scatter_(1, at[..., None].expand(-1, -1, 3), colors)
+    rgb = torch.where(seen[..., None], rgb, 0.0)
+    return rgb.transpose(1, 2).reshape(-1, 3, PICTURE, PICTURE), seen.float().view(-1, 1, PICTURE, PICTURE)
 
 
 def _far_sides(

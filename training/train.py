@@ -31,7 +31,8 @@ from training.evaluate import at_pixels, evaluate, layers_of, report
 from training.kinds import TRAINED
 from training.scene import Batch, make_batch
 from training.tables import stream
-from v2m4.generators.sculpt.network import ColumnNetwork, Prediction
+from v2m4.generators.sculpt.answers import mirror_image
+from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Recipe:
 
     batch: int = 64
     """Sculptures in a step of one process."""
-    columns: int = 1536
+    columns: int = 640
     """Columns of each object that are compared with the truth in a step."""
     steps: int = 24_000
     """The whole training; the learning rate falls to its end over them."""
@@ -67,6 +68,8 @@ class Recipe:
     """Weight of whether there are second and third layers."""
     color: float = 0.5
     """Weight of the far sides' colours."""
+    mirrored: bool = True
+    """Every batch is learnt from twice, the second time as its mirror image: making one takes half a step."""
     seed: int = 1
 
 
@@ -119,6 +122,20 @@ def side_losses(found: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Te
     whole = torch.maximum(found[:, 1], truth[:, 1]) - torch.minimum(found[:, 0], truth[:, 0])
     shared, whole = (torch.where(known, v, 0.0).clamp_min(0).sum((1, 2)) for v in (shared, whole))
     return sides, torch.stack(slants).mean(0), 1 - shared / whole.clamp_min(1e-6)
+
+
+def mirrored(batch: Batch) -> Batch:
+    """The same examples, left and right exchanged."""
+    row, column = batch.pixels // GRID, batch.pixels % GRID
+    return Batch(
+        mirror_image(batch.image),
+        row * GRID + (GRID - 1 - column),
+        batch.columns,
+        batch.sides.flip(-1),
+        batch.colors.flip(-1),
+        batch.known.flip(-1),
+        batch.valid,
+    )
 
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -242,17 +259,20 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
     over = False
     while trainer.step < recipe.steps and not over:
         parts, paints, counts = next(source)
-        late = first and time.monotonic() - started > seconds
         batch = make_batch(parts, paints, counts, recipe.columns, rng)
-        occupancy, depth, norm, over = trainer.train(batch, ends=late)
-        losses.append((occupancy, depth))
-        if first and (trainer.step % 100 == 0 or trainer.step == recipe.steps):
-            means = ",".join(f"{sum(v) / len(v):.5f}" for v in zip(*losses, strict=True))
-            line = f"{trainer.step},{time.monotonic() - started:.1f},{means},{norm:.3f},{trainer.skipped}"
-            print(line, flush=True)
-            with log.open("a") as file:
-                file.write(line + "\n")
-            losses.clear()
+        for examples in (batch, mirrored(batch)) if recipe.mirrored else (batch,):
+            late = first and time.monotonic() - started > seconds
+            occupancy, depth, norm, over = trainer.train(examples, ends=late)
+            losses.append((occupancy, depth))
+            if first and (trainer.step % 100 == 0 or trainer.step == recipe.steps):
+                means = ",".join(f"{sum(v) / len(v):.5f}" for v in zip(*losses, strict=True))
+                line = f"{trainer.step},{time.monotonic() - started:.1f},{means},{norm:.3f},{trainer.skipped}"
+                print(line, flush=True)
+                with log.open("a") as file:
+                    file.write(line + "\n")
+                losses.clear()
+            if over or trainer.step == recipe.steps:
+                break
     if not first:
         return
     trainer.save(folder)

@@ -12,11 +12,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+import torch.nn.functional as F
 
+from training.evaluate import layers_of
 from training.kinds import TRAINED
 from training.scene import Batch, make_batch
 from training.tables import tables
-from training.train import Recipe, Trainer, learning_rate, run_slice, side_losses
+from training.train import Recipe, Trainer, learning_rate, mirrored, run_slice, side_losses
 from v2m4.generators.sculpt.network import ColumnNetwork
 
 CPU = torch.device("cpu")
@@ -38,6 +40,21 @@ def test_a_few_steps_on_one_example_lower_the_loss(batch: Batch) -> None:
     losses = [sum(learner.train(batch)[:2]) for _ in range(12)]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:2])
     assert learner.step == 12 and learner.skipped == 0
+
+
+def test_a_mirrored_example_shows_the_same_object_from_the_mirrored_side(batch: Batch) -> None:
+    """Every column's depths lie where its picture is; twice mirrored is as before."""
+    other = mirrored(batch)
+    assert not torch.equal(batch.image, other.image)
+    again = mirrored(other)
+    for field in ("image", "pixels", "columns", "sides", "colors", "known", "valid"):
+        assert torch.equal(getattr(again, field), getattr(batch, field))
+    for examples in (batch, other):
+        opaque = F.avg_pool2d(examples.image[:, 3:4], 2)[0, 0] > 0
+        assert (opaque & examples.known[0]).sum() > 0.9 * examples.known.sum()
+        depths, _ = layers_of(examples.columns)
+        gap = depths[0, :, 0] - examples.sides[0, 0].flatten()[examples.pixels[0]]
+        assert gap.abs().median() < 0.02
 
 
 def test_what_is_not_finite_never_reaches_the_weights(batch: Batch) -> None:
