@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from training.kinds import HELD_OUT, TRAINED
 from training.scene import Batch, make_batch
 from training.tables import tables
+from v2m4.generators.sculpt.leaning import sheared, slopes_of, spread_of, surest
 from v2m4.generators.sculpt.network import LAYERS, ColumnNetwork, Prediction, slice_depths
 from v2m4.generators.sculpt.readout import from_both, from_columns, from_layers
+from v2m4.settings import LeanSettings
 
 SEED = 990_001  # no training run uses this seed
 
@@ -36,6 +39,21 @@ class Quality:
     back: float
     shift: float
     color: float
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """Means over objects. Told no lean (flat), the likelier one (likely), the true one (true):
+    error of the slope to the right, its share with the wrong sign where the truth's is at least a quarter, and error of
+    the first surface's depth after the best shift."""
+
+    slope_flat: float
+    slope_likely: float
+    wrong_flat: float
+    wrong_likely: float
+    depth_flat: float
+    depth_likely: float
+    depth_true: float
 
 
 READOUTS: dict[str, Callable[[Prediction], Tensor]] = {
@@ -60,10 +78,44 @@ def evaluate(
         parts, paints, counts = (t.to(device) for t in made)
         batch = make_batch(parts, paints, counts, columns, rng)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            found = network(batch.image)
+            found, _ = network(batch.image)
         for name, read in READOUTS.items():
             out[name][kind] = quality(read(found), found.colors.float(), batch)
     return out
+
+
+@torch.no_grad()
+def evaluate_leans(network: ColumnNetwork, device: torch.device, count: int = 64) -> dict[str, Leaning]:
+    """How well the lean is told, per kind."""
+    network.eval()
+    everything = {**TRAINED, **HELD_OUT}
+    out = {}
+    for number, kind in enumerate(everything):
+        rng = torch.Generator(device).manual_seed(SEED + number)
+        made = tables(everything, count, np.random.default_rng([SEED, number]), kind)
+        parts, paints, counts = (t.to(device) for t in made)
+        batch = make_batch(parts, paints, counts, 16, rng)
+        true = slopes_of(batch.sides[:, 0], batch.known)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            seen = network.look(batch.image)
+            entries = [network.answer(seen).layers[:, :1]]
+            flat = slopes_of(entries[0][:, 0], batch.known)
+            sure = surest(network.leans(seen), spread_of(batch.known), LeanSettings.worst)
+            likely = torch.stack([sure, flat[:, 1]], dim=-1)
+            entries += [network.answer(seen, lean).layers[:, :1] for lean in (likely, true)]
+        for k, lean in ((1, likely), (2, true)):
+            entries[k] = sheared(entries[k], lean - slopes_of(entries[k][:, 0], batch.known), batch.known)
+        ok, turned = batch.valid, batch.valid & (true[:, 0].abs() > 0.25)
+        slopes = [float((lean - true)[ok, 0].abs().mean()) for lean in (flat, likely)]
+        wrong = [float((lean[turned, 0] * true[turned, 0] < 0).float().mean()) for lean in (flat, likely)]
+        out[kind] = Leaning(*slopes, *wrong, *(_depth_error(e[:, 0], batch) for e in entries))
+    return out
+
+
+def _depth_error(entry: Tensor, batch: Batch) -> float:
+    gap = torch.where(batch.known, entry - batch.sides[:, 0], torch.nan).flatten(1)
+    error = (gap - gap.nanmedian(1, keepdim=True).values).abs().nanmean(1)
+    return float(error[batch.valid].nanmean())
 
 
 def quality(volume: Tensor, colors: Tensor, batch: Batch) -> Quality:
@@ -111,16 +163,20 @@ def at_pixels(volume: Tensor, pixels: Tensor) -> Tensor:
     return volume.flatten(2).gather(2, pixels[:, None].expand(-1, volume.shape[1], -1)).transpose(1, 2)
 
 
-def report(found: dict[str, dict[str, Quality]]) -> str:
-    """Tables of `evaluate`'s answer, with the means over trained and over held-out kinds."""
+def report(found: dict[str, dict[str, Quality]], leans: dict[str, Leaning]) -> str:
+    """Tables of `evaluate`'s and `evaluate_leans`'s answers, with the means over trained and over held-out kinds."""
     lines = []
-    names = [f.name for f in fields(Quality)]
-    for readout, kinds in found.items():
+    tables: dict[str, dict[str, Any]] = {**found, "lean": leans}
+    for readout, kinds in tables.items():
+        names = [f.name for f in fields(next(iter(kinds.values())))]
         lines.append(f"{readout:<13} " + "  ".join(f"{n:<7}" for n in names))
         rows = {kind: [getattr(q, n) for n in names] for kind, q in kinds.items()}
         for title, group in {"trained": TRAINED, "held out": HELD_OUT}.items():
-            rows[title] = list(np.mean([rows[k] for k in group], axis=0))
-        lines += [f"{title:<13} " + "  ".join(f"{v:<7.4f}" for v in row) for title, row in rows.items()]
+            rows[title] = list(np.nanmean([rows[k] for k in group], axis=0))
+        lines += [
+            f"{title:<13} " + "  ".join(f"{v:<{max(7, len(n))}.4f}" for n, v in zip(names, row, strict=True))
+            for title, row in rows.items()
+        ]
     return "\n".join(lines)
 
 
@@ -132,7 +188,8 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = ColumnNetwork()
     network.load_state_dict({name: value.float() for name, value in load_file(arguments.weights).items()})
-    print(report(evaluate(network.to(device), device, arguments.count)))
+    network.to(device)
+    print(report(evaluate(network, device, arguments.count), evaluate_leans(network, device, arguments.count)))
 
 
 if __name__ == "__main__":

@@ -27,11 +27,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.evaluate import at_pixels, evaluate, layers_of, report
+from training.evaluate import at_pixels, evaluate, evaluate_leans, layers_of, report
 from training.kinds import TRAINED
 from training.scene import Batch, make_batch
 from training.tables import stream
 from v2m4.generators.sculpt.answers import mirror_image
+from v2m4.generators.sculpt.leaning import bins_around, sheared, slopes_of
 from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
 
 
@@ -68,6 +69,15 @@ class Recipe:
     """Weight of whether there are second and third layers."""
     color: float = 0.5
     """Weight of the far sides' colours."""
+    lean: float = 0.2
+    """Weight of the lean's likelihood."""
+    soft: float = 0.8
+    """Width in bins of what counts as the true lean."""
+    told: float = 0.5
+    """Share of the examples whose true lean is told, so that only the rest of the depths is learnt; without it the
+    others' answer stays the mean over all leans."""
+    misheard: float = 0.05
+    """Standard deviation of what is told about the true slopes: in use the lean will be off by a bin."""
     mirrored: bool = True
     """Every batch is learnt from twice, the second time as its mirror image: making one takes half a step."""
     seed: int = 1
@@ -85,8 +95,16 @@ def learning_rate(step: int, recipe: Recipe, since: int, processes: int = 1) -> 
     return warm * (recipe.last_rate + (rate - recipe.last_rate) * turn)
 
 
-def loss_of(found: Prediction, batch: Batch, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss over a batch's valid examples, and its parts of occupancy and of layers' depths, as means."""
+def loss_of(
+    found: Prediction, leans: Tensor, batch: Batch, told: Tensor, recipe: Recipe
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The loss over a batch's valid examples, and its parts of occupancy, layers' depths and lean, as means.
+
+    leans: (B,LEANS,LEANS) logits. told: (B,) bool, whose lean was told; their depths are sheared to it."""
+    lean = torch.where(batch.valid[:, None], slopes_of(batch.sides[:, 0], batch.known), 0.0)
+    likely = -(bins_around(lean, recipe.soft) * leans.flatten(1).log_softmax(1).view_as(leans)).sum((1, 2))
+    more = (lean - slopes_of(found.layers[:, 0].float(), batch.known)) * told[:, None]
+    found = found._replace(layers=sheared(found.layers, more, batch.known))
     columns = at_pixels(found.columns, batch.pixels).float()
     occupancy = F.binary_cross_entropy_with_logits(columns, batch.columns, reduction="none").mean((1, 2))
     depths, exist = layers_of(batch.columns)
@@ -99,8 +117,22 @@ def loss_of(found: Prediction, batch: Batch, recipe: Recipe) -> tuple[Tensor, Te
     far = (found.colors.float() - batch.colors).abs().mean(1) * batch.known
     color = far.sum((1, 2)) / batch.known.sum((1, 2)).clamp_min(1)
     each = occupancy + recipe.depth * depth + recipe.exist * present + recipe.color * color
-    each = each + recipe.sides * sides + recipe.slant * slant + recipe.overlap * missed
-    return tuple(_mean(v, batch.valid) for v in (each, occupancy, depth))  # type: ignore[return-value]
+    each = each + recipe.sides * sides + recipe.slant * slant + recipe.overlap * missed + recipe.lean * likely
+    return tuple(_mean(v, batch.valid) for v in (each, occupancy, depth, likely))  # type: ignore[return-value]
+
+
+def mirrored(batch: Batch) -> Batch:
+    """The same examples, left and right exchanged."""
+    row, column = batch.pixels // GRID, batch.pixels % GRID
+    return Batch(
+        mirror_image(batch.image),
+        row * GRID + (GRID - 1 - column),
+        batch.columns,
+        batch.sides.flip(-1),
+        batch.colors.flip(-1),
+        batch.known.flip(-1),
+        batch.valid,
+    )
 
 
 def side_losses(found: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,20 +156,6 @@ def side_losses(found: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Te
     return sides, torch.stack(slants).mean(0), 1 - shared / whole.clamp_min(1e-6)
 
 
-def mirrored(batch: Batch) -> Batch:
-    """The same examples, left and right exchanged."""
-    row, column = batch.pixels // GRID, batch.pixels % GRID
-    return Batch(
-        mirror_image(batch.image),
-        row * GRID + (GRID - 1 - column),
-        batch.columns,
-        batch.sides.flip(-1),
-        batch.colors.flip(-1),
-        batch.known.flip(-1),
-        batch.valid,
-    )
-
-
 def _mean(values: Tensor, valid: Tensor) -> Tensor:
     # What is not valid may be infinite or not a number: it is chosen away, not multiplied by zero.
     return torch.where(valid, values, torch.zeros_like(values)).sum() / valid.sum().clamp_min(1)
@@ -157,7 +175,7 @@ class Trainer:
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         if device.type == "cuda":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward: Callable[[Tensor], Prediction] = (
+        self.forward: Callable[[Tensor, Tensor, Tensor], tuple[Prediction, Tensor]] = (
             torch.compile(self.network) if compiled and device.type == "cuda" else self.network
         )
         self.optimizer = torch.optim.AdamW(
@@ -165,20 +183,23 @@ class Trainer:
         )
         self.step = self.since = self.skipped = 0
 
-    def train(self, batch: Batch, ends: bool = False) -> tuple[float, float, float, bool]:
-        """One step: the losses of occupancy and of depths, the gradient's norm, and whether any process says that the
-        slice ``ends``. A step whose gradient is not finite is skipped."""
+    def train(self, batch: Batch, ends: bool = False) -> tuple[list[float], float, bool]:
+        """One step: the losses of occupancy, depths and lean, the gradient's norm, and whether any process says that
+        the slice ``ends``. A step whose gradient is not finite is skipped."""
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.recipe, self.since, self.processes)
         image = torch.where(batch.valid[:, None, None, None], batch.image, 0.0)
         image = image.contiguous(memory_format=torch.channels_last)
+        lean = torch.where(batch.valid[:, None], slopes_of(batch.sides[:, 0], batch.known), 0.0)
+        heard = lean + self.recipe.misheard * torch.randn_like(lean)
+        told = torch.rand(len(lean), device=self.device) < self.recipe.told
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            found = self.forward(image)
-        loss, occupancy, depth = loss_of(found, batch, self.recipe)
+            found, leans = self.forward(image, heard, told)
+        loss, *parts = loss_of(found, leans, batch, told, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        means = self._shared(torch.stack([occupancy.detach(), depth.detach(), loss.new_tensor(float(ends))]))
+        means = self._shared(torch.stack([*(p.detach() for p in parts), loss.new_tensor(float(ends))]))
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -186,8 +207,8 @@ class Trainer:
         else:
             self.skipped += 1
         self.step += 1
-        occupied, deep, over = means.tolist()
-        return occupied, deep, norm, over > 0
+        *losses, over = means.tolist()
+        return losses, norm, over > 0
 
     def _shared(self, numbers: Tensor) -> Tensor:
         """The mean over the processes of ``numbers`` (N,) and, in place, of the gradients."""
@@ -254,16 +275,16 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
     source = stream(TRAINED, recipe.batch, seed, workers, device)
     log = folder / "log.csv"
     if first and not log.is_file():
-        log.write_text("step,seconds,occupancy,depth,gradient,skipped\n")
-    losses: list[tuple[float, float]] = []
+        log.write_text("step,seconds,occupancy,depth,lean,gradient,skipped\n")
+    losses: list[list[float]] = []
     over = False
     while trainer.step < recipe.steps and not over:
         parts, paints, counts = next(source)
         batch = make_batch(parts, paints, counts, recipe.columns, rng)
-        for examples in (batch, mirrored(batch)) if recipe.mirrored else (batch,):
+        for example in (batch, mirrored(batch)) if recipe.mirrored else (batch,):
             late = first and time.monotonic() - started > seconds
-            occupancy, depth, norm, over = trainer.train(examples, ends=late)
-            losses.append((occupancy, depth))
+            parted, norm, over = trainer.train(example, ends=late)
+            losses.append(parted)
             if first and (trainer.step % 100 == 0 or trainer.step == recipe.steps):
                 means = ",".join(f"{sum(v) / len(v):.5f}" for v in zip(*losses, strict=True))
                 line = f"{trainer.step},{time.monotonic() - started:.1f},{means},{norm:.3f},{trainer.skipped}"
@@ -277,7 +298,7 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
         return
     trainer.save(folder)
     if device.type == "cuda":
-        text = report(evaluate(trainer.averaged, device))
+        text = report(evaluate(trainer.averaged, device), evaluate_leans(trainer.averaged, device))
         (folder / f"quality_{trainer.step}.txt").write_text(text + "\n")
         print(text, flush=True)
 

@@ -201,9 +201,11 @@ class LeanSettings:
     """How far away in time they may be: later the object may have turned."""
     agreement: Annotated[float, Range(0.5, 1)] = 0.8
     """Share of the pictures that must lean to the same side; else only the own picture counts."""
-    quantile: Share = 0.75
-    """Where so many agree: the share of pictures that lean less than what is believed. Doubt makes the answer flat, so
-    those that lean most are the surest."""
+    quantile: Share = 0.5
+    """Where so many agree: the share of pictures that lean less than what is at least believed."""
+    worst: Annotated[float, Range(0.001, 10)] = 0.12
+    """Error of the depths in widths of the square beyond which one is as bad as another: the less, the likelier a clear
+    reading is preferred to the middle of two."""
 
 
 @dataclass(frozen=True)

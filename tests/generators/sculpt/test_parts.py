@@ -14,6 +14,7 @@ from v2m4.generators.sculpt.network import (
     CHANNELS,
     GRID,
     LAYERS,
+    LEANS,
     PICTURE,
     SLICES,
     ColumnNetwork,
@@ -41,7 +42,8 @@ def answer(side: int = 4, logits: torch.Tensor | None = None) -> Prediction:
 def test_the_network_answers_in_the_shapes_it_promises() -> None:
     network = ColumnNetwork(widths=(8, 8, 16, 16), depth=1, heads=2, head=16).eval()
     with torch.no_grad():
-        found = network(torch.randn(2, CHANNELS, PICTURE, PICTURE))
+        found, leans = network(torch.randn(2, CHANNELS, PICTURE, PICTURE))
+    assert leans.shape == (2, LEANS, LEANS)
     assert found.columns.shape == (2, SLICES, GRID, GRID)
     assert found.layers.shape == (2, 2 * LAYERS, GRID, GRID) and found.exist.shape == (2, LAYERS, GRID, GRID)
     assert (found.layers.diff(dim=1) > 0).all()  # entries and exits come in order

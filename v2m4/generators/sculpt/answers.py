@@ -1,8 +1,9 @@
 """What the network says of a picture, of its mirror image, and of other pictures of the same object.
 
 An answer that is uncertain differs from that to the mirrored picture, and the mean of the two errs less than either.
-What errs most is how far the object is turned towards the camera: where two readings are about equally likely, the
-answer lies between them, too flat. Other frames show other poses, and some tell the turn clearly.
+What errs most is how far the object is turned towards the camera, its lean: where two readings are about equally
+likely, an answer to the picture lies between them, too flat. So the likelier lean is chosen first, and the answer is
+one to the picture and to this lean. Other frames show other poses, and some tell the turn more clearly.
 """
 
 from __future__ import annotations
@@ -10,22 +11,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from v2m4.arrays import Mask
-from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
+from v2m4.generators.sculpt.leaning import spread_of, surest
+from v2m4.generators.sculpt.network import ColumnNetwork, Glance, Prediction
 from v2m4.settings import LeanSettings
 
 _ACROSS = 4  # the input's channel of the rays' slopes to the right
 
 
-def asked(network: ColumnNetwork, picture: Tensor, *, mirrored: bool) -> Prediction:
-    """The answer to an input (B,CHANNELS,PICTURE,PICTURE); if ``mirrored``, the mean with that to its mirror image."""
-    found: Prediction = network(picture)
-    if not mirrored:
+def looked(network: ColumnNetwork, picture: Tensor, *, mirrored: bool) -> list[Glance]:
+    """What an input (B,CHANNELS,PICTURE,PICTURE) shows, and if ``mirrored`` what its mirror image does."""
+    return [network.look(p) for p in ([picture, mirror_image(picture)] if mirrored else [picture])]
+
+
+def answered(network: ColumnNetwork, glances: Sequence[Glance], lean: Tensor | None = None) -> Prediction:
+    """The mean answer to a picture and its mirror image; to ``lean`` (B,2), if that is told."""
+    found = network.answer(glances[0], lean)
+    if len(glances) == 1:
         return found
-    other: Prediction = network(mirror_image(picture))
+    other = network.answer(glances[1], None if lean is None else lean * lean.new_tensor([-1.0, 1.0]))
     return Prediction(*((a.float() + b.float().flip(-1)) / 2 for a, b in zip(found, other, strict=True)))
+
+
+def lean(network: ColumnNetwork, glances: Sequence[Glance], inside: Mask, settings: LeanSettings) -> float:
+    """By how much the visible surface recedes per length to the right, in the likeliest reading; ``inside``
+    (GRID,GRID): the rays that count."""
+    likely = network.leans(glances[0])
+    if len(glances) > 1:
+        likely = (likely + network.leans(glances[1]).flip(-1)) / 2  # the last axis is to the right
+    spread = spread_of(torch.from_numpy(inside)[None].to(likely.device))
+    return float(surest(likely, spread, settings.worst))
 
 
 def mirror_image(picture: Tensor) -> Tensor:
@@ -33,16 +51,6 @@ def mirror_image(picture: Tensor) -> Tensor:
     out = picture.flip(-1)
     out[:, _ACROSS] = -out[:, _ACROSS]
     return out
-
-
-def lean(found: Prediction, inside: Mask) -> float:
-    """By how much the visible surface recedes per length to the right: the plane that fits the first entries of the
-    rays ``inside`` (GRID,GRID) best. 0 where these lie in one column."""
-    across, down = np.meshgrid(*[(np.arange(GRID) + 0.5) / GRID - 0.5] * 2)
-    entry = found.layers[0, 0].float().cpu().numpy()[inside]
-    plane = np.stack([np.ones_like(entry), across[inside], down[inside]], axis=1)
-    slope: float = np.linalg.lstsq(plane, entry, rcond=None)[0][1]
-    return float(slope)
 
 
 def neighbours(times: Sequence[float], index: int, keyframes: Sequence[int], settings: LeanSettings) -> list[int]:
@@ -55,8 +63,7 @@ def neighbours(times: Sequence[float], index: int, keyframes: Sequence[int], set
 def agreed_lean(own: float, others: Sequence[float], settings: LeanSettings) -> float:
     """The lean that a picture and ``others`` of the same object tell together.
 
-    Doubt only flattens: where nearly all lean to one side, those that lean most know best. Elsewhere the picture's own
-    counts.
+    Where nearly all lean to one side, at least their ``settings.quantile`` counts. Elsewhere the picture's own does.
     """
     votes = np.array([own, *others])
     side = float(np.sign(np.median(votes)))
@@ -71,12 +78,3 @@ def undecided(votes: Sequence[float], count: int, settings: LeanSettings) -> boo
     told = np.array(votes)
     most = count - min(int((told <= 0).sum()), int((told >= 0).sum()))  # votes that a side can still have
     return most / count < settings.agreement
-
-
-def leaned(points: Tensor, more: float) -> Tensor:
-    """Points (V,3) in the camera's space, moved along their rays so that they recede by ``more`` per length to the
-    right; the picture stays as it is."""
-    depth = points[:, 2]
-    right = points[:, 0] / depth
-    middle = (right.amin() + right.amax()) / 2
-    return points * (1 + more * (right - middle) * depth.mean() / depth)[:, None]

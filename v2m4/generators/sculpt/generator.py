@@ -24,9 +24,10 @@ from v2m4.generators import Generated
 from v2m4.generators.inflate.heights import round_heights
 from v2m4.generators.inflate.outline import crop_object, trace
 from v2m4.generators.inflate.sheet import sheet
-from v2m4.generators.sculpt.answers import agreed_lean, asked, lean, leaned, neighbours, undecided
+from v2m4.generators.sculpt.answers import agreed_lean, answered, lean, looked, neighbours, undecided
 from v2m4.generators.sculpt.colors import textured
-from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Prediction
+from v2m4.generators.sculpt.leaning import sheared, slopes_of
+from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Glance, Prediction
 from v2m4.generators.sculpt.picture import MARGIN, Square, input_of, square_around
 from v2m4.generators.sculpt.readout import extended, from_both
 from v2m4.generators.sculpt.sheet import sheet_heights
@@ -37,7 +38,7 @@ from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
 from v2m4.settings import InflateSettings, SculptSettings, Settings
 from v2m4.settings.schema import problems
 
-DIGEST = "e849aa7431357b9717fcb8cfa9f03034810f328db8174b2a55295d7877f5487e"
+DIGEST = "f8d13f988c1455c670c12bae55adf09b753d27c94b10d4a2ed5200817abb4f6a"
 """SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
@@ -79,32 +80,48 @@ class Sculpt:
     def _made(
         self, reference: Bytes, others: Sequence[Bytes], device: torch.device | str
     ) -> Generator[Generated, None, Generated]:
-        # 1. What the network says of the picture.
-        square, found, seen = self._seen(reference, device, mirrored=self.settings.mirrored)
-        form = self._sheet if self.settings.form == "sheet" else self._solid
-        made = form(reference, extended(found, seen), square)
-        camera = made.camera
-        assert camera is not None
+        # 1. What the picture tells alone: how far the object is turned, and the surface if it is turned so.
+        model, leans = network(torch.device(device)), self.settings.lean
+        square, glances, seen = self._looked(reference, device, mirrored=self.settings.mirrored)
+        inside = torch.from_numpy(seen)[None].to(device)
+        with memory_guard("sculpt"):
+            # How it leans up or down hardly ever has two readings: that of the answer to no lean.
+            turned = slopes_of(answered(model, glances).layers[:, 0].float(), inside)
+
+        def turned_by(slope: float) -> Generated:
+            told = torch.stack([torch.full_like(turned[:, 0], slope), turned[:, 1]], dim=1)
+            with memory_guard("sculpt"):
+                found = answered(model, glances, told)
+            more = told - slopes_of(found.layers[:, 0].float(), inside)
+            found = found._replace(layers=sheared(found.layers.float(), more, inside))
+            form = self._sheet if self.settings.form == "sheet" else self._solid
+            made = form(reference, extended(found, seen), square)
+            assert made.camera is not None
+            return Generated(made.mesh.to(device), made.camera.to(device))
+
+        votes = [lean(model, glances, seen, leans)]
+        made = turned_by(votes[0])
         if others:
             yield made
-        # 2. How far the object is turned, as all pictures tell it.
-        votes = [lean(found, seen)]
+        # 2. What the others tell.
         for other in others:
-            if undecided(votes, 1 + len(others), self.settings.lean):
+            if undecided(votes, 1 + len(others), leans):
                 break
-            votes.append(lean(*self._seen(other, device, mirrored=False)[1:]))
-        more = agreed_lean(votes[0], votes[1:], self.settings.lean) - votes[0]
-        points = leaned(camera.to_camera(made.mesh.vertices), more)
-        world = (points - camera.world_to_camera[:3, 3]) @ camera.world_to_camera[:3, :3]
-        return Generated(made.mesh.with_vertices(world).to(device), camera.to(device))
+            _, glance, there = self._looked(other, device, mirrored=False)
+            votes.append(lean(model, glance, there, leans))
+        agreed = agreed_lean(votes[0], votes[1:], leans)
+        return made if agreed == votes[0] else turned_by(agreed)
 
-    def _seen(self, picture: Bytes, device: torch.device | str, *, mirrored: bool) -> tuple[Square, Prediction, Mask]:
-        """The object's square, the network's answer for it, and the rays (GRID,GRID) that count."""
+    def _looked(
+        self, picture: Bytes, device: torch.device | str, *, mirrored: bool
+    ) -> tuple[Square, list[Glance], Mask]:
+        """The object's square, what the network sees in it, and the rays (GRID,GRID) that count."""
         square = square_around(picture[..., 3])
         with memory_guard("sculpt"):
-            found = asked(network(torch.device(device)), input_of(picture, square).to(device), mirrored=mirrored)
+            input_ = input_of(picture, square).to(device)
+            glances = looked(network(torch.device(device)), input_, mirrored=mirrored)
         opacity = square.cut(picture[..., 3:].astype(np.float32) / 255, GRID)
-        return square, found, opacity > self.settings.opaque
+        return square, glances, opacity > self.settings.opaque
 
     def _sheet(self, reference: Bytes, found: Prediction, square: Square) -> Generated:
         crop = crop_object(reference, self.outline.working_size)

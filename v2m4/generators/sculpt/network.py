@@ -1,8 +1,12 @@
-"""From a cut-out picture to what fills each pixel's ray: columns of occupancy, and the colours of the far sides.
+"""From a cut-out picture to how the object may lean, and to what fills each pixel's ray if it leans so.
 
 A U-Net (Ronneberger et al. 2015) of residual blocks whose coarsest level is a transformer (Vaswani et al. 2017). Its
 output's channels are samples along the depth of each pixel's ray, so the volume lies in the camera's frustum and its
 front on the rays of the pixels (as the frustum grids of pixel-aligned reconstruction, Saito et al. 2019).
+
+A picture often has two readings: the head or the tail may be nearer. A single answer to it lies between them, flat. So
+the network answers twice: how likely each lean is (slopes of the visible surface, to the right and downwards), then,
+told one of them, all depths.
 
 Units. The crop is a square of the picture; lengths are such that it is 1 wide at the depth ``away`` = 1 / (width of
 the crop in the camera's plane at depth 1). Slice s of a column lies at depth ``away`` + s on the ray (x, y, 1).
@@ -11,6 +15,7 @@ The visible surface lies at ``away`` on average over its pixels: one picture can
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +28,9 @@ SLICES = 112  # samples per column
 NEAREST, FARTHEST = -0.65, 1.05  # what they cover, in depth relative to ``away``
 LAYERS = 3  # times that a ray can enter and leave the object, for the layered answer
 CHANNELS = 6  # red, green, blue, opacity, and the ray's x and y
+LEANS = 27  # bins of the lean along each axis, odd: one is upright
+STEEPEST = math.radians(78)  # angle of the last bin
+_WAVES = (1, 2, 4, 8)  # frequencies in which a lean is told
 
 
 def slice_depths(device: torch.device | str = "cpu") -> Tensor:
@@ -89,8 +97,36 @@ class Prediction(NamedTuple):
     colors: Tensor
 
 
+class Glance(NamedTuple):
+    """What the network keeps of a picture: features (B,C,…) from fine to coarse, and tokens (B,N,width)."""
+
+    one: Tensor
+    two: Tensor
+    three: Tensor
+    tokens: Tensor
+
+
+class LeanHead(nn.Module):
+    """Tokens (B,N,width) to logits (B,LEANS,LEANS) of the slopes downwards and, last, to the right."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.asks = nn.Parameter(torch.randn(1, heads, 4, width // heads))
+        self.kv = nn.Linear(width, 2 * width)
+        self.mlp = nn.Sequential(nn.Linear(4 * width, width), nn.GELU(), nn.Linear(width, LEANS * LEANS))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        b, n, c = tokens.shape
+        k, v = self.kv(self.norm(tokens)).view(b, n, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        told = F.scaled_dot_product_attention(self.asks.expand(b, -1, -1, -1).to(k), k, v)  # (B,heads,4,c/heads)
+        out: Tensor = self.mlp(told.transpose(1, 2).reshape(b, -1)).view(b, LEANS, LEANS)
+        return out
+
+
 class ColumnNetwork(nn.Module):
-    """(B,CHANNELS,PICTURE,PICTURE) to a `Prediction`."""
+    """(B,CHANNELS,PICTURE,PICTURE) to a `Prediction`: a `look`, its `leans`, the `answer` if one is told."""
 
     def __init__(self, widths: tuple[int, ...] = (48, 96, 192, 320), depth: int = 5, heads: int = 5, head: int = 256):
         super().__init__()
@@ -105,6 +141,8 @@ class ColumnNetwork(nn.Module):
         self.down3 = nn.Conv2d(c, d, 2, stride=2)  # (B,d,16,16)
         self.place = nn.Parameter(torch.randn(1, side * side, d) * 0.02)
         self.blocks = nn.ModuleList(Block(d, heads) for _ in range(depth))
+        self.leaning = LeanHead(d, heads)
+        self.told = nn.Sequential(nn.Linear(4 * len(_WAVES) + 1, d), nn.GELU(), nn.Linear(d, d))
         self.up3 = nn.ConvTranspose2d(d, c, 2, stride=2)
         self.join3 = nn.Sequential(Residual(2 * c, c), Residual(c, c))
         self.up2 = nn.ConvTranspose2d(c, b, 2, stride=2)
@@ -116,30 +154,59 @@ class ColumnNetwork(nn.Module):
         self.layers = nn.Sequential(nn.Conv2d(b, head, 1), nn.SiLU(), nn.Conv2d(head, 3 * LAYERS, 1))
         self.colors = nn.Sequential(nn.Conv2d(b, 64, 1), nn.SiLU(), nn.Conv2d(64, 6, 1))
 
-    def features(self, x: Tensor) -> Tensor:
-        """(B,C,GRID,GRID) features of the columns."""
+    def look(self, x: Tensor) -> Glance:
+        """What an input shows."""
         one = self.level1(self.stem(x))
         two = self.level2(self.down1(one))
         three = self.level3(self.down2(two))
-        four = self.down3(three)
-        tokens = four.flatten(2).transpose(1, 2) + self.place  # (B,16*16,d)
-        for block in self.blocks:
-            tokens = block(tokens)
-        four = tokens.transpose(1, 2).reshape(four.shape)
-        three = self.join3(torch.cat([self.up3(four), three], dim=1))
-        two = self.join2(torch.cat([self.up2(three), two], dim=1))
-        one = self.join1(torch.cat([self.up1(two), one], dim=1))
-        return F.silu(self.norm(one))
+        tokens = self.down3(three).flatten(2).transpose(1, 2) + self.place  # (B,16*16,d)
+        return Glance(one, two, three, tokens)
 
-    def forward(self, x: Tensor) -> Prediction:
-        features = self.features(x)
+    def leans(self, seen: Glance) -> Tensor:
+        """(B,LEANS,LEANS) logits of how the visible surface leans: its slope downwards and, last, to the right, in the
+        equal steps of its angle up to `STEEPEST`."""
+        out: Tensor = self.leaning(self._thought(seen.tokens)).float()
+        return out
+
+    def answer(self, seen: Glance, lean: Tensor | None = None, known: Tensor | None = None) -> Prediction:
+        """What fills the rays. lean: (B,2) slopes to the right and downwards that are told, where ``known`` (B,)."""
+        tokens = seen.tokens
+        if lean is not None:
+            told = self.told(_words(lean, math.isqrt(tokens.shape[1])))  # (B,16*16,d)
+            tokens = tokens + (told if known is None else told * known[:, None, None])
+        tokens = self._thought(tokens)
+        side = math.isqrt(tokens.shape[1])
+        four = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
+        three = self.join3(torch.cat([self.up3(four), seen.three], dim=1))
+        two = self.join2(torch.cat([self.up2(three), seen.two], dim=1))
+        one = self.join1(torch.cat([self.up1(two), seen.one], dim=1))
+        features = F.silu(self.norm(one))  # (B,C,GRID,GRID)
         raw = self.layers(features).float()
         gaps = F.softplus(raw[:, 1 : 2 * LAYERS] - 2)
         depths = torch.cumsum(torch.cat([raw[:, :1], gaps], dim=1), dim=1)
         return Prediction(self.columns(features), depths, raw[:, 2 * LAYERS :], torch.sigmoid(self.colors(features)))
 
+    def forward(self, x: Tensor, lean: Tensor | None = None, known: Tensor | None = None) -> tuple[Prediction, Tensor]:
+        """`answer` and `leans` to one input."""
+        seen = self.look(x)
+        return self.answer(seen, lean, known), self.leans(seen)
+
+    def _thought(self, tokens: Tensor) -> Tensor:
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
     def __call__(self, *args: Any) -> Any:
         return super().__call__(*args)
+
+
+def _words(lean: Tensor, side: int) -> Tensor:
+    """(B,side*side,4*len(_WAVES)+1): slopes (B,2) as waves of their angles, and depths of the plane that leans so."""
+    angle = torch.atan(lean)
+    waves = torch.stack([f(n * angle) for n in _WAVES for f in (torch.sin, torch.cos)], dim=-1).flatten(1)  # (B,16)
+    at = (torch.arange(side, device=lean.device) + 0.5) / side - 0.5
+    plane = lean[:, :1, None] * at + lean[:, 1:, None] * at[:, None]  # (B,side,side)
+    return torch.cat([waves[:, None].expand(-1, side * side, -1), plane.reshape(len(lean), -1, 1)], dim=-1)
 
 
 def _groups(width: int) -> int:
