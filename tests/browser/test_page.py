@@ -126,8 +126,9 @@ def alpha(data_url: str) -> np.ndarray:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Until this is set, runs stay at their texture, however fast the machine is; a stop gets through."""
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Until this is set, at the latest at the end of the test, runs stay at their texture, however fast the machine is;
+    a stop gets through."""
     going_on = threading.Event()
 
     def execute(run: Run, step: Step, bench: Workbench) -> Iterator[Event]:
@@ -136,7 +137,8 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         yield from pipeline.execute(run, step, bench)
 
     monkeypatch.setattr(runner, "execute", execute)
-    return going_on
+    yield going_on
+    going_on.set()  # a run that nobody stopped would hold up the next test's
 
 
 def test_axe_core_is_installed() -> None:
