@@ -31,7 +31,7 @@ def test_what_is_sheared_leans_by_as_much_more_and_is_as_far_as_before(
     before = slopes_of(rough[:, 0], inside)
     there = sheared(rough, torch.tensor([[right, down]]), inside)
     torch.testing.assert_close(
-        slopes_of(there[:, 0], inside), before + torch.tensor([[right, down]]), atol=3e-3, rtol=0
+        slopes_of(there[:, 0], inside), before + torch.tensor([[right, down]]), atol=3e-4, rtol=0
     )
     torch.testing.assert_close(there[:, 0][inside].mean(), rough[:, 0][inside].mean(), atol=1e-4, rtol=0)
     # Outside may stand anything.
@@ -53,7 +53,7 @@ def test_of_two_readings_the_likelier_is_taken_for_what_is_wide_and_their_middle
     likely = 0.6 * bins_around(torch.tensor([[0.8, 0.0]]), 0.8) + 0.4 * bins_around(torch.tensor([[-0.8, 0.0]]), 0.8)
     logits = likely.clamp_min(1e-9).log()
     assert float(surest(logits, torch.tensor([0.3]), 0.12)) == pytest.approx(0.8, abs=0.05)
-    assert float(surest(-logits * 0 + logits.flip(-1), torch.tensor([0.3]), 0.12)) == pytest.approx(-0.8, abs=0.05)
+    assert float(surest(logits.flip(-1), torch.tensor([0.3]), 0.12)) == pytest.approx(-0.8, abs=0.05)
     # A certain one is found between the bins.
     for slope in (0.0, 0.33, -1.2):
         sure = bins_around(torch.tensor([[slope, 0.4]]), 0.8).clamp_min(1e-9).log()
