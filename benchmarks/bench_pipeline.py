@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.bench_pipeline [CLIP ...] [--truth FILE.npz ...]``
 
-Clips go through the built-in generator. A truth is an NPZ with known geometry; its clip is ``../NAME.mp4`` (as in
-assets/examples) or every ``*.mp4`` beside it. It is run twice: with the built-in generator, and with its own first mesh
+Clips go through the default generator. A truth is an NPZ with known geometry; its clip is ``../NAME.mp4`` (as in
+assets/examples) or every ``*.mp4`` beside it. It is run twice: with the default generator, and with its own first mesh
 as template. Without arguments: the shipped examples.
 
 IoU and PSNR: every frame, re-rendered from the exported GLB and its camera, against the frames as the pipeline cut
@@ -37,6 +37,8 @@ from v2m4.render import render_fast
 from v2m4.run import Run
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
+DEFAULT = "default"
+"""Label of a run with the generator that users get without asking."""
 HEADER = (
     "clip",
     "generator",
@@ -80,7 +82,7 @@ def reconstruct(clip: Path, output: Path, preset: str, template: Path | None, pi
     """`v2m4 reconstruct` from scratch into ``output``; pictures_fps: of a folder of pictures, frames per second."""
     command = [sys.executable, "-m", "v2m4", "reconstruct", str(clip), "-o", str(output), "--preset", preset]
     command += ["--video.pictures-fps", str(pictures_fps)] if clip.is_dir() else []
-    command += ["--template", str(template)] if template else ["--generator", "inflate"]
+    command += ["--template", str(template)] if template else []
     output.mkdir(parents=True, exist_ok=True)
     return run_measured(command, output / "log.txt")
 
@@ -118,7 +120,7 @@ def motion_ratio(model: MorphModel, truth: Truth) -> float:
 
 def row(clip: Path, output: Path, preset: str, truth: Truth | None, with_template: bool) -> list[str]:
     """Run one clip and describe the result; a failed run shows its last line of output."""
-    name, generator = clip.stem, "template" if with_template else "inflate"
+    name, generator = clip.stem, "template" if with_template else DEFAULT
     template = None
     if with_template:
         assert truth is not None
@@ -173,7 +175,7 @@ def main() -> None:
     parser.add_argument("--truth", nargs="*", type=Path, default=[], metavar="FILE.npz")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("-o", "--output", type=Path, default=Path("output/bench"))
-    parser.add_argument("--only", choices=("inflate", "template"), help="one generator instead of both")
+    parser.add_argument("--only", choices=(DEFAULT, "template"), help="one of both runs of a truth")
     arguments = parser.parse_args()
     truths = arguments.truth or ([] if arguments.clips else sorted((EXAMPLES / "truth").glob("*.npz")))
     jobs: list[tuple[Path, Truth | None, str]] = [(clip, None, clip.stem) for clip in arguments.clips]
@@ -183,9 +185,9 @@ def main() -> None:
     rows = [list(HEADER)]
     for clip, truth, label in jobs:
         for with_template in (False, True):
-            if (with_template and truth is None) or arguments.only == ("inflate" if with_template else "template"):
+            if (with_template and truth is None) or arguments.only == (DEFAULT if with_template else "template"):
                 continue
-            output = arguments.output / f"{label}-{'template' if with_template else 'inflate'}"
+            output = arguments.output / f"{label}-{'template' if with_template else DEFAULT}"
             rows.append([label, *row(clip, output, arguments.preset, truth, with_template)[1:]])
             print("  ".join(rows[-1]), file=sys.stderr, flush=True)
     show(rows)
