@@ -57,6 +57,18 @@ def test_a_surface_encloses_if_it_has_no_border_and_faces_outwards() -> None:
     assert not encloses(vertices, faces[:0])
 
 
+def test_a_small_hole_or_a_fin_may_be_let_pass() -> None:
+    ball = _ball(2)
+    vertices, faces = ball.vertices.double().numpy(), ball.faces.numpy()
+    hole = faces[1:]
+    round_it = np.linalg.norm(vertices[faces[0]] - vertices[np.roll(faces[0], 1)], axis=1).sum()
+    share = float(round_it / np.ptp(vertices, axis=0).max())
+    assert encloses(vertices, hole, 1.01 * share) and not encloses(vertices, hole, 0.99 * share)
+    fin = np.concatenate([faces, [[faces[0, 0], faces[0, 1], faces[100, 2]]]])
+    assert not encloses(vertices, fin) and encloses(vertices, fin, 2.0)
+    assert not encloses(vertices, faces[:, ::-1], 0.5)
+
+
 def _trimesh(mesh: Mesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
 

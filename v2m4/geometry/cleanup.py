@@ -155,16 +155,25 @@ def remove_cavities(vertices: Float64, faces: Int64) -> Int64:
     return faces[~drop[piece]]
 
 
-def encloses(vertices: Float64, faces: Int64) -> bool:
-    """Whether faces (F,3) show only their fronts outside: no border, neighbours wound alike, each piece outwards."""
+def encloses(vertices: Float64, faces: Int64, amiss: float = 0.0) -> bool:
+    """Whether faces (F,3) show only their fronts outside: no border, neighbours wound alike, each piece outwards.
+
+    amiss: length of the edges that may be otherwise, all together, in longest sides of the mesh's box, and share of the
+    pieces' volumes; third faces at an edge are let pass then.
+    """
     if len(faces) == 0:
         return False
     edges = _directed_edges(faces)[0]
     number = _numbered(np.concatenate([edges, edges[:, ::-1]]))
     there, both = np.bincount(number[: len(edges)], minlength=int(number.max()) + 1), np.bincount(number)
-    if not ((there == 1) & (both == 2)).all():
+    odd = 2 * there != both
+    if amiss:  # a fin inside, a third face at an edge, is no hole
+        odd &= both < 3
+    ends = vertices[edges[odd[number[: len(edges)]]]]  # (E,2,3)
+    if np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).sum() > amiss * np.ptp(vertices, axis=0).max():
         return False
-    return bool((_volumes(vertices, faces, _pieces(len(vertices), faces)) > 0).all())
+    volumes = _volumes(vertices, faces, _pieces(len(vertices), faces))
+    return bool(np.abs(volumes[volumes <= 0]).sum() <= amiss * np.abs(volumes).sum() and (amiss or (volumes > 0).all()))
 
 
 def fill_holes(vertices: Float64, faces: Int64, max_edges: int, max_size: float) -> tuple[Float64, Int64, int]:

@@ -97,6 +97,8 @@ class PartsSettings:
     """Weight of each colour channel's difference."""
     coverage: Weight = 1.0
     """Weight of the difference of where the object is."""
+    border: Annotated[float, Range(0, 1000)] = 0.2
+    """Length of a body's border, in sizes of it, up to which faces turned away are taken not to show through."""
     probe_turn: Annotated[float, Range(1e-4, 1)] = 0.05
     """Turns by which derivatives are measured, in radians."""
     probe_shift: Annotated[float, Range(1e-5, 1)] = 0.01

@@ -17,6 +17,7 @@ from v2m4.stages.registration.parts.skeleton import (
     skin,
     with_steady_joints,
 )
+from v2m4.stages.registration.parts.skeleton_numba import carry
 
 ARM = Skeleton(np.array([-1, 0, 1]), np.array([[0.0, 0, 3], [1, 0, 3], [2, 0, 3]]))
 QUARTER = np.array([0, 0, np.pi / 2])
@@ -38,6 +39,32 @@ def test_lengths_of_bones_never_change(seed: int) -> None:
     rng = np.random.default_rng(seed)
     places = place_parts(ARM, Poses.rest(ARM, 4).moved(rng.normal(size=(4, 12))))[1]
     np.testing.assert_allclose(np.linalg.norm(np.diff(places, axis=1), axis=-1), 1.0, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_compiled_loops_along_the_tree_do_what_they_say(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parents = np.array([-1, 0, 0, 1, 1, 4])
+    tree = Skeleton(parents, rng.normal(size=(6, 3)))
+    poses = Poses.rest(tree, 2).moved(rng.normal(size=(2, 21)))
+    turns, places = place_parts(tree, poses)
+    vertices, weights = rng.normal(size=(7, 3)), rng.dirichlet(np.ones(6), 7) * rng.integers(0, 2, (7, 6))
+    for b in range(2):
+        # 1. From the root outwards.
+        for n, p in enumerate(parents):
+            above, joint = (turns[b, p], tree.joints[p]) if n else (np.eye(3), tree.joints[0])
+            place = places[b, p] if n else tree.joints[0] + poses.shifts[b]
+            np.testing.assert_allclose(turns[b, n], above @ poses.turns[b, n], atol=1e-12)
+            np.testing.assert_allclose(places[b, n], above @ (tree.joints[n] - joint) + place, atol=1e-12)
+        # 2. And what each part and those below it carry.
+        found = np.empty((6, 7, 3), np.float32)
+        carry(parents, tree.joints, vertices, weights, turns[b], places[b], found)
+        own = (vertices[None] - tree.joints[:, None]) @ turns[b].transpose(0, 2, 1) + places[b][:, None]  # (N,V,3)
+        for n in range(6):
+            below = tree.below(n)
+            np.testing.assert_allclose(found[n], np.einsum("vn,nva->va", weights[:, below], own[below]), atol=1e-5)
+        np.testing.assert_allclose(found[0], skin(tree, poses, vertices, weights)[b], atol=1e-5)
 
 
 @settings(max_examples=20, deadline=None)

@@ -39,7 +39,9 @@ class ClipFit:
         if across is not None and trust:
             out_of_plane = np.eye(3) - np.outer(across, across) / trust**2
         settings = self.settings
-        self._bend = settings.bend * np.eye(3) + settings.sideways * trust * out_of_plane  # (3,3)
+        bend = settings.bend * np.eye(3) + settings.sideways * trust * out_of_plane
+        self._stiff = np.tile(bend, (count, 1, 1))  # (N,3,3) pulls to the rest
+        self._stiff[0] = settings.root_turn * np.eye(3)
         # Where limbs swing along a plane all of the body stays beside it: that and the picture tell depths.
         self._depth_hold = settings.depth_hold * (1 - trust)
         self._across = np.zeros(3) if across is None or not trust else across / trust
@@ -53,63 +55,77 @@ class ClipFit:
         self._pace[2] += (settings.depth_pace - 1) * (1 - trust)
         self.units = np.array([1 / self.size] * 3 + [1.0] * 3 * count)  # of steps, to those of `differences`
 
-    def priors(self, poses: Poses, still: float = 0.0) -> tuple[Float64, Float64, Float64]:
-        """Energies (B,), matrices (B,P,P) and gradients (B,P) of what is asked of single poses (B).
+    def prior_energies(self, poses: Poses, still: float = 0.0) -> Float64:
+        """(B,) what is asked of single poses (B), whatever the frames show. still: weight of a joint's turn, large or
+        small."""
+        s, bends = self.settings, logs(poses.turns)  # (B,N,3)
+        energies = (np.einsum("nac,bna->bnc", self._stiff, bends) * bends).sum(axis=(1, 2))
+        length = np.sqrt((bends**2).sum(-1) + s.still_within**2)  # (B,N)
+        energies += (
+            2 * still * (length - s.still_within).sum(-1) + self._depth_hold * (poses.shifts[:, 2] / self.size) ** 2
+        )
+        if self._beside.any():
+            off = self._sideways(*place_parts(self.fit.body.skeleton, poses))
+            whole = off @ self.fit.shares
+            off -= whole[:, None]
+            far = 1 + (off / s.sideways_within) ** 2  # Geman-McClure: what clearly leaves the plane is let go
+            energies += self._whole_beside * whole**2 + (self._beside * off**2 / far).sum(axis=1)
+        return energies
 
-        still: weight of a joint's turn, large or small.
-        """
+    def priors(self, poses: Poses, still: float = 0.0) -> tuple[Float64, Float64]:
+        """Matrices (B,P,P) and gradients (B,P) of (half) the `prior_energies` of single poses (B)."""
         s, count = self.settings, len(self.fit.body.skeleton)
         bends = logs(poses.turns)  # (B,N,3)
         # 1. Pulls to the rest that grow with what is moved.
-        stiff = np.tile(self._bend, (count, 1, 1))
-        stiff[0] = s.root_turn * np.eye(3)
-        pulls = np.einsum("nac,bna->bnc", stiff, bends)
-        energies = (pulls * bends).sum(axis=(1, 2))
+        pulls = np.einsum("nac,bna->bnc", self._stiff, bends)
         # 2. Pulls that do not: few joints are bent rather than all a little. Iteratively reweighted.
         length = np.sqrt((bends**2).sum(-1) + s.still_within**2)  # (B,N)
         pulls += still / length[..., None] * bends
-        energies += 2 * still * (length - s.still_within).sum(-1)
         # 3. The depth of the whole.
-        deeper = poses.shifts[:, 2] / self.size
-        energies = energies + self._depth_hold * deeper**2
         gradients = np.zeros((len(bends), len(self.units)))
-        gradients[:, 2] = self._depth_hold * deeper
+        gradients[:, 2] = self._depth_hold * poses.shifts[:, 2] / self.size
         gradients[:, 3:] = pulls.reshape(len(bends), -1)
         matrices = np.zeros((len(bends), len(self.units), len(self.units)))
         matrices[:, 2, 2] = self._depth_hold
         for part in range(count):
             at = slice(3 + 3 * part, 6 + 3 * part)
-            matrices[:, at, at] = stiff[part] + (still / length[:, part])[:, None, None] * np.eye(3)
+            matrices[:, at, at] = self._stiff[part] + (still / length[:, part])[:, None, None] * np.eye(3)
         matrices *= np.outer(self.units, self.units)
         gradients *= self.units
         # 4. Shifts across the plane that limbs swing along: of the whole, and of parts beside it.
         if self._beside.any():
-            off, slopes = self._sideways(poses)
+            placed = place_parts(self.fit.body.skeleton, poses)
+            off, slopes = self._sideways(*placed), self._sideways_slopes(*placed)
             whole, whole_slopes = off @ self.fit.shares, np.einsum("bnp,n->bp", slopes, self.fit.shares)
-            energies = energies + self._whole_beside * whole**2
             matrices += self._whole_beside * whole_slopes[:, :, None] * whole_slopes[:, None]
             gradients += self._whole_beside * whole[:, None] * whole_slopes
             off, slopes = off - whole[:, None], slopes - whole_slopes[:, None]
-            far = 1 + (off / s.sideways_within) ** 2  # Geman-McClure: what clearly leaves the plane is let go
-            energies = energies + (self._beside * off**2 / far).sum(axis=1)
+            far = 1 + (off / s.sideways_within) ** 2
             weighted = slopes * (self._beside / far**2)[..., None]
             matrices += np.swapaxes(slopes, 1, 2) @ weighted
             gradients += np.einsum("bnp,bn->bp", weighted, off)
-        return energies, matrices, gradients
+        return matrices, gradients
 
-    def _sideways(self, poses: Poses) -> tuple[Float64, Float64]:
-        """How far (B,N) the middles of the parts have gone across the plane, in sizes, and slopes (B,N,P) of that."""
-        fit, skeleton = self.fit, self.fit.body.skeleton
-        turns, places = place_parts(skeleton, poses)
-        arms = (turns @ (fit.middles - skeleton.joints)[..., None])[..., 0]  # (B,N,3)
-        middles = arms + places
-        off = (middles - fit.middles) @ self._across
+    def _arms(self, turns: Float64) -> Float64:
+        """(B,N,3) from the joints of parts, turned (B,N,3,3), to their middles."""
+        fit = self.fit
+        return (turns @ (fit.middles - fit.body.skeleton.joints)[..., None])[..., 0]
+
+    def _sideways(self, turns: Float64, places: Float64) -> Float64:
+        """How far (B,N) the middles of parts, turned (B,N,3,3), with joints at (B,N,3), have gone across the plane, in
+        sizes."""
+        return (self._arms(turns) + places - self.fit.middles) @ self._across / self.size
+
+    def _sideways_slopes(self, turns: Float64, places: Float64) -> Float64:
+        """Slopes (B,N,P) of `_sideways`."""
+        middles = self._arms(turns) + places
         # A turn of part k about its own axis a takes a middle m below it along axis x (m - joint), seen from across.
         from_joints = middles[:, :, None] - places[:, None]  # (B,N,K,3)
-        leaning = np.cross(from_joints, self._across) * fit.below[..., None]  # (B,N,K,3)
+        leaning = np.cross(from_joints, self._across) * self.fit.below[..., None]  # (B,N,K,3)
         slopes = np.einsum("bnkc,bkca->bnka", leaning, turns)
-        shifts = np.broadcast_to(self._across, (*off.shape, 3))
-        return off / self.size, np.concatenate([shifts, slopes.reshape(*off.shape, -1)], axis=-1) / self.size
+        count = middles.shape[:2]
+        shifts = np.broadcast_to(self._across, (*count, 3))
+        return np.concatenate([shifts, slopes.reshape(*count, -1)], axis=-1) / self.size
 
     def descend(self, poses: Poses, frames: Int64, expected: Poses, rounds: int) -> tuple[Poses, Float64]:
         """Each of B poses by itself: towards its frame and, as acceleration, to where it is expected."""
@@ -151,13 +167,13 @@ class ClipFit:
 
     def _energies(self, poses: Poses, frames: Int64, expected: Poses) -> Float64:
         off = differences(expected, poses, self.size)
-        priors = self.settings.acceleration * (self._pace * off**2).sum(-1) + self.priors(poses)[0]
+        priors = self.settings.acceleration * (self._pace * off**2).sum(-1) + self.prior_energies(poses)
         return self.fit.energies(poses, frames) + priors
 
     def _alone(self, poses: Poses, frames: Int64, expected: Poses) -> tuple[Float64, Float64]:
         """Normal equations (B,P,P) and (B,P) of what `_energies` tells."""
         normal = self.fit.linearised(poses, frames)
-        _, matrix, gradients = self.priors(poses)
+        matrix, gradients = self.priors(poses)
         weight, off = self.settings.acceleration * self._pace, differences(expected, poses, self.size)
         gradient = normal.gradient + gradients + weight * off * self.units
         return normal.matrix + matrix + weight * np.diag(self.units**2), gradient
@@ -189,7 +205,7 @@ class ClipFit:
         pictures = self.fit.energies(poses, np.arange(len(poses.shifts))).sum()
         off, acceleration = self._anchor_off(poses), self._accelerations(poses)
         held = self.settings.anchor_hold * (off**2).sum() + smoothness * (self._pace * acceleration**2).sum()
-        return float(pictures + self.priors(poses, self.settings.still)[0].sum() + held)
+        return float(pictures + self.prior_energies(poses, self.settings.still).sum() + held)
 
     def _anchor_off(self, poses: Poses) -> Float64:
         """(P,) by what the anchor's pose differs from the one that is known."""
@@ -206,7 +222,7 @@ class ClipFit:
         s, count, size = self.settings, len(poses.shifts), len(self.units)
         # 1. Each frame by itself; the anchor's pose is known.
         normal = self.fit.linearised(poses, np.arange(count))
-        _, matrix, gradients = self.priors(poses, s.still)
+        matrix, gradients = self.priors(poses, s.still)
         blocks = normal.matrix + matrix
         blocks[self.anchor] += s.anchor_hold * np.diag(self.units**2)
         gradient = normal.gradient + gradients

@@ -6,6 +6,7 @@ Derivatives are differences of pictures drawn a little to either side, so that o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -16,7 +17,8 @@ from v2m4.geometry.cleanup import encloses
 from v2m4.render.threads import parallel_for
 from v2m4.settings import PartsSettings
 from v2m4.stages.registration.parts.probes_numba import probe_pictures, vertex_normals_of
-from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skin
+from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skinned, weighed
+from v2m4.stages.registration.parts.skeleton_numba import carry
 from v2m4.stages.registration.parts.synthesis import Synthesis
 
 
@@ -34,7 +36,11 @@ class Body:
 
     def posed(self, poses: Poses) -> Float64:
         """(...,V,3)."""
-        return skin(self.skeleton, poses, self.vertices, self.weights)
+        return skinned(self.skeleton, poses, self._weighed)
+
+    @cached_property
+    def _weighed(self) -> Float64:
+        return weighed(self.vertices, self.weights)
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,11 @@ class PoseFit:
         self.middles = mass.T @ body.vertices  # (N,3)
         self._shares = np.ascontiguousarray(self._inside @ body.weights.T, np.float32)  # (N,V)
         moves = np.asarray((self._shares > 0)[:, synthesis.faces].any(axis=2))  # (N,F)
-        self._moving, self._fixed = _lists(moves), _lists(~moves)
-        self.closed = encloses(body.vertices, synthesis.faces.astype(np.int64))
+        ends = np.zeros((count, len(body.vertices)), bool)  # of the faces that move
+        for part, moving in enumerate(moves):
+            ends[part, synthesis.faces[moving]] = True
+        self._moving, self._fixed, self._corners = _lists(moves), _lists(~moves), _lists(ends)
+        self.closed = encloses(body.vertices, synthesis.faces.astype(np.int64), settings.border)
         signed = np.repeat(np.eye(3), 2, axis=0) * np.tile([1.0, -1.0], 3)[:, None]  # (6,3)
         self._probe_turns = Rotation.from_rotvec(settings.probe_turn * signed).as_matrix()
         lengths = np.array([settings.probe_shift, settings.probe_shift, settings.probe_depth]) * body.size
@@ -130,11 +139,8 @@ class PoseFit:
         synthesis, skeleton = self.synthesis, self.body.skeleton
         count = len(skeleton)
         # 1. What of the vertices each part and those below it carry.
-        origin = places - (turns @ skeleton.joints[..., None])[..., 0]
-        own = self.body.vertices @ turns.transpose(0, 2, 1) + origin[:, None]  # (N,V,3)
-        carried = own * self.body.weights.T[..., None]
-        for part in range(count - 1, 0, -1):
-            carried[skeleton.parents[part]] += carried[part]
+        carried = np.empty((count, len(vertices), 3), np.float32)
+        carry(skeleton.parents, skeleton.joints, self.body.vertices, self.body.weights, turns, places, carried)
         # 2. Six probes for each part's turns about its joint and own axes, and for shifts of the whole.
         around = turns[:, None] @ self._probe_turns @ turns.transpose(0, 2, 1)[:, None]  # (N,6,3,3)
         moves = places[:, None] - np.einsum("nkab,nb->nka", around, places)
@@ -148,18 +154,18 @@ class PoseFit:
         camera = np.array([Camera.identity().focal, left, top, 2 * side / synthesis.width], np.float32)
         out = np.empty((count + 1, 3, side, side, 4), np.float32)
         arguments = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera, self.closed)
-        carried32 = carried.astype(np.float32)
 
         def work(group0: int, group1: int, _row0: int, _row1: int) -> None:
             probe_pictures(
                 *arguments,
-                carried32,
+                carried,
                 self._shares,
                 parts,
                 around,
                 moves,
                 *self._moving,
                 *self._fixed,
+                *self._corners,
                 group0,
                 group1,
                 out,

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Float64, Int64
 from v2m4.geometry.rotations import closest_rotation
+from v2m4.stages.registration.parts.skeleton_numba import chain
 
 _LEAST_MASS = 1e-9  # of squared weights: a part with less carries nothing
 
@@ -56,26 +57,31 @@ class Poses:
 
 
 def place_parts(skeleton: Skeleton, poses: Poses) -> tuple[Float64, Float64]:
-    """Rotations (...,N,3,3) and joints' places (...,N,3) in space."""
-    turns, places = np.empty_like(poses.turns), np.empty(poses.turns.shape[:-1])
-    turns[..., 0, :, :] = poses.turns[..., 0, :, :]
-    places[..., 0, :] = skeleton.joints[0] + poses.shifts
-    for part in range(1, len(skeleton)):
-        parent = skeleton.parents[part]
-        arm = skeleton.joints[part] - skeleton.joints[parent]
-        turns[..., part, :, :] = turns[..., parent, :, :] @ poses.turns[..., part, :, :]
-        places[..., part, :] = turns[..., parent, :, :] @ arm + places[..., parent, :]
-    return turns, places
+    """Rotations ([B,]N,3,3) and joints' places ([B,]N,3) in space."""
+    single = poses.turns.ndim == 3
+    within, shifts = (np.ascontiguousarray(x[None] if single else x, np.float64) for x in (poses.turns, poses.shifts))
+    turns, places = np.empty_like(within), np.empty(within.shape[:-1])
+    chain(skeleton.parents, skeleton.joints, within, shifts, turns, places)
+    return (turns[0], places[0]) if single else (turns, places)
 
 
 def skin(skeleton: Skeleton, poses: Poses, vertices: Float64, weights: Float64) -> Float64:
     """(...,V,3) vertices (V,3), carried with weights (V,N)."""
+    return skinned(skeleton, poses, weighed(vertices, weights))
+
+
+def weighed(vertices: Float64, weights: Float64) -> Float64:
+    """(V,4N) vertices (V,3) in homogeneous coordinates, times their weights (V,N)."""
+    whole = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1)
+    return (weights[..., None] * whole[:, None]).reshape(len(vertices), -1)
+
+
+def skinned(skeleton: Skeleton, poses: Poses, spread: Float64) -> Float64:
+    """(...,V,3) what `skin` gives, of `weighed` vertices (V,4N): one product with all that the parts do."""
     turns, places = place_parts(skeleton, poses)
     rests = places - (turns @ skeleton.joints[..., None])[..., 0]  # (...,N,3) where the origin goes
-    affine = np.concatenate([turns, rests[..., None]], axis=-1)  # (...,N,3,4)
-    flat = weights @ affine.reshape(*affine.shape[:-2], 12)  # (...,V,12)
-    blended = flat.reshape(*flat.shape[:-1], 3, 4)
-    return np.einsum("...vab,vb->...va", blended[..., :3], vertices) + blended[..., 3]
+    affine = np.concatenate([np.swapaxes(turns, -1, -2), rests[..., None, :]], axis=-2)  # (...,N,4,3)
+    return spread @ affine.reshape(*affine.shape[:-3], -1, 3)
 
 
 def rigid_motions(count: int, vertices: Float64, weights: Float64, shapes: Float64) -> tuple[Float64, Float64]:
