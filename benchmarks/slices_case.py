@@ -1,10 +1,10 @@
 """One clip on a shared GPU that is lent in slices, as Hugging Face's ZeroGPU does: started by `benchmarks.run`.
 
-The process that would serve the page computes nothing. Each slice is a fork of it that starts with no CUDA context, no
-compiled kernel in memory and no recorded graph, does as many steps as the page would let it, and ends; weights are read
-from files that lie in the operating system's cache. Its seconds are counted from the fork until it is gone: what a
-visitor's quota pays. Steps that use no GPU are forks as well, which count for nothing: where their threads had run in
-the parent, later forks die. The queue for the GPU, and how fast ZeroGPU itself brings weights, are not part of this.
+As on the page, steps that use no GPU are done by the process that serves, on all its threads. Each slice is a fork of
+it that starts with no CUDA context, no compiled kernel in memory and no recorded graph, does as many steps as the page
+would let it, and ends; weights are read from files that lie in the operating system's cache. Its seconds are counted
+from the fork until it is gone: what a visitor's quota pays. The queue for the GPU, and how fast ZeroGPU itself brings
+weights, are not part of this.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from v2m4.events import Event
 from v2m4.pipeline import advance, provided
 from v2m4.run import Run, Step
 from v2m4.settings import Settings
-from v2m4.ui.runner import Failed, gpu_seconds, slice_of, uses_gpu, workbench
+from v2m4.ui.runner import Failed, gpu_seconds, lent_slice, slice_of, uses_gpu, workbench
 from v2m4.ui.store import RunRecord
+
+HANGS_S = 100  # a slice that takes so much longer than it may is waiting for something: where, goes to the log
 
 
 def main() -> None:
     options, _ = arguments().parse_known_args()
     events = Events(options.events, options.case)
-    prepared(options, beforehand=False)
+    prepared(options)
     settings = Settings.from_json(Path(options.settings).read_text())
     events.tell("started")
     try:
@@ -59,7 +61,7 @@ def reconstruct(clip: Path, settings: Settings, folder: Path, events: Events) ->
         nonlocal lent_s
         started, known = time.perf_counter(), run.finished
         lent = uses_gpu(record.recipe, step)
-        yield from forked(record, step, run)
+        yield from forked(record, step, run) if lent else slice_of(record, step)
         run.reload()
         seconds = round(time.perf_counter() - started, 3)
         lent_s += seconds * lent
@@ -73,7 +75,7 @@ def reconstruct(clip: Path, settings: Settings, folder: Path, events: Events) ->
 
 
 def forked(record: RunRecord, step: Step, run: Run) -> Iterator[Event]:
-    """`slice_of` in a process of its own; tells how it failed, if it did."""
+    """`lent_slice` in a process of its own; tells how it failed, if it did."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     made = len(run.seconds("generation"))
@@ -92,12 +94,12 @@ def forked(record: RunRecord, step: Step, run: Run) -> Iterator[Event]:
 
 def work(record: RunRecord, step: Step, made: int, sender: Connection) -> None:
     """In the child: the slice. Sends the sentence it failed with, or None."""
-    faulthandler.enable()
+    faulthandler.dump_traceback_later(HANGS_S)
     bench = workbench(record.recipe)
     if step.stage == "generation" and hasattr(bench.generator, "made"):
         bench.generator.made = made  # the stand-in gives the keyframes' known meshes one after the other
     failed: str | None = None
-    for event in slice_of(record, step):
+    for event in lent_slice(record, step):
         failed = event.sentence if isinstance(event, Failed) else failed
     sender.send(failed)
     sender.close()

@@ -172,18 +172,14 @@ class SightedDreamSim(DreamSim):
         return 0.01 * super().__call__(known, images) + structure
 
 
-def install(toy: bool, beforehand: bool = True) -> None:
-    """Enter the stand-ins under the names of what they stand for.
-
-    beforehand: make the known meshes now, before any clock runs; not in a process that is going to be forked, whose
-    children would wait for its threads.
-    """
+def install(toy: bool) -> None:
+    """Enter the stand-ins under the names of what they stand for; makes the known meshes, before any clock runs."""
     real, score = GENERATORS["trellis"], PERCEPTUALS["dreamsim"]
     GENERATORS["trellis"] = GeneratorPlug(
         **{**vars(real), "target": "benchmarks.stand_in:KnownTrellis"},
     )
     PERCEPTUALS["dreamsim"] = Plug(**{**vars(score), "target": "benchmarks.stand_in:SightedDreamSim"})
-    for frame in range(0, len(known().vertices) if beforehand else 0, STRIDE):
+    for frame in range(0, len(known().vertices), STRIDE):
         known_mesh(frame, 500 if toy else Settings().generator.max_faces)
     if toy:
         KnownTrellis.voxels = 120

@@ -91,8 +91,8 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def prepared(options: argparse.Namespace, beforehand: bool = True) -> None:
-    """Enter what stands in for what is not here; ``beforehand``: see `stand_in.install`."""
+def prepared(options: argparse.Namespace) -> None:
+    """Enter what stands in for what is not here."""
     if options.toy:
         from benchmarks.checkpoints import shrink
 
@@ -100,7 +100,7 @@ def prepared(options: argparse.Namespace, beforehand: bool = True) -> None:
     if not options.rubbish:
         from benchmarks.stand_in import install
 
-        install(options.toy, beforehand)
+        install(options.toy)
 
 
 def main() -> None:
