@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2m4.geometry.mesh import Mesh
-from v2m4.render.atlas import dominant_colors, fill_gutters, has_own_atlas, push_pull, texels_of, unwrap
+from v2m4.render.atlas import (
+    PART_FACES,
+    compact_parts,
+    dominant_colors,
+    fill_gutters,
+    has_own_atlas,
+    push_pull,
+    texels_of,
+    unwrap,
+)
 from v2m4.settings import OwnAtlasSettings
 
 OWN = OwnAtlasSettings()
@@ -31,14 +40,25 @@ def sheet(n: int = 8) -> Mesh:
     return Mesh(vertices, faces, vertices[:, :2].contiguous(), faces)
 
 
-def test_charts_do_not_overlap_and_fill_the_square() -> None:
-    vertices, faces = ball()
+@pytest.mark.parametrize("subdivisions", [3, 4])
+def test_charts_do_not_overlap_and_fill_the_square(subdivisions: int) -> None:
+    vertices, faces = ball(subdivisions)
+    assert (len(faces) > PART_FACES) == (subdivisions > 3), "the larger one is unwrapped in parts"
     uv, uv_faces = unwrap(vertices, faces, 256)
     assert uv_faces.shape == faces.shape and float(uv.min()) >= 0 and float(uv.max()) <= 1
     assert has_own_atlas(Mesh(vertices, faces, uv, uv_faces), 256, OWN)
     corners = uv[uv_faces]
     edge = torch.linalg.det(torch.stack([corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]], 1))
     assert float(edge.abs().sum() / 2) > 0.4
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(0, 10**6))
+def test_compact_parts_hold_every_point_once_and_are_of_one_size(count: int, most: int, seed: int) -> None:
+    parts = compact_parts(np.random.default_rng(seed).random((count, 3)), most)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(count))
+    sizes = [len(part) for part in parts]
+    assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
 
 
 def test_texels_know_where_on_the_surface_they_lie() -> None:

@@ -16,6 +16,7 @@ from v2m4.render.raster import rasterize
 from v2m4.settings import OwnAtlasSettings
 
 PADDING = 4  # texels between charts
+PART_FACES = 1500  # at most, of what is unwrapped as one
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,51 @@ class Texels:
 
 
 def unwrap(vertices: Tensor, faces: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """uv (T,2) in [0,1] and uv_faces (F,3) of charts that nowhere overlap in a ``side`` x ``side`` texture (xatlas)."""
+    """uv (T,2) in [0,1] and uv_faces (F,3) of charts that nowhere overlap in a ``side`` x ``side`` texture (xatlas).
+
+    Charts end where the parts do that a large mesh is given in: the time for one grows faster than its faces, and parts
+    are worked on at the same time.
+    """
     import xatlas
 
+    places, triangles = vertices.detach().cpu().float().numpy(), faces.cpu().numpy()
+    parts = compact_parts(places[triangles].mean(1), PART_FACES)
     atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices.detach().cpu().float().numpy(), faces.cpu().numpy().astype(np.uint32))
+    for part in parts:
+        used, corners = np.unique(triangles[part], return_inverse=True)
+        atlas.add_mesh(places[used], corners.reshape(-1, 3).astype(np.uint32))
     packing = xatlas.PackOptions()
     packing.resolution = side
     packing.padding = PADDING
     atlas.generate(xatlas.ChartOptions(), packing)
-    _, corners, uv = atlas[0]
+    uv_faces, coordinates, count = np.empty(triangles.shape, np.int64), [], 0
+    for number, part in enumerate(parts):
+        _, corners, uv = atlas[number]
+        uv_faces[part] = corners.astype(np.int64) + count
+        coordinates.append(uv)
+        count += len(uv)
     size = np.array([atlas.width, atlas.height], np.float64)
     # One scale for both axes, so that texels stay square on the surface.
-    uv = uv * size / size.max()
+    placed = np.concatenate(coordinates) * size / size.max()
     return (
-        torch.from_numpy(uv.astype(np.float32)).to(vertices.device),
-        torch.from_numpy(corners.astype(np.int64)).to(faces.device),
+        torch.from_numpy(placed.astype(np.float32)).to(vertices.device),
+        torch.from_numpy(uv_faces).to(faces.device),
     )
+
+
+def compact_parts(points: Real, most: int) -> list[Int64]:
+    """The numbers, ascending, of the points (N,3) of each of as many equal parts as leave no more than ``most`` in one:
+    halved across their longest extent until then."""
+    parts = [np.arange(len(points))]
+    while len(parts[0]) > most:
+        halves = []
+        for part in parts:
+            axis = np.ptp(points[part], axis=0).argmax()
+            order = part[np.argsort(points[part, axis], kind="stable")]
+            middle = (len(part) + 1) // 2
+            halves += [np.sort(order[:middle]), np.sort(order[middle:])]
+        parts = halves
+    return parts
 
 
 def has_own_atlas(mesh: Mesh, side: int, settings: OwnAtlasSettings) -> bool:
@@ -102,9 +131,10 @@ def fill_gutters(picture: Real, known: Mask) -> Float32:
     for _ in range(PADDING // 2 + 1):
         total = cv2.boxFilter(weight, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
         summed = cv2.boxFilter(picture, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        grown = (weight == 0) & (total > 0)
-        picture[grown] = summed.reshape(picture.shape)[grown] / total[grown][:, None]
-        weight[grown] = 1
+        grown = np.flatnonzero((weight == 0) & (total > 0))
+        among = summed.reshape(weight.size, -1)[grown]
+        picture.reshape(weight.size, -1)[grown] = among / total.reshape(-1)[grown, None]
+        weight.reshape(-1)[grown] = 1
     return push_pull(picture, weight)
 
 

@@ -8,9 +8,22 @@ import torch
 from torch import Tensor
 
 from v2m4.events import drain
+from v2m4.geometry.camera import Camera
+from v2m4.geometry.mesh import Mesh
+from v2m4.render import render
 from v2m4.settings import OptimiseSettings
 from v2m4.stages.texture import optimise
-from v2m4.stages.texture.optimise import Observation, StackedObservations, descend, touches, view_loss
+from v2m4.stages.texture.optimise import (
+    Observation,
+    StackedObservations,
+    descend,
+    look_around,
+    observe,
+    orbit,
+    total_variation,
+    touches,
+    view_loss,
+)
 
 SETTINGS = OptimiseSettings(iterations=60, lr=0.05)
 
@@ -31,7 +44,7 @@ def test_observations_made_equally_long_give_the_same_loss_and_slopes() -> None:
     stacked = StackedObservations.of(observations)
     texture = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
     for number, observation in enumerate(observations):
-        values = view_loss(texture, observation, 0.1), stacked.loss(texture, torch.tensor([number]), 0.1)
+        values = view_loss(texture, observation, 0.0), stacked.difference(texture, torch.tensor([number]))
         torch.testing.assert_close(values[1], values[0])
         slopes = [torch.autograd.grad(value, texture)[0] for value in values]
         torch.testing.assert_close(slopes[1], slopes[0])
@@ -62,6 +75,37 @@ def test_recorded_iterations_end_where_the_plain_ones_do(
     plain, recorded = both_descents(monkeypatch, "cuda")
     assert "could not be recorded" not in caplog.text
     assert (recorded - plain).abs().mean() < 1e-3  # Adam divides by slopes that may be rounding only
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("shape", [(24, 31, 3), (300, 7, 4)])
+def test_the_kernel_adds_the_slopes_of_the_total_variation(shape: tuple[int, ...]) -> None:
+    from v2m4.stages.texture.variation_triton import add_variation_slopes
+
+    texture = (torch.rand(shape, device="cuda") * 8).round().requires_grad_()  # with neighbours that are equal
+    before, factor = torch.rand(shape, device="cuda"), torch.tensor([0.37], device="cuda")
+    (expected,) = torch.autograd.grad(factor[0] * total_variation(texture), texture)
+    found = before.clone()
+    add_variation_slopes(texture.detach(), factor, found)
+    torch.testing.assert_close(found - before, expected, rtol=1e-3, atol=2e-7)
+
+
+def test_looking_around_at_once_sees_what_single_pictures_show() -> None:
+    vertices = torch.tensor([[-1.0, -1, 3], [1, -1, 3], [1, 1, 3.5], [-1, 1, 4], [0, 0, 2]])
+    faces = torch.tensor([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
+    mesh = Mesh(vertices, faces, colors=torch.rand(5, 3, generator=torch.Generator().manual_seed(0)))
+    charted = Mesh(vertices, faces, vertices[:, :2] / 2 + 0.5, faces)
+    cameras = orbit(vertices, 5, 2.0)
+    found = look_around(mesh, charted, Camera(torch.stack([c.world_to_camera for c in cameras])), 40)
+    assert len(found) == len(cameras)
+    for camera, seen in zip(cameras, found, strict=True):
+        image = render(mesh, camera, 40, ("mask", "color"), antialias=False)
+        assert image.color is not None and image.mask is not None
+        expected = observe(charted, camera, torch.cat([image.color[0], image.mask[0, ..., None]], -1), opaque=0.95)
+        assert len(expected.uv) > 50
+        torch.testing.assert_close(seen.uv, expected.uv)
+        torch.testing.assert_close(seen.colors, expected.colors)
 
 
 def test_touches_are_the_weights_of_bilinear_lookups() -> None:

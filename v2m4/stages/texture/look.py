@@ -14,6 +14,7 @@ from v2m4.render.atlas import Texels, has_own_atlas, unwrap
 from v2m4.render.texture import sample_texture
 from v2m4.settings import TextureSettings
 from v2m4.stages.texture.samples import Samples
+from v2m4.stages.texture.samples_numba import blend_rows
 
 
 class Look(NamedTuple):
@@ -38,7 +39,7 @@ def own_look(mesh: Mesh, samples: Samples, texels: Texels) -> tuple[Real, Real]:
         uv, uv_faces = mesh.uv.numpy(), mesh.uv_faces.numpy()
 
         def look(face: Int64, weights: Real) -> Real:
-            at = (uv[uv_faces[face]] * weights[..., None]).sum(1).astype(np.float32)
+            at = blend_rows(uv, uv_faces[face], weights)
             assert mesh.texture is not None
             return sample_texture(mesh.texture, torch.from_numpy(at)).numpy()
 
@@ -46,7 +47,7 @@ def own_look(mesh: Mesh, samples: Samples, texels: Texels) -> tuple[Real, Real]:
         colors, faces = mesh.colors.numpy(), mesh.faces.numpy()
 
         def look(face: Int64, weights: Real) -> Real:
-            return (colors[faces[face]] * weights[..., None]).sum(1)
+            return blend_rows(colors, faces[face], weights)
 
     else:
         return np.zeros((len(samples.face), 3), np.float32), np.zeros((len(texels.index), 3), np.float32)

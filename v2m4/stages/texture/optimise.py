@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from v2m4.clip import Clip
+from v2m4.device import triton_works
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.camera import Camera, surrounding_cameras
@@ -24,6 +25,8 @@ from v2m4.stages.texture.look import Look, atlas_of
 from v2m4.stages.texture.samples import place_samples
 
 _CACHED_BYTES = 1 << 31  # of observations that a recorded descent holds equally long
+_VIEWS_AT_ONCE = 10  # of the mesh's own look
+_TOLD_EVERY = 25  # iterations, each of which takes a fraction of a millisecond on a GPU
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,10 @@ def optimise_texture(
         observations.append(replace(seen, weight=settings.optimise.reference_weight))
         yield Progress("texture", 0.05 * len(observations) / len(keyframes), note="looking at the frames")
     if mesh.texture is not None or mesh.colors is not None:
-        for camera in orbit(still.vertices, settings.optimise.views, settings.optimise.orbit_radius):
-            image = render(still, camera, settings.optimise.orbit_size, ("mask", "color"), antialias=False)
-            assert image.color is not None and image.mask is not None
-            picture = torch.cat([image.color[0], image.mask[0, ..., None]], dim=-1)
-            observations.append(observe(charted, camera, picture, opaque=settings.optimise.opaque))
+        cameras = orbit(still.vertices, settings.optimise.views, settings.optimise.orbit_radius)
+        for first in range(0, len(cameras), _VIEWS_AT_ONCE):
+            some = Camera(torch.stack([c.world_to_camera for c in cameras[first : first + _VIEWS_AT_ONCE]]))
+            observations += look_around(still, charted, some, settings.optimise.orbit_size)
             yield Progress("texture", 0.05 + 0.1 * len(observations) / (settings.optimise.views + len(keyframes)))
     observations = [o for o in observations if len(o.uv)]
     if not observations:
@@ -91,6 +93,19 @@ def observe(mesh: Mesh, camera: Camera, picture: Tensor, *, opaque: float) -> Ob
     uv = interpolate(mesh.uv, raster, mesh.uv_faces)[0]
     both = (raster.triangle[0] >= 0) & (picture[..., 3] > opaque)  # (S,S)
     return Observation(uv[both], picture[..., :3][both])
+
+
+def look_around(mesh: Mesh, charted: Mesh, cameras: Camera, size: int) -> list[Observation]:
+    """What pictures of the mesh's own look by a batch of cameras demand of ``charted``, the same with the texture
+    coordinates that are wanted: all their pixels that show it."""
+    assert charted.uv is not None and charted.uv_faces is not None
+    images = render(mesh, cameras, size, ("color",), antialias=False)
+    assert images.color is not None
+    shown = images.triangle >= 0  # (B,S,S)
+    raster = Raster(images.barycentrics, images.triangle, images.barycentrics[..., 0], "auto")
+    uv, colors = interpolate(charted.uv, raster, charted.uv_faces)[shown], images.color[shown]
+    pixels = shown.flatten(1).sum(1).tolist()
+    return [Observation(*of_view) for of_view in zip(uv.split(pixels), colors.split(pixels), strict=True)]
 
 
 def orbit(vertices: Tensor, count: int, radius: float) -> list[Camera]:
@@ -138,11 +153,10 @@ class StackedObservations:
         share = (weight / (3 * length))[:, None] * (place < length[:, None])
         return StackedObservations(uv, colors, share[..., None], weight)
 
-    def loss(self, texture: Tensor, pick: Tensor, tv_weight: float) -> Tensor:
-        """`view_loss` of the observation number pick (1,), by work of a fixed size."""
+    def difference(self, texture: Tensor, pick: Tensor) -> Tensor:
+        """`view_loss` of the observation number pick (1,), but for the total variation, by work of a fixed size."""
         uv, colors, share = (t.index_select(0, pick)[0] for t in (self.uv, self.colors, self.share))
-        difference = ((sample_texture(texture, uv) - colors).abs() * share).sum()
-        return difference + tv_weight * self.weight.index_select(0, pick)[0] * total_variation(texture)
+        return ((sample_texture(texture, uv) - colors).abs() * share).sum()
 
 
 def descend(
@@ -162,8 +176,9 @@ def descend(
         descent = _recorded_descent(texture, StackedObservations.of(observations), picks, settings)
     else:
         descent = _plain_descent(texture, observations, picks, settings)
-    for step, _ in enumerate(descent):
-        yield Progress("texture", 0.15 + 0.8 * (step + 1) / settings.iterations)
+    for step, _ in enumerate(descent, 1):
+        if step % _TOLD_EVERY == 0:
+            yield Progress("texture", 0.15 + 0.8 * step / settings.iterations)
     return texture.detach().clamp(0, 1)
 
 
@@ -186,13 +201,16 @@ def _recorded_descent(
     device = texture.device
     picks, turn = picks.to(device), torch.zeros(1, dtype=torch.long, device=device)
     rate = torch.tensor(settings.lr, device=device)
+    add_slopes = _add_variation_slopes_triton if triton_works(device) else _add_variation_slopes
     adam = torch.optim.Adam(
         [texture], lr=rate, betas=(settings.beta1, settings.beta2), fused=True, capturable=device.type == "cuda"
     )
 
     def iteration() -> None:
         adam.zero_grad()
-        observations.loss(texture, picks.index_select(0, turn), settings.tv_weight).backward()
+        pick = picks.index_select(0, turn)
+        observations.difference(texture, pick).backward()
+        add_slopes(texture, settings.tv_weight * observations.weight.index_select(0, pick))
         adam.step()
         turn.add_(1)
 
@@ -203,6 +221,18 @@ def _recorded_descent(
         yield
 
 
+def _add_variation_slopes(texture: Tensor, factor: Tensor) -> None:
+    """Let the total variation of ``texture`` times ``factor`` (1,) add to the texture's slopes."""
+    (factor[0] * total_variation(texture)).backward()
+
+
+def _add_variation_slopes_triton(texture: Tensor, factor: Tensor) -> None:
+    from v2m4.stages.texture.variation_triton import add_variation_slopes
+
+    assert texture.grad is not None
+    add_variation_slopes(texture.detach(), factor, texture.grad)
+
+
 def _rate_after(step: int, settings: OptimiseSettings) -> float:
     """Adam's step after iteration ``step``: that of the first is kept for the second, as the original has it."""
     return half_cosine(step / settings.iterations, settings.lr, settings.lr_end)
@@ -210,15 +240,14 @@ def _rate_after(step: int, settings: OptimiseSettings) -> float:
 
 def touches(observations: Sequence[Observation], side: int) -> Tensor:
     """(side,side) how many pixels of all observations drew on each texel, by the weights of bilinear lookups."""
-    touched = torch.zeros(side * side, device=observations[0].uv.device)
-    for observation in observations:
-        place = observation.uv * side - 0.5
-        corner = place.floor()
-        share = place - corner
-        for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            x, y = ((corner.long() + torch.tensor([dx, dy], device=place.device)) % side).unbind(1)
-            weight = (1 - dx - share[:, 0]).abs() * (1 - dy - share[:, 1]).abs()
-            touched.scatter_add_(0, y * side + x, weight)
+    place = torch.cat([observation.uv for observation in observations]) * side - 0.5
+    touched = torch.zeros(side * side, device=place.device)
+    corner = place.floor()
+    share = place - corner
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = ((corner.long() + torch.tensor([dx, dy], device=place.device)) % side).unbind(1)
+        weight = (1 - dx - share[:, 0]).abs() * (1 - dy - share[:, 1]).abs()
+        touched.scatter_add_(0, y * side + x, weight)
     return touched.view(side, side)
 
 

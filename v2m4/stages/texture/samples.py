@@ -13,6 +13,7 @@ from scipy.sparse import coo_array, csr_array, diags_array
 
 from v2m4.arrays import Float32, Int32, Int64, Real
 from v2m4.render.atlas import Texels
+from v2m4.stages.texture.samples_numba import blend_rows, locate_in_pieces
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,7 @@ class Samples:
 
     def at_texels(self, values: Real) -> Float32:
         """(N,C) values at the texels, interpolated from (P,C) at the samples."""
-        out = values[self.texel[:, 0]] * self.share[:, :1]
-        for i in (1, 2):
-            out += values[self.texel[:, i]] * self.share[:, i : i + 1]
-        return out.astype(np.float32)
+        return blend_rows(values, self.texel, self.share)
 
     def smooth(self, values: Real, rounds: int) -> Real:
         """(P,C) values averaged with their neighbours so many times."""
@@ -66,23 +64,8 @@ def place_samples(faces: Int64, texels: Texels, count: int) -> Samples:
     _, first, same = np.unique(key, axis=0, return_index=True, return_inverse=True)
     local = same.reshape(len(faces), len(grid))  # (F,G) a face's corners -> samples
 
-    # 3. The piece each texel lies in: cell (i, j) of the grid, of whose two halves the far one if x + y > 1.
-    scaled = texels.weights.astype(np.float64) * m
-    i = np.clip(np.floor(scaled[:, 0]).astype(np.int64), 0, m - 1)
-    j = np.clip(np.floor(scaled[:, 1]).astype(np.int64), 0, m - 1 - i)
-    x, y = scaled[:, 0] - i, scaled[:, 1] - j
-    far = (x + y > 1) & (i + j < m - 1)
-    corner = np.stack(
-        [
-            number[i + far, j + far],
-            np.where(far, number[i, j + 1], number[i + 1, j]),
-            np.where(far, number[i + 1, j], number[i, j + 1]),
-        ],
-        axis=1,
-    )  # (N,3)
-    p, q = np.where(far, 1 - x, x), np.where(far, 1 - y, y)
-    share = np.stack([1 - p - q, p, q], axis=1).clip(0, 1)
-    share /= share.sum(1, keepdims=True)
+    # 3. The piece each texel lies in.
+    corner, share = locate_in_pieces(texels.weights, texels.face, local, number, m)
 
     # 4. Neighbours are joined by the three sides of every upright piece: with them go the sides of all the others.
     up = np.array([(i, j) for i in range(m) for j in range(m - i)])
@@ -97,8 +80,8 @@ def place_samples(faces: Int64, texels: Texels, count: int) -> Samples:
     return Samples(
         face[first],
         (every[first] / m).astype(np.float32),
-        local[texels.face[:, None], corner].astype(np.int32),
-        share.astype(np.float32),
+        corner,
+        share,
         adjacency,
     )
 
