@@ -25,9 +25,11 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.masks import mask_iou
 from v2m4.render.fast import render_fast
 from v2m4.render.pictures import straight_alpha
+from v2m4.render.threads import in_order
 
 Watch = Callable[[NDArray[np.uint8]], None]
 """What gets a frame's re-rendering, (S,S,4) with straight alpha."""
+FRAMES_AT_ONCE = 4  # at most: each takes some tens of megabytes
 _TRACKED_VERTICES = 2000  # whose jitter is measured, at most
 _CENTRE_TOLERANCE = 0.005  # of a camera file, in picture widths: more is another crop and no rounding
 
@@ -114,13 +116,16 @@ def compare(
     seen: (F,) bool, where the faces that are visible in some frame are marked. watch: gets each frame's re-rendering.
     """
     rows: list[tuple[float, float, float]] = []
-    for index, time in enumerate(clip.times):
-        images = render_fast(mesh_at(time), camera, clip.side, ("mask", "color"), supersample=2)
-        if seen is not None:
-            owners = images.triangle.reshape(-1)
-            seen[owners[owners >= 0]] = True
+
+    def looked_at(index: int) -> tuple[NDArray[np.uint8], Tensor, tuple[float, float, float]]:
+        images = render_fast(mesh_at(clip.times[index]), camera, clip.side, ("mask", "color"), supersample=2)
         rendered = straight_alpha(images)
-        rows.append(compare_pictures(rendered, clip.frame(index)))
+        return rendered, images.triangle.reshape(-1), compare_pictures(rendered, clip.frame(index))
+
+    for index, (rendered, owners, row) in enumerate(in_order(looked_at, len(clip), FRAMES_AT_ONCE)):
+        if seen is not None:
+            seen[owners[owners >= 0]] = True
+        rows.append(row)
         if watch is not None:
             watch(rendered)
         yield Progress("export", (index + 1) / len(clip), note="measuring")
@@ -131,13 +136,13 @@ def compare(
 def compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[float, float, float]:
     """IoU, PSNR and SSIM of two (S,S,4) pictures with straight alpha."""
     ours, theirs = rendered[..., 3] > 127, frame[..., 3] > 127
-    a, b = over_white(rendered), over_white(frame)
     either = ours | theirs
     if not either.any():
-        return 1.0, psnr(a, b), 1.0
+        return 1.0, psnr(over_white(rendered), over_white(frame)), 1.0
     rows, columns = np.nonzero(either.any(axis=1))[0], np.nonzero(either.any(axis=0))[0]
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return mask_iou(ours, theirs), psnr(a, b, either), ssim(a[box], b[box])
+    a, b = over_white(rendered[box]), over_white(frame[box])
+    return mask_iou(ours, theirs), psnr(a, b, either[box]), ssim(a, b)
 
 
 def over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from v2m4.geometry.mesh import Mesh, vertex_normals
 from v2m4.settings import ExportSettings
 
 Axes = Literal["camera", "z_up"]
+EncodedPicture: TypeAlias = tuple[bytes, str]
+"""A picture file's bytes and its MIME type."""
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071  # glTF 2.0, sampler
 _INT16_MAX, _INT8_MAX, _UINT16_MAX = 32767, 127, 65535  # of normalised integers
 _ROUGHNESS = 0.9  # nearly matt: the video's light is in the texture already
@@ -47,14 +49,20 @@ class _Corners:
     uv: NDArray[np.float32] | None
 
 
-def write_glb(path: Path, animation: Animation, settings: ExportSettings, provenance: dict[str, Any]) -> None:
+def write_glb(
+    path: Path,
+    animation: Animation,
+    settings: ExportSettings,
+    provenance: dict[str, Any],
+    picture: EncodedPicture | None = None,
+) -> None:
     """Write ``animation`` as a glTF 2.0 binary file, whole or not at all.
 
-    The base mesh is the first keyframe. ``provenance`` (plain JSON values) goes to ``asset.extras``. Positions are
-    those of `Placement.of(animation.vertices)`: y up, about unit size, centred. Raises V2M4Error if there is no face or
-    a vertex is not finite.
+    The base mesh is the first keyframe. ``provenance`` (plain JSON values) goes to ``asset.extras``. ``picture``: the
+    texture, where that was encoded before. Positions are those of `Placement.of(animation.vertices)`: y up, about unit
+    size, centred. Raises V2M4Error if there is no face or a vertex is not finite.
     """
-    write_atomically(path, animated_glb(animation, settings, provenance))
+    write_atomically(path, animated_glb(animation, settings, provenance, picture))
 
 
 def write_still(path: Path, mesh: Mesh, *, axes: Axes = "camera", settings: ExportSettings | None = None) -> None:
@@ -65,10 +73,12 @@ def write_still(path: Path, mesh: Mesh, *, axes: Axes = "camera", settings: Expo
     write_atomically(path, still_glb(mesh, path.stem, settings or ExportSettings(), axes=axes))
 
 
-def animated_glb(animation: Animation, settings: ExportSettings, provenance: dict[str, Any]) -> bytes:
+def animated_glb(
+    animation: Animation, settings: ExportSettings, provenance: dict[str, Any], picture: EncodedPicture | None = None
+) -> bytes:
     """The bytes `write_glb` writes."""
     world = Placement.of(animation.vertices).to_world(animation.vertices)
-    return _glb(animation.mesh, world, animation.times, animation.name, settings, provenance)
+    return _glb(animation.mesh, world, animation.times, animation.name, settings, provenance, picture)
 
 
 def still_glb(
@@ -83,7 +93,13 @@ def still_glb(
 
 
 def _glb(
-    mesh: Mesh, poses: Tensor, times: tuple[float, ...], name: str, settings: ExportSettings, extras: dict[str, Any]
+    mesh: Mesh,
+    poses: Tensor,
+    times: tuple[float, ...],
+    name: str,
+    settings: ExportSettings,
+    extras: dict[str, Any],
+    picture: EncodedPicture | None = None,
 ) -> bytes:
     """``poses``: (K,V,3) in the file's world. One pose makes a still."""
     poses = poses.detach().cpu().float()
@@ -112,7 +128,7 @@ def _glb(
         "POSITION": _attribute(document, positions[0][corners.source], normalised=settings.quantise, bounds=True),
         "NORMAL": _attribute(document, directions[0][corners.source], normalised=settings.quantise),
     }
-    attributes |= _appearance(document, mesh, corners, settings)
+    attributes |= _appearance(document, mesh, corners, settings, picture)
     primitive: dict[str, Any] = {
         "attributes": attributes,
         "indices": document.accessor(_smallest_indices(corners.faces), target=ELEMENT_ARRAY_BUFFER),
@@ -228,13 +244,15 @@ def _to_int8(normals: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.round(normals * _INT8_MAX).astype(np.int8)
 
 
-def _appearance(document: GltfDocument, mesh: Mesh, corners: _Corners, settings: ExportSettings) -> dict[str, int]:
+def _appearance(
+    document: GltfDocument, mesh: Mesh, corners: _Corners, settings: ExportSettings, picture: EncodedPicture | None
+) -> dict[str, int]:
     """Add the material; return the vertex attributes it needs. A colour of the video holds its light already, so that
     the material is unlit unless the settings say ``lit``; a mesh without any is lit."""
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": _ROUGHNESS}
     attributes: dict[str, int] = {}
     if mesh.texture is not None and corners.uv is not None:
-        data, mime = encode_texture(mesh.texture, settings.texture_format)
+        data, mime = picture or encode_texture(mesh.texture, settings.texture_format)
         document.json |= {
             "images": [{"name": "texture", "bufferView": document.view(data), "mimeType": mime}],
             "samplers": [
@@ -285,7 +303,7 @@ def is_closed(faces: Tensor) -> bool:
     return bool((count == 1).all() and np.array_equal(forward, backward))
 
 
-def encode_texture(texture: Tensor, texture_format: str) -> tuple[bytes, str]:
+def encode_texture(texture: Tensor, texture_format: str) -> EncodedPicture:
     """(H,W,3) in [0,1] as the bytes of a ``png`` or ``jpeg`` file, and its MIME type."""
     pixels = (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     stream = io.BytesIO()

@@ -1,11 +1,15 @@
-"""A compiled kernel on all of the processor's cores."""
+"""A compiled kernel on all of the processor's cores, and whole pictures side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 _ROWS_WORTH_SHARING = 256  # one smaller picture is done before a second thread has started
 
@@ -30,3 +34,20 @@ def parallel_for(work: Callable[[int, int, int, int], None], views: int, rows: i
     with ThreadPoolExecutor(threads) as pool:
         for job in [pool.submit(work, *r) for r in ranges]:
             job.result()
+
+
+def in_order(work: Callable[[int], Result], count: int, at_once: int) -> Iterator[Result]:
+    """``work(0)`` to ``work(count - 1)``, one after the other as they are asked for, of which up to ``at_once`` are
+    worked on beforehand: fewer where PyTorch has fewer threads, none where it has one."""
+    threads = min(torch.get_num_threads(), at_once)
+    if threads == 1:
+        yield from map(work, range(count))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[Result]] = deque()
+        for index in range(count):
+            begun.append(pool.submit(work, index))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -28,7 +29,7 @@ from v2m4.evaluation.report import measure, tears
 from v2m4.evaluation.verdict import verdict
 from v2m4.events import Event, Finished, Progress, StageRun
 from v2m4.export.frames import write_frames
-from v2m4.export.glb import write_glb
+from v2m4.export.glb import encode_texture, write_glb
 from v2m4.export.placement import camera_description, write_camera
 from v2m4.export.preview import PreviewWriter
 from v2m4.files import digest_of, reading, write_atomically
@@ -44,17 +45,22 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     animation, clip = animation_of(run), masked_clip(run)
     yield Progress("export", 0.0)
     rest = animation.vertices[animation.keyframes.index(keyframes_of(run)[1])]
-    with ExitStack() as stack:
-        watch = None
-        if settings.export.preview:  # shows the pictures that are measured
-            preview = PreviewWriter(folder / RESULTS["preview"], read_clip(run), settings.export.preview_size)
-            watch = stack.enter_context(preview).add
-        measured = yield from measure(animation, clip, settings.export.verdict.stretched, rest, watch)
     if settings.export.material == "auto" and run.recipe.keeps_look:
         written = replace(settings.export, material="lit")
     else:
         written = settings.export
-    write_glb(folder / RESULTS["glb"], animation, written, provenance(run, animation, clip, measured))
+    with ExitStack() as stack:
+        picture, watch = None, None
+        if animation.mesh.texture is not None:  # is encoded while the frames are measured
+            pool = stack.enter_context(ThreadPoolExecutor(1))
+            picture = pool.submit(encode_texture, animation.mesh.texture, written.texture_format)
+        if settings.export.preview:  # shows the pictures that are measured
+            preview = PreviewWriter(folder / RESULTS["preview"], read_clip(run), settings.export.preview_size)
+            watch = stack.enter_context(preview).add
+        measured = yield from measure(animation, clip, settings.export.verdict.stretched, rest, watch)
+    told = provenance(run, animation, clip, measured)
+    encoded = None if picture is None else picture.result()
+    write_glb(folder / RESULTS["glb"], animation, written, told, encoded)
     write_camera(folder / RESULTS["camera"], animation, clip)
     if settings.export.per_frame != "none":
         write_frames(folder / RESULTS["frames"], animation, clip.times, settings.export.per_frame)
