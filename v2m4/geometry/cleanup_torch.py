@@ -70,6 +70,20 @@ def areas_and_volumes(vertices: Tensor, faces: Tensor, piece: Tensor) -> tuple[T
     return total[0], total[1]
 
 
+def borders_and_boxes(vertices: Tensor, faces: Tensor, piece: Tensor, asked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of pieces, given as each face's (F,): (P,) whether those that are ``asked`` (P,) have an edge of one face only,
+    and their lowest and highest corners, (P,3) each, from infinite to minus infinite where a piece has no face."""
+    ours = asked[piece]
+    edges = torch.cat([faces[ours][:, pair] for pair in ([0, 1], [1, 2], [2, 0])]).sort(1).values
+    same = _numbered(edges)
+    lonely = piece[ours].repeat(3)[(torch.bincount(same) == 1)[same]]
+    is_open = torch.zeros_like(asked).index_fill_(0, lonely, True)
+    places = vertices[faces].reshape(-1, 3)  # (3F,3)
+    at = piece.repeat_interleave(3)[:, None].expand(-1, 3)
+    limits = vertices.new_full((len(asked), 3), torch.inf)
+    return is_open, limits.scatter_reduce(0, at, places, "amin"), (-limits).scatter_reduce(0, at, places, "amax")
+
+
 def _numbered(rows: Tensor) -> Tensor:
     """(N,) a number for each of (N,K) rows of vertices, the same for equal rows."""
     count = int(rows.max()) + 1

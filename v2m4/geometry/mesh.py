@@ -59,5 +59,7 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 def unique_edges(faces: Tensor) -> Tensor:
     """(E,2) int64 undirected edges, lower index first, sorted."""
-    e = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    return torch.unique(torch.sort(e, dim=1).values, dim=0)
+    low, high = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values.unbind(1)
+    count = int(high.max()) + 1 if len(high) else 1
+    both = torch.unique(low * count + high)  # one sort of numbers instead of one of pairs
+    return torch.stack([both // count, both % count], dim=1)
