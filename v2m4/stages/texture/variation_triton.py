@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 1024
+_BLOCK = 1024  # elements of a program: enough for its threads
 
 
 def add_variation_slopes(texture: Tensor, factor: Tensor, slopes: Tensor) -> None:
