@@ -338,6 +338,7 @@ NAMED = {
     "_VIEWS_AT_ONCE",
     "_VIEW_SIDE",
     "_WHOLE",
+    "_WORTH_SHARING",
 }
 SMALL = {0, 0.5, 1, 2, 3, 4, 6, 8, 9, 90, 180, 255}
 PROGRESS = {"Progress", "StageSpec", "reported", "between", "scaled"}

@@ -14,6 +14,9 @@ from v2m4.settings import MirrorSearchSettings
 _Trial = tuple[float, Float64, float]  # a plane's error, normal (3,) and offset
 
 
+_WORTH_SHARING = 8000  # points, whose search takes some milliseconds
+
+
 @dataclass(frozen=True)
 class MirrorPlane:
     """The plane of points x with normal (3,) . x = offset. error: as `mirror_plane` measures it; whole_error: the same
@@ -142,15 +145,20 @@ def _mirrored(points: Real, normal: Float64, offset: float) -> Float64:
 
 
 def _error(tree: cKDTree, points: Float64, normal: Float64, offset: float, settings: MirrorSearchSettings) -> _Trial:
-    gaps = np.sort(tree.query(_mirrored(points, normal, offset), workers=-1)[0])
+    gaps = np.sort(tree.query(_mirrored(points, normal, offset), workers=_workers(points))[0])
     return float(gaps[: int(settings.kept * len(gaps))].mean()), normal, offset
+
+
+def _workers(points: Real) -> int:
+    """Threads for a search for points (P,3): starting them takes longer than the search for few."""
+    return -1 if len(points) >= _WORTH_SHARING else 1
 
 
 def _refine(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearchSettings) -> _Trial:
     """Iterated closest points."""
     best, (_, normal, offset) = start, start
     for _ in range(settings.rounds):
-        gaps, mates = tree.query(_mirrored(points, normal, offset), workers=-1)
+        gaps, mates = tree.query(_mirrored(points, normal, offset), workers=_workers(points))
         kept = gaps <= np.quantile(gaps, settings.kept)
         # The reflection that best maps points to their mates has the normal that minimises sum (p.n)(q.n) about their
         # common middle, which lies in the plane.
