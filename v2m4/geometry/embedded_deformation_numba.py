@@ -207,7 +207,7 @@ def add_bending(
             matrix[ij + a, ik + a] -= weight
 
 
-@njit("void(f8[:,::1], i8, b1[:,::1])", nogil=True)
+@njit(nogil=True)
 def find_blocks(matrix: Float64, size: int, filled: Mask) -> None:
     """Mark the blocks of ``size`` x ``size`` in which ``matrix`` is not zero throughout; filled: (N,N), False."""
     for i in range(len(filled)):
@@ -221,7 +221,7 @@ def find_blocks(matrix: Float64, size: int, filled: Mask) -> None:
                     break
 
 
-@njit("void(f8[:,::1], i8[::1], i8, f8[:,::1])", nogil=True)
+@njit(nogil=True)
 def take_band(matrix: Float64, order: Int64, size: int, band: Float64) -> None:
     """Of a symmetric matrix (n,n) whose blocks of ``size`` are put into a new ``order``: write into row j of ``band``
     (n,B) what its column j has on the diagonal and below it."""
