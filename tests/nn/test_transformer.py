@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from v2m4.nn.transformer import Attention, Block, grid_positions, quick_gelu, rotate, rotation_tables
+from v2m4.nn.transformer import Attention, Block, grid_positions, quick_gelu, rotate, rotation_tables, through
 
 
 def test_grid_positions_run_row_by_row() -> None:
@@ -52,3 +52,29 @@ def test_a_block_without_its_branches_is_the_identity() -> None:
 def test_quick_gelu_is_close_to_gelu() -> None:
     x = torch.linspace(-4, 4, 101)
     assert (quick_gelu(x) - F.gelu(x)).abs().max() < 0.025
+
+
+@pytest.mark.parametrize("gain", [None, 0.3])
+def test_blocks_in_a_row_are_each_a_sum_of_its_parts(gain: float | None) -> None:
+    torch.manual_seed(0)
+    blocks = [Block(12, 3, 2, 1e-6, gain) for _ in range(3)]
+    x = torch.randn(2, 5, 12)
+    expected = x
+    for block in blocks:
+        expected = expected + block.ls1(block.attn(block.norm1(expected)))
+        expected = expected + block.ls2(block.mlp(block.norm2(expected)))
+    assert torch.allclose(through(blocks, x), expected, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_attention_at_ten_bits_is_that_of_full_precision() -> None:
+    from v2m4.nn.precision import computing
+    from v2m4.nn.transformer import attend
+
+    q, k, v = (2 * torch.randn(3, 2, 4, 300, 64, generator=torch.Generator().manual_seed(0))).cuda().unbind()
+    expected = F.scaled_dot_product_attention(q.double(), k.double(), v.double())
+    with computing("tf32", q.device):
+        found = attend(q, k, v)
+    assert found.dtype == torch.float32
+    assert float((found - expected).norm() / expected.norm()) < 2e-3

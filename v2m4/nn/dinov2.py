@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.nn.transformer import Block, PatchProjection
+from v2m4.nn.transformer import Block, PatchProjection, through
 from v2m4.nn.weights import Renaming, renamed
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -132,10 +132,7 @@ class Dinov2(nn.Module):
         return x
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.embed(images)
-        for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.norm(x)
+        out: Tensor = self.norm(through(self.blocks, self.embed(images)))
         return out
 
     def without_registers(self, tokens: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from v2m4.nn.layer_norm import add_norm
 
 Rotation = tuple[Tensor, Tensor]
 
@@ -55,6 +57,17 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention over (B, heads, T, head_dim).
+
+    Where products of float32 may be rounded to ten bits ("tf32"), it is computed in float16, which has as many and
+    whose kernels are several times as fast.
+    """
+    if q.is_cuda and q.dtype == torch.float32 and torch.get_float32_matmul_precision() == "high":
+        return F.scaled_dot_product_attention(q.half(), k.half(), v.half()).float()
+    return F.scaled_dot_product_attention(q, k, v)
+
+
 class Mlp(nn.Module):
     """Two linear layers with an activation between them, exact GELU unless told."""
 
@@ -86,7 +99,7 @@ class Attention(nn.Module):
         q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
 class LayerScale(nn.Module):
@@ -122,5 +135,29 @@ class Block(nn.Module):
         self.ls2 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x), rotation))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        return through((self,), x, rotation)
+
+
+def through(blocks: Iterable[nn.Module], x: Tensor, rotation: Rotation | None = None) -> Tensor:
+    """Tokens (B, T, width) through all blocks: each sum and the norm behind it at once, also from block to block."""
+    added: Tensor | None = None
+    gate: Tensor | None = None
+    for block in blocks:
+        assert isinstance(block, Block)
+        x, h = add_and_norm(x, added, gate, block.norm1)
+        x, h = add_and_norm(x, block.attn(h, rotation), _gain(block.ls1), block.norm2)
+        added, gate = block.mlp(h), _gain(block.ls2)
+    if added is None:
+        return x
+    return x + added if gate is None else torch.addcmul(x, gate, added)
+
+
+def add_and_norm(x: Tensor, added: Tensor | None, gate: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """The sum x + gate * added, and its norm in the type that products are computed in; see `layer_norm.add_norm`."""
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    return add_norm(x, added, gate, norm.weight, norm.bias, norm.eps, dtype=dtype)
+
+
+def _gain(scale: nn.Module) -> Tensor | None:
+    return scale.gamma if isinstance(scale, LayerScale) else None

@@ -27,7 +27,7 @@ from v2m4.errors import V2M4Error
 from v2m4.nn.configs import sound, understood
 from v2m4.nn.cuda_graphs import side_by_side
 from v2m4.nn.precision import Precision, choose_precision, computing, store_linears
-from v2m4.nn.transformer import Block, PatchProjection, quick_gelu
+from v2m4.nn.transformer import Block, PatchProjection, quick_gelu, through
 from v2m4.nn.weights import fetch_url, load_strictly, memory_guard, read_state_dict
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.settings import Settings
@@ -87,9 +87,7 @@ class Vit(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         patches = self.patch_embed.proj((images - self.mean) / self.std).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1) + self.pos_embed
-        x = self.pos_drop(x)
-        for block in self.blocks:
-            x = block(x)
+        x = through(self.blocks, self.pos_drop(x))
         embedding = x[:, 0].float()
         with torch.autocast(images.device.type, enabled=False):
             return embedding if self.config.projected is None else self.norm(embedding) @ self.proj

@@ -37,7 +37,7 @@ def test_windows_of_any_length_attend_as_padded_ones_do() -> None:
 @pytest.mark.parametrize("silu", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_sum_and_norm_are_those_of_the_formula(dtype: torch.dtype, silu: bool, gated: bool) -> None:
-    from v2m4.generators.trellis.layers import add_norm
+    from v2m4.nn.layer_norm import add_norm
 
     rng = torch.Generator().manual_seed(0)
     x, added, w1, w2 = torch.randn(4, 2, 9, 40, generator=rng).to(dtype).unbind()
@@ -53,8 +53,28 @@ def test_sum_and_norm_are_those_of_the_formula(dtype: torch.dtype, silu: bool, g
         _alike(found, expected, 2e-3 if dtype == torch.float16 else 1e-6)
 
 
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_sum_in_full_precision_has_a_norm_in_half(gated: bool) -> None:
+    from v2m4.nn.layer_norm import add_norm
+
+    rng = torch.Generator().manual_seed(0)
+    x, w1, w2 = torch.randn(3, 2, 9, 40, generator=rng).unbind()
+    added = torch.randn(2, 9, 40, generator=rng).half()
+    gate, weight, bias = torch.randn(3, 40, generator=rng).unbind()
+    results = []
+    for device in ("cpu", "cuda"):
+        own, more = (t.to(device).requires_grad_() for t in (x, added))
+        vectors = [t.to(device) for t in (gate, weight, bias)]
+        total, out = add_norm(own, more, vectors[0] if gated else None, *vectors[1:], 1e-6, dtype=torch.half)
+        assert (total.dtype, out.dtype) == (torch.float32, torch.half)
+        slopes = torch.autograd.grad((total * w1.to(total)).sum() + (out.float() * w2.to(total)).sum(), (own, more))
+        results.append([total, out, *slopes])
+    for found, expected, tolerance in zip(*reversed(results), (1e-6, 1e-3, 1e-5, 1e-3), strict=True):
+        _alike(found, expected, tolerance)
+
+
 def test_norm_alone_is_layer_norm_with_learned_vectors() -> None:
-    from v2m4.generators.trellis.layers import add_norm, layer_norm
+    from v2m4.nn.layer_norm import add_norm, layer_norm
 
     x = torch.randn(7, 48, device="cuda", dtype=torch.float16)
     weight, bias = torch.rand(2, 48, device="cuda").unbind()

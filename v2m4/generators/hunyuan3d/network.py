@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2m4.generators.trellis.layers import attend, layer_norm, time_embedding
+from v2m4.generators.trellis.layers import attend, time_embedding
 from v2m4.generators.vecset.flow import FlowNetwork
+from v2m4.nn.layer_norm import layer_norm
 
 _EPS = 1e-6
 _TIME_CHANNELS = 256

@@ -18,7 +18,6 @@ from v2m4.generators.trellis.layers import (
     FINAL_NORM_EPS,
     Mlp,
     SelfAttention,
-    layer_norm,
     maybe_checkpoint,
     position_embedding,
     set_torso_dtype,
@@ -26,6 +25,7 @@ from v2m4.generators.trellis.layers import (
 from v2m4.generators.trellis.sparse import SparseGroupNorm, window_self_attention
 from v2m4.generators.trellis.structure import require_position_mode
 from v2m4.generators.trellis.voxels import Voxels, Windows
+from v2m4.nn.layer_norm import add_norm, layer_norm
 from v2m4.render.splats import Gaussians
 
 MESH_CHANNELS = 8 + 8 * 3 + 21 + 8 * 6
@@ -44,8 +44,9 @@ class DecoderBlock(nn.Module):
         self.mlp = Mlp(channels, mlp_ratio)
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
-        x = x + window_self_attention(layer_norm(x, BLOCK_NORM_EPS), self.attn, windows)
-        out: Tensor = x + self.mlp(layer_norm(x, BLOCK_NORM_EPS))
+        attended = window_self_attention(layer_norm(x, BLOCK_NORM_EPS), self.attn, windows)
+        x, h = add_norm(x, attended, None, None, None, BLOCK_NORM_EPS)
+        out: Tensor = x + self.mlp(h)
         return out
 
 

@@ -17,8 +17,6 @@ from v2m4.generators.trellis.layers import (
     FlowBlock,
     LayerNorm,
     TimeEmbedder,
-    add_norm,
-    layer_norm,
     maybe_checkpoint,
     position_embedding,
     set_torso_dtype,
@@ -26,6 +24,7 @@ from v2m4.generators.trellis.layers import (
 from v2m4.generators.trellis.sparse import downsample, from_items, to_items, upsample
 from v2m4.generators.trellis.structure import require_position_mode
 from v2m4.generators.trellis.voxels import Voxels
+from v2m4.nn.layer_norm import add_norm, layer_norm
 
 
 class SLatFlowModel(nn.Module):

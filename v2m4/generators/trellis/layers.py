@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.device import triton_works
+from v2m4.nn.layer_norm import add_norm, layer_norm
 
 BLOCK_NORM_EPS = 1e-6
 FINAL_NORM_EPS = 1e-5
@@ -48,49 +49,6 @@ def time_embedding(
     angles = t.float()[:, None] * torch.exp(-math.log(base) * k / half)
     waves = (angles.sin(), angles.cos()) if sines_first else (angles.cos(), angles.sin())
     return torch.cat(waves, dim=-1)
-
-
-def layer_norm(x: Tensor, eps: float, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Layer norm over the last axis, computed in float32, returned in the dtype of `x`."""
-    if weight is None:
-        return F.layer_norm(x, x.shape[-1:], eps=eps)  # accumulates in float32 for half inputs by itself
-    return F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias, eps).to(x.dtype)
-
-
-def add_norm(
-    x: Tensor,
-    added: Tensor | None,
-    gate: Tensor | None,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    eps: float,
-    plus: float = 0.0,
-    silu: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The sum y = x + gate * added, and f(norm(y) * (plus + scale) + shift), with the layer norm over the last axis.
-
-    x, added: (B, L, C) or (N, C). gate, scale, shift: (B, 1, C), (1, C) or (C,), constant. f: SiLU if ``silu``. What is
-    None is left out; without a scale nothing is multiplied.
-    """
-    vectors = (gate, scale, shift)
-    constant = not any(v is not None and v.requires_grad for v in vectors)
-    if x.is_cuda and constant and triton_works(x.device):
-        from v2m4.generators.trellis.layer_norm_triton import add_norm_triton
-
-        return add_norm_triton(x, added, gate, scale, shift, eps, plus, silu)
-    if added is not None:
-        x = x + added if gate is None else torch.addcmul(x, gate, added)
-    if scale is not None and scale.dim() == 1 and not plus:
-        out = layer_norm(x, eps, scale, shift)
-    else:
-        out = layer_norm(x, eps)
-        if scale is not None and shift is not None:
-            out = torch.addcmul(shift, out, plus + scale)
-        elif scale is not None:
-            out = out * (plus + scale)
-        elif shift is not None:
-            out = out + shift
-    return x, F.silu(out) if silu else out
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

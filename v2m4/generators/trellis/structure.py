@@ -14,11 +14,11 @@ from v2m4.generators.trellis.layers import (
     FlowBlock,
     LayerNorm,
     TimeEmbedder,
-    layer_norm,
     maybe_checkpoint,
     position_embedding,
     set_torso_dtype,
 )
+from v2m4.nn.layer_norm import layer_norm
 
 
 class SparseStructureFlowModel(nn.Module):

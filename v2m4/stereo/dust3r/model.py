@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2m4.errors import V2M4Error
@@ -22,9 +21,12 @@ from v2m4.nn.transformer import (
     Mlp,
     PatchProjection,
     Rotation,
+    add_and_norm,
+    attend,
     grid_positions,
     rotate,
     rotation_tables,
+    through,
 )
 from v2m4.stereo.dust3r.head import LEVELS, DownstreamHead, Dpt, points_and_confidence
 
@@ -107,7 +109,7 @@ class CrossAttention(nn.Module):
             project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for project, tokens in ((self.projq, x), (self.projk, memory), (self.projv, memory))
         )
-        attended = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, memory_rotation), v)
+        attended = attend(rotate(q, rotation), rotate(k, memory_rotation), v)
         return self.proj(attended.transpose(1, 2).flatten(2))
 
 
@@ -125,9 +127,10 @@ class DecoderBlock(nn.Module):
         self.norm_y = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, x: Tensor, memory: Tensor, rotation: Rotation, memory_rotation: Rotation) -> Tensor:
-        x = x + self.attn(self.norm1(x), rotation)
-        x = x + self.cross_attn(self.norm2(x), self.norm_y(memory), rotation, memory_rotation)
-        return x + self.mlp(self.norm3(x))
+        _, h = add_and_norm(x, None, None, self.norm1)
+        x, h = add_and_norm(x, self.attn(h, rotation), None, self.norm2)
+        x, h = add_and_norm(x, self.cross_attn(h, self.norm_y(memory), rotation, memory_rotation), None, self.norm3)
+        return x + self.mlp(h)
 
 
 class AsymmetricCroCo3DStereo(nn.Module):
@@ -168,9 +171,7 @@ class AsymmetricCroCo3DStereo(nn.Module):
         grid = (patches.shape[2], patches.shape[3])
         rotation = self._rotation(grid, self.config.enc_embed_dim // self.config.enc_num_heads, images.device)
         tokens = patches.flatten(2).transpose(1, 2)
-        for block in self.enc_blocks:
-            tokens = block(tokens, rotation)
-        return Encoded(self.enc_norm(tokens), grid)
+        return Encoded(self.enc_norm(through(self.enc_blocks, tokens, rotation)), grid)
 
     def decode(self, first: Encoded, second: Encoded) -> tuple[list[Tensor], list[Tensor]]:
         """Token lists of both views; entry 0 is the encoder's, entry k decoder block k's, the last one normalised."""

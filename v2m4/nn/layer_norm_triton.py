@@ -1,7 +1,7 @@
 """The GPU kernels of layer norm with what surrounds it: a gated sum before, scale, shift and SiLU behind it.
 
-Their oracle is the plain PyTorch of `layers.add_norm`. One kernel reads and writes each row once in either direction,
-and the backward pass keeps the sum alone.
+Their oracle is the plain PyTorch of `layer_norm.add_norm`. One kernel reads and writes each row once in either
+direction, and the backward pass keeps the sum alone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ def add_norm_triton(
     eps: float,
     plus: float,
     silu: bool,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """See `layers.add_norm`. Differentiable in ``x`` and ``added``."""
-    result: tuple[Tensor, Tensor] = _AddNorm.apply(x, added, gate, scale, shift, eps, plus, silu)
+    """See `layer_norm.add_norm`. Differentiable in ``x`` and ``added``."""
+    result: tuple[Tensor, Tensor] = _AddNorm.apply(x, added, gate, scale, shift, eps, plus, silu, dtype)
     return (x, result[1]) if added is None else result
 
 
@@ -43,14 +44,16 @@ class _AddNorm(torch.autograd.Function):
         eps: float,
         plus: float,
         silu: bool,
+        dtype: torch.dtype,
     ) -> tuple[Tensor | None, Tensor]:
         x = x.contiguous()
-        out = torch.empty_like(x)
+        out = torch.empty_like(x, dtype=dtype)
         total = None if added is None else torch.empty_like(x)
         others = (None if added is None else added.contiguous(), gate, scale, shift)
         _launch(_forward, x, x, *others, total, out, eps=eps, plus=plus, silu=silu)
         ctx.save_for_backward(x if total is None else total, gate, scale, shift)
         ctx.numbers = {"eps": eps, "plus": plus, "silu": silu}
+        ctx.added_dtype = None if added is None else added.dtype
         return total, out
 
     @staticmethod
@@ -60,10 +63,11 @@ class _AddNorm(torch.autograd.Function):
         if grad is None:
             grad = torch.zeros_like(total)
         to_x = torch.empty_like(total)
-        gated = gate is not None and ctx.needs_input_grad[1]
-        to_added = torch.empty_like(total) if gated else None
+        # Where nothing turns the slope of the sum into that of what was added, they are one tensor.
+        own = ctx.needs_input_grad[1] and (gate is not None or ctx.added_dtype != total.dtype)
+        to_added = torch.empty_like(total, dtype=ctx.added_dtype) if own else None
         _launch(_backward, total, total, grad, past, gate, scale, shift, to_x, to_added, **ctx.numbers)
-        return to_x, (to_added if gated else to_x) if ctx.needs_input_grad[1] else None, *[None] * 6
+        return to_x, (to_added if own else to_x) if ctx.needs_input_grad[1] else None, *[None] * 7
 
 
 def _launch(kernel: Any, like: Tensor, *tensors: Tensor | None, eps: float, plus: float, silu: bool) -> None:
@@ -191,4 +195,6 @@ def _backward(  # type: ignore[no-untyped-def]
         slope += tl.load(past + place, mask=there, other=0.0).to(tl.float32)
     tl.store(to_x + place, slope, mask=there)
     if to_added is not None:
-        tl.store(to_added + place, slope * _vector(gate, gate_stride, item, lane, there), mask=there)
+        if gate is not None:
+            slope *= _vector(gate, gate_stride, item, lane, there)
+        tl.store(to_added + place, slope, mask=there)
