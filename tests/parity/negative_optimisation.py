@@ -76,7 +76,8 @@ class Absolute:
 def run(given: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the fixture's `out.*` should be, from its `in.*` and configuration."""
     source = StandIn(given, config)
-    settings = changed(Settings.of("paper").refinement, {"iterations": config["start_optimize_iter"]})
+    appendix = {"iterations_grow_every": 5, "lr": 0.1, "restart": False}
+    settings = changed(Settings.of("paper").refinement, appendix | {"iterations": config["start_optimize_iter"]})
     comparison = Comparison(
         given["refer_image"].permute(1, 2, 0), {"dreamsim": SmallSquares(), "lpips": Absolute()}, settings
     )

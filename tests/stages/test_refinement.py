@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,11 +70,55 @@ def test_schedule_and_optimiser_are_the_papers() -> None:
         torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-5)
 
 
-def test_the_paper_preset_asks_for_the_papers_iterations() -> None:
+def test_the_papers_iterations_can_be_asked_for() -> None:
+    appendix = RefinementSettings(iterations=5, iterations_grow_every=5)
+    assert [iterations_at(step, appendix) for step in (0, 17, 19, 20, 24)] == [5, 8, 8, 9, 9]
+
+
+def test_the_paper_preset_renders_as_the_paper_and_restarts_its_optimiser() -> None:
     paper = Settings.of("paper").refinement
-    assert [iterations_at(step, paper) for step in (0, 17, 19, 20, 24)] == [5, 8, 8, 9, 9]
-    assert (paper.image_size, paper.supersampling, paper.lr) == (518, 4, 0.1)
+    assert (paper.image_size, paper.supersampling) == (518, 4)
     assert not paper.alternate and not paper.keep_better
+    assert paper.restart and [iterations_at(step, paper) for step in (0, 24)] == [3, 3]
+
+
+class Line:
+    """A latent of one number, which the embedding moves straight."""
+
+    cond, negative, noise, first = torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1), None
+    times, guidance, step = (1.0, 0.5, 0.0), 1.0, 0
+
+    def at_work(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def velocity(self, x: Tensor, t: float, cond: Tensor) -> Tensor:
+        return x + cond[0]
+
+    def clean_estimate(self, x: Tensor, v: Tensor, t: float) -> Tensor:
+        return x - v
+
+    def denormalise(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_restarted_optimiser_takes_full_steps_where_slopes_have_become_small() -> None:
+    def moved(restart: bool) -> float:
+        source, scale = Line(), iter([1.0, 1e-3])
+        slopes = {step: next(scale) for step in range(2)}
+
+        def score(slat: Tensor, index: int) -> Iterator[Tensor]:
+            yield slopes[source.step] * slat.sum()
+
+        settings = RefinementSettings(start_t=1.0, iterations=1, anchor_weight=0.0, lr=0.1, restart=restart)
+        steps = []
+        for event in optimise_negative(source, score, settings):
+            if isinstance(event, Sampled):
+                steps.append(event.negative)
+                source.step += 1
+        return float((steps[1] - steps[0]).abs().max())
+
+    assert moved(True) == pytest.approx(0.1, rel=1e-3)
+    assert moved(False) < 0.08
 
 
 @pytest.mark.parametrize("settings", [PAPER, FAST], ids=["paper", "fast"])

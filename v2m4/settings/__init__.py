@@ -1,8 +1,8 @@
 """Every number of the method: frozen dataclasses, nested as the method is; a file per section.
 
-The classes' defaults are the preset ``fast``. ``paper`` follows the paper's text and appendix to the letter, ``draft``
-is for a first look; both are differences. The command line, the page's "Advanced" panel and the settings JSON are all
-generated from these classes.
+The classes' defaults are the preset ``fast``. ``paper`` follows the paper's text and appendix, but where fewer
+iterations were measured to reach as much (docs/benchmarks.md); ``draft`` is for a first look; both are differences. The
+command line, the page's "Advanced" panel and the settings JSON are all generated from these classes.
 """
 
 from __future__ import annotations
@@ -291,9 +291,8 @@ _PAPER = Settings(
         stereo=StereoStepSettings(fit="chamfer", points=50000, size=518, dust3r_precision="tf32"),
     ),
     refinement=RefinementSettings(
-        iterations=5,
-        iterations_grow_every=5,
-        lr=0.1,
+        iterations=3,
+        restart=True,
         alternate=False,
         keep_better=False,
         image_size=518,

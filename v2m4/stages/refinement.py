@@ -5,8 +5,10 @@ away from (zeros at first) is optimised so that the object, rendered from the ca
 frame does. Gradients run from both renderings, of the mesh and of the Gaussians, through the decoders, the clean
 estimate and the guided step.
 
-``paper`` does this as the appendix says. ``fast`` takes fewer and smaller steps (the paper's overshoot), decodes one of
-the two representations per iteration, renders smaller pictures, and returns the first pass if that looked better.
+``paper`` does this as the appendix says, but for the optimiser, which starts afresh in every sampling step: so it gets
+further in 24 iterations than in the appendix' 69 (those are: 5, one more every 5 sampling steps, lr 0.1, no restart;
+docs/benchmarks.md compares them). ``fast`` decodes one of the two representations per iteration, renders smaller
+pictures, and returns the first pass if that looked better.
 """
 
 from __future__ import annotations
@@ -365,9 +367,9 @@ def optimise_negative(
     """Sample the latent with guidance throughout, optimising the embedding in the steps that start at or below
     ``settings.start_t``.
 
-    One optimiser (Adam, Kingma and Ba 2015) lasts for all steps. The conditional branch does not depend on the
-    embedding, so each sampling step evaluates it once. Losses are scaled by a power of two, which changes nothing but
-    keeps gradients through half-precision networks from vanishing.
+    The optimiser is Adam (Kingma and Ba 2015): one for all steps, or with ``restart`` one for each. The conditional
+    branch does not depend on the embedding, so each sampling step evaluates it once. Losses are scaled by a power of
+    two, which changes nothing but keeps gradients through half-precision networks from vanishing.
     """
     negative = source.negative.detach().float().clone().requires_grad_()
     start = negative.detach().clone()
@@ -379,6 +381,8 @@ def optimise_negative(
         with torch.no_grad():
             towards = source.velocity(x, 1000 * t, source.cond[chosen : chosen + 1])
         planned = iterations_at(step, settings) if t <= settings.start_t and source.guidance else 0
+        if settings.restart:
+            optimiser = torch.optim.Adam([negative], lr=settings.lr)
         for index in range(planned):
             v = _guided(source, x, t, towards, negative)
             slat = source.denormalise(source.clean_estimate(x, v, t))
