@@ -16,15 +16,17 @@ def degrade(rgb: Tensor, alpha: Tensor, rng: torch.Generator) -> tuple[Tensor, T
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(batch, *(shape or (1, 1, 1)), device=device, generator=rng)
 
+    # Some come straight from a renderer: with exact masks and without noise.
+    clean = uniform(0, 1) < 0.3
     # 1. Fewer pixels than asked for: the object is often small in the video.
     soft = blur(torch.cat([rgb, alpha], dim=1), uniform(0.3, 1.0).view(batch))
     fewer = F.interpolate(F.interpolate(soft, scale_factor=0.5, mode="area"), size=(side, side), mode="bilinear")
     much = F.interpolate(F.interpolate(soft, scale_factor=0.3125, mode="area"), size=(side, side), mode="bilinear")
-    chosen = uniform(0, 1)
+    chosen = torch.where(clean, 1.0, uniform(0, 1))
     soft = torch.where(chosen < 0.3, fewer, torch.where(chosen < 0.45, much, soft))
     # 2. The background shines through at the rim.
     color, cover = soft[:, :3] / soft[:, 3:].clamp_min(1e-3), soft[:, 3:]
-    leak = uniform(0, 1) * (uniform(0, 1) < 0.5)
+    leak = uniform(0, 1) * (~clean & (uniform(0, 1) < 0.5))
     background = uniform(0, 1, 3, 1, 1)
     color = color * (1 - leak * (1 - cover)) + background * leak * (1 - cover)
     # 3. The mask is off by a pixel or two, unevenly, and has holes.
@@ -33,8 +35,8 @@ def degrade(rgb: Tensor, alpha: Tensor, rng: torch.Generator) -> tuple[Tensor, T
     wide = blur(cover, torch.full((batch,), 1.8, device=device))
     offset = uniform(-0.22, 0.22) + uniform(0, 0.15) * uneven
     moved = torch.sigmoid((wide - 0.5 + offset) * uniform(6, 20)) * (wide > 0.02)
-    cover = torch.where(uniform(0, 1) < 0.5, moved, cover)
-    cover = torch.where((uniform(0, 1) < 0.05) & (uneven > 2.4), 0.0, cover)
+    cover = torch.where(~clean & (uniform(0, 1) < 0.5), moved, cover)
+    cover = torch.where(~clean & (uniform(0, 1) < 0.05) & (uneven > 2.4), 0.0, cover)
     # 4. The object leaves the picture on one side.
     at = (torch.arange(side, device=device) + 0.5) / side
     x, y = at.view(1, 1, 1, side), at.view(1, 1, side, 1)
@@ -42,11 +44,11 @@ def degrade(rgb: Tensor, alpha: Tensor, rng: torch.Generator) -> tuple[Tensor, T
     cut = torch.where(which < 0.03, x < edge, torch.where(which < 0.06, x > 1 - edge, (y > 1 - edge) & (which < 0.1)))
     kept = 1 - cut.float()
     # 5. Sensor and coding.
-    noise = torch.randn(rgb.shape, device=device, generator=rng) * uniform(0, 0.05)
+    noise = torch.randn(rgb.shape, device=device, generator=rng) * uniform(0, 0.05) * ~clean
     chroma = F.interpolate(F.interpolate(color, scale_factor=0.25, mode="area"), size=(side, side), mode="bilinear")
     grey = color.mean(1, keepdim=True)
     coded = grey + chroma - chroma.mean(1, keepdim=True)
-    color = torch.where(uniform(0, 1) < 0.4, coded, color) + noise
+    color = torch.where(~clean & (uniform(0, 1) < 0.4), coded, color) + noise
     return color.clamp(0, 1), (cover * kept).clamp(0, 1), kept.expand_as(alpha)
 
 

@@ -10,18 +10,21 @@ from collections.abc import Callable
 import numpy as np
 
 from training.creatures import biped, bird, fish, insect, quadruped, snake, strider, tentacled
+from training.jointed import jointed
+from training.mammals import mammal
 from training.mixed import company, plush, rider, sprawler, winged
 from training.parts import Random
+from training.runners import croucher, runner
 from training.sculpture import Sculpture
 from training.things import composite, furniture, plant, tool, vehicle, vessel
 
 Recipe = Callable[[Sculpture, Random], None]
 
 TRAINED: dict[str, tuple[Recipe, float]] = {
-    "quadruped": (quadruped, 0.22),
-    "biped": (biped, 0.2),
-    "strider": (strider, 0.08),
-    "bird": (bird, 0.08),
+    "quadruped": (quadruped, 0.1),
+    "biped": (biped, 0.15),
+    "strider": (strider, 0.04),
+    "bird": (bird, 0.07),
     "fish": (fish, 0.05),
     "snake": (snake, 0.03),
     "plant": (plant, 0.03),
@@ -33,6 +36,10 @@ TRAINED: dict[str, tuple[Recipe, float]] = {
     "winged": (winged, 0.03),
     "rider": (rider, 0.02),
     "company": (company, 0.03),
+    "mammal": (mammal, 0.2),
+    "runner": (runner, 0.06),
+    "croucher": (croucher, 0.05),
+    "jointed": (jointed, 0.06),
 }
 HELD_OUT: dict[str, tuple[Recipe, float]] = {
     "insect": (insect, 0.25),

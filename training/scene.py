@@ -283,8 +283,8 @@ class _Look:
         ambient = uniform(0.35, 0.95)
         diffuse = (1.05 - ambient) * uniform(0.6, 1.5)
         shine = uniform(0, 0.6) * (uniform(0, 1) < 0.3)
-        facet = uniform(0.02, 0.12) * (uniform(0, 1) < 0.35)
-        grain = uniform(0, 0.12) * (uniform(0, 1) < 0.4)
+        facet = uniform(0.02, 0.12) * (uniform(0, 1) < 0.45)
+        grain = uniform(0, 0.12) * (uniform(0, 1) < 0.25)
         # Some are lit from everywhere, as flat pictures are, and some stand in the dark.
         even = uniform(0, 1) < 0.12
         ambient = torch.where(even, uniform(0.9, 1.05), ambient)
@@ -297,7 +297,7 @@ class _Look:
             uniform(0, 0.35) * ~even,
             diffuse,
             shine,
-            uniform(0, 0.7) * torch.where(even, 0.3, 1.0),
+            uniform(0, 0.7) * torch.where(even, 0.3, 1.0) * (uniform(0, 1) < 0.7),
             facet,
             grain,
             uniform(15, 90),

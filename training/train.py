@@ -2,9 +2,9 @@
 
 On all CUDA GPUs of the machine, a process each: every one makes its own sculptures, and the gradients are averaged.
 Runs in slices. A slice goes on from RUN/state.pt if that exists, with a fresh optimiser from RUN/sculpt.safetensors if
-only that does, and else starts anew. It ends after ``--minutes``, or when ``--steps`` are done, and leaves state.pt
-(everything), sculpt.safetensors (the averaged weights in half precision: what is shipped) and a line of log.csv per
-hundred steps.
+only that does, and else starts anew. It ends after ``--minutes``, over which the learning rate falls to almost nothing,
+and leaves state.pt (everything), sculpt.safetensors (the averaged weights in half precision: what is shipped) and a
+line of log.csv per hundred steps. The files are also left every minute and a half: machines may go away.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Recipe:
     """Sculptures in a step of one process."""
     columns: int = 640
     """Columns of each object that are compared with the truth in a step."""
-    steps: int = 24_000
-    """The whole training; the learning rate falls to its end over them."""
+    steps: int = 0
+    """Most steps of a slice; 0: as many as its time allows."""
     rate: float = 8e-4
     """For one process; it grows with the root of their number, as the gradient's noise falls (Malladi et al. 2022)."""
     last_rate: float = 1e-5
@@ -73,25 +73,26 @@ class Recipe:
     """Weight of the lean's likelihood."""
     soft: float = 0.8
     """Width in bins of what counts as the true lean."""
-    told: float = 0.5
+    told: float = 0.7
     """Share of the examples whose true lean is told, so that only the rest of the depths is learnt; without it the
     others' answer stays the mean over all leans."""
-    misheard: float = 0.05
-    """Standard deviation of what is told about the true slopes: in use the lean will be off by a bin."""
+    misheard: float = 0.1
+    """Standard deviation of what is told about the true slopes: in use the lean will be off by a bin or two."""
     mirrored: bool = True
     """Every batch is learnt from twice, the second time as its mirror image: making one takes half a step."""
     seed: int = 1
 
 
 STRIDES = (1, 4, 16, 48)  # cells of the grid between the places whose depths are compared
+SAVED_S = 90.0  # seconds between two savings within a slice
 
 
-def learning_rate(step: int, recipe: Recipe, since: int, processes: int = 1) -> float:
-    """Half a cosine over the steps from ``since`` on, the first step of a slice whose optimiser began anew, with a
-    warm-up (warm restarts: Loshchilov and Hutter 2017)."""
+def learning_rate(steps: int, progress: float, recipe: Recipe, processes: int = 1) -> float:
+    """Half a cosine over a slice (warm restarts: Loshchilov and Hutter 2017), of which the share ``progress`` is over,
+    with a warm-up over the ``steps`` of an optimiser that began anew."""
     rate = recipe.rate * math.sqrt(processes)
-    warm = min(1.0, (step - since + 1) / recipe.warmup)
-    turn = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - since) / max(1, recipe.steps - since))))
+    warm = min(1.0, (steps + 1) / recipe.warmup)
+    turn = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return warm * (recipe.last_rate + (rate - recipe.last_rate) * turn)
 
 
@@ -100,12 +101,13 @@ def loss_of(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss over a batch's valid examples, and its parts of occupancy, layers' depths and lean, as means.
 
-    leans: (B,LEANS,LEANS) logits. told: (B,) bool, whose lean was told; their depths are sheared to it."""
+    found: its columns are those of the batch's pixels. leans: (B,LEANS,LEANS) logits. told: (B,) bool, whose lean was
+    told; their depths are sheared to it."""
     lean = torch.where(batch.valid[:, None], slopes_of(batch.sides[:, 0], batch.known), 0.0)
     likely = -(bins_around(lean, recipe.soft) * leans.flatten(1).log_softmax(1).view_as(leans)).sum((1, 2))
     more = (lean - slopes_of(found.layers[:, 0].float(), batch.known)) * told[:, None]
     found = found._replace(layers=sheared(found.layers, more, batch.known))
-    columns = at_pixels(found.columns, batch.pixels).float()
+    columns = found.columns[..., 0].transpose(1, 2).float()  # (B,N,SLICES)
     occupancy = F.binary_cross_entropy_with_logits(columns, batch.columns, reduction="none").mean((1, 2))
     depths, exist = layers_of(batch.columns)
     there = exist.float()
@@ -175,31 +177,34 @@ class Trainer:
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         if device.type == "cuda":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward: Callable[[Tensor, Tensor, Tensor], tuple[Prediction, Tensor]] = (
+        self.forward: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Prediction, Tensor]] = (
             torch.compile(self.network) if compiled and device.type == "cuda" else self.network
         )
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), recipe.rate, (0.9, 0.98), weight_decay=recipe.decay, fused=device.type == "cuda"
         )
         self.step = self.since = self.skipped = 0
+        self.progress = 0.0
 
-    def train(self, batch: Batch, ends: bool = False) -> tuple[list[float], float, bool]:
-        """One step: the losses of occupancy, depths and lean, the gradient's norm, and whether any process says that
-        the slice ``ends``. A step whose gradient is not finite is skipped."""
+    def train(self, batch: Batch, progress: float = 0.0) -> tuple[list[float], float]:
+        """One step: the losses of occupancy, depths and lean, and the gradient's norm. ``progress``: the share of the
+        slice that is over, as the first process sees it; all take it from there for their next step. A step whose
+        gradient is not finite is skipped."""
         self.network.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.recipe, self.since, self.processes)
+            group["lr"] = learning_rate(self.step - self.since, self.progress, self.recipe, self.processes)
         image = torch.where(batch.valid[:, None, None, None], batch.image, 0.0)
         image = image.contiguous(memory_format=torch.channels_last)
         lean = torch.where(batch.valid[:, None], slopes_of(batch.sides[:, 0], batch.known), 0.0)
         heard = lean + self.recipe.misheard * torch.randn_like(lean)
         told = torch.rand(len(lean), device=self.device) < self.recipe.told
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            found, leans = self.forward(image, heard, told)
+            found, leans = self.forward(image, heard, told, batch.pixels)
         loss, *parts = loss_of(found, leans, batch, told, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        means = self._shared(torch.stack([*(p.detach() for p in parts), loss.new_tensor(float(ends))]))
+        over = progress * self.processes if self.rank == 0 else 0.0
+        means = self._shared(torch.stack([*(p.detach() for p in parts), loss.new_tensor(over)]))
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -207,8 +212,8 @@ class Trainer:
         else:
             self.skipped += 1
         self.step += 1
-        *losses, over = means.tolist()
-        return losses, norm, over > 0
+        *losses, self.progress = means.tolist()
+        return losses, norm
 
     def _shared(self, numbers: Tensor) -> Tensor:
         """The mean over the processes of ``numbers`` (N,) and, in place, of the gradients."""
@@ -263,7 +268,7 @@ class Trainer:
 
 
 def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, started: float) -> None:
-    """Train until ``seconds`` after ``started`` or the end of the recipe, then save and say how good it is."""
+    """Train until ``seconds`` after ``started`` or the recipe's most steps, then save and say how good it is."""
     recipe, device = trainer.recipe, trainer.device
     folder.mkdir(parents=True, exist_ok=True)
     resumed = trainer.load(folder)
@@ -277,22 +282,27 @@ def run_slice(trainer: Trainer, folder: Path, seconds: float, workers: int, star
     if first and not log.is_file():
         log.write_text("step,seconds,occupancy,depth,lean,gradient,skipped\n")
     losses: list[list[float]] = []
-    over = False
-    while trainer.step < recipe.steps and not over:
+    begun, saved = trainer.step, time.monotonic()
+    while trainer.progress < 1:
         parts, paints, counts = next(source)
         batch = make_batch(parts, paints, counts, recipe.columns, rng)
         for example in (batch, mirrored(batch)) if recipe.mirrored else (batch,):
-            late = first and time.monotonic() - started > seconds
-            parted, norm, over = trainer.train(example, ends=late)
+            spent = time.monotonic() - started
+            done = (trainer.step + 1 - begun) / recipe.steps if recipe.steps else 0.0
+            parted, norm = trainer.train(example, max(done, spent / max(seconds, 1e-9)))
             losses.append(parted)
-            if first and (trainer.step % 100 == 0 or trainer.step == recipe.steps):
+            over = trainer.progress >= 1
+            if first and (trainer.step % 100 == 0 or over):
                 means = ",".join(f"{sum(v) / len(v):.5f}" for v in zip(*losses, strict=True))
-                line = f"{trainer.step},{time.monotonic() - started:.1f},{means},{norm:.3f},{trainer.skipped}"
+                line = f"{trainer.step},{spent:.1f},{means},{norm:.3f},{trainer.skipped}"
                 print(line, flush=True)
                 with log.open("a") as file:
                     file.write(line + "\n")
                 losses.clear()
-            if over or trainer.step == recipe.steps:
+            if first and time.monotonic() - saved > SAVED_S:
+                trainer.save(folder)
+                saved = time.monotonic()
+            if over:
                 break
     if not first:
         return
@@ -327,7 +337,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--minutes", type=float, default=8.0, help="length of this slice")
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the whole training")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="sculptures in a step of one process")
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="largest learning rate, for one process")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -338,7 +347,7 @@ def main() -> None:
     workers = arguments.workers
     if workers is None:
         workers = max(0, (os.cpu_count() or 1) // count - 2)
-    recipe = Recipe(steps=arguments.steps, batch=arguments.batch, rate=arguments.rate, seed=arguments.seed)
+    recipe = Recipe(batch=arguments.batch, rate=arguments.rate, seed=arguments.seed)
     train_on(count, recipe, arguments.run, 60 * arguments.minutes, workers)
 
 

@@ -50,6 +50,16 @@ def test_the_network_answers_in_the_shapes_it_promises() -> None:
     assert found.colors.min() >= 0 and found.colors.max() <= 1
 
 
+def test_columns_of_some_pixels_are_those_of_all_of_them() -> None:
+    network = ColumnNetwork(widths=(8, 8, 16, 16), depth=1, heads=2, head=16).eval()
+    pixels = torch.randint(GRID * GRID, (2, 50), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        seen = network.look(torch.randn(2, CHANNELS, PICTURE, PICTURE))
+        whole, some = network.answer(seen), network.answer(seen, pixels=pixels)
+    wanted = whole.columns.flatten(2).gather(2, pixels[:, None].expand(-1, SLICES, -1))
+    torch.testing.assert_close(some.columns[..., 0], wanted, atol=1e-5, rtol=1e-4)
+
+
 @given(seed=st.integers(0, 1000), spread=st.floats(0.5, 6))
 @settings(deadline=None, max_examples=20)
 def test_columns_are_as_full_as_they_say(seed: int, spread: float) -> None:

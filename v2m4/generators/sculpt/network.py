@@ -168,8 +168,12 @@ class ColumnNetwork(nn.Module):
         out: Tensor = self.leaning(self._thought(seen.tokens)).float()
         return out
 
-    def answer(self, seen: Glance, lean: Tensor | None = None, known: Tensor | None = None) -> Prediction:
-        """What fills the rays. lean: (B,2) slopes to the right and downwards that are told, where ``known`` (B,)."""
+    def answer(
+        self, seen: Glance, lean: Tensor | None = None, known: Tensor | None = None, pixels: Tensor | None = None
+    ) -> Prediction:
+        """What fills the rays. lean: (B,2) slopes to the right and downwards that are told, where ``known`` (B,).
+
+        pixels: (B,N) indices into the flattened grid; only their columns are answered, as (B,SLICES,N,1)."""
         tokens = seen.tokens
         if lean is not None:
             told = self.told(_words(lean, math.isqrt(tokens.shape[1])))  # (B,16*16,d)
@@ -184,12 +188,17 @@ class ColumnNetwork(nn.Module):
         raw = self.layers(features).float()
         gaps = F.softplus(raw[:, 1 : 2 * LAYERS] - 2)
         depths = torch.cumsum(torch.cat([raw[:, :1], gaps], dim=1), dim=1)
-        return Prediction(self.columns(features), depths, raw[:, 2 * LAYERS :], torch.sigmoid(self.colors(features)))
+        asked = features
+        if pixels is not None:
+            asked = features.flatten(2).gather(2, pixels[:, None].expand(-1, features.shape[1], -1))[..., None]
+        return Prediction(self.columns(asked), depths, raw[:, 2 * LAYERS :], torch.sigmoid(self.colors(features)))
 
-    def forward(self, x: Tensor, lean: Tensor | None = None, known: Tensor | None = None) -> tuple[Prediction, Tensor]:
+    def forward(
+        self, x: Tensor, lean: Tensor | None = None, known: Tensor | None = None, pixels: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
         """`answer` and `leans` to one input."""
         seen = self.look(x)
-        return self.answer(seen, lean, known), self.leans(seen)
+        return self.answer(seen, lean, known, pixels), self.leans(seen)
 
     def _thought(self, tokens: Tensor) -> Tensor:
         for block in self.blocks:
