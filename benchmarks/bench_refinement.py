@@ -18,7 +18,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from v2m4.geometry.camera import Camera, orbit_extrinsics
 from v2m4.perceptual.dreamsim import CLIP_VIT, DINO_VIT, OPEN_CLIP_VIT, DreamSim, DreamSimNetwork
 from v2m4.perceptual.lpips import Lpips, LpipsNetwork
 from v2m4.render.gaussians import render_gaussians
-from v2m4.settings import GeneratorSettings, RefinementSettings, Settings
+from v2m4.settings import GeneratorSettings, RefinementSettings, Settings, TrellisSettings
 from v2m4.stages.refinement import (
     Comparison,
     ImageDistances,
@@ -76,9 +76,11 @@ class Maker:
     extras: dict[str, Tensor]
     sampling: SamplerSettings
     remember: bool = False
+    trellis: TrellisSettings = field(default_factory=lambda: Settings.of("paper").generator.trellis)
 
     def resume(self, extras: Any, device: Any) -> BumpyObject:
-        return BumpyObject(self.model, extras, self.sampling, GeneratorSettings(max_faces=FACES), self.remember)
+        settings = GeneratorSettings(trellis=self.trellis, max_faces=FACES)
+        return BumpyObject(self.model, extras, self.sampling, settings, self.remember)
 
 
 @dataclass(frozen=True)
@@ -312,6 +314,7 @@ def main() -> None:
         variants = {k: v for k, v in variants.items() if k == options.only}
     results = []
     for name, settings in variants.items():
+        maker.trellis = Settings.of("fast" if name == "fast" else "paper").generator.trellis
         results.append(run_variant(name, maker, picture, camera, settings, distances))
         r = results[-1]
         print(

@@ -283,7 +283,11 @@ _PAPER = Settings(
     preset="paper",
     video=VideoSettings(longest_side=1024),
     keyframes=KeyframeSettings(mode="fixed", stride=5),
-    generator=GeneratorSettings(triposg=TripoSgSettings(guidance=7.5), hunyuan3d=Hunyuan3DSettings(coarsest=384)),
+    generator=GeneratorSettings(
+        trellis=TrellisSettings(remember=False),
+        triposg=TripoSgSettings(guidance=7.5),
+        hunyuan3d=Hunyuan3DSettings(coarsest=384),
+    ),
     camera=CameraSettings(
         method="algorithm1",
         warm_start=False,

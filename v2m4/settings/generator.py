@@ -250,6 +250,9 @@ class TrellisSettings:
     """Sampling steps of each of the two flows."""
     guidance: Annotated[float, Range(0, 50)] = 5.0
     """Guidance strength w of (1 + w) v(image) - w v(nothing)."""
+    remember: bool = True
+    """Whether refinement on a GPU keeps what the flow's slopes need, instead of computing it again: 2 GB more, and each
+    iteration a tenth faster."""
 
 
 @dataclass(frozen=True)

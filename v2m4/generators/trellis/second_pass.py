@@ -53,7 +53,7 @@ class SecondPass:
         """``extras``: from `pack`. ``sampling``: that of the first pass. ``settings``: how its mesh is cleaned up.
 
         ``remember``: keep on a GPU what the decoders' backward passes need instead of computing it again; an eighth
-        faster, but takes 2.6 GB more.
+        faster, but takes 2.6 GB more. The flow's are kept if the settings say so.
         """
         missing = [name for name in _NEEDED if name not in extras]
         if missing:
@@ -110,9 +110,9 @@ class SecondPass:
         streams = (None, branches(torch.cuda.current_stream().cuda_stream, 2)[1], None)
         for (function, wanted, examples), stream in zip(calls, streams, strict=True):
             warm_up(function, wanted, *examples, stream=stream)  # recomputing: what this takes would add to the peak
-        # What the flow and the up-sampling keep is small; what the decoders' transformers keep is not.
+        # What the up-sampling keeps is small; what the decoders' transformers keep is not.
         self.model.set_checkpointing(not self.remember)
-        self.model.latent_flow.checkpointing = self.model.low_vram
+        self.model.latent_flow.checkpointing = self.model.low_vram or not self.settings.trellis.remember
         own, shared = GraphPool(), GraphPool()
         pools = (own, shared, GraphPool() if self.at_once else shared)
         self._flow, self._mesh_decoder, self._gaussian_decoder = (
