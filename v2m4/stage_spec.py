@@ -30,8 +30,9 @@ class StageSpec:
     ``run.place(step)``, which is empty then; the code of its module, and of all that this imports, counts like what it
     reads, and so does that of the plugs, so that artefacts of older code are never taken for today's. recall: tells of
     a finished step from what it left. prior_s: seconds per step on two CPU cores at the preset fast, until they are
-    measured. gpu_s: seconds of a lent GPU that one step asks for, 0 where it needs none; on_gpu: whether a recipe's
-    steps of it compute on a GPU at all. wanted: whether a recipe has the stage at all.
+    measured. gpu_s: seconds of a lent GPU that one step asks for, loading and compiling included, 0 where it needs
+    none; warm_gpu_s: that it takes without these. on_gpu: whether a recipe's steps of it compute on a GPU at all.
+    wanted: whether a recipe has the stage at all.
     """
 
     name: str
@@ -43,6 +44,7 @@ class StageSpec:
     prior_s: float
     ports: tuple[str, ...] = ()
     gpu_s: float = 0.0
+    warm_gpu_s: float = 0.0
     on_gpu: Callable[[Recipe], bool] = lambda recipe: True
     wanted: Callable[[Recipe], bool] = lambda recipe: True
 

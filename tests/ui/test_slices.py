@@ -94,6 +94,9 @@ def test_following_the_video_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert not runner.uses_gpu(fast, Step("registration", 5, 0)) and runner.uses_gpu(fast, Step("generation", 0))
     assert runner.gpu_seconds(fast, 7) == runner.gpu_seconds(fast, 26)
     assert runner.uses_gpu(paper, Step("registration", 5, 0))
+    assert runner.gpu_seconds(paper, 14) > runner.gpu_seconds(paper, 7) > runner.gpu_seconds(fast, 7) > 0
+    cpu = Recipe.of(changed(Settings.of("fast"), {"generator.name": "inflate", "device": "cpu"}))
+    assert runner.gpu_seconds(cpu, 7) == 0
 
 
 @pytest.mark.parametrize("lent", [False, True])

@@ -62,6 +62,7 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=12.0,
     gpu_s=90,
+    warm_gpu_s=90,
     on_gpu=lambda recipe: "tracks" in recipe.names,  # all else is done on the CPU
     wanted=_wanted,
 )

@@ -46,4 +46,5 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=1.5,
     gpu_s=20,
+    warm_gpu_s=1,
 )

@@ -157,7 +157,7 @@ def beforehand(view: RunView, recipe: Recipe) -> str:
     steps = len(view.keyframes)
     gpu = gpu_seconds(recipe, steps)
     needs = [f"{_duration(progress.seconds_left)} on this machine" if progress and progress.seconds_left else ""]
-    needs.append(f"{gpu} s of GPU time asked for at most" if gpu else "no GPU time")
+    needs.append(f"about {gpu} s of GPU time" if gpu else "no GPU time")
     memory = max([1.0, *(plug.memory_gb for port in recipe.names if (plug := recipe.plug(port)))])
     needs.append(f"{memory:g} GB of memory")
     words = ", ".join(w for w in needs if w)

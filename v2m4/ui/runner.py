@@ -6,6 +6,7 @@ leaves its artefacts in the run's folder; off such a Space `spaces.GPU` is absen
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import tempfile
 import threading
@@ -34,6 +35,8 @@ from v2m4.workbench import Workbench, plug_settings
 
 _LONGEST_SLICE_S = 60
 _SHORTEST_SLICE_S = 10
+_SLICE_SLACK_S = 2  # before and after a slice's steps, and by what a step takes longer than the mean
+_SLICE_START_S = 14  # what a slice loads and compiles, for each starts with nothing
 _PRESET_FACTOR = {"paper": 1.5, "fast": 1.0, "draft": 0.6}
 
 
@@ -91,7 +94,7 @@ def slice_of(record: RunRecord, step: Step, until: str | None = None) -> Iterato
         for following in plan(run):
             if run.done(following):
                 continue
-            late = time.monotonic() - began + expected_seconds(run, following.stage) > asked
+            late = time.monotonic() - began + expected_seconds(run, following.stage) + _SLICE_SLACK_S > asked
             if following != step and (late or not uses_gpu(recipe, following)):
                 return
             yield from execute(run, following, bench)
@@ -120,10 +123,14 @@ def uses_gpu(recipe: Recipe, step: Step) -> bool:
 
 
 def gpu_seconds(recipe: Recipe, keyframes: int) -> int:
-    """Seconds of a lent GPU that a run with so many keyframes asks for, over all its steps; 0 where it uses none."""
+    """About how many seconds of a lent GPU a run with so many keyframes takes; 0 where it uses none."""
     if not recipe.wants_gpu:
         return 0
-    return round(sum(gpu_share(recipe, spec.name) * spec.steps(recipe, keyframes) for spec in STAGES))
+    factor = _PRESET_FACTOR[recipe.settings.preset]
+    used = [spec for spec in STAGES if gpu_share(recipe, spec.name) > 0]
+    work = factor * sum(spec.warm_gpu_s * spec.steps(recipe, keyframes) for spec in used)
+    slices = math.ceil(work / (_LONGEST_SLICE_S - _SLICE_START_S))
+    return round(work + slices * _SLICE_START_S)
 
 
 def gpu_share(recipe: Recipe, stage: str) -> float:
