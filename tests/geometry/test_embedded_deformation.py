@@ -27,7 +27,6 @@ from v2m4.geometry.embedded_deformation import (
     rest_pose,
     rest_state,
     solve,
-    solve_blocks,
 )
 from v2m4.geometry.embedded_deformation_numba import add_bending, add_point_to_plane, add_rigidity
 from v2m4.settings import DeformationGraphSettings
@@ -299,16 +298,3 @@ def test_the_rest_state_stays_for_small_changes_and_follows_large_ones(graph: De
     add_rigidity(graph.edges, 1.0, followed.offsets, pose.rotations, pose.positions, matrix, gradient)
     add_bending(graph.edges, 1.0, followed.relative_rotations, pose.rotations, matrix, gradient)
     np.testing.assert_allclose(gradient, 0, atol=1e-4)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), nodes=st.integers(1, 12), size=st.integers(1, 6), share=st.floats(0, 1))
-def test_blocks_are_solved_as_the_whole_matrix_is(seed: int, nodes: int, size: int, share: float) -> None:
-    rng = np.random.default_rng(seed)
-    filled = np.kron(rng.random((nodes, nodes)) < share, np.ones((size, size)))
-    half = rng.standard_normal((size * nodes, size * nodes)) * filled
-    matrix = half + half.T + 8 * size * nodes * np.eye(size * nodes)
-    right = rng.standard_normal(size * nodes)
-    np.testing.assert_allclose(solve_blocks(matrix, right, size), np.linalg.solve(matrix, right), rtol=1e-9)
-    lopsided = matrix - np.diag(np.r_[2 * matrix[0, 0], np.zeros(size * nodes - 1)])  # not positive definite
-    np.testing.assert_allclose(solve_blocks(lopsided, right, size), np.linalg.solve(lopsided, right), rtol=1e-6)

@@ -12,21 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg.lapack import dpbsv
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
-from scipy.sparse.csgraph import connected_components, dijkstra, reverse_cuthill_mckee
+from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from v2m4.arrays import Float64, Int64
-from v2m4.geometry.embedded_deformation_numba import (
-    add_bending,
-    add_point_to_plane,
-    add_rigidity,
-    find_blocks,
-    take_band,
-)
+from v2m4.geometry.embedded_deformation_numba import add_bending, add_point_to_plane, add_rigidity
 from v2m4.geometry.mesh import unique_edges
 from v2m4.settings import DeformationGraphSettings
 
@@ -279,34 +272,16 @@ def solve(
             gradient[index + 3 + a] += force[:, a]
             for b in range(3):
                 matrix[index + 3 + a, index + 3 + b] += prior.strength[a, b]
-    # 4. The step.
-    step = -solve_blocks(matrix, gradient, 6).reshape(count, 6)  # (N,6) a turn and a move each
+    # 4. Only near nodes share surface, so the matrix is mostly empty; symmetric minimum degree keeps the factor so too.
+    factor = splu(_sparse(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    step = -factor.solve(gradient).reshape(count, 6)  # (N,6) a turn and a move each
     turns = Rotation.from_rotvec(step[:, :3]).as_matrix()
     return Pose(turns @ pose.rotations, pose.positions + step[:, 3:])
 
 
-def solve_blocks(matrix: Float64, right: Float64, size: int) -> Float64:
-    """(n,) the x of a symmetric ``matrix`` (n,n) times x = ``right`` (n,), where few of the blocks of ``size`` rows and
-    columns are filled.
-
-    Only near nodes share surface. In the order of Cuthill and McKee (1969) what is filled lies near the diagonal, and
-    the factor of a band is made by dense products: for some hundred nodes in a fifth of the time of a sparse one.
-    """
-    nodes = len(matrix) // size
-    # 1. Which blocks are filled, (N,N), and the order in which they lie near the diagonal.
-    filled = np.zeros((nodes, nodes), np.bool_)
-    find_blocks(matrix, size, filled)
-    order = reverse_cuthill_mckee(csr_matrix(filled), symmetric_mode=True).astype(np.int64)
-    place = np.argsort(order)
-    row, column = np.nonzero(filled)
-    width = size * (int(np.abs(place[row] - place[column]).max(initial=0)) + 1)
-    # 2. What lies in that order on the diagonal and below it, (n,B), and Cholesky's factor of it.
-    band = np.zeros((len(matrix), width))
-    take_band(matrix, order, size, band)
-    entries = (size * order[:, None] + np.arange(size)).ravel()  # (n,)
-    _, found, failed = dpbsv(band.T, right[entries], lower=1, overwrite_ab=1)
-    if failed:  # not positive definite: in some direction nothing holds the nodes
-        return np.asarray(splu(csc_matrix(matrix)).solve(right), np.float64)
-    solution = np.empty_like(right)
-    solution[entries] = found
-    return solution
+def _sparse(matrix: Float64) -> csc_matrix:
+    """A symmetric matrix that is mostly zeros; a third of the time that `csc_matrix` takes to find the others."""
+    filled = matrix != 0
+    places = np.flatnonzero(filled)  # row by row, which are the columns
+    ends = np.concatenate([[0], np.cumsum(np.count_nonzero(filled, axis=1))])
+    return csc_matrix((matrix.ravel()[places], places % len(matrix), ends), shape=matrix.shape)

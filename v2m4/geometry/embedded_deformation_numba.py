@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from v2m4.arrays import Float64, Int64, Mask
+from v2m4.arrays import Float64, Int64
 from v2m4.compiled import njit
 
 
@@ -205,28 +205,3 @@ def add_bending(
             matrix[ij + a, ij + a] += weight
             matrix[ik + a, ij + a] -= weight
             matrix[ij + a, ik + a] -= weight
-
-
-@njit(nogil=True)
-def find_blocks(matrix: Float64, size: int, filled: Mask) -> None:
-    """Mark the blocks of ``size`` x ``size`` in which ``matrix`` is not zero throughout; filled: (N,N), False."""
-    for i in range(len(filled)):
-        for j in range(len(filled)):
-            for a in range(size * i, size * (i + 1)):
-                for b in range(size * j, size * (j + 1)):
-                    if matrix[a, b] != 0:
-                        filled[i, j] = True
-                        break
-                if filled[i, j]:
-                    break
-
-
-@njit(nogil=True)
-def take_band(matrix: Float64, order: Int64, size: int, band: Float64) -> None:
-    """Of a symmetric matrix (n,n) whose blocks of ``size`` are put into a new ``order``: write into row j of ``band``
-    (n,B) what its column j has on the diagonal and below it."""
-    count, width = band.shape
-    for j in range(count):
-        row = size * order[j // size] + j % size
-        for i in range(j, min(j + width, count)):
-            band[j, i - j] = matrix[row, size * order[i // size] + i % size]
