@@ -209,6 +209,16 @@ class LeanSettings:
 
 
 @dataclass(frozen=True)
+class SliverSettings:
+    """Small pieces of the visible surface, cut off by steps of its depth: they take the depths beside them."""
+
+    steep: Annotated[float, Range(0.1, 1e6)] = 3.0
+    """Depth per length between two cells of the network's grid beyond which they do not hang together."""
+    least: Share = 0.02
+    """A piece that is a smaller share of the object is a sliver; 0: none is."""
+
+
+@dataclass(frozen=True)
 class SculptSettings:
     """The surface of the network that comes with the package."""
 
@@ -238,6 +248,7 @@ class SculptSettings:
     texture_size: Annotated[int, Range(64, 8192)] = 1024
     """Solid: side of the texture."""
     lean: LeanSettings = field(default_factory=LeanSettings)
+    slivers: SliverSettings = field(default_factory=SliverSettings)
     solid: SolidSettings = field(default_factory=SolidSettings)
     colors: SolidColorSettings = field(default_factory=SolidColorSettings)
 

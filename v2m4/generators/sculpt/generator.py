@@ -31,6 +31,7 @@ from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Glance, Predicti
 from v2m4.generators.sculpt.picture import MARGIN, Square, input_of, square_around
 from v2m4.generators.sculpt.readout import extended, from_both
 from v2m4.generators.sculpt.sheet import sheet_heights
+from v2m4.generators.sculpt.slivers import without_slivers
 from v2m4.generators.sculpt.surface import surface
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
@@ -128,6 +129,7 @@ class Sculpt:
         outline = trace(crop.rgba[..., 3], self.outline)
         inside = square.cut(reference[..., 3:].astype(np.float32) / 255, GRID) > 0.5
         round_ = round_heights(outline.distance, self.outline)
+        found = extended(found, without_slivers(found.layers[0, 0].numpy(), inside, self.settings.slivers))
         heights = sheet_heights(found, inside, square, crop, len(reference), round_, self.settings)
         return sheet(reference, crop, outline, heights, self.outline)
 
