@@ -80,14 +80,18 @@ class BackSettings:
     """Working pixels over which the surface is smoothed before its normals are taken."""
     narrowest: Annotated[float, Range(0.1, 100)] = 2.0
     """Width of the smallest neighbourhood whose prevailing colour is looked for, in cells of the grid."""
-    levels: Annotated[int, Range(2, 10)] = 4
+    levels: Annotated[int, Range(2, 10)] = 5
     """Widths of the neighbourhoods that are looked at, each twice the one before."""
     width: Annotated[float, Range(0.01, 10)] = 0.8
-    """Width of a place's neighbourhood, in its distances from the outline."""
+    """Width of a place's neighbourhood, in its distances from the outline..."""
+    behind: Annotated[float, Range(0.01, 10)] = 1.6
+    """... and on the far side of what is not seen from its side, in the radius of the part."""
     inner_vote: Share = 0.05
     """How much the colours far from the outline count, against about 1 at it."""
     rim_votes: Annotated[float, Range(0.01, 10)] = 0.15
     """Distance from the outline over which a colour's vote falls by e, in the greatest such distance."""
+    thick_vote: Annotated[float, Range(0, 10)] = 0.4
+    """Power of a part's radius in its colours' votes for the far side: feet do not colour the trunk."""
     sharpness: Annotated[int, Range(1, 20)] = 8
     """Power of a colour's votes in its weight: the higher, the harder the borders between colours."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 import torch
 
 from v2m4.arrays import Bytes, Int64, Mask, Real
@@ -22,8 +23,9 @@ def paint(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces.
 
-    Both sides take the object's large areas of colour where they are steep, so that they meet at the rim without a
-    seam. The back has the picture's details where the object is seen from its side, as `is_sideways` tells.
+    Both sides take the object's large areas of colour where they are steep. The back has the picture's details where
+    the object is seen from its side, as `is_sideways` tells; else what most of the outline shows, for a face or a belly
+    that the outline cuts belongs to the front.
     """
     # 1. The picture around the object (h,w,3), its rim continued outwards without the background.
     size = np.round(np.array(crop.rgba.shape[1::-1]) / crop.scale).astype(int)
@@ -35,13 +37,15 @@ def paint(
         cut[..., :3].astype(np.float32) / 255, solid_pixels(np.asarray(cut[..., 3], np.uint8)).astype(np.float32)
     )
     # 2. Its large areas, and how far each side shows the picture itself instead (h,w,1).
-    areas = _large_areas(front, crop, low, heights.distance, settings)
+    areas = _large_areas(front, crop, low, heights.distance, settings, behind=False)
     near, far = (
         _to_texture(_facing(side, settings.back), crop, low, front)[..., None] for side in (heights.front, heights.back)
     )
-    if not is_sideways(crop.rgba[..., 3] > 0.5, settings.back):
-        far = np.zeros_like(far)
-    texture = np.concatenate([w * front + (1 - w) * areas for w in (near, far)], axis=1)
+    if is_sideways(crop.rgba[..., 3] > 0.5, settings.back):
+        back: Real = far * front + (1 - far) * areas
+    else:
+        back = _large_areas(front, crop, low, heights.distance, settings, behind=True)
+    texture = np.concatenate([near * front + (1 - near) * areas, back], axis=1)
     # 3. Where the surface's points lie in it.
     points = [crop.to_picture(side.points) - low for side in (sides.front, sides.back)]
     uv = np.concatenate([points[0], points[1] + np.array([extent[0], 0])]) / [2 * extent[0], extent[1]]
@@ -99,11 +103,15 @@ def _to_texture(image: Real, crop: Crop, low: Int64, front: Real) -> Real:
     return np.asarray(cv2.warpAffine(image, to_texture, size, borderMode=cv2.BORDER_REPLICATE, flags=flags), np.float32)
 
 
-def _large_areas(front: Real, crop: Crop, low: Int64, distance: Real, settings: InflateSettings) -> Real:
+def _large_areas(
+    front: Real, crop: Crop, low: Int64, distance: Real, settings: InflateSettings, *, behind: bool
+) -> Real:
     """The front's large areas of colour, without eyes and other details.
 
     Each place takes the prevailing colour of the outline's neighbourhood, the wider the farther it is from the
     outline: a mode filter over a small palette, in which rare colours and those far from the outline count little.
+    behind: as the far side shows them: only colours near the outline count, those of thick parts more, and
+    neighbourhoods are as wide as the part is thick, up to the very outline.
     """
     height, width = distance.shape
     to_working, _ = _affine(crop, low)
@@ -112,28 +120,49 @@ def _large_areas(front: Real, crop: Crop, low: Int64, distance: Real, settings: 
     small = shrink(distance, settings.grid)
     away = np.maximum(small, 0) / settings.grid
     filled = _prevailing(
-        shrink(np.asarray(working, front.dtype), settings.grid), (small > 0).astype(np.float32), away, settings
+        shrink(np.asarray(working, front.dtype), settings.grid),
+        (small > 0).astype(np.float32),
+        away,
+        settings,
+        behind=behind,
     )
     areas = np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
     return np.clip(_to_texture(areas, crop, low, front), 0, 1)
 
 
-def _prevailing(colors: Real, inside: Real, away: Real, settings: InflateSettings) -> Real:
-    """Mode filter of (h,w,3) whose width grows with ``away`` (h,w), the distance to the outline in cells."""
-    # 1. A palette of K colours, and how much each pixel votes for its own.
+def thickness(away: Real) -> Real:
+    """(h,w) the radius, in whole cells, of the largest disc inside the outline that covers each place, from the
+    distances ``away`` (h,w) to it, 0 outside; where no disc does, the distance (local thickness, Hildebrand and
+    Ruegsegger 1997)."""
+    out = away.copy()
+    for radius in range(1, int(away.max()) + 1):
+        to_middle = distance_transform_edt(away < radius)
+        covered = (to_middle < radius) & (away > 0)
+        out[covered] = np.maximum(out[covered], radius)
+    return out
+
+
+def _prevailing(colors: Real, inside: Real, away: Real, settings: InflateSettings, *, behind: bool) -> Real:
+    """Mode filter of (h,w,3) as for `_large_areas`; ``away`` (h,w): the distance to the outline, in cells."""
+    # 1. A palette of K colours, and how much each pixel votes for its own; behind, feet shall not colour the trunk.
     known, back = inside > 0, settings.back
+    thick = thickness(away) if behind else away
+    reach = back.behind * thick if behind else back.width * away
     samples = np.ascontiguousarray(colors[known])  # (N,3)
     label, count = dominant_colors(samples, settings.palette)
+    at_rim = np.exp(-away[known] / (back.rim_votes * max(float(away.max()), 1)))
+    near_rim = back.inner_vote + at_rim
+    if behind:
+        near_rim = at_rim * (thick[known] / max(float(thick.max()), 1)) ** back.thick_vote
     frequency = np.bincount(label, minlength=count) / len(samples)  # (K,)
-    near_rim = back.inner_vote + np.exp(-away[known] / (back.rim_votes * max(float(away.max()), 1)))
     layers = np.zeros((count, *inside.shape, 4), np.float32)  # (K,h,w,4): colour times votes, and votes
     for k in range(count):
         weight = np.where(label == k, frequency[k] * near_rim, 0)
         layers[k][known] = np.column_stack([samples * weight[:, None], weight])
-    # 2. The votes around each pixel, W blurs wide, and which two of them its distance lies between.
+    # 2. The votes around each pixel, W blurs wide, and which two of them its reach lies between.
     widths = [back.narrowest * 2.0**i for i in range(back.levels)]
     stack = np.stack([[cv2.GaussianBlur(layer, (0, 0), w) for layer in layers] for w in widths])  # (W,K,h,w,4)
-    level = np.clip(np.log2(np.maximum(back.width * away / back.narrowest, 1)), 0, len(widths) - 1.001)
+    level = np.clip(np.log2(np.maximum(reach / back.narrowest, 1)), 0, len(widths) - 1.001)
     index, part = level.astype(int), (level % 1)[..., None]
     # 3. The palette's colours mixed by a power of their votes, so that the prevailing one wins.
     rows, columns = np.indices(inside.shape)

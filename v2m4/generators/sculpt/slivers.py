@@ -1,8 +1,8 @@
 """Slivers of a far part beside a near one: where hardly anything of a part shows, its depth stretches the surface.
 
-A sheet joins what lies side by side in the picture. A strip of a far leg beside a near one would be joined by faces that
-run along the line of sight: a bar from foot to foot, which tears when the legs part. So pieces of the visible surface
-that steps cut off take the depths beside them if they are small.
+A sheet joins what lies side by side in the picture: a strip of a far leg and the near one by faces that run along the
+line of sight, a bar from foot to foot, which tears when the legs part. So pieces of the visible surface that steps cut
+off take the depths beside them if they are small.
 """
 
 from __future__ import annotations
