@@ -92,6 +92,8 @@ class BackSettings:
     """Distance from the outline over which a colour's vote falls by e, in the greatest such distance."""
     thick_vote: Annotated[float, Range(0, 10)] = 0.4
     """Power of a part's radius in its colours' votes for the far side: feet do not colour the trunk."""
+    seam_px: Annotated[float, Range(0.1, 100)] = 3.0
+    """Working pixels from the outline over which those become what the near side shows at it."""
     sharpness: Annotated[int, Range(1, 20)] = 8
     """Power of a colour's votes in its weight: the higher, the harder the borders between colours."""
 

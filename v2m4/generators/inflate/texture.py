@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from v2m4.arrays import Bytes, Int64, Mask, Real
 from v2m4.generators.inflate.heights import Heights, shrink
@@ -23,7 +23,8 @@ def paint(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The picture for the front and a filled one for the back, side by side: texture, uv, uv_faces.
 
-    Both sides take the object's large areas of colour where they are steep. The back has the picture's details where
+    Both sides take the object's large areas of colour where they are steep, so that they meet at the rim without a
+    seam. The back has the picture's details where
     the object is seen from its side, as `is_sideways` tells; else what most of the outline shows, for a face or a belly
     that the outline cuts belongs to the front.
     """
@@ -44,7 +45,10 @@ def paint(
     if is_sideways(crop.rgba[..., 3] > 0.5, settings.back):
         back: Real = far * front + (1 - far) * areas
     else:
-        back = _large_areas(front, crop, low, heights.distance, settings, behind=True)
+        behind = _large_areas(front, crop, low, heights.distance, settings, behind=True)
+        share = np.clip(heights.distance / settings.back.seam_px, 0, 1)
+        share = _to_texture(share, crop, low, front)[..., None]
+        back = share * behind + (1 - share) * areas
     texture = np.concatenate([near * front + (1 - near) * areas, back], axis=1)
     # 3. Where the surface's points lie in it.
     points = [crop.to_picture(side.points) - low for side in (sides.front, sides.back)]
