@@ -221,7 +221,9 @@ class SliverSettings:
     steep: Annotated[float, Range(0.1, 1e6)] = 3.0
     """Depth per length between two cells of the network's grid beyond which they do not hang together."""
     least: Share = 0.02
-    """A piece that is a smaller share of the object is a sliver; 0: none is."""
+    """A piece that is a smaller share of the object is a sliver; 0: none is..."""
+    specks: Annotated[int, Range(1, 10000)] = 12
+    """... but with fewer cells it is a speck, which the median takes care of."""
 
 
 @dataclass(frozen=True)

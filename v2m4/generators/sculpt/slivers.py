@@ -17,14 +17,16 @@ from v2m4.settings import SliverSettings
 
 def without_slivers(entry: Real, inside: Mask, settings: SliverSettings) -> Mask:
     """The cells ``inside`` (n,n) whose visible depths ``entry`` (n,n), in widths of the square, count: all but those of
-    small pieces. Pieces are cells that hang together where the surface is not too steep."""
+    small pieces; single specks are left to the median that follows. Pieces are cells that hang together where the
+    surface is not too steep."""
     first, second = _beside(inside)
     even = np.abs(entry.ravel()[first] - entry.ravel()[second]) * len(entry) < settings.steep
     links = coo_array((np.ones(int(even.sum())), (first[even], second[even])), shape=(inside.size, inside.size))
     piece = connected_components(links, directed=False)[1].reshape(inside.shape)
     cells = np.bincount(piece[inside], minlength=inside.size)
-    large = inside & (cells[piece] >= settings.least * float(inside.sum()))
-    return large if large.any() else inside
+    small = (cells >= settings.specks) & (cells < settings.least * float(inside.sum()))
+    sure = inside & ~small[piece]
+    return sure if sure.any() else inside
 
 
 def _beside(inside: Mask) -> tuple[Int64, Int64]:
