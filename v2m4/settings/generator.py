@@ -223,7 +223,7 @@ class SliverSettings:
     least: Share = 0.02
     """A piece that is a smaller share of the object is a sliver; 0: none is..."""
     specks: Annotated[int, Range(1, 10000)] = 12
-    """... but with fewer cells it is a speck, which the median takes care of."""
+    """... but fewer cells together are specks, which the median takes care of."""
 
 
 @dataclass(frozen=True)

@@ -43,3 +43,13 @@ def test_where_nothing_hangs_together_all_counts():
 def test_none_is_a_sliver_at_least_zero():
     entry, inside = two_legs(strip=1)
     assert (without_slivers(entry, inside, SliverSettings(least=0)) == inside).all()
+
+
+def test_specks_side_by_side_are_one_sliver_and_alone_are_none():
+    entry, inside = two_legs(strip=1)
+    entry[::2, 40] = 0.6  # no two cells of the strip hang together
+    settings = SliverSettings(least=0.05)
+    assert not without_slivers(entry, inside, settings)[:, 40].any()
+    entry[:, 40] = 0
+    entry[20, 30] = 0.5
+    assert (without_slivers(entry, inside, settings) == inside).all()

@@ -8,6 +8,7 @@ off take the depths beside them if they are small.
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import label
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -24,8 +25,10 @@ def without_slivers(entry: Real, inside: Mask, settings: SliverSettings) -> Mask
     links = coo_array((np.ones(int(even.sum())), (first[even], second[even])), shape=(inside.size, inside.size))
     piece = connected_components(links, directed=False)[1].reshape(inside.shape)
     cells = np.bincount(piece[inside], minlength=inside.size)
-    small = (cells >= settings.specks) & (cells < settings.least * float(inside.sum()))
-    sure = inside & ~small[piece]
+    # What lies side by side of all the small pieces is one sliver, or only specks.
+    group = label(inside & (cells[piece] < settings.least * float(inside.sum())))[0]
+    sizes = np.bincount(group.ravel())
+    sure = inside & ~((group > 0) & (sizes[group] >= settings.specks))
     return sure if sure.any() else inside
 
 
