@@ -58,3 +58,5 @@ class CalmingSettings:
     """The least weight of the shifts' squared accelerations that is tried, against their distance to the given."""
     doublings: Annotated[int, Range(0, 100)] = 8
     """Times at most that it is doubled; at 0 nothing is smoothed."""
+    told: Annotated[float, Range(1e-3, 1e6)] = 10.0
+    """Weight of that distance where the picture tells of it, as beside the outline, against 1 elsewhere."""

@@ -179,6 +179,8 @@ class SurfaceFitSettings:
     """How strongly vertices that nothing is known about stay where they are."""
     longest_shift: Annotated[float, Range(0, 10)] = 0.02
     """No vertex is shifted further than this in one round, in sizes of the object."""
+    beside: Annotated[float, Range(0, 1)] = 0.012
+    """Distance from the outline, in sides of the picture, within which that tells where a vertex is."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +324,7 @@ class FollowVideoSettings:
     symmetry: SymmetrySettings = field(default_factory=SymmetrySettings)
     rigid_motion: RigidMotionSettings = field(default_factory=RigidMotionSettings)
     fit: SurfaceFitSettings = field(default_factory=SurfaceFitSettings)
-    calming: CalmingSettings = field(default_factory=CalmingSettings)
+    calming: CalmingSettings = field(default_factory=lambda: CalmingSettings(doublings=11))
     tracks: VideoTrackSettings = field(default_factory=VideoTrackSettings)
     parts: PartsSettings = field(default_factory=PartsSettings)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from v2m4.settings import CalmingSettings
+from v2m4.settings import CalmingSettings, changed
 from v2m4.stages.registration.calming import calmed
 
 FRAMES = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]
@@ -42,3 +42,32 @@ def test_nothing_is_drawn_over_a_cut() -> None:
     out = calmed(MOTION, shifted, FRAMES, cut, 0, SETTINGS)
     assert np.abs((out - MOTION)[6] - 1).max() < 0.1 and np.abs((out - MOTION)[5]).max() < 0.1
     assert calmed(MOTION[:2], shifted[:2], FRAMES[:2], cut[:2], 0, SETTINGS) is not None
+
+
+def test_what_the_picture_tells_keeps_its_place_better_than_the_rest() -> None:
+    told = np.zeros((12, 5), bool)
+    told[:, :2] = True
+    shifted = MOTION + SLOW + 10 * NOISE
+    out = calmed(MOTION, shifted, FRAMES, JOINED, 0, changed(SETTINGS, {"told": 30.0}), told)
+    off = np.linalg.norm(out - shifted, axis=2).mean(axis=0)  # (5,)
+    assert off[:2].max() < 0.5 * off[2:].min()
+    alike = calmed(MOTION, shifted, FRAMES, JOINED, 0, SETTINGS, ~np.ones((12, 5), bool))
+    np.testing.assert_allclose(alike, calmed(MOTION, shifted, FRAMES, JOINED, 0, SETTINGS), atol=1e-12)
+
+
+def test_shifts_are_those_of_least_squares() -> None:
+    """One strength, against a dense solution vertex by vertex."""
+    told = np.random.default_rng(1).random((12, 5)) < 0.5
+    settings = changed(SETTINGS, {"doublings": 1, "gentlest": 0.7, "told": 4.0, "allowed": 1.0})
+    shifted = MOTION + SLOW + NOISE
+    out = calmed(MOTION, shifted, FRAMES, JOINED, 3, settings, told)
+    second = np.zeros((10, 12))
+    for row in range(10):  # of frames apart by one step or two
+        one, two = np.diff(FRAMES)[row : row + 2]
+        second[row, row : row + 3] = np.array([1 / one, -1 / one - 1 / two, 1 / two]) * 2 / (one + two)
+    for vertex in range(5):
+        weight = np.where(told[:, vertex], 4.0, 1.0)
+        weight[3] = 1e6
+        system = np.diag(weight) + 0.7 * second.T @ second
+        expected = np.linalg.solve(system, weight[:, None] * (shifted - MOTION)[:, vertex])
+        np.testing.assert_allclose(out[:, vertex], MOTION[:, vertex] + expected, atol=1e-9)

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix, csc_matrix, identity
 from scipy.sparse.linalg import splu
 
@@ -104,6 +105,14 @@ class SurfaceFit:
     def outline(self, index: int) -> FrameOutline:
         """The outline of frame ``index``, made ready."""
         return FrameOutline(self, self.view(index))
+
+    def beside_outline(self, vertices: Float64) -> Mask:
+        """(V,) which vertices of a pose show near its outline, or would if nothing hid them."""
+        inside = covered(vertices, self.faces, self.size)
+        rim = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] <= self.settings.beside * self.size
+        pixels = np.clip(to_pixels(vertices, self.size).astype(np.int64), 0, self.size - 1)
+        near: Mask = rim[pixels[:, 1], pixels[:, 0]]
+        return near
 
     def shifted(
         self,

@@ -260,7 +260,8 @@ class VideoTracker:
                 for place, frame in enumerate(frames)
             ]
         )
-        return calmed(moved, fitted, frames, joined, list(frames).index(self.anchor), self.settings.calming)
+        told = np.stack([self.surface.beside_outline(pose) for pose in fitted])
+        return calmed(moved, fitted, frames, joined, list(frames).index(self.anchor), self.settings.calming, told)
 
     def follow_clip(self, shown: Collection[int] = ()) -> StageRun[Float64]:
         """(T,V,3) the mesh in every frame: followed outwards from the anchor, then all frames together.
