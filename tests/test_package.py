@@ -20,9 +20,17 @@ def test_other_names_are_refused():
         v2m4.magic  # noqa: B018
 
 
-@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_that_wait_leave_the_core_to_others_unless_asked_otherwise(given, kept):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_WAIT_POLICY": given} if given else {}
-    words = [sys.executable, "-c", "import v2m4, os; print(os.environ['OMP_WAIT_POLICY'])"]
+@pytest.mark.parametrize(
+    ("variable", "given", "kept"),
+    [
+        ("OMP_WAIT_POLICY", None, "PASSIVE"),
+        ("OMP_WAIT_POLICY", "ACTIVE", "ACTIVE"),
+        ("OPENBLAS_NUM_THREADS", None, "1"),
+        ("OPENBLAS_NUM_THREADS", "2", "2"),
+    ],
+)
+def test_threads_that_wait_leave_the_core_to_others_unless_asked_otherwise(variable, given, kept):
+    environment = {name: value for name, value in os.environ.items() if name != variable}
+    environment |= {variable: given} if given else {}
+    words = [sys.executable, "-c", f"import v2m4, os; print(os.environ['{variable}'])"]
     assert subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.strip() == kept

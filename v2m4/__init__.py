@@ -23,6 +23,9 @@ __all__ = [
 # One of PyTorch's threads that waits for another shall sleep. Spinning it holds the core that the other one wants, and
 # beside any other work a network takes three to five times as long. It is read when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# NumPy's and SciPy's products are small here, and the threads of their BLAS always spin while they wait: beside any
+# other work the parts' search takes four times the processor time. Our kernels share the cores out themselves.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Blocks of GPU memory grow where they are, instead of lying beside others that are too small for what comes next: a
 # gigabyte less is taken from the card. Read with the first tensor there.
 if sys.platform == "linux":
