@@ -40,6 +40,22 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True)
+class PairedLimbSettings:
+    """Limbs that hang on a body side by side, across its plane of symmetry."""
+
+    least_reach: Annotated[float, Range(0, 1)] = 0.2
+    """Length of a limb, at least, in sizes of the object."""
+    alike: Annotated[float, Range(1, 100)] = 2.0
+    """Limbs are alike if one is at most this many times as long and as large as the other."""
+    separate: Annotated[float, Range(0, 100)] = 1.5
+    """How far apart they lie across the plane, at least, in sums of what each spreads across it."""
+    least_apart: Annotated[float, Range(0, 1)] = 0.03
+    """How far apart their joints are across the plane, at least, in sizes of the object."""
+    across: Annotated[float, Range(0, 1)] = 0.7
+    """Share of the way between their joints that leads across the plane, at least."""
+
+
+@dataclass(frozen=True)
 class LooksSettings:
     """The light version of the mesh that is drawn, and its colours."""
 
@@ -112,7 +128,9 @@ class PartsSettings:
     smoothness: Weight = 0.1
     """The same where all frames are posed together."""
     calmings: Annotated[int, Range(0, 100)] = 4
-    """Times at most that this weight is raised, as long as pictures do not get less alike."""
+    """Times at most that this weight is raised, as long as pictures do not get clearly less alike."""
+    calmings_unlike: Annotated[float, Range(1, 1000)] = 1.05
+    """How many times as unlike pictures may get by that."""
     calmer: Annotated[float, Range(1, 1000)] = 3.0
     """What it is multiplied by each time."""
     still: Weight = 1e-3
@@ -128,7 +146,9 @@ class PartsSettings:
     sideways_whole: Weight = 20.0
     """Weight of the whole body's squared shift across it, which takes the place of the two below then."""
     sideways_within: Annotated[float, Range(1e-4, 10)] = 0.05
-    """Shifts across it beyond which that is let go, as of a head that turns."""
+    """Shifts across it beyond which that is let go."""
+    sideways_free: Annotated[float, Range(1e-4, 10)] = 0.005
+    """The same for what is neither a limb nor trunk: a head turns, a tail wags."""
     depth_pace: Weight = 300.0
     """How much a change of the whole body's velocity along the view weighs, in sizes of the object, against one of a
     joint's, in radians."""
@@ -153,3 +173,4 @@ class PartsSettings:
     motion: a search that got lost looks a little better too."""
     looks: LooksSettings = field(default_factory=LooksSettings)
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)

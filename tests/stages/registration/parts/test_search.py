@@ -67,3 +67,14 @@ def test_priors_slope_as_their_energies_do() -> None:
         ahead = np.eye(9)[[place, place]] * step
         change = (clip.prior_energies(poses.moved(ahead)) - clip.prior_energies(poses.moved(-ahead))) / (4 * step)
         np.testing.assert_allclose(slopes[:, place], change, rtol=0.02, atol=0.02)
+
+
+def test_what_is_neither_limb_nor_trunk_leaves_the_plane_for_little() -> None:
+    fit, joined = filmed(bent(np.zeros(2), np.ones(3)), 16), np.ones(2, bool)
+    across = np.array([0.0, 0.0, 1.0])
+    turned = bent(np.array([0.0, 0.8]), np.array([0.0, 1.0, 0.0]))
+    bound, free = (
+        ClipFit(fit, 0, joined, across, held).prior_energies(turned)[1] for held in (None, np.array([True, False]))
+    )
+    bends = ClipFit(fit, 0, joined, None).prior_energies(turned)[1]
+    assert free - bends < 0.1 * (bound - bends)

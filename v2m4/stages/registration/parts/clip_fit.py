@@ -28,13 +28,16 @@ def _axes_about(normal: Float64) -> Float64:
 
 class ClipFit:
     """joined: (T,) frames whose motion goes on from the frame before's. across: (3,) the normal of a plane along which
-    limbs swing, as long as that is trusted, 0..1."""
+    limbs swing, as long as that is trusted, 0..1. held: (N,) parts that stay beside it (all if absent); others may."""
 
-    def __init__(self, fit: PoseFit, anchor: int, joined: Mask, across: Float64 | None = None) -> None:
+    def __init__(
+        self, fit: PoseFit, anchor: int, joined: Mask, across: Float64 | None = None, held: Mask | None = None
+    ) -> None:
         self.fit, self.anchor, self.joined = fit, anchor, joined
         self.settings, self.size = fit.settings, fit.body.size
         count = len(fit.body.skeleton)
         trust = 0.0 if across is None else float(np.linalg.norm(across))
+        held = np.ones(count, bool) if held is None else held
         out_of_plane = np.zeros((3, 3))
         if across is not None and trust:
             out_of_plane = np.eye(3) - np.outer(across, across) / trust**2
@@ -47,6 +50,8 @@ class ClipFit:
         self._across = np.zeros(3) if across is None or not trust else across / trust
         self.axes = _axes_about(self._across) if trust else np.eye(3)  # limbs are turned about them
         self._beside = settings.sideways_hold * trust * fit.shares  # (N,)
+        self._within = np.where(held, settings.sideways_within, settings.sideways_free)  # (N,)
+        self._trunk = fit.shares * held / max(float(fit.shares @ held), _LEAST)  # (N,)
         self._whole_beside = settings.sideways_whole * trust
         frames = len(joined)
         inner = joined[1:-1] & joined[2:] if frames > 2 else np.zeros(0, bool)
@@ -66,9 +71,9 @@ class ClipFit:
         )
         if self._beside.any():
             off = self._sideways(*place_parts(self.fit.body.skeleton, poses))
-            whole = off @ self.fit.shares
+            whole = off @ self._trunk
             off -= whole[:, None]
-            far = 1 + (off / s.sideways_within) ** 2  # Geman-McClure: what clearly leaves the plane is let go
+            far = 1 + (off / self._within) ** 2  # Geman-McClure: what clearly leaves the plane is let go
             energies += self._whole_beside * whole**2 + (self._beside * off**2 / far).sum(axis=1)
         return energies
 
@@ -96,11 +101,11 @@ class ClipFit:
         if self._beside.any():
             placed = place_parts(self.fit.body.skeleton, poses)
             off, slopes = self._sideways(*placed), self._sideways_slopes(*placed)
-            whole, whole_slopes = off @ self.fit.shares, np.einsum("bnp,n->bp", slopes, self.fit.shares)
+            whole, whole_slopes = off @ self._trunk, np.einsum("bnp,n->bp", slopes, self._trunk)
             matrices += self._whole_beside * whole_slopes[:, :, None] * whole_slopes[:, None]
             gradients += self._whole_beside * whole[:, None] * whole_slopes
             off, slopes = off - whole[:, None], slopes - whole_slopes[:, None]
-            far = 1 + (off / s.sideways_within) ** 2
+            far = 1 + (off / self._within) ** 2
             weighted = slopes * (self._beside / far**2)[..., None]
             matrices += np.swapaxes(slopes, 1, 2) @ weighted
             gradients += np.einsum("bnp,bn->bp", weighted, off)

@@ -15,6 +15,7 @@ from v2m4.events import Event, Progress, ShapeFollowed, StageRun, mapped
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import PartsSettings
 from v2m4.stages.registration.parts.clip_fit import ClipFit
+from v2m4.stages.registration.parts.limbs import limbs_and_trunk
 from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
 from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
 from v2m4.stages.registration.parts.rig import rigged
@@ -29,7 +30,7 @@ _CARRIERS = 4  # vertices of the light mesh whose weights each vertex of the who
 class PartsFollower:
     """mesh: in camera space, posed as in the ``anchor`` frame. joined: (T,) frames that go on from the one before.
     seen: (T,) frames that show the object. before: (T,V,3) a first motion, which tells where joints are and where
-    searches start. across: as in `ClipFit`."""
+    searches start. across: (3,) the normal of the mesh's plane of symmetry, as long as that is trusted, 0..1."""
 
     def __init__(
         self,
@@ -52,7 +53,8 @@ class PartsFollower:
         """(T,V,3) the mesh in every frame. shown: frames whose shapes are told as soon as they are found."""
         body, before = self.body, self._before
         guide = None if before is None else following(body.skeleton, body.vertices, body.weights, before)
-        fits = [ClipFit(fit, self.anchor, self.joined, self.across) for fit in self._fits]
+        across, held = self._plane
+        fits = [ClipFit(fit, self.anchor, self.joined, across, held) for fit in self._fits]
         search = MotionSearch(fits, shown, guide)
 
         def told(event: Event) -> Event:
@@ -83,6 +85,16 @@ class PartsFollower:
         shown = self._before[self.seen]
         steady = with_steady_joints(body.skeleton, body.vertices, body.weights, shown, chunks.joint_hold)
         return replace(body, skeleton=steady)
+
+    @cached_property
+    def _plane(self) -> tuple[Float64 | None, Mask | None]:
+        """`ClipFit`'s ``across`` and ``held``: no plane for a body that has no limbs on both sides of it."""
+        trust = 0.0 if self.across is None else float(np.linalg.norm(self.across))
+        if self.across is None or not trust:
+            return None, None
+        body, limbs = self.body, self.settings.limbs
+        held = limbs_and_trunk(body.skeleton, body.vertices, body.weights, self.across / trust, limbs)
+        return (self.across, held) if held.any() else (None, None)
 
     @cached_property
     def _whole_weights(self) -> Float64:

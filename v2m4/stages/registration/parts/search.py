@@ -69,16 +69,16 @@ class MotionSearch:
         return self.poses
 
     def smoothest(self, poses: Poses) -> Poses:
-        """Poses drawn to ever smoother motion, until that makes pictures less alike: what shakes without need does so
-        because pictures hardly tell of it, and then they do not mind either."""
-        s, smoothness, unlike = self.settings, self.settings.smoothness, self._unlike(poses)
+        """Poses drawn to ever smoother motion, until that makes pictures clearly less alike: what shakes without need
+        does so because pictures hardly tell of it, and then they hardly mind either."""
+        s, smoothness, least = self.settings, self.settings.smoothness, self._unlike(poses)
         for _ in range(s.calmings):
             smoothness *= s.calmer
             calmer = self.clip.together(poses, s.rounds, smoothness)
             now = self._unlike(calmer)
-            if now > unlike:
+            if now > s.calmings_unlike * least:
                 break
-            poses, unlike = calmer, now
+            poses, least = calmer, min(now, least)
         return poses
 
     def _unlike(self, poses: Poses) -> float:
