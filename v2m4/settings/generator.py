@@ -201,7 +201,7 @@ class SolidColorSettings:
 class LeanSettings:
     """How far the object is turned towards the camera, as several keyframes tell it."""
 
-    others: Annotated[int, Range(0, 100)] = 8
+    others: Annotated[int, Range(0, 100)] = 0
     """Other keyframes that are looked at, at most; 0: the picture alone tells."""
     seconds: Annotated[float, Range(0, 3600)] = 1.0
     """How far away in time they may be: later the object may have turned."""

@@ -97,7 +97,7 @@ def test_the_pictures_own_answer_comes_first_with_the_same_outline(tmp_path: Pat
     for index, side in enumerate((0, 8, 16)):
         save_picture(tmp_path / f"{index:05d}.png", np.roll(animal(128), side, axis=1))
     clip = Clip(tmp_path, "clip", (0.0, 0.1, 0.2), 0.3, 128, (128, 128), 1.0, (0.0, 0.0), True)
-    looking, rng = Sculpt(SculptSettings(lean=LeanSettings(agreement=0.5))), torch.Generator()
+    looking, rng = Sculpt(SculptSettings(lean=LeanSettings(others=8, agreement=0.5))), torch.Generator()
     assert isinstance(looking, LooksAround)
     steps = looking.beside(clip, 0, range(len(clip)), rng)
     first = next(steps)
