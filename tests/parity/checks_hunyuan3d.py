@@ -112,16 +112,12 @@ def _conditioner(meta: Mapping[str, Any], weights: Tensors) -> Dinov2:
 
 def _tiny_conditioner(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]:
     model = _conditioner(meta, weights_of(path, meta, tensors))
-    recorder = Recorder(model, numbered("blocks.{}", "layer.{}", len(model.blocks)))
     pixels = picture.encoder_input(tensors["in.image"], model.config.image_size)
-    tokens = model(pixels)
-    got = {
-        "pixels": pixels,
-        "embeddings": model.embed(pixels),
-        "main": tokens,
-        "unconditional": torch.zeros_like(tokens),
-        **recorder.seen,
-    }
+    tokens, tower = model(pixels), model.embed(pixels)
+    got = {"pixels": pixels, "embeddings": tower, "main": tokens, "unconditional": torch.zeros_like(tokens)}
+    for k, block in enumerate(model.blocks):
+        tower = block(tower)
+        got[f"layer.{k}"] = tower
     return only(got, tensors, tolerances(meta)["default"])
 
 

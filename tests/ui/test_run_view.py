@@ -14,6 +14,7 @@ from tests.ui.conftest import Served, write_clip
 from v2m4.artefacts import save_picture
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import MeshRegistered, PoseView, RunProgress
+from v2m4.settings import changed
 from v2m4.ui.panels import keyframe_gallery
 from v2m4.ui.pictures import publish, url
 from v2m4.ui.run_view import RunView, update
@@ -38,7 +39,8 @@ def test_a_pose_found_on_the_way_is_shown_until_the_fit_takes_its_place(tmp_path
 
 def test_a_first_mesh_is_shown_before_the_other_keyframes_are_asked(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    record = store.create(write_clip(tmp_path / "clip.mp4", frames=5, size=64), little_settings())
+    settings = changed(little_settings(), {"generator.sculpt.lean.others": 8})
+    record = store.create(write_clip(tmp_path / "clip.mp4", frames=5, size=64), settings)
     view, shown = RunView.of(record, state="working"), dict[str, int]()
     for event in do_run(store, record, until="generation"):
         update(view, event, record)

@@ -155,7 +155,8 @@ def through(blocks: Iterable[nn.Module], x: Tensor, rotation: Rotation | None = 
 def add_and_norm(x: Tensor, added: Tensor | None, gate: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     """The sum x + gate * added, and its norm in the type that products are computed in; see `layer_norm.add_norm`."""
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    dtype = torch.get_autocast_dtype(kind) if cast else x.dtype
     return add_norm(x, added, gate, norm.weight, norm.bias, norm.eps, dtype=dtype)
 
 
