@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from v2m4.render.threads import in_order
+from v2m4.render.threads import in_order, parallel_for, side_by_side, threads_here
 
 
 @pytest.fixture(params=[1, 3])
@@ -45,3 +46,22 @@ def test_what_fails_is_told_where_its_result_is_asked_for(threads: int) -> None:
     with pytest.raises(ValueError, match="no"):
         next(found)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_work_that_is_spread_already_is_spread_no_further(threads: int) -> None:
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def inner(*_ranges: int) -> None:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.002)
+        with lock:
+            busy -= 1
+
+    side_by_side(lambda _index: parallel_for(inner, 6, 1), 6)
+    assert most <= threads
+    with ThreadPoolExecutor(1) as pool:  # shares are of their threads alone
+        assert threads_here() == pool.submit(threads_here).result() == threads
+    assert side_by_side(lambda _index: threads_here(), 2) == [max(1, threads // 2)] * 2 or threads == 1

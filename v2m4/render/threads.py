@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -12,15 +13,26 @@ import torch
 Result = TypeVar("Result")
 
 _ROWS_WORTH_SHARING = 256  # one smaller picture is done before a second thread has started
+_SHARE: ContextVar[int | None] = ContextVar("threads of this one's own", default=None)
+
+
+def threads_here() -> int:
+    """How many threads work may be spread over: PyTorch's number, so that one setting governs all; of those, on a
+    thread of work that is spread already, its share."""
+    return _SHARE.get() or torch.get_num_threads()
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """So many threads, each of which has its share of those that there are here."""
+    return ThreadPoolExecutor(workers, initializer=_SHARE.set, initargs=(max(1, threads_here() // workers),))
 
 
 def parallel_for(work: Callable[[int, int, int, int], None], views: int, rows: int) -> None:
     """Call ``work(view0, view1, row0, row1)`` for ranges that together cover all views and rows, on all threads.
 
-    Whole views go to a thread where there are enough of them, bands of rows otherwise. The number of threads is
-    PyTorch's, so that one setting governs both.
+    Whole views go to a thread where there are enough of them, bands of rows otherwise.
     """
-    threads = torch.get_num_threads()
+    threads = threads_here()
     parts = min(views, 4 * threads)
     bands = threads if views < threads and rows >= _ROWS_WORTH_SHARING else 1
     if threads == 1 or parts * bands <= 1:
@@ -31,19 +43,19 @@ def parallel_for(work: Callable[[int, int, int, int], None], views: int, rows: i
         for p in range(parts)
         for q in range(bands)
     ]
-    with ThreadPoolExecutor(threads) as pool:
+    with _pool(min(threads, len(ranges))) as pool:
         for job in [pool.submit(work, *r) for r in ranges]:
             job.result()
 
 
 def in_order(work: Callable[[int], Result], count: int, at_once: int) -> Iterator[Result]:
     """``work(0)`` to ``work(count - 1)``, one after the other as they are asked for, of which up to ``at_once`` are
-    worked on beforehand: fewer where PyTorch has fewer threads, none where it has one."""
-    threads = min(torch.get_num_threads(), at_once)
-    if threads == 1:
+    worked on beforehand: fewer where there are fewer threads, none where there is one."""
+    threads = min(threads_here(), at_once, count)
+    if threads <= 1:
         yield from map(work, range(count))
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with _pool(threads) as pool:
         begun: deque[Future[Result]] = deque()
         for index in range(count):
             begun.append(pool.submit(work, index))
@@ -51,3 +63,8 @@ def in_order(work: Callable[[int], Result], count: int, at_once: int) -> Iterato
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+
+
+def side_by_side(work: Callable[[int], Result], count: int) -> list[Result]:
+    """``work(0)`` to ``work(count - 1)``, on all threads."""
+    return [*in_order(work, count, count)]

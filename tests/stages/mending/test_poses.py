@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.thread_counts import on_one_and_more
 from tests.toys import ball
 from v2m4.arrays import Float64, Mask
 from v2m4.events import drain
@@ -95,8 +96,7 @@ class Wavering(Told):
     """An outline that is wider in every second frame."""
 
     def __call__(self, frame: int) -> Told:
-        self.factor, self.overlaps = (1.0, 1.3)[frame % 2], [0.9, 0.5, 0.8, 0.85, 0.9]
-        return self
+        return Told((1.0, 1.3)[frame % 2], (0.9, 0.5, 0.8, 0.85, 0.9))
 
 
 def test_mending_does_not_shake_a_motion(rest: Float64) -> None:
@@ -110,3 +110,10 @@ def test_mending_does_not_shake_a_motion(rest: Float64) -> None:
 
     rough = shaking(replace(SETTINGS, calming=replace(SETTINGS.calming, doublings=0)))
     assert shaking(SETTINGS) < 0.1 * rough
+
+
+def test_any_number_of_threads_mends_alike(rest: Float64) -> None:
+    poses = rest + 0.01 * np.arange(8)[:, None, None] ** 2 * np.array([0.0, 0, 1])
+    poses[1:, 5] += 4 * rest[5]
+    alone, several = on_one_and_more(lambda: drain(mend_poses(poses, FACES, rest, range(8), Wavering(), SETTINGS)))
+    assert all((found == alone).all() for found in several)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from tests.geometry.test_embedded_deformation import bent, tube
 from tests.stages.registration.test_correspondences import picture
+from tests.thread_counts import on_one_and_more
 from v2m4.clip import Clip
 from v2m4.events import Progress, ShapeFollowed, drain
 from v2m4.geometry.camera import Camera
@@ -219,3 +220,11 @@ def test_the_surface_is_fitted_to_each_frame_without_shaking(tmp_path: Path) -> 
     assert max(error(found, wanted) for found, wanted in zip(fitted, shapes, strict=True)) < 0.02
     bent = [np.linalg.norm(np.diff(poses, n=2, axis=0), axis=2).mean() for poses in (shapes, fitted)]
     assert bent[1] <= 1.2 * bent[0]
+
+
+def test_any_number_of_threads_fits_alike(tmp_path: Path) -> None:
+    shapes, faces = truth(3)
+    clip = film(shapes, faces, tmp_path)
+    beside = shapes + 0.01 * np.ptp(shapes[0], axis=0)
+    alone, several = on_one_and_more(lambda: drain(tracker(shapes, faces, clip, 1).settled(beside, range(3))))
+    assert all((found == alone).all() for found in several)

@@ -18,8 +18,11 @@ from v2m4.arrays import Float64, Int64, Mask
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.rigid_completion import RigidCompletion
 from v2m4.geometry.strain import FaceStrain
+from v2m4.render.threads import in_order, side_by_side
 from v2m4.settings import MendingSettings
 from v2m4.stages.registration.calming import calmed
+
+POSES_AT_ONCE = 8
 
 
 class Outline(Protocol):
@@ -112,9 +115,10 @@ def mend_poses(
     """
     mender = PoseMender(rest, faces, settings)
     out = poses.copy()
-    for index, frame in enumerate(keyframes):
-        out[index] = mender.fitted(poses[index], partial(outline, frame))
+    fits = in_order(lambda k: mender.fitted(poses[k], partial(outline, keyframes[k])), len(keyframes), POSES_AT_ONCE)
+    for index, pose in enumerate(fits):
+        out[index] = pose
         yield Progress("mending", (index + 1) / len(keyframes))
     still = np.abs(poses - rest).sum(axis=(1, 2)).argmin()
     calm = calmed(poses, out, keyframes, np.ones(len(out), bool), int(still), settings.calming)
-    return out if calm is out else np.stack([mender.mended(pose) for pose in calm])
+    return out if calm is out else np.stack(side_by_side(lambda k: mender.mended(calm[k]), len(calm)))

@@ -84,6 +84,10 @@ class SurfaceFit:
         """What the anchor frame shows of the mesh."""
         return visible_points(self.anchor_vertices, self.faces, self.size)
 
+    def make_ready(self) -> None:
+        """Make what all fits share, before several threads ask for it."""
+        _ = self.anchor_seen, self.anchor_view, self._plate
+
     def fit(self, vertices: Float64, index: int) -> Float64:
         """(V,3) ``vertices`` shifted to show frame ``index`` as the anchor's pixels would look there."""
         if index == self.anchor:

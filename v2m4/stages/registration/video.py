@@ -41,6 +41,7 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.rotations import closest_rotation
 from v2m4.geometry.sampling import sample_surface
 from v2m4.geometry.symmetry import mirror_plane
+from v2m4.render.threads import in_order, side_by_side
 from v2m4.settings import FollowVideoSettings, RigidMotionSettings
 from v2m4.stages.registration.calming import calmed
 from v2m4.stages.registration.correspondences import (
@@ -66,6 +67,7 @@ from v2m4.stages.registration.video_tracks import VideoTracks
 
 FIRST_SHARE = 0.5  # of the progress: following frame by frame
 LEAST_SIDE = 12  # of pictures whose optical flow can be computed (DIS), in pixels
+FITS_AT_ONCE = 8  # each holds the pictures of a frame
 
 
 @dataclass(frozen=True)
@@ -251,8 +253,10 @@ class VideoTracker:
         """(K,V,3) poses of ``frames`` in a motion of all frames (T,V,3), with the surface fitted to each and calmed."""
         moved = motion[list(frames)]
         fitted = moved.copy()
-        for place, frame in enumerate(frames):
-            fitted[place] = self.fitted(moved[place], frame)
+        self.surface.make_ready()
+        fits = in_order(lambda place: self.fitted(moved[place], frames[place]), len(frames), FITS_AT_ONCE)
+        for place, pose in enumerate(fits):
+            fitted[place] = pose
             yield Progress("motion", (place + 1) / len(frames))
         joined = np.array(
             [
@@ -260,7 +264,7 @@ class VideoTracker:
                 for place, frame in enumerate(frames)
             ]
         )
-        told = np.stack([self.surface.beside_outline(pose) for pose in fitted])
+        told = np.stack(side_by_side(lambda place: self.surface.beside_outline(fitted[place]), len(fitted)))
         return calmed(moved, fitted, frames, joined, list(frames).index(self.anchor), self.settings.calming, told)
 
     def follow_clip(self, shown: Collection[int] = ()) -> StageRun[Float64]:

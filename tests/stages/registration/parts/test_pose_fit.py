@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.stages.registration.parts.arm import arm, bent, error, filmed, levels
+from tests.thread_counts import on_one_and_more
 from v2m4.stages.registration.parts.skeleton import Poses, place_parts
 
 Y = np.array([0.0, 1.0, 0.0])
@@ -54,6 +55,14 @@ def test_frames_that_show_nothing_ask_for_nothing() -> None:
     fit = filmed(bent(np.array([0.0, 0.5]), Y), 32, np.array([True, False]))
     normal = fit.linearised(bent(np.zeros(2), Y), np.arange(2))
     assert normal.energies[1] == 0 and not normal.matrix[1].any() and not normal.gradient[1].any()
+
+
+def test_any_number_of_threads_finds_the_same_derivatives() -> None:
+    fit = filmed(bent(np.array([0.0, 0.2, 0.5]), Y), 32)
+    alone, several = on_one_and_more(lambda: fit.linearised(bent(np.zeros(3), Y), np.arange(3)))
+    assert alone.matrix.any()
+    assert all((found.matrix == alone.matrix).all() for found in several)
+    assert all((found.gradient == alone.gradient).all() for found in several)
 
 
 def test_a_bend_in_the_picture_is_found() -> None:

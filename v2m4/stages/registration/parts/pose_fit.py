@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from v2m4.arrays import Float32, Float64, Int32, Int64, Mask
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.cleanup import encloses
-from v2m4.render.threads import parallel_for
+from v2m4.render.threads import parallel_for, side_by_side
 from v2m4.settings import PartsSettings
 from v2m4.stages.registration.parts.probes_numba import probe_pictures, vertex_normals_of
 from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skinned, weighed
@@ -124,7 +124,9 @@ class PoseFit:
         vertices = self.body.posed(poses)
         off = self.differences(vertices, frames)  # (B,S*S*4)
         energies = np.einsum("bi,bi->b", off, off).astype(np.float64) * self.unit[frames]
-        for b, frame in enumerate(frames):
+
+        def at(b: int) -> None:
+            frame = frames[b]
             slope = self.slopes(vertices[b], turns[b], places[b], frame).reshape(size, -1)  # (P,S*S*4)
             channels = self.channels[frame].reshape(-1)
             active = np.flatnonzero(slope.any(axis=0) & (channels > 0))
@@ -132,6 +134,8 @@ class PoseFit:
             unit = self.unit[frame]
             matrix[b] = (slope @ slope.T) * unit
             gradient[b] = (slope @ off[b][active]) * unit
+
+        side_by_side(at, len(frames))
         return Normal(energies, matrix, gradient)
 
     def slopes(self, vertices: Float64, turns: Float64, places: Float64, frame: int) -> Float32:
