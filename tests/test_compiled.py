@@ -7,13 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 import v2m4
-from v2m4.compiled import njit, temporary_cache
+from v2m4 import compiled, kernels
+from v2m4.compiled import ahead, kernels_of, njit, temporary_cache, types_of
+from v2m4.kernels import KERNELS
 
 _CUT = """
 import numpy as np
@@ -73,8 +78,8 @@ def test_no_kernel_goes_round_it():
     assert users == {"compiled.py"}
 
 
-def test_kernels_are_compiled_for_a_signature_or_at_the_first_call():
-    @njit("f8(f8[::1])")
+def test_kernels_are_compiled_at_the_first_call_or_ahead_for_their_types():
+    @njit("(f8[::1],)")
     def total(values):
         return values.sum()
 
@@ -82,6 +87,50 @@ def test_kernels_are_compiled_for_a_signature_or_at_the_first_call():
     def doubled(values):
         return 2 * values
 
+    module = ModuleType(__name__)
+    module.total, module.doubled = total, doubled  # type: ignore[attr-defined]
+    assert kernels_of(module) == [total]
+    ahead(module)
     values = np.arange(4.0)
+    assert total.signatures == [types_of(total)]  # type: ignore[attr-defined]
     assert total(values) == 6 and doubled(values).tolist() == [0, 2, 4, 6]
     assert len(total.signatures) == 1  # type: ignore[attr-defined]
+
+
+def test_kernels_are_begun_beside_one_run_only(tmp_path, monkeypatch):
+    kernel = SimpleNamespace(stats=SimpleNamespace(cache_path=str(tmp_path / "cache")))
+    begun: list[Sequence[str]] = []
+
+    def helper(names):
+        begun.append(names)
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.setattr(compiled, "kernels_of", lambda module: [kernel])
+    monkeypatch.setattr(kernels, "_helper", helper)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert len(kernels.compile_beside()) == 2 and kernels.compile_beside() == []
+    assert sorted(name for names in begun for name in names) == sorted(KERNELS)
+    kernel.stats.cache_path = None  # nothing is kept here
+    assert kernels.compile_beside() == []
+    kernel.stats.cache_path = str(tmp_path / "another")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert kernels.compile_beside() == []
+
+
+def test_what_a_helper_compiles_lies_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert kernels._helper(["v2m4.matting.clicks_numba"]).wait() == 0
+    (index,) = tmp_path.rglob("*.nbi")
+    assert "relax" in index.name
+
+
+def test_every_kernel_is_known_and_says_what_it_is_called_with():
+    root = Path(v2m4.__file__).parent
+    files = [file for file in root.rglob("*_numba.py") if "@njit(" in file.read_text()]
+    assert sorted(KERNELS) == sorted(".".join(("v2m4", *f.relative_to(root).with_suffix("").parts)) for f in files)
+    for name in KERNELS:
+        module = import_module(name)
+        assert all(types_of(kernel) for kernel in kernels_of(module))
+        silent = {k for k, value in vars(module).items() if hasattr(value, "py_func") and not value.types}
+        others = [file for file in root.rglob("*.py") if re.search(rf"from {re.escape(name)} import", file.read_text())]
+        assert not [file for file in others for k in silent if re.search(rf"\b{k}\b", file.read_text())]

@@ -7,25 +7,30 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 os.environ.setdefault("NUMBA_DISABLE_CUDA", "1")  # probing for a GPU here would break hosts that fork GPU workers
 
 import numba
+from numba.core.sigutils import normalize_signature
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
-def njit(signature: str | None = None, *, fastmath: bool = False, nogil: bool = False) -> Callable[[Kernel], Kernel]:
-    """Compile a kernel: at once for a ``signature``, else for the types of each first call.
+def njit(types: str | None = None, *, fastmath: bool = False, nogil: bool = False) -> Callable[[Kernel], Kernel]:
+    """Compile a kernel at its first call, or `ahead` for the ``types`` that it is called with, as in "(f8[:,::1],i8)".
 
-    What was compiled is kept beside the source or in the user's cache. Where neither can be written (a read-only
-    installation, no home directory) it is kept in a folder of the user's own under the temporary one, or not at all.
+    Only kernels that others call do without types. What was compiled is kept beside the source or in the user's cache.
+    Where neither can be written (a read-only installation, no home directory) it is kept in a folder of the user's own
+    under the temporary one, or not at all.
     """
 
     def compiled(function: Kernel) -> Kernel:
         def build(cache: bool) -> Any:
-            return numba.njit(signature, cache=cache, fastmath=fastmath, nogil=nogil)(function)
+            kernel: Any = numba.njit(cache=cache, fastmath=fastmath, nogil=nogil)(function)
+            kernel.types = types
+            return kernel
 
         try:
             return build(cache=True)
@@ -44,6 +49,23 @@ def njit(signature: str | None = None, *, fastmath: bool = False, nogil: bool = 
             config.CACHE_DIR = before
 
     return compiled
+
+
+def kernels_of(module: ModuleType) -> list[Any]:
+    """The kernels that a module has for others to call."""
+    found = (value for value in vars(module).values() if getattr(value, "types", None))
+    return [kernel for kernel in found if kernel.py_func.__module__ == module.__name__]
+
+
+def types_of(kernel: Any) -> tuple[Any, ...]:
+    """What a kernel says that it is called with."""
+    return normalize_signature(kernel.types)[0]
+
+
+def ahead(module: ModuleType) -> None:
+    """Compile all kernels of a module, or take them from the cache."""
+    for kernel in kernels_of(module):
+        kernel.compile(types_of(kernel))
 
 
 def temporary_cache() -> Path | None:

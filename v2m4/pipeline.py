@@ -17,6 +17,7 @@ from pathlib import Path
 from v2m4.artefacts import chosen_keyframes, keyframes_of, meshless, visiting_order
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
+from v2m4.kernels import compile_beside
 from v2m4.ownership import refuse_output
 from v2m4.provision import provide
 from v2m4.recipe import Recipe, file_problem
@@ -42,6 +43,7 @@ def reconstruct(video: str | Path, settings: Settings | None = None, output: str
     settings = settings or Settings.of("fast")
     folder, source = Path(output), Path(video)
     run = yield from provided(folder, source, settings)
+    compile_beside()
     bench = Workbench(run.recipe)
     with run.hold():
         run.clear_stop()

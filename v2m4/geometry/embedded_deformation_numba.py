@@ -12,7 +12,10 @@ from v2m4.arrays import Float64, Int64
 from v2m4.compiled import njit
 
 
-@njit()
+@njit(
+    "(i8[:,::1],f8[:,::1],f8[:,::1],f8[::1],f8[::1],i8[:,::1],f8[:,::1],f8[:,::1],f8[:,::1],f8[:,:,::1],f8[:,::1],"
+    "f8,f8[:,::1],f8[::1])"
+)
 def add_point_to_plane(
     corners: Int64,
     barycentrics: Float64,
@@ -112,7 +115,7 @@ def add_point_to_plane(
                         matrix[b2, a] = matrix[a, b2]
 
 
-@njit()
+@njit("(i8[:,::1],f8,f8[:,:,::1],f8[:,:,::1],f8[:,::1],f8[:,::1],f8[::1])")
 def add_rigidity(
     edges: Int64,
     weight: float,
@@ -165,7 +168,7 @@ def add_rigidity(
                     matrix[ij + 3 + b, ik + a] -= cross
 
 
-@njit()
+@njit("(i8[:,::1],f8,f8[:,:,::1],f8[:,:,::1],f8[:,::1],f8[::1])")
 def add_bending(
     edges: Int64, weight: float, relative_rotations: Float64, rotations: Float64, matrix: Float64, gradient: Float64
 ) -> None:

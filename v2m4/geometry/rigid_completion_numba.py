@@ -70,7 +70,7 @@ def closest_turn(m: Float64, k: Float64, q: Float64, turn: Float64) -> None:
     turn[2, 0], turn[2, 1], turn[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
 
 
-@njit(nogil=True)
+@njit("(f8[:,::1],i8[::1],i8[::1],i8[::1],i8[::1],f8[::1],f8[:,::1])", nogil=True)
 def wanted_laplacian(
     pose: Float64, near: Int64, inner: Int64, first: Int64, end: Int64, weight: Float64, rest_edge: Float64
 ) -> Float64:

@@ -24,7 +24,7 @@ def face_normals(vertices: Float64, faces: Int64, normal: Float64, around: Float
                 around[faces[f, corner], axis] += normal[f, axis]
 
 
-@njit(nogil=True)
+@njit("(f8[:,::1],i8[:,::1])", nogil=True)
 def folded_faces(vertices: Float64, faces: Int64) -> Mask:
     """(F,) the faces (F,3) whose normal points against the area-weighted unit normals of their corners."""
     normal, around = np.empty((len(faces), 3)), np.zeros((len(vertices), 3))
@@ -65,7 +65,7 @@ def face_gradients(
     return gradient, square
 
 
-@njit(nogil=True)
+@njit("(f8[:,::1],i8[:,::1],f8[::1],f8[::1],f8[::1])", nogil=True)
 def largest_stretches(posed: Float64, faces: Int64, length: Float64, along: Float64, height: Float64) -> Float64:
     """(F,) the largest singular value of each face's deformation gradient; arguments as of `face_gradients`."""
     square = face_gradients(posed, faces, length, along, height)[1]
@@ -76,7 +76,7 @@ def largest_stretches(posed: Float64, faces: Int64, length: Float64, along: Floa
     return out
 
 
-@njit(nogil=True)
+@njit("(f8[:,::1],i8[:,::1],f8[::1],f8[::1],f8[::1],f8)", nogil=True)
 def limited_pose(
     posed: Float64, faces: Int64, length: Float64, along: Float64, height: Float64, most: float
 ) -> Float64:

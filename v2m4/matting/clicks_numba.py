@@ -8,7 +8,7 @@ from v2m4.arrays import Float32
 from v2m4.compiled import njit
 
 
-@njit()
+@njit("(f4[:,::1],f4[:,::1])")
 def relax(distance: Float32, price: Float32) -> None:
     """Lower (H,W) ``distance`` in place to the least over a pixel's eight neighbours plus the way from there, which
     costs its length times the mean ``price`` of the two; sweeps as in Toivanen (1996)."""

@@ -8,7 +8,7 @@ from v2m4.arrays import Float32
 from v2m4.compiled import njit
 
 
-@njit()
+@njit("(f4[:,:,::1],f4[:,:,:,::1])")
 def pass_messages(own: Float32, pair: Float32) -> Float32:
     """Min-sum messages (N,L,4) that run along each of N rows; a message's least entry is 0.
 

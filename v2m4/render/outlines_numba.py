@@ -8,7 +8,7 @@ from v2m4.arrays import Float32, Int32, Int64
 from v2m4.compiled import njit
 
 
-@njit("i8(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,f8,i8[:,::1])", nogil=True)
+@njit("(f4[:,::1],i4[:,::1],i4[:,::1],i4[:,::1],f4[:,::1],i8,f8,i8[:,::1])", nogil=True)
 def find_outlines(
     clip: Float32,
     faces: Int32,

@@ -14,7 +14,7 @@ from v2m4.arrays import Float32, Int32
 from v2m4.compiled import njit
 
 
-@njit("void(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])", nogil=True)
+@njit("(f4[:,:,::1],i4[:,::1],i8,i8,i8,i8,i4[:,:,::1])", nogil=True)
 def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, row1: int, owner: Int32) -> None:
     """Write into ``owner`` (B,H,W) the nearest face at each pixel centre, -1 where there is none.
 
@@ -82,7 +82,7 @@ def own_pixels(clip: Float32, faces: Int32, view0: int, view1: int, row0: int, r
                             owner[b, y, x] = f
 
 
-@njit("void(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
+@njit("(f4[:,:,::1],i4[:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def locate_pixels(clip: Float32, faces: Int32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Write u, v (perspective-correct weights of corners 0 and 1) and z/w to owned pixels of ``out`` (B,H,W,3)."""
     height, width = owner.shape[1], owner.shape[2]
@@ -110,7 +110,7 @@ def locate_pixels(clip: Float32, faces: Int32, owner: Int32, view0: int, view1: 
                     out[b, y, x, 2] = (u * clip[b, i, 2] + v * clip[b, j, 2] + t * clip[b, k, 2]) / w
 
 
-@njit("void(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
+@njit("(f4[:,:,:,::1],i4[:,:,::1],f4[:,:,::1],i4[:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def interpolate_pixels(
     located: Float32, owner: Int32, attributes: Float32, faces: Int32, view0: int, view1: int, out: Float32
 ) -> None:
@@ -129,7 +129,7 @@ def interpolate_pixels(
                         out[b, y, x, c] = r + u * (p - r) + v * (q - r)
 
 
-@njit("void(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
+@njit("(f4[:,:,::1],f4[:,:,:,::1],i4[:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True)
 def sample_pixels(texture: Float32, uv: Float32, owner: Int32, view0: int, view1: int, out: Float32) -> None:
     """Bilinear colour of ``texture`` (h,w,C) at ``uv`` (B,H,W,2) for owned pixels; repeats beyond [0,1]."""
     rows, columns, channels = texture.shape

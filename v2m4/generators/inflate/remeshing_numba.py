@@ -35,7 +35,7 @@ def height_at(x: float, y: float, surface: Real) -> float:
     return bilinear(surface[2], x, y) + np.sqrt(d * max(bilinear(surface[1], x, y), LEAST_HEIGHT))
 
 
-@njit()
+@njit("(f8[:,::1],b1[::1],f4[:,:,::1])")
 def surface_heights(points: Float64, rim: Mask, surface: Real) -> Float64:
     """(N,) z over points (N,2), the sheet's middle on the rim."""
     out = np.zeros(len(points))
@@ -47,7 +47,7 @@ def surface_heights(points: Float64, rim: Mask, surface: Real) -> Float64:
     return out
 
 
-@njit()
+@njit("(i8[:,::1],i8)")
 def opposite_faces(faces: Int64, count: int) -> Int64:
     """(F,3) the triangle opposite edge (k, k+1) of each triangle, -1 on the border."""
     # Directed edges seen so far hang in a list from their lower vertex: ``head`` of each vertex, ``link`` to the next.
@@ -80,7 +80,7 @@ def edge_ratio(space: Float64, size: Real, a: int, b: int) -> float:
     return np.sqrt(dx * dx + dy * dy + dz * dz) / wanted
 
 
-@njit()
+@njit("(f8[:,::1],b1[::1],i8[:,::1],i8[:,::1],f4[:,::1],f8,f8[::1])")
 def rank_edges_to_split(
     space: Float64,
     rim: Mask,
@@ -103,7 +103,7 @@ def rank_edges_to_split(
                     urgency[3 * f + k] = ratio
 
 
-@njit()
+@njit("(i8[::1],i8[:,::1],f8[:,::1],i8[:,::1],i8,i8,f4[:,:,::1])")
 def halve_edges(
     order: Int64,
     opposite: Int64,
@@ -156,7 +156,7 @@ def cosine(space: Float64, apex: int, a: int, b: int) -> float:
     return (px * qx + py * qy + pz * qz) / np.sqrt(max(squares, 1e-30))
 
 
-@njit()
+@njit("(f8[:,::1],b1[::1],i8[:,::1],i8[:,::1])")
 def flip_edges(space: Float64, rim: Mask, faces: Int64, opposite: Int64) -> None:
     """Flip, in place, edges whose two opposite angles, measured in space, add up to more than 180 degrees."""
     for _ in range(8):
@@ -199,7 +199,7 @@ def flip_edges(space: Float64, rim: Mask, faces: Int64, opposite: Int64) -> None
             break
 
 
-@njit()
+@njit("(f8[:,::1],i8[:,::1],f8[:,::1],i8[::1],i8[::1],f4[:,:,::1])")
 def shift_vertices(
     space: Float64,
     faces: Int64,
@@ -269,7 +269,7 @@ def may_collapse(
     return True
 
 
-@njit()
+@njit("(i8[::1],f8[:,::1],b1[::1],i8[:,::1],i8[::1],i8[::1],b1[::1],b1[::1])")
 def collapse_edges(
     order: Int64,
     space: Float64,
@@ -301,7 +301,7 @@ def collapse_edges(
         gone[v] = True
 
 
-@njit()
+@njit("(f8[:,::1],b1[::1],i8[:,::1],f4[:,::1],f8[::1])")
 def rank_edges_to_collapse(space: Float64, rim: Mask, faces: Int64, size: Real, out: Float64) -> None:
     """Write the ratio of `edge_ratio` of edges that start at an inner vertex."""
     for f in range(len(faces)):

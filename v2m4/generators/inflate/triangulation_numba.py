@@ -8,7 +8,7 @@ from v2m4.arrays import Float64, Real
 from v2m4.compiled import njit
 
 
-@njit()
+@njit("(f4[:,::1],f4[:,::1],f8,f8)")
 def sample_interior(distance: Real, size: Real, from_rim: float, spacing: float) -> Float64:
     """Interior points ``spacing`` sizes apart and ``from_rim`` sizes from the outline, on the rows of a triangular
     lattice that changes its pitch with ``size`` (greedy thinning of the pixel centres)."""

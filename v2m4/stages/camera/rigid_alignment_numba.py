@@ -7,10 +7,10 @@ import numpy as np
 from v2m4.arrays import Float32, Float64
 from v2m4.compiled import njit
 
-_SIGNATURE = "f8(f4[:,:,::1],f4[:,:,::1],f8,f4[:,:,::1],f4[:,::1],f8[::1],f8,f8,f8,f8,f8[:,::1],f8[::1])"
+_TYPES = "(f4[:,:,::1],f4[:,:,::1],f8,f4[:,:,::1],f4[:,::1],f8[::1],f8,f8,f8,f8,f8[:,::1],f8[::1])"
 
 
-@njit(_SIGNATURE, nogil=True)
+@njit(_TYPES, nogil=True)
 def accumulate(
     image: Float32,
     depth: Float32,

@@ -8,7 +8,7 @@ from v2m4.arrays import Int32, Real
 from v2m4.compiled import njit
 
 
-@njit(nogil=True)
+@njit("(f4[:,::1],f4[:,::1],i4[:,::1],f4[:,::1],f4[::1],f4[:,:,::1],f4[:,::1],f4[:,::1],f8,f8,f8,f8)", nogil=True)
 def sample_view(
     points: Real,
     normals: Real,

@@ -20,7 +20,7 @@ def blend_rows(values: Real, rows: Int32, share: Float32) -> Float32:
     return out
 
 
-@njit(nogil=True)
+@njit("(f8[:,::1],i4[:,::1],f4[:,::1],f4[:,::1])", nogil=True)
 def _blend(values: Real, rows: Int32, share: Float32, out: Float32) -> None:
     for n in range(len(rows)):
         a, b, c = rows[n, 0], rows[n, 1], rows[n, 2]
@@ -40,7 +40,7 @@ def locate_in_pieces(weights: Float32, face: Int64, local: Int64, number: Int64,
     return rows, share
 
 
-@njit(nogil=True)
+@njit("(f4[:,::1],i8[::1],i8[:,::1],i8[:,::1],i8,i4[:,::1],f4[:,::1])", nogil=True)
 def _locate(weights: Float32, face: Int64, local: Int64, number: Int64, m: int, rows: Int32, share: Float32) -> None:
     for n in range(len(face)):
         # Cell (i, j) of the grid, of whose two halves the far one if x + y > 1.

@@ -6,7 +6,7 @@ from v2m4.arrays import Float64, Int64
 from v2m4.compiled import njit
 
 
-@njit()
+@njit("(f8[:,::1],f8[:,::1],f8[:,::1],i8[:,::1],f8[::1],i8[::1])")
 def cross_body(points: Float64, normals: Float64, vertices: Float64, faces: Int64, depth: Float64, hit: Int64) -> None:
     """From points (P,3) against their normals to the other side of a mesh: ``depth`` (P,) and the face ``hit`` (P,).
 

@@ -46,7 +46,12 @@ def _fill(
                 v += dv
 
 
-@njit(nogil=True, fastmath=True)
+@njit(
+    "(f4[:,::1],f4[:,::1],i4[:,::1],f4[:,::1],f4[:,::1],f4[::1],b1,f4[:,:,::1],f4[:,::1],i4[::1],f4[:,:,:,::1],"
+    "f4[:,:,::1],i4[::1],i4[::1],i4[::1],i4[::1],i4[::1],i4[::1],i8,i8,f4[:,:,:,:,::1])",
+    nogil=True,
+    fastmath=True,
+)
 def probe_pictures(
     vertices: Float32,
     normals: Float32,
@@ -201,7 +206,7 @@ def probe_pictures(
                         )
 
 
-@njit(nogil=True, fastmath=True)
+@njit("(f4[:,::1],i4[:,::1],f4[:,::1])", nogil=True, fastmath=True)
 def vertex_normals_of(vertices: Float32, faces: Int32, normals: Float32) -> None:
     """Write unit normals (V,3) of the vertices, weighed by area."""
     normals[:] = 0

@@ -6,7 +6,7 @@ from v2m4.arrays import Float32, Float64, Int64
 from v2m4.compiled import njit
 
 
-@njit("void(i8[::1],f8[:,::1],f8[:,:,:,::1],f8[:,::1],f8[:,:,:,::1],f8[:,:,::1])", nogil=True)
+@njit("(i8[::1],f8[:,::1],f8[:,:,:,::1],f8[:,::1],f8[:,:,:,::1],f8[:,:,::1])", nogil=True)
 def chain(parents: Int64, joints: Float64, within: Float64, shifts: Float64, turns: Float64, places: Float64) -> None:
     """Rotations ``turns`` (B,N,3,3) and joints' ``places`` (B,N,3) in space of parts turned ``within`` (B,N,3,3) their
     parents (N,), the root's joint shifted by (B,3); joints (N,3) at rest."""
@@ -31,7 +31,7 @@ def chain(parents: Int64, joints: Float64, within: Float64, shifts: Float64, tur
                     turns[b, n, i, j] = turn
 
 
-@njit("void(i8[::1],f8[:,::1],f8[:,::1],f8[:,::1],f8[:,:,::1],f8[:,::1],f4[:,:,::1])", nogil=True)
+@njit("(i8[::1],f8[:,::1],f8[:,::1],f8[:,::1],f8[:,:,::1],f8[:,::1],f4[:,:,::1])", nogil=True)
 def carry(
     parents: Int64, joints: Float64, vertices: Float64, weights: Float64, turns: Float64, places: Float64, out: Float32
 ) -> None:

@@ -8,7 +8,7 @@ from v2m4.arrays import Float32, Float64, Int32
 from v2m4.compiled import njit
 
 
-@njit("void(f4[:,:,::1],i4[:,::1],f4[:,::1],f4[:,::1],f8,f8[:,::1],f8,i8,i8,f4[:,:,:,::1])", nogil=True, fastmath=True)
+@njit("(f4[:,:,::1],i4[:,::1],f4[:,::1],f4[:,::1],f8,f8[:,::1],f8,i8,i8,f4[:,:,:,::1])", nogil=True, fastmath=True)
 def draw(
     vertices: Float32,
     faces: Int32,
@@ -97,7 +97,7 @@ def draw(
                             out[b, y, x, 3] = 1
 
 
-@njit("void(f4[:,:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True, fastmath=True)
+@njit("(f4[:,:,:,::1],i8,i8,f4[:,:,:,::1])", nogil=True, fastmath=True)
 def shrink(pictures: Float32, view0: int, view1: int, out: Float32) -> None:
     """Halve pictures (B,2S,2S,C) with weights 1 3 3 1, repeating the border: to (B,S,S,C)."""
     side, channels = out.shape[1], out.shape[3]

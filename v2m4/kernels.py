@@ -1,0 +1,95 @@
+"""All compiled kernels, made in processes beside a machine's first run: it waits for few of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from llvmlite.binding import get_host_cpu_name
+
+from v2m4 import compiled
+
+MOST_HELPERS = 3
+
+# From the end of a run to its beginning: the run compiles by itself what it comes to first. Last what few runs need.
+KERNELS = (
+    "v2m4.geometry.rigid_completion_numba",
+    "v2m4.stages.texture.project_numba",
+    "v2m4.geometry.strain_numba",
+    "v2m4.geometry.embedded_deformation_numba",
+    "v2m4.stages.texture.samples_numba",
+    "v2m4.render.raster_numba",
+    "v2m4.stages.camera.rigid_alignment_numba",
+    "v2m4.stages.registration.parts.probes_numba",
+    "v2m4.stages.registration.parts.synthesis_numba",
+    "v2m4.stages.registration.parts.skeleton_numba",
+    "v2m4.stages.registration.parts.chunks_numba",
+    "v2m4.generators.inflate.remeshing_numba",
+    "v2m4.generators.inflate.triangulation_numba",
+    "v2m4.render.outlines_numba",
+    "v2m4.matting.colour_modes_numba",
+    "v2m4.matting.graph_cut_numba",
+    "v2m4.matting.clicks_numba",
+)
+
+
+def compile_all(names: Sequence[str] = KERNELS) -> None:
+    """Compile the kernels of these modules, or find them in the cache."""
+    for name in names:
+        compiled.ahead(import_module(name))
+
+
+def compile_beside() -> list[threading.Thread]:
+    """Begin to compile all kernels in processes of their own, where that has not been begun for these kernels on this
+    machine and there is a core to spare; what waits for them.
+
+    They end by themselves, and what they made lies in the cache, where this process finds it. Without a cache, or with
+    one that cannot be written, nothing is begun.
+    """
+    helpers = min(MOST_HELPERS, (os.cpu_count() or 1) - 1)
+    if not helpers or not _first_time():
+        return []
+    processes = [_helper(KERNELS[number::helpers]) for number in range(helpers)]
+    waiting = [threading.Thread(target=process.wait, daemon=True) for process in processes]
+    for thread in waiting:
+        thread.start()
+    return waiting
+
+
+def _first_time() -> bool:
+    """Whether nobody has asked this before, as long as kernels, Python and processor are the same."""
+    module = import_module(KERNELS[0])
+    folder = compiled.kernels_of(module)[0].stats.cache_path
+    if folder is None:
+        return False
+    digest = hashlib.sha256(f"{sys.version} {compiled.numba.__version__} {platform.machine()}".encode())
+    digest.update(get_host_cpu_name().encode())
+    root = Path(__file__).parent.parent
+    for name in KERNELS:
+        path = root.joinpath(*name.split(".")).with_suffix(".py")
+        if path.is_file():
+            digest.update(f"{path} {path.stat().st_mtime_ns}".encode())
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, f"kernels-{digest.hexdigest()[:16]}.begun").touch(exist_ok=False)
+    except OSError:
+        return False
+    return True
+
+
+def _helper(names: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A process that compiles the kernels of these modules, which it finds where this one found them."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; from v2m4.kernels import compile_all; compile_all({tuple(names)!r})"
+    )
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+    )
