@@ -65,7 +65,7 @@ from v2m4.settings.matting import (
     WarningSettings,
 )
 from v2m4.settings.mending import MendingSettings
-from v2m4.settings.parts import ChunkSettings, LooksSettings, PairedLimbSettings, PartsSettings
+from v2m4.settings.parts import ChunkSettings, LooksSettings, PairedLimbSettings, PartsSettings, RigFitSettings
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -155,6 +155,7 @@ __all__ = [
     "Range",
     "RefinementSettings",
     "RegistrationSettings",
+    "RigFitSettings",
     "RigidAlignmentSettings",
     "RigidMotionSettings",
     "RigidSearchSettings",

@@ -78,6 +78,28 @@ class LooksSettings:
 
 
 @dataclass(frozen=True)
+class RigFitSettings:
+    """Joints and the borders of the skin, solved from the pictures together with all poses."""
+
+    rounds: Annotated[int, Range(0, 1000)] = 8
+    """Steps at most; 0 leaves joints and skin as they were found from the mesh and the first motion."""
+    joint_hold: Weight = 1.0
+    """Weight of a joint's squared shift from there, in sizes of the object."""
+    gain_hold: Weight = 1e-3
+    """Weight of the squared logarithm of what a part's share of the skin is multiplied by."""
+    longest_shift: Annotated[float, Range(1e-6, 10)] = 0.03
+    """No joint moves further in one step, in sizes of the object."""
+    longest_gain: Annotated[float, Range(1e-6, 10)] = 0.5
+    """No such logarithm changes by more in one step."""
+    most_gain: Annotated[float, Range(0, 10)] = 2.5
+    """No such logarithm becomes larger."""
+    probe: Annotated[float, Range(1e-3, 3)] = 0.3
+    """Change of such a logarithm by which derivatives are measured."""
+    least_gain: Annotated[float, Range(0, 1)] = 3e-3
+    """Stop once a step lowers what is left by less than this share."""
+
+
+@dataclass(frozen=True)
 class PartsSettings:
     """The body's parts are posed so that small pictures of the mesh look like the frames."""
 
@@ -174,3 +196,4 @@ class PartsSettings:
     looks: LooksSettings = field(default_factory=LooksSettings)
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)
+    rig: RigFitSettings = field(default_factory=RigFitSettings)

@@ -52,7 +52,7 @@ def levels(truth: Poses, seen: Array | None = None) -> list[ClipFit]:
     return [ClipFit(filmed(truth, side, seen), 0, joined) for side in (16, 32)]
 
 
-def error(found: Poses, truth: Poses) -> float:
-    """Mean distance of the vertices."""
+def error(found: Poses, truth: Poses, of: Body | None = None) -> float:
+    """Mean distance of the vertices. of: the body that was found with the poses, if it is not the true one."""
     body = arm()[0]
-    return float(np.linalg.norm(body.posed(found) - body.posed(truth), axis=-1).mean())
+    return float(np.linalg.norm((of or body).posed(found) - body.posed(truth), axis=-1).mean())

@@ -32,6 +32,27 @@ def test_redrawing_one_part_is_drawing_all(seed: int) -> None:
         assert np.abs(fast[parameter] - (ahead - back) / 2).mean() < 2e-3
 
 
+def test_slopes_of_shifts_and_fields_are_those_of_pictures() -> None:
+    fit = filmed(bent(np.zeros(1), Y), 24)
+    posed = fit.body.posed(bent(np.array([0.3]), Y))[0]
+    outer = fit.body.weights[:, 1:]
+    fields = np.stack([np.zeros_like(posed), outer * np.array([0.0, 0.1, 0.0]) * posed[:, :1]])
+
+    def drawn(moves: np.ndarray, step: float) -> np.ndarray:
+        ahead, back = (fit.synthesis.pictures((posed + s * step * moves)[None], fit.corners[[0]])[0] for s in (1, -1))
+        return (ahead - back) / (2 * step)
+
+    def agree(slope: np.ndarray, expected: np.ndarray) -> None:
+        # Where what is drawn askew ends is told; how its shading changes with its normals is not.
+        assert np.abs(slope - expected)[..., 3].mean() < 0.05 * np.abs(expected[..., 3]).mean()
+        assert np.corrcoef(slope.ravel(), expected.ravel())[0, 1] > 0.95
+
+    shifts = fit.shift_slopes(posed, np.array([1]), 0)[0]
+    for axis, length in enumerate(fit.probes[:3]):
+        agree(shifts[axis], drawn(outer * np.eye(3)[axis], length))
+    agree(fit.field_slopes(posed, fields, np.array([1]), 0)[0], drawn(fields[1], fit.settings.rig.probe))
+
+
 def test_faces_turned_away_of_a_closed_body_do_not_show() -> None:
     truth = bent(np.array([0.4]), Y)
     fit = filmed(truth, 24)

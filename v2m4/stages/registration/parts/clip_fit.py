@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from scipy.linalg import solveh_banded
 
 from v2m4.arrays import Float64, Int64, Mask
-from v2m4.stages.registration.parts.pose_fit import PoseFit, logs
+from v2m4.stages.registration.parts.pose_fit import Body, Normal, PoseFit, logs
 from v2m4.stages.registration.parts.skeleton import Poses, place_parts
 
 _LEAST = 1e-7  # added to diagonals, for what nothing tells
@@ -47,9 +49,10 @@ class ClipFit:
         self._stiff[0] = settings.root_turn * np.eye(3)
         # Where limbs swing along a plane all of the body stays beside it: that and the picture tell depths.
         self._depth_hold = settings.depth_hold * (1 - trust)
-        self._across = np.zeros(3) if across is None or not trust else across / trust
-        self.axes = _axes_about(self._across) if trust else np.eye(3)  # limbs are turned about them
+        self.across = np.zeros(3) if across is None or not trust else across / trust
+        self.axes = _axes_about(self.across) if trust else np.eye(3)  # limbs are turned about them
         self._beside = settings.sideways_hold * trust * fit.shares  # (N,)
+        self.has_plane = bool(self._beside.any())
         self._within = np.where(held, settings.sideways_within, settings.sideways_free)  # (N,)
         self._trunk = fit.shares * held / max(float(fit.shares @ held), _LEAST)  # (N,)
         self._whole_beside = settings.sideways_whole * trust
@@ -60,6 +63,12 @@ class ClipFit:
         self._pace[2] += (settings.depth_pace - 1) * (1 - trust)
         self.units = np.array([1 / self.size] * 3 + [1.0] * 3 * count)  # of steps, to those of `differences`
 
+    def with_body(self, body: Body) -> ClipFit:
+        """The same for a body that `PoseFit.with_body` takes."""
+        out = copy.copy(self)
+        out.fit = self.fit.with_body(body)
+        return out
+
     def prior_energies(self, poses: Poses, still: float = 0.0) -> Float64:
         """(B,) what is asked of single poses (B), whatever the frames show. still: weight of a joint's turn, large or
         small."""
@@ -69,7 +78,7 @@ class ClipFit:
         energies += (
             2 * still * (length - s.still_within).sum(-1) + self._depth_hold * (poses.shifts[:, 2] / self.size) ** 2
         )
-        if self._beside.any():
+        if self.has_plane:
             off = self._sideways(*place_parts(self.fit.body.skeleton, poses))
             whole = off @ self._trunk
             off -= whole[:, None]
@@ -98,18 +107,23 @@ class ClipFit:
         matrices *= np.outer(self.units, self.units)
         gradients *= self.units
         # 4. Shifts across the plane that limbs swing along: of the whole, and of parts beside it.
-        if self._beside.any():
+        if self.has_plane:
             placed = place_parts(self.fit.body.skeleton, poses)
-            off, slopes = self._sideways(*placed), self._sideways_slopes(*placed)
-            whole, whole_slopes = off @ self._trunk, np.einsum("bnp,n->bp", slopes, self._trunk)
-            matrices += self._whole_beside * whole_slopes[:, :, None] * whole_slopes[:, None]
-            gradients += self._whole_beside * whole[:, None] * whole_slopes
-            off, slopes = off - whole[:, None], slopes - whole_slopes[:, None]
-            far = 1 + (off / self._within) ** 2
-            weighted = slopes * (self._beside / far**2)[..., None]
-            matrices += np.swapaxes(slopes, 1, 2) @ weighted
-            gradients += np.einsum("bnp,bn->bp", weighted, off)
+            beside = self.beside_plane(placed[0], placed[1], self.sideways_slopes(*placed))
+            matrices, gradients = matrices + beside[0], gradients + beside[1]
         return matrices, gradients
+
+    def beside_plane(self, turns: Float64, places: Float64, slopes: Float64) -> tuple[Float64, Float64]:
+        """Matrices (B,M,M) and gradients (B,M) of what is asked of shifts across the plane, of the whole and of parts
+        turned (B,N,3,3), with joints at (B,N,3). slopes: (B,N,M) of the parts' shifts."""
+        off = self._sideways(turns, places)
+        whole, whole_slopes = off @ self._trunk, np.einsum("bnp,n->bp", slopes, self._trunk)
+        matrices = self._whole_beside * whole_slopes[:, :, None] * whole_slopes[:, None]
+        gradients = self._whole_beside * whole[:, None] * whole_slopes
+        off, slopes = off - whole[:, None], slopes - whole_slopes[:, None]
+        far = 1 + (off / self._within) ** 2
+        weighted = slopes * (self._beside / far**2)[..., None]
+        return matrices + np.swapaxes(slopes, 1, 2) @ weighted, gradients + np.einsum("bnp,bn->bp", weighted, off)
 
     def _arms(self, turns: Float64) -> Float64:
         """(B,N,3) from the joints of parts, turned (B,N,3,3), to their middles."""
@@ -119,17 +133,17 @@ class ClipFit:
     def _sideways(self, turns: Float64, places: Float64) -> Float64:
         """How far (B,N) the middles of parts, turned (B,N,3,3), with joints at (B,N,3), have gone across the plane, in
         sizes."""
-        return (self._arms(turns) + places - self.fit.middles) @ self._across / self.size
+        return (self._arms(turns) + places - self.fit.middles) @ self.across / self.size
 
-    def _sideways_slopes(self, turns: Float64, places: Float64) -> Float64:
+    def sideways_slopes(self, turns: Float64, places: Float64) -> Float64:
         """Slopes (B,N,P) of `_sideways`."""
         middles = self._arms(turns) + places
         # A turn of part k about its own axis a takes a middle m below it along axis x (m - joint), seen from across.
         from_joints = middles[:, :, None] - places[:, None]  # (B,N,K,3)
-        leaning = np.cross(from_joints, self._across) * self.fit.below[..., None]  # (B,N,K,3)
+        leaning = np.cross(from_joints, self.across) * self.fit.below[..., None]  # (B,N,K,3)
         slopes = np.einsum("bnkc,bkca->bnka", leaning, turns)
         count = middles.shape[:2]
-        shifts = np.broadcast_to(self._across, (*count, 3))
+        shifts = np.broadcast_to(self.across, (*count, 3))
         return np.concatenate([shifts, slopes.reshape(*count, -1)], axis=-1) / self.size
 
     def descend(self, poses: Poses, frames: Int64, expected: Poses, rounds: int) -> tuple[Poses, Float64]:
@@ -152,7 +166,7 @@ class ClipFit:
             added = damping[now, None] * (np.einsum("bii->bi", matrix[now]) + _LEAST)
             system = matrix[now] + added[:, None] * np.eye(len(self.units))
             steps = -np.linalg.solve(system, gradient[now, :, None])[..., 0]
-            tried = poses[now].moved(self._limited(steps))
+            tried = poses[now].moved(self.limited(steps))
             energies = self._energies(tried, frames[now], expected[now])
             better = energies < total[now]
             damping[now] *= np.where(better, settings.damping_down, settings.damping_up)
@@ -164,7 +178,7 @@ class ClipFit:
                 break
         return poses, total
 
-    def _limited(self, steps: Float64) -> Float64:
+    def limited(self, steps: Float64) -> Float64:
         """Steps with no turn above the longest."""
         turns = steps[..., 3:].reshape(*steps.shape[:-1], -1, 3)
         angle = np.linalg.norm(turns, axis=-1).max(-1)
@@ -187,14 +201,14 @@ class ClipFit:
         """All frames at once, from ``poses`` (T). smoothness: weight of accelerations; the settings' if absent."""
         settings, damping = self.settings, self.settings.damping
         smooth = settings.smoothness if smoothness is None else smoothness
-        total, shape = self._joint_energy(poses, smooth), (len(poses.shifts), len(self.units))
-        band, gradient = self._joint(poses, smooth)
+        total, shape = self.energy(poses, smooth), (len(poses.shifts), len(self.units))
+        band, gradient = self.normal(poses, smooth)
         for turn in range(rounds):
             system = band.copy()
             system[-1] *= 1 + damping
             system[-1] += _LEAST
-            tried = poses.moved(self._limited(-solveh_banded(system, gradient.reshape(-1)).reshape(shape)))
-            energy = self._joint_energy(tried, smooth)
+            tried = poses.moved(self.limited(-solveh_banded(system, gradient.reshape(-1)).reshape(shape)))
+            energy = self.energy(tried, smooth)
             if energy >= total:
                 damping *= settings.damping_up
                 continue
@@ -202,10 +216,10 @@ class ClipFit:
             damping *= settings.damping_down
             if gain < settings.least_gain or turn + 1 == rounds:
                 break
-            band, gradient = self._joint(poses, smooth)
+            band, gradient = self.normal(poses, smooth)
         return poses
 
-    def _joint_energy(self, poses: Poses, smoothness: float) -> float:
+    def energy(self, poses: Poses, smoothness: float) -> float:
         """What all frames together are to make small."""
         pictures = self.fit.energies(poses, np.arange(len(poses.shifts))).sum()
         off, acceleration = self._anchor_off(poses), self._accelerations(poses)
@@ -222,15 +236,16 @@ class ClipFit:
         velocity = differences(poses[np.arange(count - 1)], poses[np.arange(1, count)], self.size)
         return (velocity[1:] - velocity[:-1]) * self._inner
 
-    def _joint(self, poses: Poses, smoothness: float) -> tuple[Float64, Float64]:
-        """Normal equations of `_joint_energy`: the matrix in upper banded form (2P+1,T P), the gradient (T,P)."""
+    def normal(self, poses: Poses, smoothness: float, pictures: Normal | None = None) -> tuple[Float64, Float64]:
+        """Normal equations of `energy`: the matrix in upper banded form (2P+1,T P), the gradient (T,P). pictures: what
+        `PoseFit.linearised` tells of all frames, if that is known."""
         s, count, size = self.settings, len(poses.shifts), len(self.units)
         # 1. Each frame by itself; the anchor's pose is known.
-        normal = self.fit.linearised(poses, np.arange(count))
+        seen = self.fit.linearised(poses, np.arange(count)) if pictures is None else pictures
         matrix, gradients = self.priors(poses, s.still)
-        blocks = normal.matrix + matrix
+        blocks = seen.matrix + matrix
         blocks[self.anchor] += s.anchor_hold * np.diag(self.units**2)
-        gradient = normal.gradient + gradients
+        gradient = seen.gradient + gradients
         gradient[self.anchor] += s.anchor_hold * self._anchor_off(poses) * self.units
         band = np.zeros((2 * size + 1, count, size))
         for column in range(size):  # upper triangles of the blocks

@@ -20,7 +20,7 @@ from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
 from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
 from v2m4.stages.registration.parts.rig import rigged
 from v2m4.stages.registration.parts.search import FramePosed, MotionSearch
-from v2m4.stages.registration.parts.skeleton import following, skin, with_steady_joints
+from v2m4.stages.registration.parts.skeleton import Poses, following, skin, with_steady_joints
 from v2m4.stages.registration.parts.synthesis import Synthesis, Windows, fitted_light, frame_picture
 
 _LEAST_SIDE = 8  # of the small pictures, in pixels
@@ -61,12 +61,11 @@ class PartsFollower:
             if not isinstance(event, FramePosed):
                 return event
             pose = search.poses[[event.frame]]
-            vertices = skin(self.body.skeleton, pose, self.vertices, self._whole_weights)[0]
-            return ShapeFollowed(event.frame, vertices)
+            return ShapeFollowed(event.frame, self._whole(search.body, pose)[0])
 
         yield Progress("motion", 0.0)
         poses = yield from mapped(search.run(), told)
-        return skin(self.body.skeleton, poses, self.vertices, self._whole_weights)
+        return self._whole(search.body, poses)
 
     def score(self, shapes: Float64) -> float:
         """How unlike the clip the mesh looks in shapes (T,V,3): mean squared difference per pixel of the object."""
@@ -96,13 +95,18 @@ class PartsFollower:
         held = limbs_and_trunk(body.skeleton, body.vertices, body.weights, self.across / trust, limbs)
         return (self.across, held) if held.any() else (None, None)
 
+    def _whole(self, body: Body, poses: Poses) -> Float64:
+        """(T,V,3) the whole mesh in poses (T) of the light one's body."""
+        near, shares = self._carriers
+        return skin(body.skeleton, poses, self.vertices, np.einsum("vk,vkn->vn", shares, body.weights[near]))
+
     @cached_property
-    def _whole_weights(self) -> Float64:
-        """(V,N) of the whole mesh."""
+    def _carriers(self) -> tuple[Int64, Float64]:
+        """(V,K) the light mesh's vertices whose weights each of the whole mesh takes, and the shares of them."""
         count = min(_CARRIERS, len(self.looks.vertices))
         gaps, near = cKDTree(self.looks.vertices).query(self.vertices, k=[*range(1, count + 1)])
         closeness = 1 / (gaps + 1e-3 * self.body.size) ** 2
-        return np.einsum("vk,vkn->vn", closeness / closeness.sum(axis=1, keepdims=True), self.body.weights[near])
+        return near, closeness / closeness.sum(axis=1, keepdims=True)
 
     @cached_property
     def _nearest_whole(self) -> Int64:

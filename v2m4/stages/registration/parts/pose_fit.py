@@ -5,6 +5,8 @@ Derivatives are differences of pictures drawn a little to either side, so that o
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +22,11 @@ from v2m4.stages.registration.parts.probes_numba import probe_pictures, vertex_n
 from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts, skinned, weighed
 from v2m4.stages.registration.parts.skeleton_numba import carry
 from v2m4.stages.registration.parts.synthesis import Synthesis
+
+_LEAST_SHARE = 1e-6  # of a vertex: of no account, but not nothing
+
+Further = Callable[[Float64, Float64, Float64, int], Float32]
+"""Slopes (K,S*S*4) of pictures about further numbers: of posed vertices (V,3), turns (N,3,3), places (N,3), a frame."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,14 @@ class PoseFit:
         self._probe_shifts = signed * lengths.repeat(2)[:, None]
         self.probes = np.concatenate([lengths, np.full(3 * count, settings.probe_turn)])  # (P,)
 
+    def with_body(self, body: Body) -> PoseFit:
+        """The same for a body whose joints and weights differ, on the same tree, where no part carries a vertex that it
+        did not. What priors read (``shares``, ``middles``) stays."""
+        out = copy.copy(self)
+        out.body = body
+        out._shares = np.ascontiguousarray(self._inside @ body.weights.T, np.float32)
+        return out
+
     def coverage(self, frame: int) -> Float64:
         """(S,S) of a frame's picture."""
         return self.targets[frame, ..., 3].astype(np.float64)
@@ -116,11 +131,11 @@ class PoseFit:
         off = self.differences(vertices, frames)
         return np.einsum("bi,bi->b", off, off).astype(np.float64) * self.unit[frames]
 
-    def linearised(self, poses: Poses, frames: Int64) -> Normal:
-        """Least squares of pictures about poses."""
+    def linearised(self, poses: Poses, frames: Int64, further: Further | None = None) -> Normal:
+        """Least squares of pictures about poses, and about K numbers after them whose slopes ``further`` tells."""
         size = len(self.probes)
         turns, places = place_parts(self.body.skeleton, poses)  # (B,N,3,3), (B,N,3)
-        matrix, gradient = np.zeros((len(frames), size, size)), np.zeros((len(frames), size))
+        told: dict[int, tuple[Float32, Float32]] = {}
         vertices = self.body.posed(poses)
         off = self.differences(vertices, frames)  # (B,S*S*4)
         energies = np.einsum("bi,bi->b", off, off).astype(np.float64) * self.unit[frames]
@@ -128,19 +143,22 @@ class PoseFit:
         def at(b: int) -> None:
             frame = frames[b]
             slope = self.slopes(vertices[b], turns[b], places[b], frame).reshape(size, -1)  # (P,S*S*4)
+            slope /= self.probes[:, None].astype(np.float32)
+            if further is not None:
+                slope = np.concatenate([slope, further(vertices[b], turns[b], places[b], frame)])  # (P+K,S*S*4)
             channels = self.channels[frame].reshape(-1)
             active = np.flatnonzero(slope.any(axis=0) & (channels > 0))
-            slope = slope[:, active] * channels[active] / self.probes[:, None].astype(np.float32)
+            slope = slope[:, active] * channels[active]
             unit = self.unit[frame]
-            matrix[b] = (slope @ slope.T) * unit
-            gradient[b] = (slope @ off[b][active]) * unit
+            told[b] = ((slope @ slope.T) * unit, (slope @ off[b][active]) * unit)
 
         side_by_side(at, len(frames))
-        return Normal(energies, matrix, gradient)
+        matrices, gradients = (np.stack([told[b][k] for b in range(len(frames))]).astype(np.float64) for k in (0, 1))
+        return Normal(energies, matrices, gradients)
 
     def slopes(self, vertices: Float64, turns: Float64, places: Float64, frame: int) -> Float32:
         """(P,S,S,4) half of what pictures change by from one side of a probe to the other."""
-        synthesis, skeleton = self.synthesis, self.body.skeleton
+        skeleton = self.body.skeleton
         count = len(skeleton)
         # 1. What of the vertices each part and those below it carry.
         carried = np.empty((count, len(vertices), 3), np.float32)
@@ -148,35 +166,63 @@ class PoseFit:
         # 2. Six probes for each part's turns about its joint and own axes, and for shifts of the whole.
         around = turns[:, None] @ self._probe_turns @ turns.transpose(0, 2, 1)[:, None]  # (N,6,3,3)
         moves = places[:, None] - np.einsum("nkab,nb->nka", around, places)
-        around = np.concatenate([np.tile(np.eye(3), (1, 6, 1, 1)), around]).astype(np.float32)
-        moves = np.concatenate([self._probe_shifts[None], moves]).astype(np.float32)
-        parts = np.concatenate([[0], np.arange(count)]).astype(np.int32)
+        around = np.concatenate([np.tile(np.eye(3), (1, 6, 1, 1)), around])
+        moves = np.concatenate([self._probe_shifts[None], moves])
+        parts = np.concatenate([[0], np.arange(count)])
+        return self._probed(vertices, frame, carried, self._shares, parts, around, moves).reshape(-1, *self._shape)
+
+    def shift_slopes(self, vertices: Float64, parts: Int64, frame: int) -> Float32:
+        """(K,3,S,S,4) what pictures of posed vertices (V,3) change by as each of the parts (K,) is shifted with all
+        that hangs on it, along the axes of space, per unit of length."""
+        carried = np.zeros((len(self._shares), len(vertices), 3), np.float32)  # of no account where nothing turns
+        around, moves = np.tile(np.eye(3), (len(parts), 6, 1, 1)), np.tile(self._probe_shifts, (len(parts), 1, 1))
+        slopes = self._probed(vertices, frame, carried, self._shares, parts, around, moves)
+        slopes /= self.probes[:3, None, None, None].astype(np.float32)
+        return slopes
+
+    def field_slopes(self, vertices: Float64, fields: Float64, parts: Int64, frame: int) -> Float32:
+        """(K,S,S,4) what they change by as vertices move along fields (N,V,3), of which each of the parts (K,) has one
+        that moves nothing which the part does not carry; per unit, to either side by ``probe_field``."""
+        step = self.settings.rig.probe
+        around, moves = np.tile(np.eye(3), (len(parts), 6, 1, 1)), np.zeros((len(parts), 6, 3))
+        around[:, 0] *= 1 + step
+        around[:, 1] *= 1 - step
+        shares = _LEAST_SHARE * np.asarray(np.abs(fields).max(axis=-1) > 0, np.float32)  # tells what moves; no turn
+        slopes = self._probed(vertices, frame, np.ascontiguousarray(fields, np.float32), shares, parts, around, moves)
+        return slopes[:, 0] / np.float32(step)
+
+    def _probed(
+        self,
+        vertices: Float64,
+        frame: int,
+        carried: Float32,
+        shares: Float32,
+        parts: Int64,
+        around: Float64,
+        moves: Float64,
+    ) -> Float32:
+        """(K,3,S,S,4) what `probe_pictures` gives for parts (K,) that are turned (K,6,3,3) and moved (K,6,3)."""
+        synthesis = self.synthesis
         posed = np.ascontiguousarray(vertices, np.float32)
         normals = np.empty_like(posed)
         vertex_normals_of(posed, synthesis.faces, normals)
         side, (left, top) = synthesis.side, self.corners[frame]
         camera = np.array([Camera.identity().focal, left, top, 2 * side / synthesis.width], np.float32)
-        out = np.empty((count + 1, 3, side, side, 4), np.float32)
-        arguments = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera, self.closed)
+        out = np.empty((len(parts), 3, *self._shape), np.float32)
+        looks = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera, self.closed)
+        probes = (np.asarray(parts, np.int32), np.asarray(around, np.float32), np.asarray(moves, np.float32))
 
         def work(group0: int, group1: int, _row0: int, _row1: int) -> None:
             probe_pictures(
-                *arguments,
-                carried,
-                self._shares,
-                parts,
-                around,
-                moves,
-                *self._moving,
-                *self._fixed,
-                *self._corners,
-                group0,
-                group1,
-                out,
+                *looks, carried, shares, *probes, *self._moving, *self._fixed, *self._corners, group0, group1, out
             )
 
-        parallel_for(work, count + 1, 1)
-        return out.reshape(-1, side, side, 4)
+        parallel_for(work, len(parts), 1)
+        return out
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return (self.synthesis.side, self.synthesis.side, 4)
 
 
 def _lists(chosen: Mask) -> tuple[Int32, Int32]:

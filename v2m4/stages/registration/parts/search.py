@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from v2m4.arrays import Float64, Int64
 from v2m4.events import Event, Progress, StageRun
 from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
+from v2m4.stages.registration.parts.rig_fit import RigFit
 from v2m4.stages.registration.parts.skeleton import Poses, place_parts
 
 
@@ -35,14 +36,14 @@ class MotionSearch:
     def __init__(self, levels: Sequence[ClipFit], shown: Collection[int] = (), guide: Poses | None = None) -> None:
         self.levels, self.shown, self.guide = levels, shown, guide
         self.clip = levels[-1]
-        self.settings = self.clip.settings
+        self.settings, self.body = self.clip.settings, self.clip.fit.body
         self.skeleton = self.clip.fit.body.skeleton
         frames = len(self.clip.joined)
         self.poses = Poses.rest(self.skeleton, frames)
         self.typical = [float(self.clip.fit.energies(self.poses[[self.clip.anchor]], np.array([self.clip.anchor]))[0])]
 
     def run(self) -> StageRun[Poses]:
-        """The poses of all frames."""
+        """The poses of all frames. ``body`` is the one that they are of: its joints and skin may be others then."""
         anchor, frames, rounds = self.clip.anchor, len(self.clip.joined), self.settings.rounds
         done, total = 0, max(1, (frames - 1) * (1 + self.settings.repairs) + frames)
         # 1. Outwards from the anchor.
@@ -63,8 +64,13 @@ class MotionSearch:
                     yield Progress("motion", done / total)
                     if anew and index in self.shown:
                         yield FramePosed(index)
-        # 3. All frames together, as smooth as the pictures allow.
-        self.poses = self.smoothest(self.clip.together(self.poses, rounds))
+        # 3. All frames together, and the rig with them; then as smooth as the pictures allow.
+        if self.settings.rig.rounds:
+            self.poses, self.body = RigFit(self.clip).solved(self.poses)
+            self.clip = self.clip.with_body(self.body)
+        else:
+            self.poses = self.clip.together(self.poses, rounds)
+        self.poses = self.smoothest(self.poses)
         yield Progress("motion", 1.0)
         return self.poses
 
