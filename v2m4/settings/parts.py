@@ -87,6 +87,8 @@ class RigFitSettings:
     """Weight of a joint's squared shift from there, in sizes of the object."""
     gain_hold: Weight = 1e-3
     """Weight of the squared logarithm of what a part's share of the skin is multiplied by."""
+    least_bend: Annotated[float, Range(0, 3.2)] = 0.02
+    """Frames in which a joint bends by less, in radians, tell nothing of its place."""
     longest_shift: Annotated[float, Range(1e-6, 10)] = 0.03
     """No joint moves further in one step, in sizes of the object."""
     longest_gain: Annotated[float, Range(1e-6, 10)] = 0.5

@@ -18,7 +18,6 @@ from v2m4.stages.registration.parts.pose_fit import Body, Further, Normal
 from v2m4.stages.registration.parts.skeleton import Poses, Skeleton, place_parts
 
 _LEAST = 1e-7  # added to diagonals, for what nothing tells
-_LEAST_BEND = 0.02  # of joints, about in radians: pictures hardly tell where those are that bend less
 _LEAST_SHIFT = 1e-3  # of the skin, in sizes of the object: less is not seen
 
 
@@ -154,7 +153,7 @@ class RigFit:
             out = np.zeros((4 * count, side, side, 4), np.float32)
             # 1. A joint that moves shifts all that hangs on it.
             leaving = self._leaving(turns)
-            bent = np.flatnonzero(np.abs(leaving).max(axis=(1, 2)) > _LEAST_BEND)
+            bent = np.flatnonzero(np.abs(leaving).max(axis=(1, 2)) > self.settings.least_bend)
             along = (size * leaving[bent]).astype(np.float32)
             shifted = np.einsum("nab,naijc->nbijc", along, fit.shift_slopes(vertices, bent, frame))
             out[: 3 * count].reshape(count, 3, side, side, 4)[bent] = shifted
