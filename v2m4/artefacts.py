@@ -21,11 +21,13 @@ from v2m4.errors import V2M4Error
 from v2m4.files import reading, replacing, write_atomically
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.rig import Rig
 from v2m4.run import Run, Step
 
 WARNINGS = "warnings.json"
 MESHLESS = "meshless.json"
 MENDED = "mended.npz"
+RIG = "rig.npz"
 
 
 def keyframes_of(run: Run) -> tuple[tuple[int, ...], int]:
@@ -109,6 +111,15 @@ def posed_mesh(run: Run, index: int) -> Mesh:
     made, refined = run.place(Step("generation", index)) / "mesh.npz", run.place(Step("refinement", index)) / "mesh.npz"
     camera, _ = load_camera(run.place(Step("camera", index)) / "camera.json")
     return load_mesh(refined if run.recipe.refines else made).transformed(camera.world_to_camera)
+
+
+def posed_rig(run: Run, index: int) -> Rig | None:
+    """The skeleton and skin that a keyframe's mesh was brought with, in camera space; None if it was made without."""
+    path = run.place(Step("generation", index)) / RIG
+    if not path.exists():
+        return None
+    camera, _ = load_camera(run.place(Step("camera", index)) / "camera.json")
+    return Rig(**load_arrays(path)).transformed(camera.world_to_camera.double().numpy())
 
 
 def registered_vertices(run: Run, index: int) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh
+from v2m4.artefacts import keyframes_of, masked_clip, posed_mesh, posed_rig
 from v2m4.device import pick_device
 from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS, Generator
@@ -73,7 +73,10 @@ class Workbench:
             require_in_front(mesh, anchor)
             if settings.parts.meshes == "given" and not GENERATORS[run.recipe.settings.generator.name].keeps_look:
                 settings = changed(settings, {"parts.rounds": 0})
-            self._video_tracker = (key, VideoTracker(mesh, masked_clip(run), anchor, settings))
+            self._video_tracker = (
+                key,
+                VideoTracker(mesh, masked_clip(run), anchor, settings, rig=posed_rig(run, anchor)),
+            )
         return self._video_tracker[1]
 
 

@@ -22,6 +22,7 @@ from v2m4.generators.triposr.config import SHA256 as TRIPOSR_SHA256
 from v2m4.generators.triposr.config import WEIGHTS as TRIPOSR_WEIGHTS
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.rig import Rig
 from v2m4.registry import Plug, by_name, third_party_plugs
 
 ENTRY_POINTS = "v2m4.generators"
@@ -38,13 +39,14 @@ class Generated:
 
     ``camera``: the camera under which the mesh shows the *reference* picture, when the generator knows it by
     construction; the search then only polishes it. ``extras``: what refinement needs (opaque to the pipeline).
-    ``warnings``: sentences for the user about what the mesh lacks.
+    ``warnings``: sentences for the user about what the mesh lacks. ``rig``: its skeleton and skin, if they are known.
     """
 
     mesh: Mesh
     camera: Camera | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    rig: Rig | None = None
 
 
 def _is_float(value: object) -> bool:
@@ -86,6 +88,8 @@ def complaint(made: object) -> str | None:
         return f"made a mesh that is {size:g} across, where about 1 is expected"
     if not isinstance(extras, dict) or not all(isinstance(value, Tensor) for value in extras.values()):
         return "gave extras that are no tensors by name"
+    if made.rig is not None and not isinstance(made.rig, Rig):
+        return f"knows a rig that is a {type(made.rig).__name__} and no Rig"
     return None
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import torch
 
 from v2m4.artefacts import (
+    RIG,
     keyframes_of,
     load_arrays,
     load_warnings,
     masked_clip,
     meshless,
+    save_arrays,
     save_camera,
     save_mesh,
     save_meshless,
@@ -61,6 +63,8 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         save_camera(place / "camera.json", made.camera)
     if made.extras:
         save_tensors(place / "extras.safetensors", made.extras)
+    if made.rig is not None:
+        save_arrays(place / RIG, **vars(made.rig))
     save_warnings(place, made.warnings)
     write_still(place / "mesh.glb", mesh, axes="z_up")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class Part:
 
     node: its number. faces: (F,3), counter-clockwise from outside once placed. positions: (N,3) and targets: (M,N,3)
     differences, before ``placement``: the node's (4,4) matrix, or (N,4,4) by the joints of its skin. weights: (M,) of
-    the targets as the file has them at rest; None if it names none.
+    the targets as the file has them at rest; None if it names none. carriers: the nodes (N,J) that carry the vertices
+    and how much (N,J), by its skin; None if it has none.
     """
 
     node: int
@@ -39,6 +41,7 @@ class Part:
     placement: Float64
     skinned: bool
     surface: Surface
+    carriers: tuple[Int64, Float64] | None = None
 
     def place(self, points: Float64) -> Float64:
         """(N,3) points of the part in the scene."""
@@ -58,11 +61,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the file's scene shows. others: primitives of points or lines, which are left out."""
+    """What the file's scene shows. others: primitives of points or lines, which are left out. worlds: the (4,4)
+    matrices of its nodes, and of all that skins name."""
 
     document: Document
     parts: list[Part]
     others: int
+    worlds: dict[int, Float64]
 
 
 def read_scene(path: Path) -> Scene:
@@ -111,7 +116,7 @@ class _Reader:
                 if part is None:
                     continue
                 parts += [_facing(copy) for copy in self._copies(part)]
-        return Scene(self.document, parts, others)
+        return Scene(self.document, parts, others, self.worlds)
 
     def _walk(self) -> Iterator[int]:
         """The visible nodes' numbers, parents first; places all nodes of the scene. ValueError for circles."""
@@ -180,9 +185,12 @@ class _Reader:
         if any(shape.shape != (len(positions), 3) for shape in (positions, *targets)):
             raise ValueError("positions are not three numbers for each vertex")
         # 2. Where it stands: a skin's joints override its node (section 3.7.3.3).
-        placement, skinned = self.worlds[node], "skin" in self.nodes[node]
+        placement, skinned, carriers = self.worlds[node], "skin" in self.nodes[node], None
         if skinned and "JOINTS_0" in attributes:
-            placement = self._joints(self.json["skins"][self.nodes[node]["skin"]], attributes)
+            skin = self.json["skins"][self.nodes[node]["skin"]]
+            joints, shares = _carriers(attributes, len(skin["joints"]))
+            placement = self._joints(skin, joints, shares)
+            carriers = np.asarray(skin["joints"], np.int64)[joints], shares
         stacked = np.stack(targets) if targets else np.zeros((0, len(positions), 3))
         rest = None
         if weights is not None and targets:
@@ -192,7 +200,7 @@ class _Reader:
         # 3. Its look, once for all nodes that show it.
         if id(primitive) not in self.surfaces:
             self.surfaces[id(primitive)] = read_surface(self.document, primitive, attributes)
-        return Part(node, faces, positions, stacked, rest, placement, skinned, self.surfaces[id(primitive)])
+        return Part(node, faces, positions, stacked, rest, placement, skinned, self.surfaces[id(primitive)], carriers)
 
     def _attributes(self, primitive: dict[str, Any]) -> dict[str, NDArray[Any]]:
         """Vertex attributes (N,C) by name, and the ``indices``."""
@@ -212,8 +220,8 @@ class _Reader:
             out["indices"] = self.document.accessor(primitive["indices"]) if given else np.arange(len(out["POSITION"]))
         return out
 
-    def _joints(self, skin: dict[str, Any], attributes: dict[str, NDArray[Any]]) -> Float64:
-        """(N,4,4) matrices from the mesh's space to the scene by linear blend skinning. Weights need not sum to 1."""
+    def _joints(self, skin: dict[str, Any], joints: Int64, shares: Float64) -> Float64:
+        """(N,4,4) matrices from the mesh's space to the scene by linear blend skinning."""
         count = len(skin["joints"])
         inverse = np.broadcast_to(np.eye(4), (count, 4, 4))
         if "inverseBindMatrices" in skin:
@@ -221,18 +229,10 @@ class _Reader:
             inverse = columns.astype(np.float64).reshape(-1, 4, 4).transpose(0, 2, 1)
         worlds = np.stack([self._world(joint) for joint in skin["joints"]])
         bones = worlds @ inverse  # (J,4,4)
-        total = np.zeros((len(attributes["JOINTS_0"]), 4, 4))
-        sum_of_weights = np.zeros(len(total))
-        number = 0
-        while f"JOINTS_{number}" in attributes:
-            joints, weights = attributes[f"JOINTS_{number}"], attributes[f"WEIGHTS_{number}"].astype(np.float64)
-            for column in range(joints.shape[1]):
-                total += weights[:, column, None, None] * bones[joints[:, column].astype(np.int64)]
-                sum_of_weights += weights[:, column]
-            number += 1
-        free = sum_of_weights <= 0
-        total[free], sum_of_weights[free] = bones[0], 1.0
-        return total / sum_of_weights[:, None, None]
+        total = np.zeros((len(joints), 4, 4))
+        for column in range(joints.shape[1]):
+            total += shares[:, column, None, None] * bones[joints[:, column]]
+        return total
 
     def _world(self, joint: int) -> Float64:
         """The joint's matrix, also where the scene leaves it out."""
@@ -241,6 +241,19 @@ class _Reader:
             world = np.eye(4) if above is None else self._world(above)
             self.worlds[joint] = world @ local_matrix(self.nodes[joint])
         return self.worlds[joint]
+
+
+def _carriers(attributes: dict[str, NDArray[Any]], count: int) -> tuple[Int64, Float64]:
+    """Numbers (N,J) of a skin's ``count`` joints and their shares (N,J), which sum to one, of vertices; those that no
+    joint carries go to the first. Weights need not sum to one. IndexError for numbers that are none."""
+    sets = list(takewhile(lambda number: f"JOINTS_{number}" in attributes, range(len(attributes))))
+    joints = np.concatenate([attributes[f"JOINTS_{i}"].astype(np.int64) for i in sets], axis=1)
+    weights = np.concatenate([attributes[f"WEIGHTS_{i}"].astype(np.float64) for i in sets], axis=1)
+    if len(joints) and not 0 <= joints.min() <= joints.max() < count:
+        raise IndexError(f"joint {joints.max()} of {count}")
+    free = weights.sum(axis=1) <= 0
+    joints[free], weights[free, 0] = 0, 1.0
+    return joints, weights / weights.sum(axis=1, keepdims=True)
 
 
 def _facing(part: Part) -> Part:

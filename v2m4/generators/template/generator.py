@@ -13,11 +13,12 @@ import torch
 from v2m4.arrays import Bytes, Float64, Int64, Real
 from v2m4.errors import V2M4Error
 from v2m4.generators import Generated
-from v2m4.generators.template.reading import GLTF, read_parts
+from v2m4.generators.template.reading import GLTF, read_parts, read_rig
 from v2m4.generators.template.simplify import fewer_faces
 from v2m4.generators.template.texture_merge import Appearance, MeshPart, merge_appearances
 from v2m4.geometry.cleanup import compact, same_place
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.rig import Rig
 from v2m4.settings import GeneratorSettings, Settings, TemplateSettings
 
 MOST_FACES = 2_000_000  # more take minutes to read and simplify
@@ -37,7 +38,8 @@ class Template:
     flattened, an animated file taken as it stands at rest: nodes, joints and morph weights by their defaults. Vertices
     at equal places are joined, texture seams are kept. A mesh with more than ``max_faces`` faces is simplified, its
     appearance carried over. ``to_canonical`` is the (4,4) float64 matrix from the file's coordinates to the mesh's (z
-    up, centred, longest side 1). ``warnings``: sentences about what the file names but lacks, such as textures.
+    up, centred, longest side 1). ``rig``: the file's own skeleton and skin, if it brings them, in the mesh's pose.
+    ``warnings``: sentences about what the file names but lacks, such as textures.
     Raises `V2M4Error` when the file holds no usable mesh.
     """
 
@@ -46,6 +48,7 @@ class Template:
     settings: TemplateSettings = field(default_factory=TemplateSettings)
     mesh: Mesh = field(init=False, repr=False)
     to_canonical: Float64 = field(init=False, repr=False)
+    rig: Rig | None = field(init=False, repr=False)
     warnings: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class Template:
         mesh, matrix = load_template(Path(self.path), self.max_faces, self.settings, warnings.append)
         object.__setattr__(self, "mesh", mesh)
         object.__setattr__(self, "to_canonical", matrix)
+        rig = read_rig(Path(self.path))
+        object.__setattr__(self, "rig", None if rig is None else rig.transformed(matrix))
         object.__setattr__(self, "warnings", tuple(warnings))
 
     @classmethod
@@ -65,7 +70,7 @@ class Template:
 
     def __call__(self, reference: Bytes, rng: torch.Generator, device: torch.device | str = "cpu") -> Generated:
         """The mesh, whatever the picture shows; its camera has to be searched for."""
-        return Generated(self.mesh.to(device), warnings=self.warnings)
+        return Generated(self.mesh.to(device), warnings=self.warnings, rig=self.rig)
 
 
 def check_file(settings: Settings) -> None:

@@ -14,11 +14,13 @@ from v2m4.arrays import Float64
 from v2m4.color import linear_to_srgb, tinted
 from v2m4.errors import V2M4Error
 from v2m4.formats.gltf.document import Document
+from v2m4.formats.gltf.rig import rig_of
 from v2m4.formats.gltf.scene import Part, scene_of
 from v2m4.formats.ply import PlyText
 from v2m4.formats.wavefront import ObjText, Wrapped
 from v2m4.generators.template.texture_merge import MeshPart
 from v2m4.generators.template.tint import painted
+from v2m4.geometry.rig import Rig
 from v2m4.settings import TemplateSettings
 
 GLTF = (".glb", ".gltf")
@@ -40,6 +42,15 @@ def read_parts(path: Path, settings: TemplateSettings, warn: Callable[[str], Non
     if path.stat().st_size > MOST_BYTES:
         raise V2M4Error(f"The template {path.name} is larger than {MOST_BYTES >> 20} MB. Simplify it first.")
     return parts_of(path.read_bytes(), path.suffix.lower(), path.parent, f"template {path.name}", settings, warn)
+
+
+def read_rig(path: Path) -> Rig | None:
+    """The skeleton and skin that the file brings, in its own coordinates; None if it brings none. Errors as of
+    `read_parts`, which is called first."""
+    if path.suffix.lower() not in GLTF:
+        return None
+    document = Document.of(path.read_bytes(), path.parent, f"The template {path.name}")
+    return rig_of(scene_of(document)) if document.json.get("skins") else None
 
 
 def parts_of(

@@ -38,6 +38,7 @@ from v2m4.geometry.embedded_deformation import (
     solve,
 )
 from v2m4.geometry.mesh import Mesh
+from v2m4.geometry.rig import Rig
 from v2m4.geometry.rotations import closest_rotation
 from v2m4.geometry.sampling import sample_surface
 from v2m4.geometry.symmetry import mirror_plane
@@ -138,13 +139,22 @@ class PyramidLevel:
 class VideoTracker:
     """Tracks one anchor mesh (in camera space) through a clip; ``tracks`` may tell more of the way of its points.
 
-    seed: of the points that are drawn from its surface.
+    seed: of the points that are drawn from its surface. rig: the skeleton and skin that it was brought with, if any.
     """
 
     tracks: VideoTracks | None = None
 
-    def __init__(self, mesh: Mesh, clip: Clip, anchor: int, settings: FollowVideoSettings, *, seed: int = 0) -> None:
-        self.mesh, self.clip = mesh, clip
+    def __init__(
+        self,
+        mesh: Mesh,
+        clip: Clip,
+        anchor: int,
+        settings: FollowVideoSettings,
+        *,
+        seed: int = 0,
+        rig: Rig | None = None,
+    ) -> None:
+        self.mesh, self.clip, self.rig = mesh, clip, rig
         self.settings, self.seed = settings, seed
         self.faces = mesh.faces.cpu().numpy().astype(np.int64)
         self.start_vertices = mesh.vertices.cpu().numpy().astype(np.float64)
@@ -298,7 +308,8 @@ class VideoTracker:
         seen = np.array([self.sightings.of(index).seen for index in frames])
         start = self.mesh.with_vertices(torch.from_numpy(self.start_vertices).float())
         across = self._mirror[0] * self._mirror[1] * self.plane_stands(shapes)
-        follower = PartsFollower(start, self.clip, self.anchor, joined, seen, self.settings.parts, shapes, across)
+        parts = self.settings.parts
+        follower = PartsFollower(start, self.clip, self.anchor, joined, seen, parts, shapes, across, self.rig)
         found = yield from _as_share(follower.follow(shown), FIRST_SHARE)
         allowed = self.settings.parts.preferred * follower.score(shapes)
         return found if follower.score(found) <= allowed else shapes

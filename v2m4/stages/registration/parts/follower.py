@@ -13,12 +13,13 @@ from v2m4.arrays import Float32, Float64, Int64, Mask
 from v2m4.clip import Clip
 from v2m4.events import Event, Progress, ShapeFollowed, StageRun, mapped
 from v2m4.geometry.mesh import Mesh
-from v2m4.settings import PartsSettings
+from v2m4.geometry.rig import Rig
+from v2m4.settings import PartsSettings, changed
 from v2m4.stages.registration.parts.clip_fit import ClipFit
 from v2m4.stages.registration.parts.limbs import limbs_and_trunk
 from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
 from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
-from v2m4.stages.registration.parts.rig import rigged
+from v2m4.stages.registration.parts.rig import brought, rigged
 from v2m4.stages.registration.parts.search import FramePosed, MotionSearch
 from v2m4.stages.registration.parts.skeleton import Poses, following, skin, with_steady_joints
 from v2m4.stages.registration.parts.synthesis import Synthesis, Windows, fitted_light, frame_picture
@@ -30,7 +31,8 @@ _CARRIERS = 4  # vertices of the light mesh whose weights each vertex of the who
 class PartsFollower:
     """mesh: in camera space, posed as in the ``anchor`` frame. joined: (T,) frames that go on from the one before.
     seen: (T,) frames that show the object. before: (T,V,3) a first motion, which tells where joints are and where
-    searches start. across: (3,) the normal of the mesh's plane of symmetry, as long as that is trusted, 0..1."""
+    searches start. across: (3,) the normal of the mesh's plane of symmetry, as long as that is trusted, 0..1. rig: the
+    mesh's own skeleton and skin, if it was brought with them: they are taken as they are."""
 
     def __init__(
         self,
@@ -42,9 +44,10 @@ class PartsFollower:
         settings: PartsSettings,
         before: Float64 | None = None,
         across: Float64 | None = None,
+        rig: Rig | None = None,
     ) -> None:
         self.clip, self.anchor, self.joined, self.seen, self.across = clip, anchor, joined, seen, across
-        self.settings = settings
+        self.settings, self.rig = settings if rig is None else changed(settings, {"rig.rounds": 0}), rig
         self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.looks = light_mesh(mesh, settings.looks)
         self._before = None if before is None else before[:, self._nearest_whole]  # (T,L,3)
@@ -78,6 +81,8 @@ class PartsFollower:
     def body(self) -> Body:
         """The light mesh with its skeleton."""
         chunks, looks = self.settings.chunks, self.looks
+        if self.rig is not None:
+            return brought(self.rig, looks.vertices, chunks)
         body = rigged(looks.vertices, looks.faces, chunks)
         if self._before is None or not self.seen.any():
             return body
