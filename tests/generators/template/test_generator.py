@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from trimesh.visual.material import PBRMaterial
 
+from tests.formats.gltf.features import FEATURES
 from tests.generators.pictures import picture
 from v2m4.errors import V2M4Error
 from v2m4.generators import GENERATORS
@@ -252,3 +253,12 @@ def test_what_is_not_a_mesh_is_refused_in_a_sentence(tmp_path: Path, make, words
     with pytest.raises(V2M4Error, match=words) as caught:
         Template(make(tmp_path))
     assert str(caught.value).endswith(".") and "Traceback" not in str(caught.value)
+
+
+def test_a_skinned_file_brings_its_rig_in_the_pose_of_its_mesh(tmp_path: Path) -> None:
+    template = Template(FEATURES["skin"]().glb(tmp_path / "m.glb"))
+    assert template.rig is not None and len(template.rig.joints) == 2
+    vertices = template.mesh.vertices.numpy()
+    gaps = np.linalg.norm(template.rig.points[:, None] - vertices, axis=-1).min(axis=1)
+    np.testing.assert_allclose(gaps, 0.0, atol=1e-5)
+    assert Template(FEATURES["plain"]().glb(tmp_path / "n.glb")).rig is None

@@ -184,9 +184,8 @@ class PoseFit:
         """(K,S,S,4) what they change by as vertices move along fields (N,V,3), of which each of the parts (K,) has one
         that moves nothing which the part does not carry; per unit, to either side by ``probe_field``."""
         step = self.settings.rig.probe
-        around, moves = np.tile(np.eye(3), (len(parts), 6, 1, 1)), np.zeros((len(parts), 6, 3))
-        around[:, 0] *= 1 + step
-        around[:, 1] *= 1 - step
+        around = np.array([1 + step, 1 - step])[:, None, None] * np.tile(np.eye(3), (len(parts), 2, 1, 1))
+        moves = np.zeros((len(parts), 2, 3))
         shares = _LEAST_SHARE * np.asarray(np.abs(fields).max(axis=-1) > 0, np.float32)  # tells what moves; no turn
         slopes = self._probed(vertices, frame, np.ascontiguousarray(fields, np.float32), shares, parts, around, moves)
         return slopes[:, 0] / np.float32(step)
@@ -201,14 +200,14 @@ class PoseFit:
         around: Float64,
         moves: Float64,
     ) -> Float32:
-        """(K,3,S,S,4) what `probe_pictures` gives for parts (K,) that are turned (K,6,3,3) and moved (K,6,3)."""
+        """(K,Q,S,S,4) what `probe_pictures` gives for parts (K,) that are turned (K,2 Q,3,3) and moved (K,2 Q,3)."""
         synthesis = self.synthesis
         posed = np.ascontiguousarray(vertices, np.float32)
         normals = np.empty_like(posed)
         vertex_normals_of(posed, synthesis.faces, normals)
         side, (left, top) = synthesis.side, self.corners[frame]
         camera = np.array([Camera.identity().focal, left, top, 2 * side / synthesis.width], np.float32)
-        out = np.empty((len(parts), 3, *self._shape), np.float32)
+        out = np.empty((len(parts), around.shape[1] // 2, *self._shape), np.float32)
         looks = (posed, normals, synthesis.faces, synthesis.albedo, synthesis.light, camera, self.closed)
         probes = (np.asarray(parts, np.int32), np.asarray(around, np.float32), np.asarray(moves, np.float32))
 

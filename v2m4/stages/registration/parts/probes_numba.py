@@ -75,20 +75,20 @@ def probe_pictures(
     group1: int,
     out: Float32,
 ) -> None:
-    """For groups of six probes, the half differences of the first and second, third and fourth, ... picture.
+    """For groups of 2 Q probes, the half differences of the first and second, third and fourth, ... picture.
 
     vertices, normals: (V,3) of the pose. camera: focal, left, top, pixels per side of the picture. closed: whether the
     mesh has no border and its faces point outwards. carried: (N,V,3) and shares: (N,V) what of each vertex's place, and
-    what share of it, parts and those below them make up. parts: (G,) what each group moves. turns: (G,6,3,3), moves:
-    (G,6,3) how. face_starts (N+1,), face_lists: the faces that move with each part; fixed_starts, fixed_lists: those
-    that do not; corner_starts, corner_lists: the vertices of those that do. out: (G,3,S,S,4), written wholly.
+    what share of it, parts and those below them make up. parts: (G,) what each group moves. turns: (G,2 Q,3,3) and
+    moves: (G,2 Q,3) how. face_starts (N+1,), face_lists: the faces that move with each part; fixed_starts, fixed_lists:
+    those that do not; corner_starts, corner_lists: the vertices of those that do. out: (G,Q,S,S,4), written wholly.
     """
     side, count = out.shape[2], vertices.shape[0]
     fine = 2 * side
     one, half, eighth = np.float32(1), np.float32(0.5), np.float32(0.125)
     focal, left, top, scale = camera[0], camera[1], camera[2], camera[3]
     bright, tilt = np.empty((count, 3), np.float32), np.empty((3, 3), np.float32)
-    still, probes = np.empty((count, 6), np.float32), np.empty((6, count, 6), np.float32)
+    still, probes = np.empty((count, 6), np.float32), np.empty((turns.shape[1], count, 6), np.float32)
     nearest, picture = np.empty((fine, fine), np.float32), np.empty((fine, fine, 3), np.float32)
     near_now, now = np.empty((2, fine, fine), np.float32), np.empty((2, fine, fine, 3), np.float32)
     change = np.empty((fine, fine, 4), np.float32)
@@ -117,7 +117,7 @@ def probe_pictures(
             continue
         # 2. Where the vertices go in each probe, and the box around all that move.
         low_x, low_y, high_x, high_y = np.float32(1e9), np.float32(1e9), np.float32(-1e9), np.float32(-1e9)
-        for k in range(6):
+        for k in range(turns.shape[1]):
             # Numbers of the loop below, by name so that they stay in registers.
             r, m = turns[g, k], moves[g, k]
             xx, xy, xz = r[0, 0] - one, r[0, 1], r[0, 2]
@@ -165,7 +165,7 @@ def probe_pictures(
                 for c in range(3):
                     picture[y, x, c] = 0
         _fill(faces, fixed, still, closed, box, nearest, picture)
-        for pair in range(3):
+        for pair in range(out.shape[1]):
             # 5. What moves, by itself, in two probes.
             for way in range(2):
                 for y in range(box[1], box[3] + 1):

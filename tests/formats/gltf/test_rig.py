@@ -1,0 +1,44 @@
+"""The skeleton and skin of a glTF scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.formats.gltf.features import FEATURES
+from tests.formats.gltf.files import POSITIONS, File, strip
+from v2m4.formats.gltf.rig import rig_of
+from v2m4.formats.gltf.scene import read_scene
+from v2m4.geometry.rig import Rig
+
+
+def rig_in(file: File, folder: Path) -> Rig | None:
+    return rig_of(read_scene(file.glb(folder / "m.glb")))
+
+
+@pytest.mark.parametrize("name", ["skin", "skin uint16 joints uint8 weights", "skin without bind matrices"])
+def test_joints_and_weights_are_the_files(name: str, tmp_path: Path) -> None:
+    rig = rig_in(FEATURES[name](), tmp_path)
+    assert rig is not None
+    assert rig.parents.tolist() == [-1, 0]
+    np.testing.assert_allclose(rig.joints, [[0, 1, 0], [2, 1, 0]], atol=1e-6)
+    share = POSITIONS[:, 0] / 4
+    np.testing.assert_allclose(rig.weights, np.stack([1 - share, share], axis=1), atol=3e-3)
+    np.testing.assert_allclose(rig.points, read_scene(tmp_path / "m.glb").parts[0].at_rest(), atol=1e-6)
+
+
+def test_a_hat_without_a_skin_is_carried_by_the_joint_that_it_hangs_under(tmp_path: Path) -> None:
+    file = FEATURES["skin"]()
+    hat = {"POSITION": file.accessor(POSITIONS + 5)}
+    file.json["meshes"].append({"primitives": [{"attributes": hat}]})
+    file.json["nodes"].append({"mesh": 1})
+    file.json["nodes"][2]["children"] = [3]
+    rig = rig_in(file, tmp_path)
+    assert rig is not None and len(rig.points) == 2 * len(POSITIONS)
+    np.testing.assert_array_equal(rig.weights[len(POSITIONS) :], [[0, 1]] * len(POSITIONS))
+
+
+def test_a_mesh_without_a_skin_has_no_rig(tmp_path: Path) -> None:
+    assert rig_in(strip(), tmp_path) is None
