@@ -1,6 +1,6 @@
 """Camera search on known geometry: how often, how exactly and how fast the true camera is found.
 
-    python benchmarks/bench_camera.py [FOLDER_OR_NPZ ...] [--preset fast] [--draws 200] [--cameras framed] [--lit]
+    python -m benchmarks.bench_camera [FOLDER_OR_NPZ ...] [--preset fast] [--draws 200] [--cameras framed] [--lit]
 
 Each sequence is an .npz: `vertices` (T,V,3), `faces` and `colors` (V,3) uint8, glTF axes; or a truth file of this
 project's examples (the default). A draw takes a random frame of a sequence and a random roll-free camera, renders the

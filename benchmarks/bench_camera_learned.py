@@ -1,6 +1,6 @@
 """How long the whole camera search takes for one keyframe with the paper's models, and how much memory.
 
-    python benchmarks/bench_camera_learned.py
+    python -m benchmarks.bench_camera_learned
 
 On a CUDA GPU: DreamSim and DUSt3R of the released sizes with random weights (which cost what real ones cost), the
 `paper` preset (2000 samples, stereo, swarm of 25 x 200, descent) and the `fast` one, on the project's examples. Random
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from bench_camera import ROOT, framed_camera, picture, sequences
 from torch import Tensor
 
+from benchmarks.bench_camera import ROOT, framed_camera, picture, sequences
 from v2m4.events import CameraView
 from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual.dreamsim import DINO_VIT, DreamSim, DreamSimNetwork, VitConfig

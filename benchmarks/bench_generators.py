@@ -1,6 +1,6 @@
 """How long each learned generator takes for one picture, and how much memory.
 
-    python benchmarks/bench_generators.py [--only NAME ...]
+    python -m benchmarks.bench_generators [--only NAME ...]
 
 On a CUDA GPU: the released configurations with random weights (which cost what real ones cost) in half precision, with
 the default settings; targets 6 s and 10 GB for TripoSG, Hunyuan3D-2.0 and CraftsMan3D, TRELLIS beside them. Random
@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import bench_trellis
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import bench_trellis
 from v2m4.generators.craftsman3d.builder import shape_config
 from v2m4.generators.craftsman3d.generator import CraftsMan3D
 from v2m4.generators.craftsman3d.model import CraftsManModel

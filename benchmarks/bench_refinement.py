@@ -1,7 +1,7 @@
 """How long appearance refinement takes per keyframe, how much memory, and whether `paper` and `fast` get as far as the
 appendix of the paper.
 
-    python benchmarks/bench_refinement.py
+    python -m benchmarks.bench_refinement
 
 On a CUDA GPU: the released TRELLIS configuration and the perceptual networks with random weights (which cost what real
 ones cost), about 15 000 voxels in a bumpy shell whose mesh has the size of a real one; targets 7 s and 16 GB at the
@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_trellis import VOXELS, build_model, distance, shell
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.bench_trellis import VOXELS, build_model, distance, shell
 from v2m4.events import drain
 from v2m4.generators.trellis.flexicubes import CORNERS, MeshResult, extract
 from v2m4.generators.trellis.model import TrellisModel

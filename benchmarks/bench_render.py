@@ -1,6 +1,6 @@
 """How fast the rasteriser is, on this machine.
 
-    python benchmarks/bench_render.py [--faces 5000] [--views 40]
+    python -m benchmarks.bench_render [--faces 5000] [--views 40]
 
 Milliseconds per view of an ellipsoid that fills half of the picture: without gradients (`render_fast`), with them
 (`render`, forward and backward), and visibility alone by the PyTorch version, for comparison.

@@ -1,6 +1,6 @@
 """How long TRELLIS takes for one picture, and how much memory.
 
-    python benchmarks/bench_trellis.py
+    python -m benchmarks.bench_trellis
 
 On a CUDA GPU: the released configuration with random weights (which cost what real ones cost), 12 + 12 guided steps,
 about 15 000 voxels in a bumpy shell; targets 1.5 s and 8 GB. Without one: the same code at a toy size, and the

@@ -1,6 +1,6 @@
 """How long TripoSR takes for one picture, part by part, and how much memory, at full size with random weights.
 
-    python benchmarks/bench_triposr.py [--device cuda]
+    python -m benchmarks.bench_triposr [--device cuda]
 
 Seconds of the processor count where other work shares it. Targets on two cores: 100 s and 5 GB, all in all. Random
 networks see no object, so the surface is measured twice: of a ball, as a real one is, and of the noise that they do

@@ -240,6 +240,17 @@ def test_the_blocking_form_returns_the_last_event(finished, lizard):
     assert last.files == finished[0][-1].files
 
 
+@pytest.mark.parametrize(("changes", "last"), [({}, 4), ({"video.frame_step": 2}, 2)])
+def test_an_anchor_beyond_the_clip_is_refused_as_soon_as_its_frames_are_counted(lizard, tmp_path, changes, last):
+    # What the file tells is known before a folder is made, what trimming leaves once the clip is decoded.
+    settings = changed(little_settings(), changes | {"keyframes.anchor": last + 1})
+    seen = []
+    with pytest.raises(V2M4Error, match=f"the clip's frames are 0 to {last}"):
+        seen.extend(reconstruct(lizard, settings, tmp_path / "out"))
+    assert (tmp_path / "out").exists() == bool(changes)
+    assert not [event for event in seen if isinstance(event, ForegroundReady)]
+
+
 def test_a_missing_video_is_a_sentence_and_leaves_no_result(tmp_path):
     with pytest.raises(V2M4Error, match="nothing_here"):
         list(reconstruct(tmp_path / "nothing_here.mp4", little_settings(), tmp_path / "out"))

@@ -15,6 +15,14 @@ from v2m4.errors import V2M4Error
 from v2m4.settings import KeyframeSettings
 
 
+def refuse_anchor(settings: KeyframeSettings, frames: int) -> None:
+    """Raise V2M4Error if the anchor that is asked for is none of so many frames."""
+    if settings.anchor is not None and settings.anchor >= frames:
+        raise V2M4Error(
+            f"keyframes.anchor is {settings.anchor}, but the clip's frames are 0 to {frames - 1}. Choose one of them."
+        )
+
+
 def choose_keyframes(clip: Clip, settings: KeyframeSettings, empty: Collection[int] = ()) -> tuple[int, ...]:
     """Frame indices in ascending order; the first and the last frame that show the object are always among them.
 

@@ -18,6 +18,7 @@ from v2m4.artefacts import chosen_keyframes, keyframes_of, meshless, visiting_or
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
 from v2m4.kernels import compile_beside
+from v2m4.keyframes import refuse_anchor
 from v2m4.ownership import refuse_output
 from v2m4.provision import provide
 from v2m4.recipe import Recipe, file_problem
@@ -101,7 +102,9 @@ def open_run(folder: Path, source: Path, recipe: Recipe, stages: Sequence[StageS
             _require_files(recipe.settings)
         if not has_frames:
             with problems:
-                probe(source, recipe.settings.video)
+                facts = probe(source, recipe.settings.video)
+                if facts.counted:
+                    refuse_anchor(recipe.settings.keyframes, facts.frames)
         problems.refuse()
 
     return Run.open(folder, source, recipe, fingerprints(source, recipe, stages), look)

@@ -37,7 +37,8 @@ _LEAST_ALPHA = 0.5  # of 255: what rounds to 0
 class VideoFacts:
     """What a quick look at a file tells. ``frames`` and ``seconds`` are estimates where the file does not say.
 
-    size: (width, height) of the upright frames, in pixels. has_alpha: the first frame has transparent pixels.
+    size: (width, height) of the upright frames, in pixels. has_alpha: the first frame has transparent pixels. counted:
+    the file says how many frames it has.
     """
 
     frames: int
@@ -45,6 +46,7 @@ class VideoFacts:
     seconds: float
     fps: float
     has_alpha: bool
+    counted: bool = True
 
 
 def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
@@ -69,7 +71,9 @@ def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
         alpha = _AlphaSeen()
         for frame in (first, second):
             alpha.add(frame.rgba)
-        return VideoFacts(frames, source.size, seconds, frames / seconds, alpha.is_cut_out())
+        return VideoFacts(
+            frames, source.size, seconds, frames / seconds, alpha.is_cut_out(), counted=source.frame_count > 0
+        )
 
 
 def load_video(path: Path, folder: Path, settings: VideoSettings) -> StageRun[Clip]:

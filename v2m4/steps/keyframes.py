@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 
 from v2m4.artefacts import keyframes_of, masked_clip, matting_of
-from v2m4.errors import V2M4Error
 from v2m4.events import Event, KeyframesChosen, Progress, StageRun
 from v2m4.files import write_atomically
-from v2m4.keyframes import choose_anchor, choose_keyframes
+from v2m4.keyframes import choose_anchor, choose_keyframes, refuse_anchor
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.workbench import Workbench
@@ -19,14 +18,11 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Choose the keyframes, and among them the anchor."""
     clip = masked_clip(run)
     settings = run.recipe.settings.keyframes
+    refuse_anchor(settings, len(clip))
     indices = choose_keyframes(clip, settings, matting_of(run).empty)
     yield Progress("keyframes", 0.5)
     if settings.anchor is not None:
         wanted = settings.anchor
-        if wanted >= len(clip):
-            raise V2M4Error(
-                f"keyframes.anchor is {wanted}, but the clip's frames are 0 to {len(clip) - 1}. Choose one of them."
-            )
         anchor = min(indices, key=lambda index: abs(index - wanted))
     else:
         anchor = indices[0] if run.recipe.anchor == "first" else choose_anchor(clip, indices, settings)

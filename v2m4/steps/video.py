@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from v2m4.artefacts import read_clip
 from v2m4.events import Event, FramesReady, StageRun
+from v2m4.keyframes import refuse_anchor
 from v2m4.run import Run, Step
 from v2m4.stage_spec import StageSpec
 from v2m4.video import load_video
@@ -14,7 +15,8 @@ from v2m4.workbench import Workbench
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Decode the run's source."""
-    yield from load_video(run.source, run.place(step), run.recipe.settings.video)
+    clip = yield from load_video(run.source, run.place(step), run.recipe.settings.video)
+    refuse_anchor(run.recipe.settings.keyframes, len(clip))
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:
