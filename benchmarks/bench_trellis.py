@@ -158,7 +158,7 @@ def measure(model: TrellisModel, voxels: int, repeats: int) -> tuple[list[Timing
 
     coords = shell(model.latent_flow.resolution, voxels, device).coords
     noise = torch.randn(voxels, model.latent_flow.in_channels, generator=rng).to(device)
-    slat = part("latent flow", lambda: model.sample_latent(Voxels(coords), noise, cond, negative))
+    slat = part("latent flow", lambda: model.sample_latent(Voxels(coords), noise, cond, negative)[0])
     decoded, fine = part("mesh decoder", lambda: model.mesh_decoder(slat, Voxels(coords)))
     grid = model.mesh_decoder.grid_resolution
     surface = surface_features(decoded, fine, grid)

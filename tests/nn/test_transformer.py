@@ -4,7 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from v2m4.nn.transformer import Attention, Block, grid_positions, quick_gelu, rotate, rotation_tables, through
+from v2m4.nn.transformer import (
+    Attention,
+    Block,
+    PatchProjection,
+    grid_positions,
+    quick_gelu,
+    rotate,
+    rotation_tables,
+    through,
+)
 
 
 def test_grid_positions_run_row_by_row() -> None:
@@ -52,6 +61,30 @@ def test_a_block_without_its_branches_is_the_identity() -> None:
 def test_quick_gelu_is_close_to_gelu() -> None:
     x = torch.linspace(-4, 4, 101)
     assert (quick_gelu(x) - F.gelu(x)).abs().max() < 0.025
+
+
+def test_tokens_of_patches_are_a_convolutions() -> None:
+    torch.manual_seed(0)
+    projection = PatchProjection(4, 10)
+    images = torch.rand(2, 3, 8, 12)
+    expected = projection.proj(images).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(projection.tokens(images), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_quick_gelu_on_a_gpu_is_that_of_the_cpu(dtype: torch.dtype) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, grad = (3 * torch.randn(5, 7, 1000, generator=rng)).to(dtype), torch.randn(5, 7, 1000, generator=rng).to(dtype)
+    plain, fast = x.float().requires_grad_(), x.cuda().requires_grad_()
+    known, found = quick_gelu(plain), quick_gelu(fast)
+    assert found.dtype == dtype
+    tolerance = 2 * torch.finfo(dtype).eps
+    torch.testing.assert_close(found.cpu().float(), known, rtol=tolerance, atol=tolerance)
+    (known_slope,) = torch.autograd.grad(known, plain, grad.float())
+    (slope,) = torch.autograd.grad(found, fast, grad.cuda())
+    torch.testing.assert_close(slope.cpu().float(), known_slope, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("gain", [None, 0.3])

@@ -399,7 +399,7 @@ def _e2e(path: Path, meta: Mapping[str, Any], tensors: Tensors) -> list[Measure]
     logits = model.structure_decoder(z)
     voxels = model.decode_structure(z)
     noise_slat = torch.randn(len(voxels), model.latent_flow.in_channels, generator=rng, device="cpu").to(model.device)
-    slat = model.sample_latent(voxels, noise_slat, cond, negative)
+    slat, _ = model.sample_latent(voxels, noise_slat, cond, negative)
     std_row, mean_row = slat.new_tensor(std), slat.new_tensor(mean)
     got = {
         "z_s": z,

@@ -22,6 +22,7 @@ class StandIn:
 
     def __init__(self, given: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         self.cond, self.noise = given["cond"], given["noise"]
+        self.states = self.noise[None]
         self.negative = torch.zeros_like(self.cond)
         self.given, self.size = given, config["image_size"]
         self.mean = torch.tensor(config["normalization"]["mean"])

@@ -86,6 +86,7 @@ class Line:
     """A latent of one number, which the embedding moves straight."""
 
     cond, negative, noise, first = torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1), None
+    states = torch.zeros(1, 1, 1)
     times, guidance, step = (1.0, 0.5, 0.0), 1.0, 0
 
     def at_work(self) -> AbstractContextManager[None]:
@@ -126,6 +127,7 @@ def test_a_tiny_object_moves_towards_the_picture(
     plug: Trellis, extras: dict[str, Tensor], camera: Camera, settings: RefinementSettings
 ) -> None:
     source = plug.resume(extras)
+    source.states = source.noise[None]
     settings = replace(settings, keep_better=False)
     comparison = Comparison(reference_picture(tiny.picture(), settings.image_size, "cpu"), DISTANCES, settings)
     score = refinement.scorer(source, camera, comparison, settings)
@@ -142,6 +144,25 @@ def test_a_tiny_object_moves_towards_the_picture(
         after = float(sum(plain(source.denormalise(steps[-1].x), 0)))
     assert after < before
     assert np.isfinite(losses).all()
+
+
+def test_it_begins_where_the_first_pass_met_the_first_optimised_step(plug: Trellis, extras: dict[str, Tensor]) -> None:
+    whole, short = plug.resume(extras), plug.resume(extras)
+    whole.states = whole.noise[None]
+    settings = replace(FAST, iterations=1)
+    ends = []
+    for source in (whole, short):
+
+        def score(slat: Tensor, index: int) -> Iterator[Tensor]:
+            yield slat.square().sum()
+
+        ends.append([e for e in optimise_negative(source, score, settings) if isinstance(e, Sampled)])
+    before = sum(t > settings.start_t for t in whole.times)
+    assert len(short.states) > before > 0, "guidance lasts longer than what is not optimised"
+    assert [e.step for e in ends[1]] == list(range(before, STEPS))
+    for first, second in zip(ends[0][before:], ends[1], strict=True):
+        torch.testing.assert_close(second.x, first.x, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(second.negative, first.negative, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", [PAPER, FAST], ids=["paper", "fast"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from scipy.sparse import coo_array
@@ -11,6 +13,7 @@ from scipy.spatial import cKDTree
 from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.errors import NoSurfaceError, V2M4Error
 from v2m4.geometry import cleanup_torch
+from v2m4.geometry.collapse_torch import collapse_torch
 from v2m4.geometry.mesh import Mesh
 from v2m4.settings import CleanupSettings
 
@@ -29,15 +32,20 @@ def clean(mesh: Mesh, max_faces: int, settings: CleanupSettings) -> Mesh:
     colors = None if mesh.colors is None else mesh.colors.detach().cpu().double().numpy()[kept]
     if len(faces) == 0:
         raise NoSurfaceError("The mesh has no surface left after clean-up. Generate it again with another seed.")
-    original, original_colors = vertices, colors
-    if has_holes:
-        vertices, faces, _ = fill_holes(vertices, faces, settings.hole_edges, settings.hole_size)
-    vertices, faces = simplify(vertices, faces, max_faces, settings.aggressiveness)
-    used, faces = compact(faces)
-    vertices = vertices[used]
-    if colors is not None and original_colors is not None:
-        colors = transfer(original, original_colors, vertices)
     device = mesh.vertices.device
+    with ThreadPoolExecutor(1) as beside:
+        tree = None if colors is None else beside.submit(search_tree, vertices)
+        if has_holes:
+            vertices, faces, _ = fill_holes(vertices, faces, settings.hole_edges, settings.hole_size)
+        many = round(settings.many.end * max_faces)
+        if device.type == "cuda" and len(faces) > many:
+            where = (torch.from_numpy(vertices).to(device), torch.from_numpy(faces).to(device))
+            vertices, faces = (t.cpu().numpy() for t in collapse_torch(*where, many, settings.many))
+        vertices, faces = simplify(vertices, faces, max_faces, settings.aggressiveness)
+        used, faces = compact(faces)
+        vertices = vertices[used]
+        if colors is not None and tree is not None:
+            colors = transfer(tree.result(), colors, vertices)
     return Mesh(
         torch.from_numpy(vertices).to(device, mesh.vertices.dtype),
         torch.from_numpy(faces).to(device),
@@ -307,10 +315,15 @@ def _angles(arms: Float64, axis: Float64) -> Float64:
     return turn
 
 
-def transfer(source: Float64, values: Float64, target: Float64, neighbours: int = 4) -> Float64:
-    """``values`` (N,C) at ``source`` (N,3), at ``target`` (M,3): mean of the nearest by inverse squared distance."""
-    tree = cKDTree(source, balanced_tree=False)  # built in half the time, and asked seldom
-    distance, index = tree.query(target, k=min(neighbours, len(source)))
+def search_tree(points: Float64) -> cKDTree:
+    """Tree of points (N,3) that is built in half the time, and asked seldom."""
+    return cKDTree(points, balanced_tree=False)
+
+
+def transfer(source: cKDTree, values: Float64, target: Float64, neighbours: int = 4) -> Float64:
+    """``values`` (N,C) at the N points of ``source``, at ``target`` (M,3): mean of the nearest by inverse squared
+    distance."""
+    distance, index = source.query(target, k=min(neighbours, len(values)))
     distance, index = distance.reshape(len(target), -1), index.reshape(len(target), -1)
     weight = 1 / np.maximum(distance, 1e-12) ** 2
     weight /= weight.sum(1, keepdims=True)

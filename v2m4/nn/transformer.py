@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from v2m4.device import triton_works
 from v2m4.nn.layer_norm import add_norm
 
 Rotation = tuple[Tensor, Tensor]
@@ -24,6 +25,12 @@ class PatchProjection(nn.Module):
     def __init__(self, patch_size: int, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, T, width), patches row by row: the convolution as what it is, a product of matrices."""
+        side = self.proj.kernel_size[0]
+        patches = images.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(patches.flatten(3).flatten(1, 2), self.proj.weight.flatten(1), self.proj.bias)
 
 
 def grid_positions(height: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -54,6 +61,10 @@ def rotate(tokens: Tensor, rotation: Rotation) -> Tensor:
 
 def quick_gelu(x: Tensor) -> Tensor:
     """x * sigmoid(1.702 x), the approximation of GELU that CLIP was trained with."""
+    if x.is_cuda and triton_works(x.device):
+        from v2m4.nn.quick_gelu_triton import quick_gelu_triton
+
+        return quick_gelu_triton(x)
     return x * torch.sigmoid(1.702 * x)
 
 

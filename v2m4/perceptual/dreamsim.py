@@ -85,7 +85,7 @@ class Vit(nn.Module):
             self.proj = nn.Parameter(torch.zeros(width, config.projected))
 
     def forward(self, images: Tensor) -> Tensor:
-        patches = self.patch_embed.proj((images - self.mean) / self.std).flatten(2).transpose(1, 2)
+        patches = self.patch_embed.tokens((images - self.mean) / self.std)
         x = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1) + self.pos_embed
         x = through(self.blocks, self.pos_drop(x))
         embedding = x[:, 0].float()

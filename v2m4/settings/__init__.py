@@ -52,7 +52,7 @@ from v2m4.settings.generator import (
     TripoSgSettings,
     TripoSRSettings,
 )
-from v2m4.settings.geometry import CalmingSettings, CleanupSettings, MirrorSearchSettings
+from v2m4.settings.geometry import CalmingSettings, CleanupSettings, ManyCollapsesSettings, MirrorSearchSettings
 from v2m4.settings.matting import (
     ClickSettings,
     EvidenceSettings,
@@ -133,6 +133,7 @@ __all__ = [
     "LimbSettings",
     "LooksSettings",
     "LowPolySettings",
+    "ManyCollapsesSettings",
     "MaskCleanupSettings",
     "MattingSettings",
     "MendingSettings",

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from v2m4.settings.schema import Range
+
+
+@dataclass(frozen=True)
+class ManyCollapsesSettings:
+    """Edges that a GPU collapses many at a time, before those that a processor collapses one at a time."""
+
+    end: Annotated[float, Range(1, 1000)] = 3.0
+    """They end where so many times the wanted faces are left."""
+    cheap: Annotated[float, Range(0.01, 1)] = 0.5
+    """Share of the edges, the cheapest, that a round considers."""
+    classes: Annotated[int, Range(1, 1000)] = 8
+    """Of cost, within which the order is an arbitrary one: costs differ so smoothly that few edges are the cheapest of
+    all near them."""
+    sets: Annotated[int, Range(1, 100)] = 4
+    """Sets of edges, far enough from each other, that a round collapses."""
+    to_middle: Annotated[float, Range(1e-6, 1)] = 1e-3
+    """Pull of the new vertex to its edge's middle, against that to the surface's planes."""
+    short_first: Annotated[float, Range(0, 1)] = 1e-4
+    """Cost of an edge's squared length, against that of squared distances: where all is flat, short edges go first."""
+    turn: Annotated[float, Range(-1, 1)] = 0.2
+    """Cosine to its old normal that a face must keep."""
+    roundness: Annotated[float, Range(0, 0.28)] = 0.01
+    """Twice a face's area over the squares of its sides, 0.29 at most, below which no face is made less round."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +45,7 @@ class CleanupSettings:
     """Holes wider than this share of the object's diagonal stay open."""
     aggressiveness: Annotated[float, Range(1, 10)] = 5.0
     """How soon costly edge collapses are tried where the mesh is simplified; lower is slower and better."""
+    many: ManyCollapsesSettings = field(default_factory=ManyCollapsesSettings)
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,15 @@ class LatentObject(Protocol):
     """An object whose latent can be sampled again, from noise at time 1 to data at time 0.
 
     cond (K,T,C): tokens of its pictures. negative (1,T,C): where the embedding starts. noise (N,L): where the latent
-    starts. first (N,L): the first pass's de-normalised latent, if it is known. times: where the sampler's steps begin,
-    and 0. guidance: weight of the difference between the two velocities, counted from the conditional one.
+    starts. states (S,N,L): where the first S steps of the sampler begin, if they are guided; the first is the noise.
+    first (N,L): the first pass's de-normalised latent, if it is known. times: where the sampler's steps begin, and 0.
+    guidance: weight of the difference between the two velocities, counted from the conditional one.
     """
 
     cond: Tensor
     negative: Tensor
     noise: Tensor
+    states: Tensor
     first: Tensor | None
     times: Sequence[float]
     guidance: float
@@ -367,6 +369,8 @@ def optimise_negative(
     """Sample the latent with guidance throughout, optimising the embedding in the steps that start at or below
     ``settings.start_t``.
 
+    It begins where the first pass, whose states are the same until then, has met the first of these steps.
+
     The optimiser is Adam (Kingma and Ba 2015): one for all steps, or with ``restart`` one for each. The conditional
     branch does not depend on the embedding, so each sampling step evaluates it once. Losses are scaled by a power of
     two, which changes nothing but keeps gradients through half-precision networks from vanishing.
@@ -375,8 +379,9 @@ def optimise_negative(
     start = negative.detach().clone()
     optimiser = torch.optim.Adam([negative], lr=settings.lr)
     scale = 1024.0
-    x = source.noise
-    for step, (t, t_next) in enumerate(pairwise(source.times)):
+    known = sum(t > settings.start_t for t in source.times[: len(source.states) - 1])
+    x = source.states[known]
+    for step, (t, t_next) in list(enumerate(pairwise(source.times)))[known:]:
         chosen = step % len(source.cond)
         with torch.no_grad():
             towards = source.velocity(x, 1000 * t, source.cond[chosen : chosen + 1])

@@ -36,7 +36,7 @@ def test_a_picture_becomes_a_finite_coloured_mesh(plug: Trellis) -> None:
     assert mesh.colors is not None
     assert mesh.colors.shape == mesh.vertices.shape
     assert mesh.colors.min() >= 0 and mesh.colors.max() <= 1
-    assert set(generated.extras) == {"cond", "coords", "noise", "slat"}
+    assert set(generated.extras) == {"cond", "coords", "noise", "slat", "states"}
 
 
 def test_the_sample_holds_all_that_a_second_pass_needs(sample: TrellisSample) -> None:
@@ -46,8 +46,10 @@ def test_the_sample_holds_all_that_a_second_pass_needs(sample: TrellisSample) ->
     assert not sample.negative.any()
     for tensor in (sample.slat, sample.mesh.vertices, *vars(sample.gaussians).values()):
         assert bool(torch.isfinite(tensor).all())
-    again = sample.model.sample_latent(sample.voxels, sample.noise, sample.cond, sample.negative, _sampling(sample))
+    given = (sample.voxels, sample.noise, sample.cond, sample.negative, _sampling(sample))
+    again, states = sample.model.sample_latent(*given)  # type: ignore[arg-type]
     torch.testing.assert_close(again, sample.slat)
+    assert torch.equal(states[0], sample.noise) and torch.equal(states, sample.states)
 
 
 def _sampling(sample: TrellisSample) -> object:

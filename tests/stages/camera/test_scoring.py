@@ -22,3 +22,24 @@ def test_the_score_is_the_weighted_sum_of_the_method() -> None:
     expected = 0.1 * float(alpha.square().mean()) * alpha.numel() / float(alpha.sum())
     assert float(scorer.score(Camera(away.world_to_camera[None]))) == pytest.approx(expected, rel=1e-4)
     assert float(scorer.score(Camera(truth.world_to_camera[None]))) < 0.02 * expected + 2e-3
+
+
+def test_pictures_that_show_nothing_are_compared_once() -> None:
+    class Counting(Structure):
+        asked = 0
+
+        def __call__(self, prepared: object, images: torch.Tensor) -> torch.Tensor:
+            self.asked += len(images)
+            return super().__call__(prepared, images)
+
+    mesh, truth = painted_creature(), orbit(35, 15, 2.2)
+    cameras = [truth, orbit(0, 0, 2.2, (5.0, 0, 0)), orbit(70, 10, 2.5), orbit(0, 0, 2.2, (0, 6.0, 0)), truth]
+    camera = Camera(torch.stack([c.world_to_camera for c in cameras]))
+    distance, options = Counting(), changed(CameraSettings(), {"score.size": 64}).score
+    scorer = Scorer(mesh, premultiplied(frame_of(mesh, truth, 64)), options, distance, torch.device("cpu"))
+    scores = scorer.score(camera)
+    assert distance.asked == 3 + 1
+    assert scorer.score(camera).equal(scores) and distance.asked == 2 * 3 + 1
+    plain = Scorer(mesh, scorer.frame.numpy(), options, Structure(), torch.device("cpu"))
+    plain._distances = lambda pictures: plain.perceptual(plain.prepared, pictures)  # type: ignore[method-assign]
+    torch.testing.assert_close(scores, plain.score(camera))

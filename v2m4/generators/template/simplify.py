@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from v2m4.arrays import Real
-from v2m4.geometry.cleanup import compact, simplify, transfer
+from v2m4.geometry.cleanup import compact, search_tree, simplify, transfer
 from v2m4.geometry.mesh import Mesh
 from v2m4.geometry.sampling import cover_surface
 from v2m4.render import sample_texture
@@ -25,7 +25,7 @@ def fewer_faces(mesh: Mesh, count: int, settings: TemplateSettings) -> Mesh:
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
         return _bake(mesh, simple, settings)
     if mesh.colors is not None:
-        colors = transfer(mesh.vertices.double().numpy(), mesh.colors.double().numpy(), vertices)
+        colors = transfer(search_tree(mesh.vertices.double().numpy()), mesh.colors.double().numpy(), vertices)
         return Mesh(points, simple.faces, colors=torch.from_numpy(colors.astype(np.float32)))
     return simple
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -164,13 +165,16 @@ class TrellisModel:
         negative: Tensor,
         settings: SamplerSettings | None = None,
         multi_image: MultiImage = "stochastic",
-    ) -> Tensor:
-        """Noise (N, C) on `voxels` -> the structured latent (N, C), de-normalised."""
+    ) -> tuple[Tensor, Tensor]:
+        """Noise (N, C) on `voxels` -> the structured latent (N, C), de-normalised, and the states (S, N, C) where the
+        first S steps begin, as long as guidance is on: the first is the noise."""
+        # Both branches one after the other: one recording then serves all steps, and the GPU is busy with either.
+        velocity, settings = self.latent_velocity(voxels), settings or self.latent_sampling
         with self.resident(self.latent_flow):
-            steps = sample(
-                self.latent_velocity(voxels), noise, cond, negative, settings or self.latent_sampling, multi_image
-            )
-            return self.denormalise(_last(steps).x)
+            steps = list(sample(velocity, noise, cond, negative, settings, multi_image, paired=False))
+        alike = multi_image == "stochastic" or len(cond) == len(negative)  # to how a second pass takes its pictures
+        guided = takewhile(lambda step: step.guided and alike, steps[:-1])
+        return self.denormalise(steps[-1].x), torch.stack([noise, *(step.x for step in guided)])
 
     def denormalise(self, x: Tensor) -> Tensor:
         """What the latent flow makes (N, C) -> the latent that the decoders take."""
@@ -200,7 +204,7 @@ class TrellisSample:
     """One object made by TRELLIS, with all that a second pass over its latent needs.
 
     cond (K, T, C): tokens of the K pictures; negative (1, T, C): zeros; noise (N, 8): what the latent started from;
-    slat (N, 8): the de-normalised latent on `voxels`.
+    slat (N, 8): the de-normalised latent on `voxels`; states (S, N, 8): see `TrellisModel.sample_latent`.
     """
 
     model: TrellisModel
@@ -209,6 +213,7 @@ class TrellisSample:
     voxels: Voxels
     noise: Tensor
     slat: Tensor
+    states: Tensor
     mesh: MeshResult
     gaussians: Gaussians
 

@@ -27,12 +27,13 @@ _NEEDED = ("cond", "coords", "noise")
 
 def pack(sample: TrellisSample) -> dict[str, Tensor]:
     """What a second pass needs of the first one, as tensors that can be stored: cond (K,T,C), coords (N,4) int32,
-    noise (N,8) and the first pass's latent, slat (N,8)."""
+    noise (N,8), and of the first pass the latent, slat (N,8), and the guided steps' states (S,N,8)."""
     return {
         "cond": sample.cond.float(),
         "coords": sample.voxels.coords.int(),
         "noise": sample.noise.float(),
         "slat": sample.slat.float(),
+        "states": sample.states.float(),
     }
 
 
@@ -68,6 +69,7 @@ class SecondPass:
         self.negative = negative_condition(self.cond)
         self.noise = extras["noise"].to(model.device)
         self.first = extras["slat"].to(model.device) if "slat" in extras else None
+        self.states = extras.get("states", extras["noise"][None]).to(model.device)
         self.voxels = Voxels(extras["coords"].to(model.device))
         # Recorded networks, while at work. (A method of its own kept here would keep the object alive for ever.)
         self._flow: TensorFunction | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -71,9 +72,21 @@ class Scorer:
         w2c = camera.world_to_camera.to(self.frame.device)
         images = render_fast(self.mesh, Camera(w2c, camera.fov_deg), self.settings.size, ("mask", "color"))
         assert images.mask is not None and images.color is not None
-        distance = self.perceptual(self.prepared, images.color * self.mask[..., None])
+        distance = self._distances(images.color * self.mask[..., None])
         difference = (images.mask - self.mask).square().mean((1, 2))
         return self.settings.image_weight * distance + self.mask_weight * difference
+
+    def _distances(self, pictures: Tensor) -> Tensor:
+        """(N,) of pictures (N,S,S,3). Many show nothing of the object within the mask: these are all alike, and one
+        distance is theirs."""
+        seen = (pictures != 0).flatten(1).any(1).nonzero()[:, 0]
+        distance = self._of_nothing.expand(len(pictures))
+        return distance.index_copy(0, seen, self.perceptual(self.prepared, pictures[seen])) if len(seen) else distance
+
+    @cached_property
+    def _of_nothing(self) -> Tensor:
+        """(1,) the distance of a black picture."""
+        return self.perceptual(self.prepared, torch.zeros_like(self.color)[None])
 
     def score_all(self, camera: Camera) -> Generator[float, None, Tensor]:
         """`score` in batches, on the CPU; yields the share done after each, which a GPU may still be at."""
