@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from v2m4.geometry import rotations
 from v2m4.stereo.rotations import quaternion_from_rotation, rotation_from_quaternion
 
 components = st.floats(-1, 1, allow_subnormal=False)
@@ -32,3 +33,12 @@ def test_a_quarter_turn_about_z_takes_x_to_y() -> None:
     half = 0.5**0.5
     matrix = rotation_from_quaternion(torch.tensor([0.0, 0.0, half, half]))
     assert torch.allclose(matrix @ torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]), atol=1e-6)
+
+
+def test_rotations_in_few_operations_are_those_of_the_formula() -> None:
+    quaternion = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weight = torch.randn(20, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found, known = rotation_from_quaternion(quaternion), rotations.rotation_from_quaternion(quaternion.roll(1, -1))
+    torch.testing.assert_close(found, known)
+    slopes = [torch.autograd.grad((r * weight).sum(), quaternion)[0] for r in (found, known)]
+    torch.testing.assert_close(*slopes)

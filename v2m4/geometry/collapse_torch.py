@@ -109,9 +109,10 @@ def _chosen(edges: _Edges, places: Tensor, faces: Tensor, settings: ManyCollapse
     for _ in range(settings.sets):
         # What was chosen comes before all others (turns below 0), so that it stays, and nothing near it is chosen.
         best = torch.full((len(places),), _NEVER, device=faces.device)
-        best.scatter_reduce_(0, edges.ends.flatten(), turn.repeat_interleave(2), "amin")
+        best.scatter_reduce_(0, edges.ends.flatten(), turn[:, None].expand(-1, 2).flatten(), "amin")
         near = best[faces].amin(1)  # (F,) of all edges at a face's corners
-        around = torch.full_like(best, _NEVER).scatter_reduce_(0, faces.flatten(), near.repeat_interleave(3), "amin")
+        around = torch.full_like(best, _NEVER)
+        around.scatter_reduce_(0, faces.flatten(), near[:, None].expand(-1, 3).flatten(), "amin")
         first = (turn > 0) & (turn < _NEVER) & (around[edges.ends] == turn[:, None]).all(1)
         fresh = first.nonzero()[:, 0]
         if len(fresh) == 0:
@@ -128,27 +129,30 @@ def _harmless(edges: _Edges, fresh: Tensor, places: Tensor, faces: Tensor, setti
     number = torch.arange(len(fresh), device=faces.device)
     owner = torch.full((len(places),), -1, device=faces.device)
     owner[edges.ends[fresh]] = number[:, None]
-    # 1. The faces that change, (S,), and whose they are. The edge's own two vanish.
+    # 1. The faces that change, (S,), and whose they are. The edge's own two vanish. Nothing here waits for the GPU to
+    # tell how many of them are what: what is not meant falls into a place behind all others.
     corner = owner[faces]  # (F,3)
     touched = (corner >= 0).any(1).nonzero()[:, 0]
     star, corner = faces[touched], corner[touched]
-    mine = corner >= 0
-    whose = corner.amax(1)
-    # 2. The ends share two neighbours only (the link condition): the star of n faces then has n - 2 vertices around it.
-    ring = torch.unique(whose[:, None].expand(-1, 3)[~mine] * len(places) + star[~mine])
-    around = torch.bincount(ring // len(places), minlength=len(fresh))
-    good = around == torch.bincount(whose, minlength=len(fresh)) - 2
-    # 3. Faces that stay turn but little, and do not become slivers.
+    mine, whose, nobody = corner >= 0, corner.amax(1), len(fresh)
     stays = mine.sum(1) == 1
-    star, mine, whose = star[stays], mine[stays], whose[stays]
+    # 2. The ends share two neighbours only (the link condition): the faces that stay then run once around the edge, and
+    # no two of their outer sides begin at the same vertex.
+    begin = star.gather(1, (mine.int().argmax(1, keepdim=True) + 1) % 3)[:, 0]
+    alone = -1 - torch.arange(len(star), device=star.device)
+    key = torch.where(stays, whose * len(places) + begin, alone).sort().values
+    twice = torch.where(key[1:] == key[:-1], key[1:] // len(places), nobody)
+    # 3. Faces that stay turn but little, and do not become slivers.
     before = places[star]  # (S,3,3)
     after = torch.where(mine[..., None], edges.place[fresh][whose][:, None], before)
     old, new = _normals(before), _normals(after)
     turns = (old * new).sum(1) < settings.turn * old.norm(dim=1) * new.norm(dim=1)
     shape = _roundness(after, new)
     bad = turns | ((shape < settings.roundness) & (shape < _roundness(before, old)))
-    good[whose[bad]] = False
-    return good
+    harmed = torch.zeros(nobody + 1, dtype=torch.bool, device=star.device)
+    harmed[twice] = True
+    harmed[torch.where(bad & stays, whose, nobody)] = True
+    return ~harmed[:nobody]
 
 
 def _roundness(corners: Tensor, normals: Tensor) -> Tensor:

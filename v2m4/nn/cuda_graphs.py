@@ -53,17 +53,23 @@ class GraphPool:
 
 
 def warm_up(
-    function: Callable[..., Tensor], wanted: int, *examples: Tensor, stream: torch.cuda.Stream | None = None
+    function: Callable[..., Tensor],
+    wanted: int,
+    *examples: Tensor,
+    stream: torch.cuda.Stream | None = None,
+    slopes: bool = True,
 ) -> None:
-    """Call the function, forward and backward, so that libraries choose their kernels, and caches are filled, in a call
-    that is not recorded. ``stream``: the one that it will be recorded in, if that is to be a certain one."""
+    """Call the function, forward and with ``slopes`` backward, so that libraries choose their kernels, and caches are
+    filled, in a call that is not recorded. ``stream``: the one that it will be recorded in, if that is to be a certain
+    one."""
     inputs = [e.detach().clone() for e in examples]
     inputs[wanted].requires_grad_()
     side = stream or branches(torch.cuda.current_stream().cuda_stream, 1)[0]
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side), torch.enable_grad():
+    with torch.cuda.stream(side), torch.set_grad_enabled(slopes):
         value = function(*inputs)
-        torch.autograd.grad(value, inputs[wanted], torch.zeros_like(value))
+        if slopes:
+            torch.autograd.grad(value, inputs[wanted], torch.zeros_like(value))
         del value
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()

@@ -124,7 +124,7 @@ class DreamSim:
         self.precision: Precision = (
             "float16" if precision == "auto" and on_gpu else choose_precision(precision, self.device)
         )
-        self.images_per_batch = images_per_batch or (128 if on_gpu else 8)
+        self.images_per_batch = images_per_batch or (256 if on_gpu else 8)
         with memory_guard(self.name):
             network = load_dreamsim() if network is None else network
             store_linears(network, self.precision)

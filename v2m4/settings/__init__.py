@@ -289,7 +289,7 @@ _PAPER = Settings(
     video=VideoSettings(longest_side=1024),
     keyframes=KeyframeSettings(mode="fixed", stride=5),
     generator=GeneratorSettings(
-        trellis=TrellisSettings(remember=False),
+        trellis=TrellisSettings(steps=25, remember=False),
         triposg=TripoSgSettings(guidance=7.5),
         hunyuan3d=Hunyuan3DSettings(coarsest=384),
     ),
@@ -301,7 +301,6 @@ _PAPER = Settings(
     ),
     refinement=RefinementSettings(
         iterations=3,
-        restart=True,
         alternate=False,
         keep_better=False,
         image_size=518,
@@ -333,7 +332,6 @@ _DRAFT = Settings(
         max_faces=4000,
         inflate=InflateSettings(faces=2500),
         sculpt=SculptSettings(faces=3000),
-        trellis=TrellisSettings(steps=12),
     ),
     camera=CameraSettings(
         score=ScoreSettings(size=112), algorithm1=Algorithm1Settings(descent=DescentSettings(iterations=60, size=128))

@@ -22,7 +22,7 @@ class RefinementSettings:
     """One iteration more after this many sampling steps; 0 for never."""
     lr: Annotated[float, Range(1e-8, 10)] = 0.05
     """Adam's step."""
-    restart: bool = False
+    restart: bool = True
     """Whether the optimiser forgets its averages when a sampling step begins: slopes get far smaller from step to step,
     and averages of the first ones would hold the later ones back."""
     alternate: bool = True

@@ -63,6 +63,8 @@ class TrellisModel:
     latent_sampling: SamplerSettings = field(default_factory=SamplerSettings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     low_vram: bool = False
+    rehearsed: bool = False
+    """Whether this process has called its networks backward on the GPU, so that libraries have their kernels ready."""
 
     def __post_init__(self) -> None:
         self.device = with_index(self.device)

@@ -111,16 +111,26 @@ class SecondPass:
         # The mesh decoder works while the other two, or the comparison of pictures, do: see `Recorded`.
         streams = (None, branches(torch.cuda.current_stream().cuda_stream, 2)[1], None)
         for (function, wanted, examples), stream in zip(calls, streams, strict=True):
-            warm_up(function, wanted, *examples, stream=stream)  # recomputing: what this takes would add to the peak
+            # Recomputing: what this takes would add to the peak.
+            warm_up(function, wanted, *examples, stream=stream, slopes=not self.model.rehearsed)
         # What the up-sampling keeps is small; what the decoders' transformers keep is not.
         self.model.set_checkpointing(not self.remember)
         self.model.latent_flow.checkpointing = self.model.low_vram or not self.settings.trellis.remember
         own, shared = GraphPool(), GraphPool()
         pools = (own, shared, GraphPool() if self.at_once else shared)
-        self._flow, self._mesh_decoder, self._gaussian_decoder = (
-            Recorded(function, wanted, *examples, pool=pool, warm=True, stream=stream)
-            for (function, wanted, examples), pool, stream in zip(calls, pools, streams, strict=True)
-        )
+        try:
+            self._flow, self._mesh_decoder, self._gaussian_decoder = (
+                Recorded(function, wanted, *examples, pool=pool, warm=True, stream=stream)
+                for (function, wanted, examples), pool, stream in zip(calls, pools, streams, strict=True)
+            )
+        except RuntimeError:
+            if not self.model.rehearsed:
+                raise
+            # For this many voxels a library wants something that cannot be recorded.
+            self.model.rehearsed = False
+            self.model.set_checkpointing(True)
+            self._record()
+        self.model.rehearsed = True
 
     def _latent_flow(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         velocity: Tensor = self.model.latent_flow(x, self.voxels, t, cond)

@@ -63,7 +63,7 @@ class Scorer:
         self.color, self.mask = small[..., :3], small[..., 3]
         self.mask_weight = settings.mask_weight * self.mask.numel() / float(self.mask.sum().clamp_min(1.0))
         self.prepared = perceptual.prepare(self.color)
-        self.batch = 16 if device.type == "cpu" else 128
+        self.batch = 16 if device.type == "cpu" else 256
 
     @torch.no_grad()
     def score(self, camera: Camera) -> Tensor:
