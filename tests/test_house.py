@@ -161,7 +161,7 @@ NO_CHOICE: Mapping[str, set[float]] = {
     "stages/camera/rigid_alignment.py": {1e3},  # most damping
     "stages/camera/rigid_alignment_numba.py": {0.25},  # mean of two pictures' central differences
     "stages/camera/rigid_search.py": {0.99, 128, 256},  # whole pixels; poses at once
-    "stages/camera/scoring.py": {16, 128},  # cameras at once
+    "stages/camera/scoring.py": {16, 32, 256},  # cameras at once
     "stages/refinement.py": {0.7, 16, 1000, 1024},  # progress; loss scaling in half precision; times in thousandths
     "stages/registration/correspondences.py": {5, 127, 30000},  # OpenCV's mask; half a byte; its longest remap
     "stages/registration/meshes.py": {10},  # losses between looks at whether to stop

@@ -19,7 +19,7 @@ class ManyCollapsesSettings:
     classes: Annotated[int, Range(1, 1000)] = 8
     """Of cost, within which the order is an arbitrary one: costs differ so smoothly that few edges are the cheapest of
     all near them."""
-    sets: Annotated[int, Range(1, 100)] = 4
+    sets: Annotated[int, Range(1, 100)] = 2
     """Sets of edges, far enough from each other, that a round collapses."""
     to_middle: Annotated[float, Range(1e-6, 1)] = 1e-3
     """Pull of the new vertex to its edge's middle, against that to the surface's planes."""

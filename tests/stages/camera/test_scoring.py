@@ -40,6 +40,9 @@ def test_pictures_that_show_nothing_are_compared_once() -> None:
     scores = scorer.score(camera)
     assert distance.asked == 3 + 1
     assert scorer.score(camera).equal(scores) and distance.asked == 2 * 3 + 1
+    scorer.together = 2
+    torch.testing.assert_close(scorer.score(camera), scores)
+    assert distance.asked == 2 * 3 + 1 + 4, "in sizes that come back"
     plain = Scorer(mesh, scorer.frame.numpy(), options, Structure(), torch.device("cpu"))
     plain._distances = lambda pictures: plain.perceptual(plain.prepared, pictures)  # type: ignore[method-assign]
     torch.testing.assert_close(scores, plain.score(camera))

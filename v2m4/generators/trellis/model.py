@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 
 import torch
@@ -217,7 +218,12 @@ class TrellisSample:
     slat: Tensor
     states: Tensor
     mesh: MeshResult
-    gaussians: Gaussians
+
+    @cached_property
+    @torch.no_grad()
+    def gaussians(self) -> Gaussians:
+        """The other way to show it, decoded when it is asked for."""
+        return self.model.decode_gaussians(self.slat, self.voxels)[0]
 
 
 def with_index(device: torch.device) -> torch.device:

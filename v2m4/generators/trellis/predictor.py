@@ -122,10 +122,9 @@ class Trellis:
             noise = _noise((len(voxels), model.latent_flow.in_channels), rng, model.device)
             slat, states = model.sample_latent(voxels, noise, cond, negative, latent_sampling, self.multi_image)
             mesh = model.decode_mesh(slat, voxels)[0]
-            gaussians = model.decode_gaussians(slat, voxels)[0]
         if not mesh.success:
             raise NoSurfaceError("TRELLIS made an object without a surface. Try another seed or another generator.")
-        return TrellisSample(model, cond, negative, voxels, noise, slat, states, mesh, gaussians)
+        return TrellisSample(model, cond, negative, voxels, noise, slat, states, mesh)
 
     def _sampling(self, of_the_model: SamplerSettings) -> SamplerSettings:
         return replace(of_the_model, steps=self.settings.trellis.steps, guidance=self.settings.trellis.guidance)

@@ -64,6 +64,8 @@ class Scorer:
         self.mask_weight = settings.mask_weight * self.mask.numel() / float(self.mask.sum().clamp_min(1.0))
         self.prepared = perceptual.prepare(self.color)
         self.batch = 16 if device.type == "cpu" else 256
+        # A GPU's libraries prepare themselves for every number of pictures, so that these should come back.
+        self.together = 1 if device.type == "cpu" else 32
 
     @torch.no_grad()
     def score(self, camera: Camera) -> Tensor:
@@ -80,8 +82,15 @@ class Scorer:
         """(N,) of pictures (N,S,S,3). Many show nothing of the object within the mask: these are all alike, and one
         distance is theirs."""
         seen = (pictures != 0).flatten(1).any(1).nonzero()[:, 0]
+        count = len(seen)
+        if count == len(pictures):
+            return self.perceptual(self.prepared, pictures)
         distance = self._of_nothing.expand(len(pictures))
-        return distance.index_copy(0, seen, self.perceptual(self.prepared, pictures[seen])) if len(seen) else distance
+        if not count:
+            return distance
+        room = min(len(pictures), -(-count // self.together) * self.together)
+        asked = torch.cat([seen, seen[:1].expand(room - count)])
+        return distance.index_copy(0, seen, self.perceptual(self.prepared, pictures[asked])[:count])
 
     @cached_property
     def _of_nothing(self) -> Tensor:
