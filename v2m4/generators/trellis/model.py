@@ -171,10 +171,11 @@ class TrellisModel:
     ) -> tuple[Tensor, Tensor]:
         """Noise (N, C) on `voxels` -> the structured latent (N, C), de-normalised, and the states (S, N, C) where the
         first S steps begin, as long as guidance is on: the first is the noise."""
-        # Both branches one after the other: one recording then serves all steps, and the GPU is busy with either.
-        velocity, settings = self.latent_velocity(voxels), settings or self.latent_sampling
+        # Both branches one after the other: one recording then serves all steps, and the GPU is busy with either. What
+        # is not recorded takes longer to launch than to compute: both at once then.
+        velocity, settings, paired = self.latent_velocity(voxels), settings or self.latent_sampling, self.low_vram
         with self.resident(self.latent_flow):
-            steps = list(sample(velocity, noise, cond, negative, settings, multi_image, paired=False))
+            steps = list(sample(velocity, noise, cond, negative, settings, multi_image, paired))
         alike = multi_image == "stochastic" or len(cond) == len(negative)  # to how a second pass takes its pictures
         guided = takewhile(lambda step: step.guided and alike, steps[:-1])
         return self.denormalise(steps[-1].x), torch.stack([noise, *(step.x for step in guided)])
