@@ -47,7 +47,9 @@ class PartsFollower:
         rig: Rig | None = None,
     ) -> None:
         self.clip, self.anchor, self.joined, self.seen, self.across = clip, anchor, joined, seen, across
-        self.settings, self.rig = settings if rig is None else changed(settings, {"rig.rounds": 0}), rig
+        rig = None if rig is None else rig.carrying(settings.chunks.chunks)
+        self.rig = None if rig is None or len(rig.joints) < 2 else rig  # one bone tells no more than none
+        self.settings = settings if self.rig is None else changed(settings, {"rig.rounds": 0})
         self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.looks = light_mesh(mesh, settings.looks)
         self._before = None if before is None else before[:, self._nearest_whole]  # (T,L,3)
@@ -82,7 +84,7 @@ class PartsFollower:
         """The light mesh with its skeleton."""
         chunks, looks = self.settings.chunks, self.looks
         if self.rig is not None:
-            return brought(self.rig, looks.vertices, chunks)
+            return brought(self.rig, looks.vertices)
         body = rigged(looks.vertices, looks.faces, chunks)
         if self._before is None or not self.seen.any():
             return body

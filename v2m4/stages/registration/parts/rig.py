@@ -30,10 +30,8 @@ def rigged(vertices: Float64, faces: Int64, settings: ChunkSettings) -> Body:
     return _hung_up(vertices, weights, chunks.graph.nodes, edges, at)
 
 
-def brought(rig: Rig, vertices: Float64, settings: ChunkSettings) -> Body:
-    """A mesh (V,3) as the body whose skeleton and skin it was brought with, where the rig's surface is; bones that
-    carry little go with others, so that there are no more than there would be chunks."""
-    rig = rig.carrying(settings.chunks)
+def brought(rig: Rig, vertices: Float64) -> Body:
+    """A mesh (V,3), which lies where the rig's surface does, as the body that the rig makes of it."""
     count = min(_CARRIERS, len(rig.points))
     gaps, near = cKDTree(rig.points).query(vertices, k=[*range(1, count + 1)])
     closeness = 1 / (gaps + _LEAST_GAP * np.ptp(vertices, axis=0).max()) ** 2
