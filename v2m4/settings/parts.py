@@ -83,6 +83,9 @@ class RigFitSettings:
 
     rounds: Annotated[int, Range(0, 1000)] = 8
     """Steps at most; 0 leaves joints and skin as they were found from the mesh and the first motion."""
+    parts: Annotated[int, Range(1, 1000)] = 28
+    """Parts that are left then, at most: those that bend least against each other become one, and joints and skin are
+    solved for once more. If pictures get less alike by that, all stay."""
     joint_hold: Weight = 1.0
     """Weight of a joint's squared shift from there, in sizes of the object."""
     gain_hold: Weight = 1e-3

@@ -40,6 +40,7 @@ class ClipFit:
         count = len(fit.body.skeleton)
         trust = 0.0 if across is None else float(np.linalg.norm(across))
         held = np.ones(count, bool) if held is None else held
+        self._held, self._plane = held, across
         out_of_plane = np.zeros((3, 3))
         if across is not None and trust:
             out_of_plane = np.eye(3) - np.outer(across, across) / trust**2
@@ -68,6 +69,14 @@ class ClipFit:
         out = copy.copy(self)
         out.fit = self.fit.with_body(body)
         return out
+
+    def merged(self, body: Body, group: Int64) -> ClipFit:
+        """The same for a body some of whose parts are one now. group: (N,) the part that each part went to."""
+        count = len(body.skeleton)
+        held = np.bincount(group, self.fit.shares * self._held, count) > 0.5 * np.bincount(
+            group, self.fit.shares, count
+        )
+        return ClipFit(self.fit.with_parts(body), self.anchor, self.joined, self._plane, held)
 
     def prior_energies(self, poses: Poses, still: float = 0.0) -> Float64:
         """(B,) what is asked of single poses (B), whatever the frames show. still: weight of a joint's turn, large or

@@ -83,6 +83,12 @@ class PoseFit:
         pixels = np.maximum(targets[..., 3].sum(axis=(1, 2)), 1.0)
         self.focal = Camera.identity().focal
         self.unit = seen / pixels  # (T,) one over the pixels of the object
+        self.closed = encloses(body.vertices, synthesis.faces.astype(np.int64), settings.border)
+        self._take(body)
+
+    def _take(self, body: Body) -> None:
+        """What is known of a body's parts, once for all poses."""
+        synthesis, settings, self.body = self.synthesis, self.settings, body
         count = len(body.skeleton)
         skeleton = body.skeleton
         self._inside = np.zeros((count, count))  # of each part's subtree
@@ -98,7 +104,6 @@ class PoseFit:
         for part, moving in enumerate(moves):
             ends[part, synthesis.faces[moving]] = True
         self._moving, self._fixed, self._corners = _lists(moves), _lists(~moves), _lists(ends)
-        self.closed = encloses(body.vertices, synthesis.faces.astype(np.int64), settings.border)
         signed = np.repeat(np.eye(3), 2, axis=0) * np.tile([1.0, -1.0], 3)[:, None]  # (6,3)
         self._probe_turns = Rotation.from_rotvec(settings.probe_turn * signed).as_matrix()
         lengths = np.array([settings.probe_shift, settings.probe_shift, settings.probe_depth]) * body.size
@@ -111,6 +116,12 @@ class PoseFit:
         out = copy.copy(self)
         out.body = body
         out._shares = np.ascontiguousarray(self._inside @ body.weights.T, np.float32)
+        return out
+
+    def with_parts(self, body: Body) -> PoseFit:
+        """The same for a body with other parts."""
+        out = copy.copy(self)
+        out._take(body)
         return out
 
     def coverage(self, frame: int) -> Float64:

@@ -16,8 +16,9 @@ from scipy.spatial.transform import Rotation
 from v2m4.arrays import Float64, Int64
 from v2m4.events import Event, Progress, StageRun
 from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
+from v2m4.stages.registration.parts.merging import merged
 from v2m4.stages.registration.parts.rig_fit import RigFit
-from v2m4.stages.registration.parts.skeleton import Poses, place_parts
+from v2m4.stages.registration.parts.skeleton import Poses, following, place_parts
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,25 @@ class MotionSearch:
         if self.settings.rig.rounds:
             self.poses, self.body = RigFit(self.clip).solved(self.poses)
             self.clip = self.clip.with_body(self.body)
+            self._merge()
         else:
             self.poses = self.clip.together(self.poses, rounds)
         self.poses = self.smoothest(self.poses)
         yield Progress("motion", 1.0)
         return self.poses
+
+    def _merge(self) -> None:
+        """Fewer parts, and the rig anew with them, if pictures get no less alike by that."""
+        before = self._unlike(self.poses)
+        shapes = self.body.posed(self.poses)
+        body, group = merged(self.body, shapes, self.settings.rig.parts)
+        if len(body.skeleton) == len(self.skeleton):
+            return
+        clip = self.clip.merged(body, group)
+        poses, body = RigFit(clip).solved(following(body.skeleton, body.vertices, body.weights, shapes))
+        clip = clip.with_body(body)
+        if clip.fit.energies(poses, np.arange(len(poses.shifts))).sum() <= before:
+            self.clip, self.poses, self.body, self.skeleton = clip, poses, body, body.skeleton
 
     def smoothest(self, poses: Poses) -> Poses:
         """Poses drawn to ever smoother motion, until that makes pictures clearly less alike: what shakes without need
