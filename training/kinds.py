@@ -17,6 +17,7 @@ from training.parts import Random
 from training.runners import croucher, runner
 from training.sculpture import Sculpture
 from training.things import composite, furniture, plant, tool, vehicle, vessel
+from training.toys import toy
 
 Recipe = Callable[[Sculpture, Random], None]
 
@@ -30,16 +31,17 @@ TRAINED: dict[str, tuple[Recipe, float]] = {
     "plant": (plant, 0.03),
     "vehicle": (vehicle, 0.05),
     "vessel": (vessel, 0.03),
-    "composite": (composite, 0.06),
+    "composite": (composite, 0.08),
     "plush": (plush, 0.07),
     "sprawler": (sprawler, 0.04),
     "winged": (winged, 0.03),
     "rider": (rider, 0.02),
-    "company": (company, 0.03),
+    "company": (company, 0.04),
     "mammal": (mammal, 0.2),
-    "runner": (runner, 0.06),
-    "croucher": (croucher, 0.05),
+    "runner": (runner, 0.09),
+    "croucher": (croucher, 0.08),
     "jointed": (jointed, 0.06),
+    "toy": (toy, 0.25),
 }
 HELD_OUT: dict[str, tuple[Recipe, float]] = {
     "insect": (insect, 0.25),

@@ -155,7 +155,7 @@ def _bounds(parts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rotations(batch: int, device: torch.device, rng: torch.Generator) -> Tensor:
-    """(B,3,3) world to camera: any yaw; pitch mostly slightly from above, at times from -10 to 45 degrees; little
+    """(B,3,3) world to camera: any yaw; pitch mostly slightly from above, at times from -15 to 45 degrees; little
     roll; now and then an object that lies or tumbles."""
 
     def uniform(low: float, high: float) -> Tensor:
@@ -165,7 +165,7 @@ def _rotations(batch: int, device: torch.device, rng: torch.Generator) -> Tensor
         return std * torch.randn(batch, device=device, generator=rng)
 
     yaw, roll = uniform(-math.pi, math.pi), normal(0.05)
-    pitch = torch.where(uniform(0, 1) < 0.65, 0.17 + normal(0.12), uniform(-0.17, 0.79))
+    pitch = torch.where(uniform(0, 1) < 0.7, 0.15 + normal(0.13), uniform(-0.25, 0.79))
     tumbles = uniform(0, 1) < 0.08
     pitch, roll = torch.where(tumbles, normal(1.0), pitch), torch.where(tumbles, normal(1.0), roll)
     cy, sy, cp, sp, cr, sr = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin(), roll.cos(), roll.sin()
