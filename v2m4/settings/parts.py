@@ -96,8 +96,8 @@ class RigFitSettings:
     """No joint moves further in one step, in sizes of the object."""
     longest_gain: Annotated[float, Range(1e-6, 10)] = 0.5
     """No such logarithm changes by more in one step."""
-    most_gain: Annotated[float, Range(0, 10)] = 2.5
-    """No such logarithm becomes larger."""
+    most_gain: Annotated[float, Range(0, 10)] = 1.0
+    """No such logarithm becomes larger: the skin would tear where a part's weights were cut off."""
     probe: Annotated[float, Range(1e-3, 3)] = 0.3
     """Change of such a logarithm by which derivatives are measured."""
     least_gain: Annotated[float, Range(0, 1)] = 3e-3
