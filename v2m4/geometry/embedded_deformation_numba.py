@@ -14,7 +14,8 @@ from v2m4.compiled import njit
 
 @njit(
     "(i8[:,::1],f8[:,::1],f8[:,::1],f8[::1],f8[::1],i8[:,::1],f8[:,::1],f8[:,::1],f8[:,::1],f8[:,:,::1],f8[:,::1],"
-    "f8,f8[:,::1],f8[::1])"
+    "f8,f8[:,::1],f8[::1])",
+    nogil=True,
 )
 def add_point_to_plane(
     corners: Int64,
@@ -115,7 +116,7 @@ def add_point_to_plane(
                         matrix[b2, a] = matrix[a, b2]
 
 
-@njit("(i8[:,::1],f8,f8[:,:,::1],f8[:,:,::1],f8[:,::1],f8[:,::1],f8[::1])")
+@njit("(i8[:,::1],f8,f8[:,:,::1],f8[:,:,::1],f8[:,::1],f8[:,::1],f8[::1])", nogil=True)
 def add_rigidity(
     edges: Int64,
     weight: float,
@@ -168,7 +169,7 @@ def add_rigidity(
                     matrix[ij + 3 + b, ik + a] -= cross
 
 
-@njit("(i8[:,::1],f8,f8[:,:,::1],f8[:,:,::1],f8[:,::1],f8[::1])")
+@njit("(i8[:,::1],f8,f8[:,:,::1],f8[:,:,::1],f8[:,::1],f8[::1])", nogil=True)
 def add_bending(
     edges: Int64, weight: float, relative_rotations: Float64, rotations: Float64, matrix: Float64, gradient: Float64
 ) -> None:

@@ -222,9 +222,16 @@ def test_the_surface_is_fitted_to_each_frame_without_shaking(tmp_path: Path) -> 
     assert bent[1] <= 1.2 * bent[0]
 
 
-def test_any_number_of_threads_fits_alike(tmp_path: Path) -> None:
+def test_any_number_of_threads_follows_and_fits_alike(tmp_path: Path) -> None:
     shapes, faces = truth(3)
     clip = film(shapes, faces, tmp_path)
     beside = shapes + 0.01 * np.ptp(shapes[0], axis=0)
-    alone, several = on_one_and_more(lambda: drain(tracker(shapes, faces, clip, 1).settled(beside, range(3))))
-    assert all((found == alone).all() for found in several)
+    without_parts = changed(SETTINGS, {"parts.rounds": 0})
+
+    def found() -> tuple[Array, Array]:
+        mesh = Mesh(torch.tensor(shapes[1]).float(), torch.tensor(faces))
+        follower = VideoTracker(mesh, clip, 1, without_parts)
+        return drain(follower.follow_clip()), drain(follower.settled(beside, range(3)))
+
+    alone, several = on_one_and_more(found)
+    assert all((one == other).all() for each in several for one, other in zip(alone, each, strict=True))

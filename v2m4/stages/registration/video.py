@@ -109,8 +109,8 @@ class PyramidLevel:
     ) -> None:
         self.vertices, self.faces = vertices, faces
         self.size, self.background, self.same_surface = size, background, same_surface
-        # A frame is looked at as the next one, then as the last one.
-        self.view = lru_cache(2)(lambda index: make_view(frame(index), size, background))
+        # A frame is looked at as the next one, then as the last one, on both ways from the anchor.
+        self.view = lru_cache(4)(lambda index: make_view(frame(index), size, background))
         self.anchor_view = self.view(anchor)
         self.anchor_visible = self.visible(vertices)
 
@@ -175,7 +175,7 @@ class VideoTracker:
     @cached_property
     def levels(self) -> tuple[PyramidLevel, PyramidLevel]:
         """What pictures say at half the size, where motions are half as long, and at the full one."""
-        frame = lru_cache(1)(self.clip.frame)  # both levels look at each in turn
+        frame = lru_cache(2)(self.clip.frame)  # both levels look at each in turn
         first, second = (
             PyramidLevel(
                 self.start_vertices,
@@ -283,16 +283,27 @@ class VideoTracker:
         shown: frames whose shapes are told as soon as they are found, and again when they change.
         """
         count = len(self.clip)
-        shapes = np.repeat(self.start().vertices[None], count, axis=0)
+        start = self.start()
+        shapes = np.repeat(start.vertices[None], count, axis=0)
         done, total = 0, max(1, count - 1)
+        yield Progress("motion", 0.0)
         share = FIRST_SHARE if self.settings.parts.rounds else 1.0
         if self.anchor in shown:
             yield ShapeFollowed(self.anchor, shapes[self.anchor])
-        for frames in (range(self.anchor + 1, count), range(self.anchor - 1, -1, -1)):
-            state, before = self.start(), self.anchor
-            for index in frames:
-                state = yield from _as_part(self._go(state, before, index), done / total * share)
-                shapes[index], before, done = state.vertices, index, done + 1
+        # Neither way depends on the other; what both need is made before they ask for it at once.
+        ways = (range(self.anchor + 1, count), range(self.anchor - 1, -1, -1))
+        states, _ = [start, start], (self.levels, self.samples, self.sightings, self._mirror)
+        for step in range(max(map(len, ways))):
+            going = [side for side, way in enumerate(ways) if step < len(way)]
+
+            def onward(k: int, step: int = step, going: list[int] = going) -> TrackerState:
+                way = ways[going[k]]
+                return drain(self._go(states[going[k]], way[step] - way.step, way[step]))
+
+            for side, state in zip(going, side_by_side(onward, len(going)), strict=True):
+                states[side], index, done = state, ways[side][step], done + 1
+                shapes[index] = state.vertices
+                yield Progress("motion", done / total * share)
                 if index in shown:
                     yield ShapeFollowed(index, state.vertices)
         if self.settings.parts.rounds:
@@ -475,12 +486,6 @@ def robust_rigid_motion(
     shift = second - rotation @ first
     shift[2] = (1 - depth_pull) * shift[2]
     return rotation, shift
-
-
-def _as_part(events: StageRun[TrackerState], done: float) -> StageRun[TrackerState]:
-    """The same, telling only that so much is done."""
-    yield Progress("motion", done)
-    return drain(events)
 
 
 def _as_share(events: StageRun[Float64], before: float) -> StageRun[Float64]:
