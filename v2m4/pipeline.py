@@ -17,6 +17,7 @@ from pathlib import Path
 from v2m4.artefacts import chosen_keyframes, keyframes_of, meshless, visiting_order
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
 from v2m4.events import Event, Finished, Progress, RunProgress, RunStarted
+from v2m4.heap import give_back
 from v2m4.kernels import compile_beside
 from v2m4.keyframes import refuse_anchor
 from v2m4.ownership import refuse_output
@@ -204,6 +205,7 @@ def execute(run: Run, step: Step, bench: Workbench, stages: Sequence[StageSpec] 
                 if isinstance(event, Progress):
                     event = tell(event.fraction, event.note)
                 yield event
+        give_back()
         run.finish(step, time.monotonic() - started)
     except BaseException:
         run.abandon()
