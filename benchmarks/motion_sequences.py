@@ -262,6 +262,27 @@ def walking(time: float) -> dict[str, Move]:
     return out
 
 
+def ambling(time: float) -> dict[str, Move]:
+    """Two strides of a four-beat walk."""
+    out = {"head": Move(turn("x", 6 * swing(time, 0.1, 4))), "tail": Move(turn("z", 14 * swing(time, 0.2, 2)))}
+    for key, phase in (("fl", 0.25), ("fr", 0.75), ("bl", 0.0), ("br", 0.5)):
+        out[f"thigh.{key}"] = Move(turn("x", 24 * swing(time, phase, 2)))
+        out[f"shin.{key}"] = Move(turn("x", (-1 if key[0] == "b" else 1) * (-18 + 18 * swing(time, phase + 0.3, 2))))
+    return out
+
+
+def swaying(
+    moves: Callable[[float], dict[str, Move]], root: str, shift: float, roll: float, turns: float
+) -> Callable[[float], dict[str, Move]]:
+    """A gait of ``turns`` strides whose root goes from side to side by ``shift`` and rolls by ``roll`` degrees."""
+
+    def out(time: float) -> dict[str, Move]:
+        side, up = swing(time, 0.15, turns), swing(time, 0.1, 2 * turns)
+        return {**moves(time), root: Move(turn("y", roll * side), shift=(shift * side, 0, 0.015 * up))}
+
+    return out
+
+
 def looking_around(time: float) -> dict[str, Move]:
     """Stands and turns its head."""
     a = swing(time)
@@ -351,6 +372,15 @@ TUNED: dict[str, Callable[[], Sequence3D]] = {
     ),
     "quadruped_trots": lambda: Sequence3D(
         *quadruped(0.8), trotting, zoned([(0.3, "5b3a1e"), (9, "b98050")]), _view(70, 10, 2.6, 0.5)
+    ),
+    "human_sways": lambda: Sequence3D(
+        *human(), swaying(walking, "hips", 0.05, 5, 1), striped("4f7a43", "7a3150"), _view(50, 8, 2.5, 0.6)
+    ),
+    "quadruped_ambles": lambda: Sequence3D(
+        *quadruped(1.1),
+        swaying(ambling, "body", 0.04, 6, 2),
+        zoned([(0.15, "3a3030"), (0.6, "8a8078"), (9, "6a6058")]),
+        _view(55, 10, 2.6, 0.5),
     ),
 }
 HELD_OUT: dict[str, Callable[[], Sequence3D]] = {

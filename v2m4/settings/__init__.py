@@ -65,7 +65,14 @@ from v2m4.settings.matting import (
     WarningSettings,
 )
 from v2m4.settings.mending import MendingSettings
-from v2m4.settings.parts import ChunkSettings, LooksSettings, PairedLimbSettings, PartsSettings, RigFitSettings
+from v2m4.settings.parts import (
+    ChunkSettings,
+    GaitSettings,
+    LooksSettings,
+    PairedLimbSettings,
+    PartsSettings,
+    RigFitSettings,
+)
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
@@ -121,6 +128,7 @@ __all__ = [
     "FillSettings",
     "FlatSettings",
     "FollowVideoSettings",
+    "GaitSettings",
     "GeneratorSettings",
     "GlobalAlignmentSettings",
     "GraphCutSettings",
@@ -344,7 +352,17 @@ _DRAFT = Settings(
         video=FollowVideoSettings(
             rounds=2,
             fit=SurfaceFitSettings(rounds=1),
-            parts=PartsSettings(rounds=0),
+            parts=PartsSettings(
+                rounds=4,
+                side=32,
+                coarse_steps=4,
+                steps=4,
+                repairs=0,
+                kicks=1,
+                calmings=1,
+                chunks=ChunkSettings(chunks=24),
+                rig=RigFitSettings(rounds=0),
+            ),
         ),
     ),
     texture=TextureSettings(size=512),

@@ -56,6 +56,40 @@ class PairedLimbSettings:
 
 
 @dataclass(frozen=True)
+class GaitSettings:
+    """Gaits that repeat mirrored after half a stride, so that each pose is seen from the other side too."""
+
+    weight: Weight = 0.5
+    """Weight of that other view, against a frame's own picture; 0 leaves it out."""
+    rounds: Annotated[int, Range(1, 1000)] = 8
+    """Steps of all frames together that follow the first ones, at most."""
+    apart: Annotated[float, Range(0, 1)] = 0.5
+    """How far apart the two views are, at least: the sine of the angle between them, which is 0 from side and front."""
+    least_lag: Annotated[float, Range(0.5, 1000)] = 2.0
+    """Frames that half a stride takes, at least."""
+    least_frames: Annotated[int, Range(1, 1000)] = 6
+    """Frames that a clip has beyond half a stride, at least."""
+    least_lags: Annotated[int, Range(1, 1000)] = 12
+    """Lengths of half a stride that a clip allows, in steps of half a frame, at least; fewer say nothing."""
+    samples: Annotated[int, Range(1, 10000)] = 24
+    """Frames that are compared for each of them, at most."""
+    nearly: Annotated[float, Range(1, 100)] = 1.5
+    """The shortest is taken that is at most this many times as unlike as the best."""
+    alike: Annotated[float, Range(0, 1)] = 0.8
+    """A stride is tried if mirrored poses look at most this many times as unlike the frames as at the typical lag."""
+    first_rounds: Annotated[int, Range(1, 1000)] = 3
+    """Steps of all frames together with the other view, after which a stride may turn out to be none."""
+    hopeful: Annotated[float, Range(0, 1000)] = 4.5
+    """Poses are to look at most this many times as unlike the other view as their own, after these."""
+    confirmed: Annotated[float, Range(0, 1000)] = 3.0
+    """The same at last."""
+    preferred: Annotated[float, Range(1, 1000)] = 2.0
+    """And they are to look at most this many times as unlike their own as before."""
+    sway: Annotated[float, Range(0, 10)] = 0.006
+    """Standard deviation of the body's shifts across the plane from which they count, in sizes of the object."""
+
+
+@dataclass(frozen=True)
 class LooksSettings:
     """The light version of the mesh that is drawn, and its colours."""
 
@@ -202,3 +236,4 @@ class PartsSettings:
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)
     rig: RigFitSettings = field(default_factory=RigFitSettings)
+    gait: GaitSettings = field(default_factory=GaitSettings)

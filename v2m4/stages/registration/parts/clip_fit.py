@@ -134,6 +134,10 @@ class ClipFit:
         weighted = slopes * (self._beside / far**2)[..., None]
         return matrices + np.swapaxes(slopes, 1, 2) @ weighted, gradients + np.einsum("bnp,bn->bp", weighted, off)
 
+    def off_plane(self, poses: Poses) -> Float64:
+        """(B,) how far trunk and limbs of poses (B) as a whole have gone across the plane, in sizes."""
+        return self._sideways(*place_parts(self.fit.body.skeleton, poses)) @ self._trunk
+
     def _arms(self, turns: Float64) -> Float64:
         """(B,N,3) from the joints of parts, turned (B,N,3,3), to their middles."""
         fit = self.fit

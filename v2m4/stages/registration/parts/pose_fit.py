@@ -124,9 +124,19 @@ class PoseFit:
         out._take(body)
         return out
 
-    def coverage(self, frame: int) -> Float64:
-        """(S,S) of a frame's picture."""
-        return self.targets[frame, ..., 3].astype(np.float64)
+    def flipped(self) -> PoseFit:
+        """The same frames with left and right exchanged, as a mirror before the camera shows them."""
+        out = copy.copy(self)
+        out.targets, out.channels = (np.ascontiguousarray(each[:, :, ::-1]) for each in (self.targets, self.channels))
+        out.corners = self.corners * [-1, 1] + [1 - self.synthesis.width, 0]
+        out.synthesis = self.synthesis.lit(self.synthesis.light * [1, -1, 1, 1])
+        return out
+
+    def colourless(self) -> PoseFit:
+        """The same, where nothing but coverage is compared."""
+        out, only = copy.copy(self), np.array([0, 0, 0, 1], np.float32)
+        out.targets, out.channels = self.targets * only, self.channels * only
+        return out
 
     def differences(self, vertices: Float64, frames: Int64) -> Float32:
         """(B,S*S*4) pictures of posed vertices (B,V,3) less their frames'."""

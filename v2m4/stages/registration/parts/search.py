@@ -16,9 +16,11 @@ from scipy.spatial.transform import Rotation
 from v2m4.arrays import Float64, Int64
 from v2m4.events import Event, Progress, StageRun
 from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
+from v2m4.stages.registration.parts.gait import gait_of
 from v2m4.stages.registration.parts.merging import merged
 from v2m4.stages.registration.parts.rig_fit import RigFit
 from v2m4.stages.registration.parts.skeleton import Poses, following, place_parts
+from v2m4.stages.registration.parts.synthesis import middles
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class MotionSearch:
         self.settings, self.body = self.clip.settings, self.clip.fit.body
         self.skeleton = self.clip.fit.body.skeleton
         frames = len(self.clip.joined)
-        self.poses = Poses.rest(self.skeleton, frames)
+        self.poses, self.smoothness = Poses.rest(self.skeleton, frames), self.settings.smoothness
         self.typical = [float(self.clip.fit.energies(self.poses[[self.clip.anchor]], np.array([self.clip.anchor]))[0])]
 
     def run(self) -> StageRun[Poses]:
@@ -65,14 +67,14 @@ class MotionSearch:
                     yield Progress("motion", done / total)
                     if anew and index in self.shown:
                         yield FramePosed(index)
-        # 3. All frames together, and the rig with them; then as smooth as the pictures allow.
+        # 3. All frames together, and the rig with them; then as smooth as the pictures allow, and in stride.
         if self.settings.rig.rounds:
             self.poses, self.body = RigFit(self.clip).solved(self.poses)
             self.clip = self.clip.with_body(self.body)
             self._merge()
         else:
             self.poses = self.clip.together(self.poses, rounds)
-        self.poses = self.smoothest(self.poses)
+        self.poses = self.in_stride(self.smoothest(self.poses))
         yield Progress("motion", 1.0)
         return self.poses
 
@@ -92,15 +94,30 @@ class MotionSearch:
     def smoothest(self, poses: Poses) -> Poses:
         """Poses drawn to ever smoother motion, until that makes pictures clearly less alike: what shakes without need
         does so because pictures hardly tell of it, and then they hardly mind either."""
-        s, smoothness, least = self.settings, self.settings.smoothness, self._unlike(poses)
+        s, least = self.settings, self._unlike(poses)
         for _ in range(s.calmings):
-            smoothness *= s.calmer
+            smoothness = s.calmer * self.smoothness
             calmer = self.clip.together(poses, s.rounds, smoothness)
             now = self._unlike(calmer)
             if now > s.calmings_unlike * least:
                 break
-            poses, least = calmer, min(now, least)
+            poses, least, self.smoothness = calmer, min(now, least), smoothness
         return poses
+
+    def in_stride(self, poses: Poses) -> Poses:
+        """Poses that look like the frames from the other side too, if the clip shows a gait in which the body sways:
+        where it does not, the plane of symmetry tells depth as well."""
+        settings, gait = self.settings.gait, gait_of(self.levels[0].fit.with_parts(self.body), self.clip, poses)
+        if gait is None:
+            return poses
+        limit = settings.preferred * self._unlike(poses)
+        found = poses
+        for rounds, most in ((settings.first_rounds, settings.hopeful), (settings.rounds, settings.confirmed)):
+            found = gait.together(found, rounds, self.smoothness)
+            own = self._unlike(found)
+            if own > limit or gait.unlike_mirrored(found) > most * own:
+                return poses
+        return found if gait.sway(found) >= settings.sway else poses
 
     def _unlike(self, poses: Poses) -> float:
         """How unlike its frames the clip looks in poses (T)."""
@@ -219,10 +236,11 @@ class MotionSearch:
         """The pose shifted across the view so that its picture's middle is that of the frame's mask."""
         fit = self.levels[0].fit
         drawn = fit.synthesis.pictures(fit.body.posed(pose), fit.corners[[index]])[0, ..., 3].astype(np.float64)
-        wanted = fit.coverage(index)
+        wanted = fit.targets[index, ..., 3]
         if not drawn.any() or not wanted.any():
             return pose
-        off = (_middle(wanted) - _middle(drawn)) / fit.synthesis.side * fit.synthesis.width  # of the picture
+        off = np.subtract(*middles(np.stack([wanted, drawn])))
+        off *= fit.synthesis.width / fit.synthesis.side  # in sides of the picture
         depth = float(fit.body.vertices[:, 2].mean() + pose.shifts[0, 2])
         shift = np.append(off * depth / fit.focal, 0.0)
         return Poses(pose.turns, pose.shifts + shift)
@@ -233,10 +251,3 @@ class MotionSearch:
 
 def _joined(poses: Sequence[Poses]) -> Poses:
     return Poses(np.concatenate([p.turns for p in poses]), np.concatenate([p.shifts for p in poses]))
-
-
-def _middle(coverage: Float64) -> Float64:
-    """(2,) mean column and row of a picture's coverage (S,S)."""
-    weight = coverage / coverage.sum()
-    side = np.arange(len(coverage)) + 0.5
-    return np.array([(weight.sum(axis=0) * side).sum(), (weight.sum(axis=1) * side).sum()])

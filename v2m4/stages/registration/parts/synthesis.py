@@ -6,6 +6,7 @@ Light is one ambient and one direction, found in the frame whose pose is known: 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import cv2
@@ -68,6 +69,12 @@ class Synthesis:
         self.light = np.ascontiguousarray(light, np.float32)
         self.width, self.side = width, side
 
+    def lit(self, light: Float64) -> Synthesis:
+        """The same in another light (3,4)."""
+        out = copy(self)
+        out.light = np.ascontiguousarray(light, np.float32)
+        return out
+
     def pictures(self, vertices: Float64, corners: Float64) -> Float32:
         """(B,side,side,4) of poses (B,V,3) in camera space, each of the square whose corner (B,2) is given."""
         posed = np.ascontiguousarray(vertices, np.float32)
@@ -82,6 +89,14 @@ class Synthesis:
 
         parallel_for(work, len(posed), 1)
         return out
+
+
+def middles(coverage: Float32) -> Float64:
+    """(B,2) mean column and row of pictures' coverage (B,S,S); of empty ones the picture's own."""
+    places = np.arange(coverage.shape[1]) + 0.5
+    weight = coverage.sum(axis=(1, 2), dtype=np.float64)[:, None]
+    sums = np.stack([coverage.sum(axis=1) @ places, coverage.sum(axis=2) @ places], axis=1)
+    return np.where(weight > 0, sums / np.where(weight > 0, weight, 1), coverage.shape[1] / 2)
 
 
 def fitted_light(
