@@ -21,13 +21,14 @@ os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to ask for the device other
 
 import torch
 
+from benchmarks.stand_in import KnownTrellis
 from benchmarks.whole_case import Events, accuracy, arguments, prepared
 from v2m4.errors import V2M4Error
 from v2m4.events import Event
 from v2m4.pipeline import advance, provided
 from v2m4.run import Run, Step
 from v2m4.settings import Settings
-from v2m4.ui.runner import Failed, gpu_seconds, lent_slice, slice_of, uses_gpu, workbench
+from v2m4.ui.runner import Failed, gpu_seconds, lent_slice, slice_of, uses_gpu
 from v2m4.ui.store import RunRecord
 
 HANGS_S = 100  # a slice that takes so much longer than it may is waiting for something: where, goes to the log
@@ -95,9 +96,7 @@ def forked(record: RunRecord, step: Step, run: Run) -> Iterator[Event]:
 def work(record: RunRecord, step: Step, made: int, sender: Connection) -> None:
     """In the child: the slice. Sends the sentence it failed with, or None."""
     faulthandler.dump_traceback_later(HANGS_S)
-    bench = workbench(record.recipe)
-    if step.stage == "generation" and hasattr(bench.generator, "made"):
-        bench.generator.made = made  # the stand-in gives the keyframes' known meshes one after the other
+    KnownTrellis.made = made  # the keyframes' known meshes come one after the other, also where a slice begins between
     failed: str | None = None
     for event in lent_slice(record, step):
         failed = event.sentence if isinstance(event, Failed) else failed

@@ -71,11 +71,8 @@ class KnownTrellis(Trellis):
     """TRELLIS, its weights from the checkpoint; see the module's text for what is replaced."""
 
     voxels = VOXELS
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.made = 0
-        """Objects so far."""
+    made = 0
+    """Objects so far, those that processes before this one made included."""
 
     def model(self, device: torch.device | str | None = None) -> TrellisModel:
         """The model, whose decoders' output is replaced from its first use on."""

@@ -93,3 +93,19 @@ def alpha_of(path: Path) -> np.ndarray:
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks take the place of released ones, so that no weights are looked for before a run."""
     monkeypatch.setattr("v2m4.provision.needed", lambda recipe, stages: [])
+
+
+@pytest.fixture
+def tiny_trellis(monkeypatch: pytest.MonkeyPatch, stand_ins: None) -> None:
+    """TRELLIS with tiny random networks, a known mesh standing in for the rubbish that those decode, and small image
+    distances for its refinement."""
+    from tests.generators.trellis.known import KnownTrellis
+    from v2m4.generators import GENERATORS, GeneratorPlug
+
+    real = GENERATORS["trellis"]
+    plug = GeneratorPlug(
+        "generator", "trellis", "tests.generators.trellis.known:KnownTrellis", real.summary, real.licence, True,
+        refinable=real.refinable,
+    )  # fmt: skip
+    monkeypatch.setitem(GENERATORS, "trellis", plug)
+    monkeypatch.setattr("v2m4.stages.refinement.load_perceptuals", lambda *_: KnownTrellis.DISTANCES)

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from tests.second_device import second_device
-from tests.test_crossings import clip, mesh, settings_of, small_distances, tiny_trellis
+from tests.test_crossings import clip, mesh, settings_of
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import Finished, MeshRefined
 from v2m4.pipeline import execute, open_run, plan, reconstruct
 from v2m4.recipe import Recipe
 from v2m4.workbench import Workbench
 
-__all__ = ["clip", "mesh", "small_distances", "tiny_trellis"]
+__all__ = ["clip", "mesh"]
+pytestmark = pytest.mark.usefixtures("tiny_trellis")
 
 
 def test_mixed_devices_are_caught_and_what_is_right_is_let_through() -> None:

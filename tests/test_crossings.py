@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from tests.conftest import draw_frames, little_settings
-from tests.generators.trellis.known import KnownTrellis
 from v2m4.evaluation.glb import read_glb
 from v2m4.events import Event, Finished, MeshRefined, RunProgress
-from v2m4.generators import GENERATORS, GeneratorPlug
 from v2m4.pipeline import reconstruct
 from v2m4.settings import Settings, changed
+
+pytestmark = pytest.mark.usefixtures("tiny_trellis")
 
 FRAMES, SIZE = 2, 96
 GENERATORS_TRIED = ("inflate", "sculpt", "template", "trellis")
@@ -47,23 +47,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines += [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in body.faces.tolist()]
     path.write_text("\n".join(lines))
     return path
-
-
-@pytest.fixture(autouse=True)
-def tiny_trellis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TRELLIS with tiny random networks; a known mesh stands in for the rubbish that those decode."""
-    real = GENERATORS["trellis"]
-    plug = GeneratorPlug(
-        "generator", "trellis", "tests.generators.trellis.known:KnownTrellis", real.summary, real.licence, True,
-        refinable=real.refinable,
-    )  # fmt: skip
-    monkeypatch.setitem(GENERATORS, "trellis", plug)
-
-
-@pytest.fixture(autouse=True)
-def small_distances(monkeypatch: pytest.MonkeyPatch, stand_ins: None) -> None:
-    """The refinement's image distances, small enough for a test."""
-    monkeypatch.setattr("v2m4.stages.refinement.load_perceptuals", lambda *_: KnownTrellis.DISTANCES)
 
 
 def settings_of(crossing: tuple[str, str, str], mesh: Path) -> Settings:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import little_settings
+from tests.test_crossings import settings_of
 from tests.ui.conftest import write_clip
 from v2m4.events import Event, Finished, MeshRegistered
 from v2m4.generators.sculpt.generator import network
@@ -24,6 +25,7 @@ from v2m4.ui.store import RunRecord, Store
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("page")]
 
 
+KEPT = ("generation/mesh.npz", "camera/camera.json", "refinement/mesh.npz", "registration/registered.npz")
 ON_CPU = ("video", "matting", "keyframes", "refinement", "mending", "export")
 
 
@@ -85,6 +87,32 @@ def test_a_slice_holds_as_many_steps_as_fit(lender: Lender, tmp_path: Path, monk
     assert len(lender.asked) > 4, "steps that do not fit together get a slice each"
     assert sum(isinstance(e, MeshRegistered) for e in events) == 3
     assert file == again
+
+
+@pytest.mark.usefixtures("tiny_trellis")
+def test_the_learned_path_in_slices_is_that_of_one_process(
+    lender: Lender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices that end in the middle of keyframes: the refinement does not fit any more."""
+    monkeypatch.setattr(runner, "expected_seconds", lambda run, stage: 100.0 * (stage == "refinement"))
+    monkeypatch.setattr(runner, "gpu_share", lambda recipe, stage: 0.0 if stage in (*ON_CPU[:3], *ON_CPU[4:]) else 9.0)
+    clip = write_clip(tmp_path / "lizard.mp4", frames=2, size=64)
+    settings = changed(settings_of(("trellis", "meshes", "rigid"), clip), {"refinement.keep_better": True})
+    torch.set_num_threads(1)
+
+    def run(name: str) -> Path:
+        store = Store(tmp_path / name)
+        record = store.create(clip, settings)
+        assert isinstance(list(runner.do_run(store, record))[-1], Finished)
+        return record.folder
+
+    sliced = run("sliced")
+    assert len(lender.asked) == 3, "each refinement begins one"
+    monkeypatch.setattr(runner, "gpu_slice", runner.slice_of)
+    whole = run("whole")
+    kept = [f"work/{frame:05d}/{name}" for frame in range(2) for name in KEPT]
+    for name in (*kept, "animation.glb"):
+        assert (sliced / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_following_the_video_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
