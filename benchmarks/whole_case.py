@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,10 +72,17 @@ def measured(events: Events) -> Any:
     return told
 
 
-def accuracy(folder: Path) -> dict[str, float]:
-    """How well the animation covers the clip, over all frames."""
+def accuracy(folder: Path) -> dict[str, Any]:
+    """How well the animation covers the clip, over all frames and in each keyframe, and how well each keyframe's mesh
+    covered it under the camera that was found."""
     report = json.loads((folder / "report.json").read_text())
-    return {"iou": report["iou"]["mean"], "iou_worst": report["iou"]["worst"], "psnr": report["psnr"]["mean"]}
+    return {
+        "iou": report["iou"]["mean"],
+        "iou_worst": report["iou"]["worst"],
+        "psnr": report["psnr"]["mean"],
+        "cameras": list(report["camera_confidence"].values()),
+        "keyframes": [round(report["iou"]["per_frame"][index], 4) for index in report["keyframes"]],
+    }
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -87,7 +95,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--toy", action="store_true", help="toy networks, for a machine without a GPU")
     parser.add_argument("--rubbish", action="store_true", help="nothing stands in for what random weights make")
-    parser.add_argument("--again", action="store_true", help="a second run of the same, with the networks of the first")
+    again = "a second run of the same with the networks of the first, in the same folder from a stage of the clip on"
+    parser.add_argument("--again", metavar="STAGE", nargs="?", const="", help=again)
     return parser
 
 
@@ -118,10 +127,13 @@ def main() -> None:
     events.tell("started")
     command = ["reconstruct", str(options.clip), "-o", str(options.output), "--settings", str(options.settings), *more]
     code = cli.main(command)
-    if code == 0 and options.again:
+    if code == 0 and options.again is not None:
         events.run = "again"
-        benches[0].generator.made = 0  # the stand-in gives the known meshes one after the other
-        command[3] += "-again"
+        if options.again:
+            shutil.rmtree(options.output / "work" / options.again)  # what is missing is made anew, and all after it
+        else:
+            benches[0].generator.made = 0  # the stand-in gives the known meshes one after the other
+            command[3] += "-again"
         code = cli.main(command)
     events.tell("ended", code=code)
     if code == 0 and not options.rubbish:

@@ -78,7 +78,7 @@ class Case:
 
 CASES = (
     Case("fast", "fast", 150, ("--again",)),
-    Case("paper", "paper", 280),
+    Case("paper", "paper", 280, ("--again", "texture")),
     Case("registration", "", 60),
     Case("slices-fast", "fast", 150, keyframes=7, slices=True),
     Case("slices-paper", "paper", 400, keyframes=7, slices=True),

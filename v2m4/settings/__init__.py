@@ -308,6 +308,7 @@ _PAPER = Settings(
         stereo=StereoStepSettings(fit="chamfer", points=50000, size=518, dust3r_precision="tf32"),
     ),
     refinement=RefinementSettings(
+        start_t=0.6,
         iterations=3,
         alternate=False,
         keep_better=False,

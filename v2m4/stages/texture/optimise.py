@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +19,11 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.nn.cuda_graphs import Repeated
 from v2m4.nn.schedule import half_cosine
 from v2m4.render import Raster, interpolate, rasterize, render, sample_texture
-from v2m4.render.atlas import texels_of
+from v2m4.render.atlas import Texels, texels_of
 from v2m4.settings import FillSettings, OptimiseSettings, TextureSettings
 from v2m4.stages.texture.inpainting import inpaint
 from v2m4.stages.texture.look import Look, atlas_of
-from v2m4.stages.texture.samples import place_samples
+from v2m4.stages.texture.samples import Samples, place_samples
 
 _CACHED_BYTES = 1 << 31  # of observations that a recorded descent holds equally long
 _VIEWS_AT_ONCE = 10  # of the mesh's own look
@@ -77,11 +78,15 @@ def optimise_texture(
     observations = [o for o in observations if len(o.uv)]
     if not observations:
         raise V2M4Error("No keyframe shows the registered mesh, so it cannot be textured. Check the camera search.")
-    texture = yield from descend(observations, settings.size, settings.optimise, rng)
-    yield Progress("texture", 0.97, note="filling")
-    picture = fill_unseen(
-        still.to("cpu"), uv, uv_faces, texture.cpu(), observations, settings.optimise.seen, settings.fill
-    )
+    with ThreadPoolExecutor(1) as beside:  # the processor has little to do while a GPU descends
+        layout = beside.submit(lay_out, mesh.faces.cpu(), uv, uv_faces, settings)
+        texture = yield from descend(observations, settings.size, settings.optimise, rng)
+        yield Progress("texture", 0.97, note="filling")
+        texels, samples = layout.result()
+    corners = uv[uv_faces[torch.from_numpy(samples.face)]]  # (P,3,2)
+    at = (corners * torch.from_numpy(samples.weights)[..., None]).sum(1)
+    touched = touches(observations, settings.size).cpu() >= settings.optimise.seen
+    picture = fill_unseen(still.to("cpu"), texels, samples, at, texture.cpu(), touched, settings.fill)
     yield Progress("texture", 1.0)
     return replace(mesh, uv=charted.uv, uv_faces=charted.uv_faces, texture=picture.to(device), colors=None)
 
@@ -251,26 +256,20 @@ def touches(observations: Sequence[Observation], side: int) -> Tensor:
     return touched.view(side, side)
 
 
+def lay_out(faces: Tensor, uv: Tensor, uv_faces: Tensor, settings: TextureSettings) -> tuple[Texels, Samples]:
+    """Which texel shows what of the surface (faces (F,3)), and where its colours are continued."""
+    texels = texels_of(uv, uv_faces, settings.size)
+    return texels, place_samples(faces.numpy(), texels, settings.fill.samples)
+
+
 def fill_unseen(
-    mesh: Mesh,
-    uv: Tensor,
-    uv_faces: Tensor,
-    texture: Tensor,
-    observations: Sequence[Observation],
-    seen_from: float,
-    settings: FillSettings,
+    mesh: Mesh, texels: Texels, samples: Samples, at: Tensor, texture: Tensor, touched: Tensor, settings: FillSettings
 ) -> Tensor:
-    """The texture (size,size,3) with texels that views touched with less than ``seen_from`` pixels in all filled along
-    the surface, and the gutters."""
-    side = len(texture)
-    touched = touches(observations, side).cpu().numpy()
-    texels = texels_of(uv, uv_faces, side)
-    samples = place_samples(mesh.faces.numpy(), texels, settings.samples)
-    corners = uv.numpy()[uv_faces.numpy()[samples.face]]
-    at = torch.from_numpy((corners * samples.weights[..., None]).sum(1).astype(np.float32))
-    seen = sample_texture(torch.from_numpy(touched >= seen_from)[..., None].float(), at).numpy()[:, 0]
+    """The texture (size,size,3) with the texels that views did not touch (touched (size,size): False) filled along the
+    surface, and the gutters. at: (P,2) texture coordinates of the samples."""
+    seen = sample_texture(touched[..., None].float(), at).numpy()[:, 0]
     colors = sample_texture(texture, at).numpy()
-    known = (touched.reshape(-1)[texels.index] >= seen_from).astype(np.float32)  # (N,)
+    known = touched.reshape(-1).numpy()[texels.index].astype(np.float32)  # (N,)
     found = texture.reshape(-1, 3).numpy()[texels.index]
     values = inpaint(Look(colors, seen, found, known), mesh, samples, texels, settings)
     return torch.from_numpy(texels.picture(values))
