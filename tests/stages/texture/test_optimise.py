@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,22 @@ def test_the_kernel_adds_the_slopes_of_the_total_variation(shape: tuple[int, ...
     found = before.clone()
     add_variation_slopes(texture.detach(), factor, found)
     torch.testing.assert_close(found - before, expected, rtol=1e-3, atol=2e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_kernel_adds_the_slopes_of_the_difference() -> None:
+    from v2m4.stages.texture.difference_triton import add_difference_slopes
+
+    stacked = StackedObservations.of(some_observations("cuda"))
+    stacked = replace(stacked, uv=3 * stacked.uv - 1)  # beyond the borders
+    texture = torch.rand(24, 31, 3, device="cuda").requires_grad_()
+    before = torch.rand_like(texture)
+    for number in range(3):
+        pick, found = torch.tensor([number], device="cuda"), before.detach().clone()
+        (expected,) = torch.autograd.grad(stacked.difference(texture, pick), texture)
+        add_difference_slopes(texture.detach(), stacked.uv, stacked.colors, stacked.share, pick, found)
+        torch.testing.assert_close(found - before, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_looking_around_at_once_sees_what_single_pictures_show() -> None:

@@ -206,16 +206,15 @@ def _recorded_descent(
     device = texture.device
     picks, turn = picks.to(device), torch.zeros(1, dtype=torch.long, device=device)
     rate = torch.tensor(settings.lr, device=device)
-    add_slopes = _add_variation_slopes_triton if triton_works(device) else _add_variation_slopes
+    slopes = texture.grad = torch.zeros_like(texture)
+    add_slopes = _add_slopes_triton if triton_works(device) else _add_slopes
     adam = torch.optim.Adam(
         [texture], lr=rate, betas=(settings.beta1, settings.beta2), fused=True, capturable=device.type == "cuda"
     )
 
     def iteration() -> None:
-        adam.zero_grad()
-        pick = picks.index_select(0, turn)
-        observations.difference(texture, pick).backward()
-        add_slopes(texture, settings.tv_weight * observations.weight.index_select(0, pick))
+        slopes.zero_()
+        add_slopes(texture, observations, picks.index_select(0, turn), settings.tv_weight)
         adam.step()
         turn.add_(1)
 
@@ -226,16 +225,20 @@ def _recorded_descent(
         yield
 
 
-def _add_variation_slopes(texture: Tensor, factor: Tensor) -> None:
-    """Let the total variation of ``texture`` times ``factor`` (1,) add to the texture's slopes."""
-    (factor[0] * total_variation(texture)).backward()
+def _add_slopes(texture: Tensor, observations: StackedObservations, pick: Tensor, tv_weight: float) -> None:
+    """Let the loss of the observation number pick (1,) add to the texture's slopes."""
+    variation = observations.weight.index_select(0, pick)[0] * total_variation(texture)
+    (observations.difference(texture, pick) + tv_weight * variation).backward()
 
 
-def _add_variation_slopes_triton(texture: Tensor, factor: Tensor) -> None:
+def _add_slopes_triton(texture: Tensor, observations: StackedObservations, pick: Tensor, tv_weight: float) -> None:
+    from v2m4.stages.texture.difference_triton import add_difference_slopes
     from v2m4.stages.texture.variation_triton import add_variation_slopes
 
     assert texture.grad is not None
-    add_variation_slopes(texture.detach(), factor, texture.grad)
+    seen = (observations.uv, observations.colors, observations.share)
+    add_difference_slopes(texture.detach(), *seen, pick, texture.grad)
+    add_variation_slopes(texture.detach(), tv_weight * observations.weight.index_select(0, pick), texture.grad)
 
 
 def _rate_after(step: int, settings: OptimiseSettings) -> float:
