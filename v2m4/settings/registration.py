@@ -192,8 +192,6 @@ class CorrespondenceSettings:
     flow_finest: Annotated[int, Range(0, 5)] = 1
     """How often pictures are halved for the flow's last step. At 2 it follows the outlines of what is thin and misses
     what moves inside; each halving less takes four times as long."""
-    flow_rim_px: Annotated[int, Range(16, 4096)] = 32
-    """Pixels around the object that its flow is told with, at least: as much as it moves from where it is drawn."""
     flow_return_px: Annotated[float, Range(0.01, 1000)] = 1.5
     """Pixels by which the flow there and back may miss before it is distrusted."""
     flow_least_weight: Annotated[float, Range(0, 1)] = 0.05

@@ -128,6 +128,21 @@ def test_flow_tells_where_the_surface_went() -> None:
     assert np.average(after, weights=planes.weights) < 0.3 * np.average(before, weights=planes.weights)
 
 
+def test_flow_reaches_a_fourteenth_of_the_picture_though_the_object_is_smaller() -> None:
+    """A limb of a small figure swings farther than the figure is wide."""
+    size = 512
+    vertices, faces = plate(0, 0, 2.0, 0.1, 0.1, cells=16)
+    painted = np.random.default_rng(0).uniform(60, 255, len(vertices))
+    a_pixel = 0.1 / np.ptp(to_pixels(vertices, size)[:, 0])
+    moved = vertices + np.array([size / 14 * a_pixel, 0, 0])
+    seen = visible_points(vertices, faces, size)
+    rendering, view = (make_view(picture(v, faces, painted, size), size, 0.0) for v in (vertices, moved))
+    matches = flow_matches(seen, rendering.image, rendering.mask, view, NUMBERS)
+    asked = matches.targets - to_pixels(surface_at(vertices, matches.corners, matches.barycentrics), size)
+    assert len(asked) > 20
+    assert np.median(asked[:, 0]) == pytest.approx(size / 14, abs=1)
+
+
 def test_flow_sees_what_moves_inside_a_thin_outline() -> None:
     """A rod that rolls about its axis: nothing of its outline moves."""
     size = 192

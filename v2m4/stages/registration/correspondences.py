@@ -161,7 +161,7 @@ def flow_matches(
     rendering: (S,S) uint8. known: (S,S) where it shows something real.
     """
     size, step = len(rendering), settings.flow_step
-    ahead, back = _flow_there_and_back(rendering, view, seen, settings)  # (S,S,2)
+    ahead, back = _flow_there_and_back(rendering, view, settings)  # (S,S,2)
     use = (seen.rows % step == 0) & (seen.columns % step == 0) & known[seen.rows, seen.columns]
     rows, columns = seen.rows[use], seen.columns[use]
     moved = ahead[rows, columns]  # (P,2)
@@ -177,30 +177,21 @@ def flow_matches(
 
 
 def _flow_there_and_back(
-    rendering: Bytes, view: FrameView, seen: VisibleSurface, settings: CorrespondenceSettings
+    rendering: Bytes, view: FrameView, settings: CorrespondenceSettings
 ) -> tuple[Float32, Float32]:
-    """Flow (S,S,2) from the rendering to the frame and from there to it; zero far from the object in both."""
-    met = np.concatenate([np.stack([seen.rows, seen.columns]), np.nonzero(view.mask)], axis=1)
-    rows, columns = (_around(places, len(rendering), settings.flow_rim_px) for places in met)
-    pictures = [np.ascontiguousarray(picture[rows, columns]) for picture in (rendering, view.image)]
+    """Flow (S,S,2) from the rendering to the frame and from there to it.
+
+    Of whole pictures: how far flow reaches, DIS derives from their size.
+    """
+    pictures = rendering, view.image
 
     def flow(way: int) -> Float32:
-        whole = np.zeros((*rendering.shape, 2), np.float32)
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         dis.setFinestScale(settings.flow_finest)
-        whole[rows, columns] = dis.calc(pictures[way], pictures[1 - way], None)  # type: ignore[call-overload]
-        return whole
+        return dis.calc(pictures[way], pictures[1 - way], None)  # type: ignore[call-overload]
 
     ahead, back = side_by_side(flow, 2)
     return ahead, back
-
-
-def _around(places: Int64, size: int, rim: int) -> slice:
-    """The stretch around ``places`` of a picture's ``size`` rows, or columns, with at least ``rim`` on either side and
-    ends at multiples of it."""
-    if not len(places):
-        return slice(0, size)
-    return slice(max(0, int(places.min()) // rim - 1) * rim, min(size, (int(places.max()) // rim + 2) * rim))
 
 
 def pixel_constraints(matches: PixelMatches, size: int) -> PointToPlane:
