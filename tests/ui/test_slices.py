@@ -6,6 +6,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,6 +126,15 @@ def test_following_the_video_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert runner.gpu_seconds(paper, 14) > runner.gpu_seconds(paper, 7) > runner.gpu_seconds(fast, 7) > 0
     cpu = Recipe.of(changed(Settings.of("fast"), {"generator.name": "inflate", "device": "cpu"}))
     assert runner.gpu_seconds(cpu, 7) == 0
+
+
+@pytest.mark.parametrize(("measured", "expected"), [([0.3, 6.0, 5.0], 6.0), ([0.3, 6.0], 6.0), ([12.0, 1.6, 1.5], 1.6)])
+def test_a_step_is_expected_to_take_as_long_as_the_longer_of_the_last_two(
+    measured: list[float], expected: float
+) -> None:
+    """The first registration has nothing to do: by the mean, a slice of a minute would be overrun."""
+    run: Any = SimpleNamespace(seconds=lambda stage: measured)
+    assert runner.expected_seconds(run, "registration") == expected
 
 
 @pytest.mark.parametrize("lent", [False, True])

@@ -74,5 +74,5 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=0.5,
     gpu_s=10,
-    warm_gpu_s=2.7,
+    warm_gpu_s=3.2,
 )

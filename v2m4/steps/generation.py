@@ -120,5 +120,5 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=1.5,
     gpu_s=20,
-    warm_gpu_s=1,
+    warm_gpu_s=1.3,
 )

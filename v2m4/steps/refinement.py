@@ -53,6 +53,6 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=10.0,
     gpu_s=20,
-    warm_gpu_s=3,
+    warm_gpu_s=3.6,
     wanted=lambda recipe: recipe.refines,
 )

@@ -99,6 +99,6 @@ SPEC = StageSpec(
     recall=recall,
     prior_s=0.3,
     gpu_s=15,
-    warm_gpu_s=3,
+    warm_gpu_s=4,
     on_gpu=lambda recipe: recipe.mesh_per_keyframe,
 )

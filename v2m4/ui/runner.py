@@ -35,7 +35,7 @@ from v2m4.workbench import Workbench, plug_settings
 
 _LONGEST_SLICE_S = 60
 _SHORTEST_SLICE_S = 10
-_SLICE_SLACK_S = 2  # before and after a slice's steps, and by what a step takes longer than the mean
+_SLICE_SLACK_S = 2  # before and after a slice's steps, and by what a step takes longer than those before it
 _SLICE_START_S = 14  # what a slice loads and compiles, for each starts with nothing
 _PRESET_FACTOR = {"paper": 1.5, "fast": 1.0, "draft": 0.6}
 
@@ -66,9 +66,12 @@ def seconds_needed(record: RunRecord, step: Step, *args: Any, **kwargs: Any) -> 
 
 
 def expected_seconds(run: Run, stage: str) -> float:
-    """How long a step of the stage takes on a lent GPU: as those finished so far, or what the stage declares."""
+    """How long a step of the stage takes on a lent GPU: as the longer of the last two, or what the stage declares.
+
+    Not their mean: the first registration has nothing to do, and whoever overruns a slice loses it.
+    """
     measured = run.seconds(stage)
-    return sum(measured) / len(measured) if measured else gpu_share(run.recipe, stage)
+    return max(measured[-2:]) if measured else gpu_share(run.recipe, stage)
 
 
 def lent_gpu(work: Callable[..., Iterator[Event]]) -> Callable[..., Iterator[Event]]:
