@@ -53,7 +53,8 @@ def compile_beside() -> list[threading.Thread]:
     They end by themselves, and what they made lies in the cache, where this process finds it. Without a cache, or with
     one that cannot be written, nothing is begun.
     """
-    helpers = min(MOST_HELPERS, (os.cpu_count() or 1) - 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    helpers = min(MOST_HELPERS, cores - 1)
     if not helpers or not _first_time():
         return []
     processes = [_helper(KERNELS[number::helpers]) for number in range(helpers)]

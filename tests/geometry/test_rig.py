@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +15,7 @@ from v2m4.geometry.rig import Rig
 
 def rig(seed: int = 0, bones: int = 7) -> Rig:
     rng = np.random.default_rng(seed)
-    parents = np.array([-1] + [int(rng.integers(0, bone)) for bone in range(1, bones)])
+    parents = np.array([int(rng.integers(-1, bone)) for bone in range(bones)])  # some hang on none
     return Rig(parents, rng.normal(size=(bones, 3)), rng.normal(size=(30, 3)), rng.dirichlet(np.ones(bones) / 3, 30))
 
 
@@ -32,6 +36,21 @@ def test_fewer_bones_carry_the_same_skin(seed: int, most: int) -> None:
     np.testing.assert_allclose(fewer.weights.sum(axis=1), 1.0, atol=1e-9)
     assert fewer.parents[0] == -1 and (fewer.parents < np.arange(len(fewer.parents))).all()
     assert {tuple(joint) for joint in fewer.joints.tolist()} <= {tuple(joint) for joint in rig(seed).joints.tolist()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"parents": np.array([1, 0, 0, 0, 0, 0, 0])}, "hangs on"),
+        ({"parents": np.array([-1, 0])}, "hangs on"),
+        ({"joints": np.full((7, 3), np.nan)}, "joints"),
+        ({"points": np.full((30, 3), np.inf)}, "points"),
+        ({"weights": np.ones((30, 6))}, "weights"),
+    ],
+)
+def test_a_rig_that_cannot_be_followed_is_told(change: dict[str, Any], said: str) -> None:
+    assert rig().flaw is None
+    assert said in (replace(rig(), **change).flaw or "")
 
 
 def test_bones_without_skin_go_and_their_children_hang_on_what_they_hung_on() -> None:

@@ -90,6 +90,8 @@ def complaint(made: object) -> str | None:
         return "gave extras that are no tensors by name"
     if made.rig is not None and not isinstance(made.rig, Rig):
         return f"knows a rig that is a {type(made.rig).__name__} and no Rig"
+    if made.rig is not None and made.rig.flaw is not None:
+        return f"knows a rig {made.rig.flaw}"
     return None
 
 

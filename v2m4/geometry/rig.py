@@ -24,9 +24,23 @@ class Rig:
         turn, shift = matrix[:3, :3].T, matrix[:3, 3]
         return replace(self, joints=self.joints @ turn + shift, points=self.points @ turn + shift)
 
+    @property
+    def flaw(self) -> str | None:
+        """What is wrong with it, as the end of a sentence on it; None if nothing is."""
+        count = len(self.joints)
+        if np.shape(self.joints) != (count, 3) or not count or not np.isfinite(self.joints).all():
+            return "whose joints are no (N,3) finite numbers"
+        if np.shape(self.parents) != (count,) or not all(-1 <= up < bone for bone, up in enumerate(self.parents)):
+            return "in which a bone does not come after the one that it hangs on"
+        if np.ndim(self.points) != 2 or np.shape(self.points)[1] != 3 or not np.isfinite(self.points).all():
+            return "whose points are no (P,3) finite numbers"
+        if np.shape(self.weights) != (len(self.points), count) or not np.isfinite(self.weights).all():
+            return "whose weights are no (P,N) finite numbers"
+        return None
+
     def carrying(self, most: int) -> Rig:
         """The same with at most ``most`` bones, of which each carries something: those that carry least give what they
-        carry to the bone that they hang on, or to one that hangs on them."""
+        carry to the bone that they hang on, else to one that hangs on them, else to the nearest."""
         parents, weights = self.parents.copy(), self.weights.copy()
         kept = np.ones(len(parents), bool)
         while kept.sum() > 1:
@@ -36,11 +50,13 @@ class Rig:
                 break
             children, heir = np.flatnonzero(kept & (parents == least)), int(parents[least])
             if heir < 0:  # the heaviest of those that hang on it stands in its place
-                if not len(children):
-                    kept[least] = False
-                    continue
-                heir = int(children[weights[:, children].sum(axis=0).argmax()])
-                parents[heir] = -1
+                if len(children):
+                    heir = int(children[weights[:, children].sum(axis=0).argmax()])
+                    parents[heir] = -1
+                else:
+                    others = np.flatnonzero(kept & (np.arange(len(kept)) != least))
+                    gaps = np.linalg.norm(self.joints[others] - self.joints[least], axis=1)
+                    heir = int(others[gaps.argmin()])
             weights[:, heir] += weights[:, least]
             parents[children[children != heir]] = heir
             kept[least] = False

@@ -9,6 +9,7 @@ import pytest
 
 from tests.formats.gltf.features import FEATURES
 from tests.formats.gltf.files import POSITIONS, File, strip
+from v2m4.errors import V2M4Error
 from v2m4.formats.gltf.rig import rig_of
 from v2m4.formats.gltf.scene import read_scene
 from v2m4.geometry.rig import Rig
@@ -38,6 +39,25 @@ def test_a_hat_without_a_skin_is_carried_by_the_joint_that_it_hangs_under(tmp_pa
     rig = rig_in(file, tmp_path)
     assert rig is not None and len(rig.points) == 2 * len(POSITIONS)
     np.testing.assert_array_equal(rig.weights[len(POSITIONS) :], [[0, 1]] * len(POSITIONS))
+
+
+def test_vertices_that_are_nowhere_are_not_carried(tmp_path: Path) -> None:
+    file = FEATURES["skin"]()
+    lost = np.concatenate([POSITIONS + 5, np.full((1, 3), np.nan, np.float32)]).astype(np.float32)
+    corners = file.accessor(np.arange(3, dtype=np.uint16).reshape(-1, 1))
+    file.json["meshes"].append({"primitives": [{"attributes": {"POSITION": file.accessor(lost)}, "indices": corners}]})
+    file.json["nodes"].append({"mesh": 1})
+    file.json["nodes"][2]["children"] = [3]
+    rig = rig_in(file, tmp_path)
+    assert rig is not None and np.isfinite(rig.points).all() and len(rig.points) == 2 * len(POSITIONS)
+
+
+def test_joints_and_weights_of_other_numbers_are_refused(tmp_path: Path) -> None:
+    file = FEATURES["skin"]()
+    named = file.json["meshes"][0]["primitives"][0]["attributes"]
+    named["JOINTS_0"] = file.accessor(np.zeros((len(POSITIONS), 3), np.uint8))
+    with pytest.raises(V2M4Error, match="3 joints and 4 weights"):
+        read_scene(file.glb(tmp_path / "m.glb"))
 
 
 def test_a_mesh_without_a_skin_has_no_rig(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from tests.geometry.test_embedded_deformation import bent, tube
 from tests.stages.registration.test_correspondences import picture
 from tests.thread_counts import on_one_and_more
 from v2m4.clip import Clip
-from v2m4.events import Progress, ShapeFollowed, drain
+from v2m4.events import Progress, ShapeFollowed, StageRun, drain
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.embedded_deformation import Pose
 from v2m4.geometry.mesh import Mesh
@@ -105,6 +108,44 @@ def test_shapes_are_told_as_they_are_found_and_the_share_done_is_true(tmp_path: 
     # Nothing is left when the last frame begins but that frame, or the share of the second way.
     assert shares == sorted(shares) and shares[-1] >= (1.0 if rounds else 0.75)
     assert len(told) > 3 if rounds else len(told) == 3
+
+
+def test_where_its_own_bones_do_not_fit_the_mesh_is_parted_by_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the share done only grows."""
+
+    class Follower:
+        def __init__(self, *given: Any) -> None:
+            self.moved = np.full((3, 4, 3), 1.0 if given[-1] is None else 2.0)
+
+        def follow(self, shown: Any) -> StageRun[np.ndarray]:
+            yield Progress("motion", 0.5)
+            yield Progress("motion", 1.0)
+            return self.moved
+
+        def score(self, shapes: np.ndarray) -> float:
+            return {0.0: 1.0, 1.0: 0.3, 2.0: 0.99}[float(shapes.mean())]  # as before, by shape, by bones
+
+    monkeypatch.setattr("v2m4.stages.registration.parts.follower.PartsFollower", Follower)
+    tracker: Any = SimpleNamespace(
+        mesh=Mesh(torch.zeros(4, 3), torch.tensor([[0, 1, 2]])),
+        start_vertices=np.zeros((4, 3)),
+        clip=None,
+        anchor=0,
+        rig="bones",
+        _mirror=(np.ones(3), 1.0),
+        plane_stands=lambda shapes: 1.0,
+        settings=FollowVideoSettings(),
+        sightings=SimpleNamespace(of=lambda index: SimpleNamespace(seen=True)),
+        _goes_on=lambda index: True,
+    )
+    found = list[np.ndarray]()
+
+    def whole() -> Iterator[Any]:
+        found.append((yield from VideoTracker._of_parts(tracker, np.zeros((3, 4, 3)), ())))
+
+    shares = [event.fraction for event in whole()]
+    assert found[0].mean() == 1.0
+    assert shares == sorted(shares) and shares[-1] == 1.0
 
 
 def test_an_empty_frame_is_gone_over_by_all_frames_together(tmp_path: Path) -> None:

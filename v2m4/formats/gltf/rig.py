@@ -12,8 +12,9 @@ MOST_POINTS = 20_000  # that tell how the skin hangs on the bones; between them 
 
 
 def rig_of(scene: Scene) -> Rig | None:
-    """The joints that some part's skin names, as the nodes stand, and the surface that they carry. Parts without a skin
-    are carried by the joint that they hang under, else by the first. None if no part has a skin, or it has one joint.
+    """The joints that some part's skin names, as the nodes stand, and the surface that they carry: its vertices, but
+    those that are nowhere. Parts without a skin are carried by the joint that they hang under, else by the first. None
+    if no part has a skin, or it has one joint.
     """
     carriers = [part.carriers[0] for part in scene.parts if part.carriers is not None]
     above = {
@@ -26,18 +27,19 @@ def rig_of(scene: Scene) -> Rig | None:
         return None
     place = {node: number for number, node in enumerate(joints)}
     parents = [next((place[node] for node in _upwards(joint, above) if node in place), -1) for joint in joints]
-    points = np.concatenate([part.at_rest() for part in scene.parts])
-    nodes = [_nodes_of(part, place, above) for part in scene.parts]
-    chosen = np.arange(0, len(points), -(-len(points) // MOST_POINTS))
+    rests = [part.at_rest() for part in scene.parts]
+    used = [np.flatnonzero(np.isfinite(rest).all(axis=1)) for rest in rests]
+    points = np.concatenate([rest[own] for rest, own in zip(rests, used, strict=True)])
+    chosen = np.arange(0, len(points), max(1, -(-len(points) // MOST_POINTS)))
     weights = np.zeros((len(chosen), len(joints)))
     first = 0
-    for part, (numbers, shares) in zip(scene.parts, nodes, strict=True):
-        count = len(part.positions)
-        inside = (chosen >= first) & (chosen < first + count)
+    for part, vertices in zip(scene.parts, used, strict=True):
+        numbers, shares = _nodes_of(part, place, above)
+        inside = (chosen >= first) & (chosen < first + len(vertices))
         rows = np.repeat(np.flatnonzero(inside)[:, None], numbers.shape[1], axis=1)
-        own = chosen[inside] - first
+        own = vertices[chosen[inside] - first]
         np.add.at(weights, (rows, numbers[own]), shares[own])
-        first += count
+        first += len(vertices)
     places = np.stack([scene.worlds[joint][:3, 3] for joint in joints])
     return Rig(np.array(parents, np.int64), places, points[chosen], weights)
 

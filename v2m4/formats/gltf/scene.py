@@ -245,10 +245,13 @@ class _Reader:
 
 def _carriers(attributes: dict[str, NDArray[Any]], count: int) -> tuple[Int64, Float64]:
     """Numbers (N,J) of a skin's ``count`` joints and their shares (N,J), which sum to one, of vertices; those that no
-    joint carries go to the first. Weights need not sum to one. IndexError for numbers that are none."""
+    joint carries go to the first. Weights need not sum to one. IndexError for numbers that are none, ValueError for
+    numbers and weights that do not belong together."""
     sets = list(takewhile(lambda number: f"JOINTS_{number}" in attributes, range(len(attributes))))
     joints = np.concatenate([attributes[f"JOINTS_{i}"].astype(np.int64) for i in sets], axis=1)
     weights = np.concatenate([attributes[f"WEIGHTS_{i}"].astype(np.float64) for i in sets], axis=1)
+    if joints.shape != weights.shape:
+        raise ValueError(f"{joints.shape[1]} joints and {weights.shape[1]} weights a vertex")
     if len(joints) and not 0 <= joints.min() <= joints.max() < count:
         raise IndexError(f"joint {joints.max()} of {count}")
     free = weights.sum(axis=1) <= 0

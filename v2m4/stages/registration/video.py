@@ -311,7 +311,8 @@ class VideoTracker:
         return shapes
 
     def _of_parts(self, shapes: Float64, shown: Collection[int]) -> StageRun[Float64]:
-        """Shapes (T,V,3) as the body's parts find them, if those look much more like the clip."""
+        """Shapes (T,V,3) as the body's parts find them, if those look much more like the clip: the bones that the mesh
+        brings, and where they do not move it as the frames show, parts from its shape."""
         from v2m4.stages.registration.parts.follower import PartsFollower  # its kernels are compiled as they are read
 
         frames = range(len(shapes))
@@ -320,10 +321,14 @@ class VideoTracker:
         start = self.mesh.with_vertices(torch.from_numpy(self.start_vertices).float())
         across = self._mirror[0] * self._mirror[1] * self.plane_stands(shapes)
         parts = self.settings.parts
-        follower = PartsFollower(start, self.clip, self.anchor, joined, seen, parts, shapes, across, self.rig)
-        found = yield from _as_share(follower.follow(shown), FIRST_SHARE)
-        allowed = self.settings.parts.preferred * follower.score(shapes)
-        return found if follower.score(found) <= allowed else shapes
+        rigs = [None] if self.rig is None else [self.rig, None]
+        for number, rig in enumerate(rigs):
+            follower = PartsFollower(start, self.clip, self.anchor, joined, seen, parts, shapes, across, rig)
+            done = FIRST_SHARE + (1 - FIRST_SHARE) * number / len(rigs)
+            found = yield from _as_share(follower.follow(shown), done, (1 - FIRST_SHARE) / len(rigs))
+            if follower.score(found) <= parts.preferred * follower.score(shapes):
+                return found
+        return shapes
 
     def _goes_on(self, index: int) -> bool:
         """Whether a frame's motion goes on from the frame before's."""
@@ -488,15 +493,15 @@ def robust_rigid_motion(
     return rotation, shift
 
 
-def _as_share(events: StageRun[Float64], before: float) -> StageRun[Float64]:
-    """The same as the last part of the whole, of which ``before`` is done."""
+def _as_share(events: StageRun[Float64], before: float, share: float) -> StageRun[Float64]:
+    """The same as ``share`` of the whole, of which ``before`` is done."""
     while True:
         try:
             event = next(events)
         except StopIteration as end:
             return end.value
         if isinstance(event, Progress):
-            event = replace(event, fraction=before + (1 - before) * event.fraction)
+            event = replace(event, fraction=before + share * event.fraction)
         yield event
 
 

@@ -27,7 +27,7 @@ def rigged(vertices: Float64, faces: Int64, settings: ChunkSettings) -> Body:
     at = (chunks.graph.nodes[edges] + chunks.arms[tree]).mean(axis=1)  # (E,3)
     weights = np.zeros((len(vertices), len(chunks.graph.nodes)))
     np.put_along_axis(weights, chunks.graph.node_indices, chunks.graph.skinning_weights, axis=1)
-    return _hung_up(vertices, weights, chunks.graph.nodes, edges, at)
+    return _hung_up(vertices, weights, chunks.graph.nodes, edges, at, chunks.graph.nodes)
 
 
 def brought(rig: Rig, vertices: Float64) -> Body:
@@ -38,12 +38,13 @@ def brought(rig: Rig, vertices: Float64) -> Body:
     weights = np.einsum("vk,vkn->vn", closeness / closeness.sum(axis=1, keepdims=True), rig.weights[near])
     middles = rig.weights.T @ rig.points / rig.weights.sum(axis=0)[:, None]
     hanging = np.flatnonzero(rig.parents >= 0)
-    return _hung_up(vertices, weights, middles, np.stack([hanging, rig.parents[hanging]], axis=1), rig.joints[hanging])
+    edges = np.stack([hanging, rig.parents[hanging]], axis=1)
+    return _hung_up(vertices, weights, middles, edges, rig.joints[hanging], rig.joints)
 
 
-def _hung_up(vertices: Float64, weights: Float64, middles: Float64, edges: Int64, at: Float64) -> Body:
+def _hung_up(vertices: Float64, weights: Float64, middles: Float64, edges: Int64, at: Float64, untied: Float64) -> Body:
     """A body of N parts with middles (N,3), tied in pairs (E,2) at (E,3), that carry vertices (V,3) by weights (V,N).
-    The root is the part from which the others are least far."""
+    The root is the part from which the others are least far; what nothing ties to it turns about untied (N,3)."""
     count = len(middles)
     graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(count, count)).tocsr()
     graph = graph + graph.T
@@ -63,8 +64,7 @@ def _hung_up(vertices: Float64, weights: Float64, middles: Float64, edges: Int64
             continue
         parent = int(before[old])
         parents[new] = place[parent] if parent >= 0 else 0
-        if parent >= 0:
-            joints[new] = joint_of[frozenset((old, parent))]
+        joints[new] = joint_of[frozenset((old, parent))] if parent >= 0 else untied[old]
     return Body(Skeleton(parents, joints), vertices, np.ascontiguousarray(weights[:, order]))
 
 
