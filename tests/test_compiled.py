@@ -107,14 +107,25 @@ def test_kernels_are_begun_beside_one_run_only(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compiled, "kernels_of", lambda module: [kernel])
     monkeypatch.setattr(kernels, "_helper", helper)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(kernels, "usable_cores", lambda: 3)
     assert len(kernels.compile_beside()) == 2 and kernels.compile_beside() == []
     assert sorted(name for names in begun for name in names) == sorted(KERNELS)
     kernel.stats.cache_path = None  # nothing is kept here
     assert kernels.compile_beside() == []
     kernel.stats.cache_path = str(tmp_path / "another")
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(kernels, "usable_cores", lambda: 1)
     assert kernels.compile_beside() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be bound to cores here")
+def test_cores_that_a_process_may_not_use_do_not_count():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, [min(before)])
+        assert kernels.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert kernels.usable_cores() == len(before)
 
 
 def test_what_a_helper_compiles_lies_in_the_cache(tmp_path, monkeypatch):

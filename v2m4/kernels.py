@@ -53,8 +53,7 @@ def compile_beside() -> list[threading.Thread]:
     They end by themselves, and what they made lies in the cache, where this process finds it. Without a cache, or with
     one that cannot be written, nothing is begun.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    helpers = min(MOST_HELPERS, cores - 1)
+    helpers = min(MOST_HELPERS, usable_cores() - 1)
     if not helpers or not _first_time():
         return []
     processes = [_helper(KERNELS[number::helpers]) for number in range(helpers)]
@@ -62,6 +61,11 @@ def compile_beside() -> list[threading.Thread]:
     for thread in waiting:
         thread.start()
     return waiting
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: `taskset` and the like may leave fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_time() -> bool:
