@@ -121,4 +121,7 @@ def test_something_else_is_a_sentence(capsys, tmp_path):
     code, _, err = render(capsys, tmp_path)
     assert code == 2 and "holds no run" in err
     code, _, err = render(capsys, tmp_path / "thing.glb")
+    assert code == 2 and "There is no result" in err and "thing.glb" in err
+    (tmp_path / "thing.glb").write_bytes(b"no GLB")
+    code, _, err = render(capsys, tmp_path / "thing.glb")
     assert code == 2 and "--video" in err

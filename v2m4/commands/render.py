@@ -61,18 +61,10 @@ def run(options: Render) -> None:
 
     from v2m4.export.film import Film, Stage, write_film, write_sheet
     from v2m4.export.looks import Lighting
-    from v2m4.studies.results import is_run, of_model, opened
+    from v2m4.studies.results import is_run, of_model, opened, refuse_missing
 
-    if not options.looks:
-        raise V2M4Error("Name at least one look: --looks color normal mask depth clay overlay.")
-    if not 0 <= options.sheet <= 100:
-        raise V2M4Error(f"A contact sheet shows up to 100 moments, not {options.sheet}.")
-    views: tuple[View, ...] = ("reference", "orbit") if options.view == "both" else (options.view,)
-    wanted = [(look, view) for view in views for look in options.looks if not (look == "overlay" and view == "orbit")]
-    if not wanted:
-        raise V2M4Error("The overlay lies on the video, so it exists for --view reference only.")
-    if options.pngs and options.sheet:
-        raise V2M4Error("A contact sheet is one PNG: drop --pngs or --sheet.")
+    wanted = _films(options)
+    refuse_missing(options.result)
     alone = not is_run(options.result) and options.video is None
     if alone and options.view != "orbit":
         raise V2M4Error("A GLB does not hold its video. Name it with --video CLIP, or film around it: --view orbit.")
@@ -93,7 +85,7 @@ def run(options: Render) -> None:
             size = exact or default_size(stage, view, longer)
             return Film(size, view, options.orbit_deg, options.fps, options.background, light).checked()
 
-        films = {view: film(view) for view in views}
+        films = {view: film(view) for _, view in wanted}
         _make_places(targets, options.pngs)
         for path, (layers, view) in targets.items():
             if options.sheet:
@@ -120,6 +112,21 @@ def read_size(text: str) -> tuple[int, tuple[int, int] | None]:
             f"--size {text} cannot be. Give the longer side in pixels, from {SMALLEST} to {LARGEST}, or WIDTHxHEIGHT."
         )
     return (sides[0], None) if len(sides) == 1 else (0, (sides[0], sides[1]))
+
+
+def _films(options: Render) -> list[tuple[Layer, View]]:
+    """The looks and views that are asked for. Raises V2M4Error where they do not go together."""
+    if not options.looks:
+        raise V2M4Error("Name at least one look: --looks color normal mask depth clay overlay.")
+    if not 0 <= options.sheet <= 100:
+        raise V2M4Error(f"A contact sheet shows up to 100 moments, not {options.sheet}.")
+    views: tuple[View, ...] = ("reference", "orbit") if options.view == "both" else (options.view,)
+    wanted = [(look, view) for view in views for look in options.looks if not (look == "overlay" and view == "orbit")]
+    if not wanted:
+        raise V2M4Error("The overlay lies on the video, so it exists for --view reference only.")
+    if options.pngs and options.sheet:
+        raise V2M4Error("A contact sheet is one PNG: drop --pngs or --sheet.")
+    return wanted
 
 
 def _targets(

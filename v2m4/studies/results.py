@@ -40,6 +40,12 @@ def is_run(path: Path) -> bool:
     return path.is_dir()
 
 
+def refuse_missing(result: Path) -> None:
+    """Raise V2M4Error if there is no such folder or file."""
+    if not result.exists():
+        raise V2M4Error(f"There is no result {result}. Give the folder of a run, or an animated GLB.")
+
+
 @contextmanager
 def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequence[Path] = ()) -> Iterator[list[Shown]]:
     """The results with the clips they are compared with, and their truths.
@@ -53,8 +59,7 @@ def opened(results: Sequence[Path], videos: Sequence[Path] = (), truths: Sequenc
         if given and len(given) != len(results):
             raise V2M4Error(f"{len(results)} results need as many of {what}, in the same order, but {len(given)} came.")
     for result in results:
-        if not result.exists():
-            raise V2M4Error(f"There is no result {result}. Give the folder of a run, or an animated GLB.")
+        refuse_missing(result)
         if videos and is_run(result) and not (result / RESULTS["glb"]).is_file():
             raise V2M4Error(
                 f"{result} holds no {RESULTS['glb']} to set against --video. A run holds its clip: drop it."

@@ -60,5 +60,12 @@ def test_joints_and_weights_of_other_numbers_are_refused(tmp_path: Path) -> None
         read_scene(file.glb(tmp_path / "m.glb"))
 
 
+def test_a_joint_with_a_negative_number_is_refused(tmp_path: Path) -> None:
+    file = FEATURES["skin"]()
+    file.json["skins"][0]["joints"][1] = -1
+    with pytest.raises(V2M4Error, match="node -1"):
+        read_scene(file.glb(tmp_path / "m.glb"))
+
+
 def test_a_mesh_without_a_skin_has_no_rig(tmp_path: Path) -> None:
     assert rig_in(strip(), tmp_path) is None

@@ -45,9 +45,9 @@ def rig_of(scene: Scene) -> Rig | None:
 
 
 def _upwards(node: int, above: dict[int, int]) -> list[int]:
-    """The nodes that a node hangs under, nearest first."""
+    """The nodes that a node hangs under, nearest first. A scene has been read, so none hangs under itself."""
     out = list[int]()
-    while node in above and above[node] not in out:
+    while node in above:
         node = above[node]
         out.append(node)
     return out

@@ -236,6 +236,8 @@ class _Reader:
 
     def _world(self, joint: int) -> Float64:
         """The joint's matrix, also where the scene leaves it out."""
+        if joint < 0:
+            raise IndexError(f"node {joint}")
         if joint not in self.worlds:
             above = next((i for i, node in enumerate(self.nodes) if joint in node.get("children", [])), None)
             world = np.eye(4) if above is None else self._world(above)
