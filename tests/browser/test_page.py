@@ -250,6 +250,7 @@ WRONG_CHANGES = {
 
 def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: Served) -> None:
     page = visitor(width=390, height=844)
+    answered = answers_of(page)
     look(page, served.clip)
 
     def begun() -> set[Path]:
@@ -258,7 +259,9 @@ def test_wrong_settings_are_answered_where_they_stand(visitor: Visitor, served: 
     before = begun()
 
     def press(place: str, words: str) -> None:
+        # What was typed is answered with the same sentence, maybe before the press is.
         page.click("#start")
+        answered()
         page.wait_for_function(
             "([place, words]) => document.querySelector(`${place} .problem`)?.innerText.includes(words)",
             arg=[place, words],
