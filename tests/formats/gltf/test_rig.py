@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.formats.gltf.features import FEATURES
-from tests.formats.gltf.files import POSITIONS, File, strip
+from tests.formats.gltf.files import POSITIONS, File, primitive, strip
 from v2m4.errors import V2M4Error
 from v2m4.formats.gltf.rig import rig_of
 from v2m4.formats.gltf.scene import read_scene
@@ -52,18 +54,59 @@ def test_vertices_that_are_nowhere_are_not_carried(tmp_path: Path) -> None:
     assert rig is not None and np.isfinite(rig.points).all() and len(rig.points) == 2 * len(POSITIONS)
 
 
-def test_joints_and_weights_of_other_numbers_are_refused(tmp_path: Path) -> None:
-    file = FEATURES["skin"]()
-    named = file.json["meshes"][0]["primitives"][0]["attributes"]
-    named["JOINTS_0"] = file.accessor(np.zeros((len(POSITIONS), 3), np.uint8))
-    with pytest.raises(V2M4Error, match="3 joints and 4 weights"):
-        read_scene(file.glb(tmp_path / "m.glb"))
+def three_joints(file: File) -> None:
+    primitive(file)["attributes"]["JOINTS_0"] = file.accessor(np.zeros((len(POSITIONS), 3), np.uint8))
 
 
-def test_a_joint_with_a_negative_number_is_refused(tmp_path: Path) -> None:
+def no_weights(file: File) -> None:
+    del primitive(file)["attributes"]["WEIGHTS_0"]
+
+
+def endless_weight(file: File) -> None:
+    weights = np.full((len(POSITIONS), 4), 0.25, np.float32)
+    weights[3, 1] = np.inf
+    primitive(file)["attributes"]["WEIGHTS_0"] = file.accessor(weights)
+
+
+def joint(node: Any) -> Callable[[File], None]:
+    def change(file: File) -> None:
+        file.json["skins"][0]["joints"][1] = node
+
+    return change
+
+
+def one_bind(file: File) -> None:
+    file.json["skins"][0]["inverseBindMatrices"] = file.accessor(np.eye(4, dtype=np.float32).reshape(1, 16))
+
+
+def no_skins(file: File) -> None:
+    file.json["skins"] = None
+
+
+def joints_that_hang_under_each_other(file: File) -> None:
+    first = len(file.json["nodes"])
+    file.json["nodes"] += [{"children": [first + 1]}, {"children": [first]}]
+    joint(first)(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (three_joints, "a vertex has 3 joints and 4 weights"),
+        (no_weights, "JOINTS_0 without WEIGHTS_0"),
+        (endless_weight, "not finite"),
+        (joint(-1), "skin 0 names node -1 as a joint"),
+        (joint(99), "skin 0 names node 99 as a joint"),
+        (joint("hip"), "skin 0 names node hip as a joint"),
+        (one_bind, "skin 0 has 1 inverse bind matrices for 2 joints"),
+        (no_skins, "names skin 0, of 0"),
+        (joints_that_hang_under_each_other, "hangs under itself"),
+    ],
+)
+def test_a_damaged_skin_is_refused_in_words(tmp_path: Path, change: Callable[[File], None], words: str) -> None:
     file = FEATURES["skin"]()
-    file.json["skins"][0]["joints"][1] = -1
-    with pytest.raises(V2M4Error, match="node -1"):
+    change(file)
+    with pytest.raises(V2M4Error, match=f"m.glb is damaged: .*{words}.*Export it again"):
         read_scene(file.glb(tmp_path / "m.glb"))
 
 

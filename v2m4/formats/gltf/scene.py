@@ -80,17 +80,25 @@ def scene_of(document: Document) -> Scene:
     """The scene of an open document; errors as of `read_scene`."""
     try:
         return _Reader(document).scene()
+    except _DamageError as damage:
+        raise V2M4Error(f"{document.title} is damaged: {damage}. Export it again.") from damage
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        lacking = f" (“{error.args[0]}”)" if isinstance(error, KeyError) else ""
         raise V2M4Error(
-            f"{document.title} is damaged: its description refers to something it does not hold ({error}). "
+            f"{document.title} is damaged: its description refers to something it does not hold{lacking}. "
             "Export it again."
         ) from error
+
+
+class _DamageError(Exception):
+    """What is wrong with a file, in words for its user."""
 
 
 class _Reader:
     def __init__(self, document: Document) -> None:
         self.document, self.json = document, document.json
         self.nodes: list[dict[str, Any]] = self.json.get("nodes", [])
+        self.above = {child: i for i, node in enumerate(self.nodes) for child in node.get("children", [])}
         self.worlds: dict[int, Float64] = {}
         self.surfaces: dict[int, Surface] = {}
 
@@ -119,15 +127,14 @@ class _Reader:
         return Scene(self.document, parts, others, self.worlds)
 
     def _walk(self) -> Iterator[int]:
-        """The visible nodes' numbers, parents first; places all nodes of the scene. ValueError for circles."""
-        children = {child for node in self.nodes for child in node.get("children", [])}
-        roots = [index for index in range(len(self.nodes)) if index not in children]
+        """The visible nodes' numbers, parents first; places all nodes of the scene."""
+        roots = [index for index in range(len(self.nodes)) if index not in self.above]
         scenes = self.json.get("scenes") or [{"nodes": roots}]
         stack = [(index, np.eye(4), True) for index in reversed(scenes[self.json.get("scene", 0)].get("nodes", []))]
         while stack:
             index, above, visible = stack.pop()
             if index in self.worlds:
-                raise ValueError(f"node {index} stands in two places")
+                raise _DamageError(f"node {index} stands in two places")
             node = self.nodes[index]
             world = self.worlds[index] = above @ local_matrix(node)
             visible = visible and node.get("extensions", {}).get("KHR_node_visibility", {}).get("visible", True)
@@ -171,7 +178,7 @@ class _Reader:
         positions = positions.astype(np.float64)
         for name, values in attributes.items():
             if name != "indices" and len(values) != len(positions):
-                raise ValueError(f"{name} has {len(values)} entries for {len(positions)} vertices")
+                raise _DamageError(f"{name} has {len(values)} entries for {len(positions)} vertices")
         # 1. Shape and its morph targets.
         faces = _triangles(attributes["indices"].reshape(-1).astype(np.int64), primitive.get("mode", _TRIANGLES))
         if len(faces) and faces.max() >= len(positions):
@@ -183,14 +190,14 @@ class _Reader:
             for target in primitive.get("targets", [])
         ]
         if any(shape.shape != (len(positions), 3) for shape in (positions, *targets)):
-            raise ValueError("positions are not three numbers for each vertex")
+            raise _DamageError("its positions are not three numbers for each vertex")
         # 2. Where it stands: a skin's joints override its node (section 3.7.3.3).
         placement, skinned, carriers = self.worlds[node], "skin" in self.nodes[node], None
         if skinned and "JOINTS_0" in attributes:
-            skin = self.json["skins"][self.nodes[node]["skin"]]
-            joints, shares = _carriers(attributes, len(skin["joints"]))
-            placement = self._joints(skin, joints, shares)
-            carriers = np.asarray(skin["joints"], np.int64)[joints], shares
+            bones, inverse = self._skin(self.nodes[node]["skin"])
+            joints, shares = _carriers(attributes, len(bones))
+            placement = self._joints(bones, inverse, joints, shares)
+            carriers = bones[joints], shares
         stacked = np.stack(targets) if targets else np.zeros((0, len(positions), 3))
         rest = None
         if weights is not None and targets:
@@ -220,42 +227,61 @@ class _Reader:
             out["indices"] = self.document.accessor(primitive["indices"]) if given else np.arange(len(out["POSITION"]))
         return out
 
-    def _joints(self, skin: dict[str, Any], joints: Int64, shares: Float64) -> Float64:
-        """(N,4,4) matrices from the mesh's space to the scene by linear blend skinning."""
+    def _skin(self, number: int) -> tuple[Int64, Float64]:
+        """The nodes (J,) of a skin's joints, and the matrices (J,4,4) from the mesh's space to theirs."""
+        skins = self.json.get("skins") or []
+        if number not in range(len(skins)):
+            raise _DamageError(f"a mesh names skin {number}, of {len(skins)}")
+        skin = skins[number]
+        for joint in skin["joints"]:
+            if joint not in range(len(self.nodes)):
+                raise _DamageError(f"skin {number} names node {joint} as a joint, of {len(self.nodes)} nodes")
         count = len(skin["joints"])
-        inverse = np.broadcast_to(np.eye(4), (count, 4, 4))
-        if "inverseBindMatrices" in skin:
-            columns = self.document.accessor(skin["inverseBindMatrices"])[:count]
-            inverse = columns.astype(np.float64).reshape(-1, 4, 4).transpose(0, 2, 1)
-        worlds = np.stack([self._world(joint) for joint in skin["joints"]])
-        bones = worlds @ inverse  # (J,4,4)
+        if "inverseBindMatrices" not in skin:
+            return np.asarray(skin["joints"], np.int64), np.broadcast_to(np.eye(4), (count, 4, 4))
+        columns = self.document.accessor(skin["inverseBindMatrices"])[:count]
+        if len(columns) < count:
+            raise _DamageError(f"skin {number} has {len(columns)} inverse bind matrices for {count} joints")
+        inverse = columns.astype(np.float64).reshape(-1, 4, 4).transpose(0, 2, 1)
+        return np.asarray(skin["joints"], np.int64), inverse
+
+    def _joints(self, bones: Int64, inverse: Float64, joints: Int64, shares: Float64) -> Float64:
+        """(N,4,4) matrices from the mesh's space to the scene by linear blend skinning."""
+        moved = np.stack([self._world(bone) for bone in bones.tolist()]) @ inverse  # (J,4,4)
         total = np.zeros((len(joints), 4, 4))
         for column in range(joints.shape[1]):
-            total += shares[:, column, None, None] * bones[joints[:, column]]
+            total += shares[:, column, None, None] * moved[joints[:, column]]
         return total
 
     def _world(self, joint: int) -> Float64:
         """The joint's matrix, also where the scene leaves it out."""
-        if joint < 0:
-            raise IndexError(f"node {joint}")
-        if joint not in self.worlds:
-            above = next((i for i, node in enumerate(self.nodes) if joint in node.get("children", [])), None)
-            world = np.eye(4) if above is None else self._world(above)
-            self.worlds[joint] = world @ local_matrix(self.nodes[joint])
+        chain = [joint]
+        while chain[-1] not in self.worlds and chain[-1] in self.above:
+            if self.above[chain[-1]] in chain:
+                raise _DamageError(f"node {joint} hangs under itself")
+            chain.append(self.above[chain[-1]])
+        for node in reversed(chain):
+            if node not in self.worlds:
+                above = self.worlds[self.above[node]] if node in self.above else np.eye(4)
+                self.worlds[node] = above @ local_matrix(self.nodes[node])
         return self.worlds[joint]
 
 
 def _carriers(attributes: dict[str, NDArray[Any]], count: int) -> tuple[Int64, Float64]:
     """Numbers (N,J) of a skin's ``count`` joints and their shares (N,J), which sum to one, of vertices; those that no
-    joint carries go to the first. Weights need not sum to one. IndexError for numbers that are none, ValueError for
-    numbers and weights that do not belong together."""
+    joint carries go to the first. Weights need not sum to one."""
     sets = list(takewhile(lambda number: f"JOINTS_{number}" in attributes, range(len(attributes))))
+    for number in sets:
+        if f"WEIGHTS_{number}" not in attributes:
+            raise _DamageError(f"it has JOINTS_{number} without WEIGHTS_{number}")
     joints = np.concatenate([attributes[f"JOINTS_{i}"].astype(np.int64) for i in sets], axis=1)
     weights = np.concatenate([attributes[f"WEIGHTS_{i}"].astype(np.float64) for i in sets], axis=1)
     if joints.shape != weights.shape:
-        raise ValueError(f"{joints.shape[1]} joints and {weights.shape[1]} weights a vertex")
+        raise _DamageError(f"a vertex has {joints.shape[1]} joints and {weights.shape[1]} weights")
     if len(joints) and not 0 <= joints.min() <= joints.max() < count:
-        raise IndexError(f"joint {joints.max()} of {count}")
+        raise _DamageError(f"a vertex hangs on joint {joints.max()} of a skin of {count}")
+    if not np.isfinite(weights).all():
+        raise _DamageError("weights of its skin are not finite numbers (NaN)")
     free = weights.sum(axis=1) <= 0
     joints[free], weights[free, 0] = 0, 1.0
     return joints, weights / weights.sum(axis=1, keepdims=True)
@@ -263,7 +289,9 @@ def _carriers(attributes: dict[str, NDArray[Any]], count: int) -> tuple[Int64, F
 
 def _facing(part: Part) -> Part:
     """The part with its faces turned round if its placement mirrors it."""
-    if np.median(np.linalg.det(part.placement[..., :3, :3])) < 0:
+    with np.errstate(invalid="ignore"):  # what stands nowhere is refused, or left out, by whoever takes it
+        mirrored = np.median(np.linalg.det(part.placement[..., :3, :3])) < 0
+    if mirrored:
         return replace(part, faces=part.faces[:, ::-1].copy())
     return part
 
@@ -295,4 +323,4 @@ def _triangles(indices: Int64, mode: int) -> Int64:
         return indices[np.stack([i + 2 * odd, i + 1, i + 2 - 2 * odd], 1)]
     if mode == _FAN:
         return indices[np.stack([np.zeros_like(i), i + 1, i + 2], 1)]
-    raise ValueError(f"mode {mode}")
+    raise _DamageError(f"its primitives have the mode {mode}")
