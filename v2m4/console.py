@@ -109,6 +109,10 @@ def _soundness(report: Mapping[str, Any]) -> str:
     pieces = "one piece" if shape["components"] == 1 else f"{shape['components']} pieces"
     tight = "watertight" if shape["watertight"] else f"{shape['open_edges']} open edges"
     words = [f"{shape['triangles']} triangles, {pieces}, {tight}", "" if shape["manifold"] else "not manifold"]
-    shares = {"unseen_surface": "of the surface never seen", "torn_faces": "of the faces torn"}
+    shares = {
+        "unseen_surface": "of the surface never seen",
+        "torn_faces": "of the faces torn",
+        "crumpled_faces": "crumpled",
+    }
     words += [f"{report[key]:.0%} {what}" for key, what in shares.items() if key in report]
     return ", ".join(filter(None, words))

@@ -7,7 +7,7 @@ import trimesh
 
 from tests.toys import ball, bobbing_ball, filmed
 from v2m4.evaluation.report import measure
-from v2m4.evaluation.soundness import stretched_share, topology, torn_share, unseen_share
+from v2m4.evaluation.soundness import crumpled_share, stretched_share, topology, torn_share, unseen_share
 from v2m4.events import drain
 
 
@@ -47,6 +47,18 @@ def test_stretched_faces_are_those_drawn_out_in_some_direction():
     sheared = rest + 3 * rest[:, 1:2] * torch.tensor([1.0, 0, 0])  # every face keeps its area
     assert stretched_share(rest, sheared[None], faces, 3.0) == 1
     assert torn_share(rest, torch.stack([rest, pulled]), faces, 2.0) == 0.5
+
+
+def test_crumpled_faces_are_those_pressed_together_in_some_direction():
+    rest = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    faces = torch.tensor([[0, 1, 2], [2, 1, 3]])
+    pressed = rest.clone()
+    pressed[3] = torch.tensor([0.6, 0.6, 0])  # to 0.2 across the diagonal, which keeps its length
+    assert crumpled_share(rest, torch.stack([rest, pressed]), faces, 3.0) == 0.5
+    assert torn_share(rest, torch.stack([rest, pressed]), faces, 3.0) == 0
+    assert crumpled_share(rest, pressed[None], faces, 5.5) == 0
+    assert crumpled_share(rest, (rest * 0.3)[None], faces, 3.0) == 1
+    assert crumpled_share(rest, rest.flip(-1)[None], faces, 1.01) == 0  # a motion presses nothing
 
 
 def test_the_unseen_share_is_one_of_area():

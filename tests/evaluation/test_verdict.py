@@ -39,6 +39,12 @@ def test_a_torn_mesh_is_not_good_and_says_how_much_of_it_is_torn():
     assert "torn" not in verdict([0.95] * 10, (), [], SETTINGS, torn=0.001)["says"]
 
 
+def test_a_crumpled_mesh_is_not_good_either():
+    judged = verdict([0.95] * 10, (), [], SETTINGS, crumpled=0.14)
+    assert judged["level"] == "fair" and "14% of the faces are crumpled" in judged["says"]
+    assert verdict([0.95] * 10, (), [], SETTINGS, crumpled=0.07)["level"] == "good"
+
+
 def test_frames_without_the_object_do_not_count():
     judged = verdict([0.9, 0.0, 0.9], (1,), [], SETTINGS)
     assert (judged["level"], judged["frames"], judged["worst_frame"]) == ("good", 2, 0)

@@ -18,7 +18,7 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
 from v2m4.evaluation.measures import edge_stretch, flipped_share, jitter, psnr, ssim
-from v2m4.evaluation.soundness import stretched_share, topology, torn_share, unseen_share
+from v2m4.evaluation.soundness import crumpled_share, stretched_share, topology, torn_share, unseen_share
 from v2m4.events import Progress, StageRun, drain
 from v2m4.geometry.camera import FOV_DEG, Camera
 from v2m4.geometry.mesh import Mesh
@@ -41,10 +41,10 @@ def measure(
 
     Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
     ``jitter``; ``flipped_faces``, ``stretched_faces`` (to more than ``stretch`` times some length), ``torn_faces``
-    (either) and ``edge_stretch``, against the pose ``rest`` (V,3), by default the first; ``unseen_surface`` (share of
-    the area that no frame shows) and ``topology``. IoU: of the silhouettes (alpha above a half). PSNR in dB: over
-    white, within the union of both silhouettes, so that what is missing or too much counts. SSIM: over white, within
-    the object's box.
+    (either), ``crumpled_faces`` (pressed to less than one part in ``stretch``) and ``edge_stretch``, against the pose
+    ``rest`` (V,3), by default the first; ``unseen_surface`` (share of the area that no frame shows) and ``topology``.
+    IoU: of the silhouettes (alpha above a half). PSNR in dB: over white, within the union of both silhouettes, so that
+    what is missing or too much counts. SSIM: over white, within the object's box.
     """
     poses, faces = animation.vertices, animation.mesh.faces
     seen = torch.zeros(len(faces), dtype=torch.bool)
@@ -60,11 +60,13 @@ def measure(
 
 
 def tears(rest: Tensor, posed: Tensor, faces: Tensor, stretch: float) -> dict[str, float]:
-    """``flipped_faces``, ``stretched_faces`` and ``torn_faces`` (either) of poses (K,V,3), as of `measure`."""
+    """``flipped_faces``, ``stretched_faces``, ``torn_faces`` (either) and ``crumpled_faces`` of poses (K,V,3), as of
+    `measure`."""
     return {
         "flipped_faces": flipped_share(rest, posed, faces),
         "stretched_faces": stretched_share(rest, posed, faces, stretch),
         "torn_faces": torn_share(rest, posed, faces, stretch),
+        "crumpled_faces": crumpled_share(rest, posed, faces, stretch),
     }
 
 

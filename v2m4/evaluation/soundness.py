@@ -62,6 +62,14 @@ def stretched_share(rest: Tensor, posed: Tensor, faces: Tensor, factor: float) -
     return float((worst > factor).mean())
 
 
+def crumpled_share(rest: Tensor, posed: Tensor, faces: Tensor, factor: float) -> float:
+    """Share of the faces that some pose (K,V,3) presses to less than a ``factor``-th of some length at rest (V,3): the
+    smallest singular value of the deformation gradient."""
+    strain = FaceStrain(rest.double().cpu().numpy(), faces.cpu().numpy())
+    least = np.stack([strain.smallest_stretch(pose) for pose in posed.double().cpu().numpy()]).min(0)
+    return float((least < 1 / factor).mean())
+
+
 def torn_share(rest: Tensor, posed: Tensor, faces: Tensor, factor: float) -> float:
     """Share of the faces that some pose (K,V,3) stretches, as of `stretched_share`, or folds over."""
     strain = FaceStrain(rest.double().cpu().numpy(), faces.cpu().numpy())

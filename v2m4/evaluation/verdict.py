@@ -14,11 +14,12 @@ def verdict(
     warnings: Sequence[str],
     settings: VerdictSettings,
     torn: float = 0.0,
+    crumpled: float = 0.0,
     psnr: float | None = None,
 ) -> dict[str, Any]:
     """Judge an animation by its mask overlap per frame; frames in ``empty`` show no object and are left out.
-    torn: the share of its faces that is stretched or flipped in some pose. psnr: mean over the frames, in dB;
-    None where the look was not compared.
+    torn: the share of its faces that is stretched or flipped in some pose; crumpled: that is pressed together. psnr:
+    mean over the frames, in dB; None where the look was not compared.
 
     Returns ``level`` ("weak", "fair" or "good"), ``says`` (one line that begins with the level), ``mean_overlap``,
     ``worst_overlap``, ``worst_frame``, ``weakest_frames``, ``lost_frames`` and ``frames`` (how many were judged).
@@ -27,10 +28,11 @@ def verdict(
     mean = sum(shown.values()) / max(1, len(shown))
     worst = min(shown, key=lambda index: shown[index], default=0)
     lost = [index for index, overlap in shown.items() if overlap < settings.weak_frame]
+    hurt = torn > settings.torn or crumpled > settings.crumpled
     unlike = psnr is not None and psnr < settings.good_psnr
     if not shown or mean < settings.weak_mean or len(lost) > settings.weak_share * len(shown):
         level = "weak"
-    elif mean >= settings.good_mean and torn <= settings.torn and not (lost or warnings or unlike):
+    elif mean >= settings.good_mean and not (lost or warnings or unlike or hurt):
         level = "good"
     else:
         level = "fair"
@@ -39,6 +41,8 @@ def verdict(
         numbers += f", below {settings.weak_frame:g} in {len(lost)} of {len(shown)} frames"
     if torn > settings.torn:
         numbers += f"; {torn:.1%} of the faces are torn in some pose"
+    if crumpled > settings.crumpled:
+        numbers += f"; {crumpled:.0%} of the faces are crumpled in some pose"
     if unlike:
         numbers += f"; its colours differ from the video's (PSNR {psnr:.1f} dB)"
     weakest = lost or _about(worst, shown, settings.weakest_within)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from v2m4.arrays import Float64, Int64, Mask
-from v2m4.geometry.strain_numba import folded_faces, largest_stretches, limited_pose
+from v2m4.geometry.strain_numba import folded_faces, limited_pose, principal_stretches
 
 _FLATTEST = 1e-9  # least height of a face over its first edge, in units of that edge: no face is without area
 
@@ -28,7 +28,11 @@ class FaceStrain:
     def largest_stretch(self, posed: Float64) -> Float64:
         """(F,) the largest singular value of each face's deformation gradient in a pose (V,3): 1 leaves its lengths as
         they are, 3 draws it out to three times some length."""
-        return largest_stretches(posed, self.faces, self._length, self._along, self._height)
+        return self._stretches(posed)[0]
+
+    def smallest_stretch(self, posed: Float64) -> Float64:
+        """(F,) the smallest singular value: 1/3 presses a face to a third of some length."""
+        return self._stretches(posed)[1]
 
     def limited(self, posed: Float64, most: float) -> Float64:
         """The pose (V,3) with every corner at the mean of where its faces want it, each of which shrinks about its
@@ -42,6 +46,9 @@ class FaceStrain:
     def torn(self, posed: Float64, most: float) -> Mask:
         """(F,) the faces that a pose (V,3) stretches more than ``most`` times or turns over."""
         return (self.largest_stretch(posed) > most) | self.turned_over(posed)
+
+    def _stretches(self, posed: Float64) -> Float64:
+        return principal_stretches(posed, self.faces, self._length, self._along, self._height)
 
 
 def folded(vertices: Float64, faces: Int64) -> Mask:

@@ -66,13 +66,15 @@ def face_gradients(
 
 
 @njit("(f8[:,::1],i8[:,::1],f8[::1],f8[::1],f8[::1])", nogil=True)
-def largest_stretches(posed: Float64, faces: Int64, length: Float64, along: Float64, height: Float64) -> Float64:
-    """(F,) the largest singular value of each face's deformation gradient; arguments as of `face_gradients`."""
+def principal_stretches(posed: Float64, faces: Int64, length: Float64, along: Float64, height: Float64) -> Float64:
+    """(2,F) the largest and the smallest singular value of each face's deformation gradient; arguments as of
+    `face_gradients`."""
     square = face_gradients(posed, faces, length, along, height)[1]
-    out = np.empty(len(faces))
+    out = np.empty((2, len(faces)))
     for f in range(len(faces)):
         xx, xy, yy = square[f]
-        out[f] = np.sqrt((xx + yy) / 2 + np.sqrt(((xx - yy) / 2) ** 2 + xy * xy))
+        middle, radius = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy * xy)
+        out[0, f], out[1, f] = np.sqrt(middle + radius), np.sqrt(max(middle - radius, 0.0))
     return out
 
 

@@ -10,7 +10,8 @@ from v2m4.settings.schema import Range
 
 @dataclass(frozen=True)
 class VerdictSettings:
-    """When a result is called weak or good: by its overlap with the video's masks, torn faces and colours."""
+    """When a result is called weak or good: by its overlap with the video's masks, torn and crumpled
+    faces, and colours."""
 
     weak_mean: Annotated[float, Range(0, 1)] = 0.7
     """A result is weak if the mean overlap over the frames that show the object is less than this."""
@@ -24,9 +25,13 @@ class VerdictSettings:
     weakest_within: Annotated[float, Range(0, 1)] = 0.02
     """Frames next to the worst one count among the weakest if their overlap is at most this much better."""
     stretched: Annotated[float, Range(1, 100)] = 3.0
-    """A face counts as stretched if some pose draws it out to more than so many times some length."""
+    """A face counts as stretched if some pose draws it out to more than so many times some length, and as crumpled if
+    some pose presses it to less than one part in so many."""
     torn: Annotated[float, Range(0, 1)] = 0.01
     """A result is good only if at most this share of its faces is stretched or flipped in some pose."""
+    crumpled: Annotated[float, Range(0, 1)] = 0.1
+    """A result is good only if at most this share of its faces is crumpled in some pose. Artists' own animations have
+    up to 7 %, where joints bend."""
     good_psnr: Annotated[float, Range(0, 100)] = 15.0
     """A result is good only if the mean PSNR of its pictures, over both outlines, is at least this (dB)."""
 

@@ -94,7 +94,8 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
     matting = matting_of(run)
     thresholds = run.recipe.settings.export.verdict
     overlaps, look = measured["iou"]["per_frame"], measured["psnr"]["mean"]
-    judged = verdict(overlaps, matting.empty, matting.warnings, thresholds, measured["torn_faces"], look)
+    hurt = measured["torn_faces"], measured["crumpled_faces"]
+    judged = verdict(overlaps, matting.empty, matting.warnings, thresholds, *hurt, look)
     made = [Step(stage, index) for index in animation.keyframes for stage in ("generation", "refinement")]
     of_meshes = [w for step in made if run.done(step) for w in load_warnings(run.place(step))]
     passed_over = [
