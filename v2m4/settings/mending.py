@@ -34,4 +34,10 @@ class MendingSettings:
     """Rings of vertices around what was mended over which that fades."""
     torn_weight: Annotated[float, Range(0, 1000)] = 6.0
     """Overlap with the outline that faces still torn outweigh, by their share, where the best such round is kept."""
+    restorations: Annotated[int, Range(0, 100)] = 3
+    """Rounds in which each face that is torn even at last takes its shape at rest, with the vertices about it."""
+    restored_rings: Annotated[int, Range(1, 100)] = 2
+    """Rings of vertices about a face, at most, that take it too; all the way, half or a quarter of it."""
+    restored_reach: Annotated[int, Range(1, 1000)] = 4
+    """Rings around these, at most, that go as rigidly as they can then: half and a quarter as many are tried too."""
     calming: CalmingSettings = field(default_factory=CalmingSettings)

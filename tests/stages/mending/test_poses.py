@@ -13,7 +13,7 @@ from v2m4.arrays import Float64, Mask
 from v2m4.events import drain
 from v2m4.geometry.strain import FaceStrain
 from v2m4.settings import MendingSettings
-from v2m4.stages.mending.poses import mend_poses
+from v2m4.stages.mending.poses import PoseMender, mend_poses
 
 FACES = ball().faces.numpy()
 SETTINGS = MendingSettings()
@@ -90,6 +90,20 @@ def test_of_all_rounds_the_best_is_kept_and_one_that_is_good_enough_is_the_last(
     enough = Told(1.2, (0.9, 0.95))
     (mended,) = drain(mend_poses(torn[None], FACES, rest, [7], enough, SETTINGS))
     assert not enough.drawn_poses and not (mended == torn).all()
+
+
+def test_what_is_torn_at_last_lies_as_at_rest_with_what_is_about_it(rest: Float64) -> None:
+    torn = rest.copy()
+    torn[90] = torn[93]  # pushed past its neighbours
+    strain = FaceStrain(rest, FACES)
+    mender = PoseMender(rest, FACES, SETTINGS)
+
+    restored = mender.restored(torn)
+
+    assert strain.torn(torn, 3.0).any() and not strain.torn(restored, 3.0).any()
+    assert np.abs(restored - rest).max() < 0.5 * np.abs(torn - rest).max()  # more than halfway back
+    assert (restored != torn).any(axis=1).sum() < len(rest) / 2
+    assert (mender.restored(rest) == rest).all()
 
 
 class Wavering(Told):

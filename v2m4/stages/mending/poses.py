@@ -3,26 +3,31 @@
 A mesh that follows a video is drawn after what its pixels seem to tell: where limbs cross or come out from behind
 others, single faces are drawn out to streaks or turn over. What happened to their surroundings is told by far more
 pixels. So torn places are let go and completed from around them, as rigid as possible, ever wider, until nothing is
-torn. Then the outline draws the whole, smoothly, to the frame again: where a limb has to be longer, all of it is.
+torn. Then the outline draws the whole, smoothly, to the frame again: where a limb has to be longer, all of it is. Of
+faces that are torn even so, each takes its shape at rest once more, with what lies about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from v2m4.arrays import Float64, Int64, Mask
 from v2m4.events import Progress, StageRun
 from v2m4.geometry.rigid_completion import RigidCompletion
+from v2m4.geometry.rotations import closest_rotation
 from v2m4.geometry.strain import FaceStrain
 from v2m4.render.threads import in_order, side_by_side
 from v2m4.settings import MendingSettings
 from v2m4.stages.registration.calming import calmed
 
 POSES_AT_ONCE = 8
+_TRIES = 3  # of a way and of a reach, each half of the one before
 
 
 class Outline(Protocol):
@@ -39,7 +44,7 @@ class PoseMender:
     """Mends poses of the mesh whose rest shape is vertices (V,3), faces (F,3)."""
 
     def __init__(self, rest: Float64, faces: Int64, settings: MendingSettings) -> None:
-        self.settings = settings
+        self.settings, self._rest = settings, rest
         self._strain = FaceStrain(rest, faces)
         self._completion = RigidCompletion(rest, faces, settings.loose_hold)
 
@@ -72,6 +77,37 @@ class PoseMender:
                 best, most = moved, reached
         return best
 
+    def restored(self, pose: Float64) -> Float64:
+        """The pose (V,3) where faces that are torn still lie as at rest, each with the vertices about it, as far as
+        that leaves fewer torn ones."""
+        torn = self._strain.torn(pose, self.settings.most_stretch)
+        for _ in range(self.settings.restorations):
+            for face in np.flatnonzero(torn):
+                if torn[face]:  # not mended with one before it
+                    pose, torn = self._with_face_at_rest(pose, torn, int(face))
+        return pose
+
+    def _with_face_at_rest(self, pose: Float64, torn: Mask, face: int) -> tuple[Float64, Mask]:
+        """With what the face is laid down with as small as possible, the pose that moves least of those that leave
+        fewer faces torn than now, (F,), and which these are; the pose as it is if none does."""
+        settings, core = self.settings, np.zeros(len(pose), bool)
+        core[self._strain.faces[face]] = True
+        for _ in range(settings.restored_rings):
+            core = self._completion.grown(core)
+            way = _moved_rigidly(self._rest[core], pose[core]) - pose[core]
+            least, found = np.inf, (pose, torn)
+            for part, fewer in product(range(_TRIES), repeat=2):
+                laid = pose.copy()
+                laid[core] += way / (1 << part)
+                around = self._completion.grown(core, max(1, settings.restored_reach >> fewer)) & ~core
+                tried = self._completion.complete(laid, around, settings.iterations)
+                still, moved = self._strain.torn(tried, settings.most_stretch), float(np.abs(tried - pose).sum())
+                if still.sum() < torn.sum() and moved < least:
+                    least, found = moved, (tried, still)
+            if np.isfinite(least):
+                return found
+        return pose, torn
+
     def _soundness(self, pose: Float64, outline: Outline, *, torn: bool = True) -> float:
         """The overlap with an outline less the weighted share of ``torn`` faces, if these count."""
         share = self._strain.torn(pose, self.settings.most_stretch).mean() if torn else 0.0
@@ -99,6 +135,13 @@ class PoseMender:
             moved, since = strain.limited(self._completion.smoothed(moved, turned), most), since + 1
 
 
+def _moved_rigidly(points: Float64, towards: Float64) -> Float64:
+    """Points (N,3) turned and shifted to lie nearest to ``towards`` (N,3) (Kabsch 1976)."""
+    middle, goal = points.mean(axis=0), towards.mean(axis=0)
+    rotation = closest_rotation(torch.from_numpy((towards - goal).T @ (points - middle))).numpy()
+    return np.asarray((points - middle) @ rotation.T + goal)
+
+
 def mend_poses(
     poses: Float64,
     faces: Int64,
@@ -111,7 +154,7 @@ def mend_poses(
 
     rest: (V,3) the shape that they are measured by. outline: that of the frame of a number; asked for where needed.
     Where mending shakes the motion, what it adds is smoothed over time, over all poses, and what tears by that is
-    mended once more.
+    mended once more. What is torn at the very end is `PoseMender.restored`.
     """
     mender = PoseMender(rest, faces, settings)
     out = poses.copy()
@@ -121,4 +164,8 @@ def mend_poses(
         yield Progress("mending", (index + 1) / len(keyframes))
     still = np.abs(poses - rest).sum(axis=(1, 2)).argmin()
     calm = calmed(poses, out, keyframes, np.ones(len(out), bool), int(still), settings.calming)
-    return out if calm is out else np.stack(side_by_side(lambda k: mender.mended(calm[k]), len(calm)))
+
+    def finished(k: int) -> Float64:
+        return mender.restored(out[k] if calm is out else mender.mended(calm[k]))
+
+    return np.stack(side_by_side(finished, len(out)))
