@@ -14,7 +14,16 @@ from tests.generators.pictures import animal
 from v2m4.artefacts import save_picture
 from v2m4.clip import Clip
 from v2m4.generators import LooksAround
-from v2m4.generators.sculpt.answers import agreed_lean, answered, lean, looked, mirror_image, neighbours, undecided
+from v2m4.generators.sculpt.answers import (
+    agreed_lean,
+    answered,
+    layered,
+    lean,
+    looked,
+    mirror_image,
+    neighbours,
+    undecided,
+)
 from v2m4.generators.sculpt.generator import Sculpt
 from v2m4.generators.sculpt.network import CHANNELS, GRID, PICTURE, ColumnNetwork
 from v2m4.generators.sculpt.picture import Square, input_of
@@ -49,6 +58,8 @@ def test_asked_both_ways_the_answer_is_mirrored_with_the_picture(network: Column
         for a, b, c in zip(*answers, strict=True):
             assert torch.allclose(a, b.flip(-1), atol=1e-5)
             assert not torch.allclose(a, c, atol=1e-3)
+        for glances, answer, t in zip((one, other, alone), answers, (told, mirrored_told, told), strict=True):
+            assert torch.equal(layered(network, glances, t), answer.layers)
     # What is told matters.
     assert not torch.allclose(answered(network, one, turned).layers, answered(network, one, back).layers, atol=1e-4)
     inside = np.ones((GRID, GRID), bool)

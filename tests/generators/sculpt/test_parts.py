@@ -99,10 +99,10 @@ def test_columns_and_layers_together_keep_what_both_say() -> None:
 
 
 def test_columns_outside_are_those_of_the_nearest_inside() -> None:
-    found = answer(4)._replace(colors=torch.arange(4.0).view(1, 1, 1, 4).expand(1, 6, 4, 4))
+    maps = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 6, 4, 4)
     inside = np.zeros((4, 4), bool)
     inside[:, 1:3] = True
-    assert extended(found, inside).colors[0, 0, 0].tolist() == [1, 1, 2, 2]
+    assert extended(maps, inside)[0, 0, 0].tolist() == [1, 1, 2, 2]
 
 
 @given(x=st.floats(-0.5, 1.5), y=st.floats(-0.5, 1.5), width=st.floats(0.05, 1.2), middle=st.floats(0.1, 0.9))

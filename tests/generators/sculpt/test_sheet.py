@@ -9,7 +9,7 @@ import torch
 from tests.generators.pictures import distance_to
 from v2m4.generators.inflate.heights import Heights, round_heights
 from v2m4.generators.inflate.outline import Crop
-from v2m4.generators.sculpt.network import GRID, LAYERS, SLICES, Prediction
+from v2m4.generators.sculpt.network import GRID, LAYERS
 from v2m4.generators.sculpt.picture import Square
 from v2m4.generators.sculpt.sheet import sheet_heights
 from v2m4.settings import InflateSettings, SculptSettings
@@ -24,13 +24,12 @@ def disc_heights(entry: np.ndarray, exit_: np.ndarray, own_depth: float = 1.0) -
     crop = Crop(np.zeros((SIDE, SIDE, 4), np.float32), np.zeros(2), np.ones(2))
     layers = torch.zeros(1, 2 * LAYERS, GRID, GRID)
     layers[0, 0], layers[0, 1] = torch.from_numpy(entry), torch.from_numpy(exit_)
-    found = Prediction(torch.zeros(1, SLICES, GRID, GRID), layers, torch.zeros(1, LAYERS, GRID, GRID), torch.zeros(1))
     places = (np.arange(GRID) + 0.5) * SIDE / GRID - SIDE / 2
     inside = np.hypot(places[:, None], places) < RADIUS
     square = Square(np.array([0.5, 0.5]), 1.0)
     alone = round_heights(distance, InflateSettings())
     settings = SculptSettings(own_depth=own_depth)
-    return sheet_heights(found, inside, square, crop, SIDE, alone, settings), alone
+    return sheet_heights(layers, inside, square, crop, SIDE, alone, settings), alone
 
 
 def half_depth(heights: Heights) -> np.ndarray:

@@ -8,7 +8,7 @@ one to the picture and to this lean. Other frames show other poses, and some tel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -29,11 +29,29 @@ def looked(network: ColumnNetwork, picture: Tensor, *, mirrored: bool) -> list[G
 
 def answered(network: ColumnNetwork, glances: Sequence[Glance], lean: Tensor | None = None) -> Prediction:
     """The mean answer to a picture and its mirror image; to ``lean`` (B,2), if that is told."""
-    found = network.answer(glances[0], lean)
-    if len(glances) == 1:
-        return found
-    other = network.answer(glances[1], None if lean is None else lean * lean.new_tensor([-1.0, 1.0]))
-    return Prediction(*((a.float() + b.float().flip(-1)) / 2 for a, b in zip(found, other, strict=True)))
+    found, *others = (network.answer(*asked) for asked in _asked(glances, lean))
+    for other in others:
+        found = Prediction(*(_mean(a, b) for a, b in zip(found, other, strict=True)))
+    return found
+
+
+def layered(network: ColumnNetwork, glances: Sequence[Glance], lean: Tensor | None = None) -> Tensor:
+    """(B,2*LAYERS,GRID,GRID) the layers of `answered`, without the rest."""
+    found, *others = (network.layers_of(*asked) for asked in _asked(glances, lean))
+    for other in others:
+        found = _mean(found, other)
+    return found
+
+
+def _asked(glances: Sequence[Glance], lean: Tensor | None) -> Iterator[tuple[Glance, Tensor | None]]:
+    """A picture and its mirror image with the lean of each."""
+    yield glances[0], lean
+    if len(glances) > 1:
+        yield glances[1], None if lean is None else lean * lean.new_tensor([-1.0, 1.0])
+
+
+def _mean(one: Tensor, mirrored: Tensor) -> Tensor:
+    return (one.float() + mirrored.float().flip(-1)) / 2
 
 
 def lean(network: ColumnNetwork, glances: Sequence[Glance], inside: Mask, settings: LeanSettings) -> float:

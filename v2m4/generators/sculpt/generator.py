@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from v2m4.arrays import Bytes, Float64, Mask
 from v2m4.clip import Clip
@@ -24,7 +25,7 @@ from v2m4.generators import Generated
 from v2m4.generators.inflate.heights import round_heights
 from v2m4.generators.inflate.outline import crop_object, trace
 from v2m4.generators.inflate.sheet import sheet
-from v2m4.generators.sculpt.answers import agreed_lean, answered, lean, looked, neighbours, undecided
+from v2m4.generators.sculpt.answers import agreed_lean, answered, layered, lean, looked, neighbours, undecided
 from v2m4.generators.sculpt.colors import textured
 from v2m4.generators.sculpt.leaning import sheared, slopes_of
 from v2m4.generators.sculpt.network import GRID, ColumnNetwork, Glance, Prediction
@@ -87,16 +88,24 @@ class Sculpt:
         inside = torch.from_numpy(seen)[None].to(device)
         with memory_guard("sculpt"):
             # How it leans up or down hardly ever has two readings: that of the answer to no lean.
-            turned = slopes_of(answered(model, glances).layers[:, 0].float(), inside)
+            turned = slopes_of(layered(model, glances)[:, 0], inside)
 
         def turned_by(slope: float) -> Generated:
             told = torch.stack([torch.full_like(turned[:, 0], slope), turned[:, 1]], dim=1)
-            with memory_guard("sculpt"):
-                found = answered(model, glances, told)
-            more = told - slopes_of(found.layers[:, 0].float(), inside)
-            found = found._replace(layers=sheared(found.layers.float(), more, inside))
-            form = self._sheet if self.settings.form == "sheet" else self._solid
-            made = form(reference, extended(found, seen), square)
+
+            def leaning(layers: Tensor) -> Tensor:
+                """Layers that lean exactly so, as the network answers about so."""
+                return sheared(layers.float(), told - slopes_of(layers[:, 0].float(), inside), inside)
+
+            if self.settings.form == "sheet":
+                with memory_guard("sculpt"):
+                    layers = leaning(layered(model, glances, told))
+                made = self._sheet(reference, extended(layers, seen), square)
+            else:
+                with memory_guard("sculpt"):
+                    found = answered(model, glances, told)
+                found = found._replace(layers=leaning(found.layers))
+                made = self._solid(reference, Prediction(*(extended(maps, seen) for maps in found)), square)
             assert made.camera is not None
             return Generated(made.mesh.to(device), made.camera.to(device))
 
@@ -124,13 +133,13 @@ class Sculpt:
         opacity = square.cut(picture[..., 3:].astype(np.float32) / 255, GRID)
         return square, glances, opacity > self.settings.opaque
 
-    def _sheet(self, reference: Bytes, found: Prediction, square: Square) -> Generated:
+    def _sheet(self, reference: Bytes, layers: Tensor, square: Square) -> Generated:
         crop = crop_object(reference, self.outline.working_size)
         outline = trace(crop.rgba[..., 3], self.outline)
         inside = square.cut(reference[..., 3:].astype(np.float32) / 255, GRID) > 0.5
         round_ = round_heights(outline.distance, self.outline)
-        found = extended(found, without_slivers(found.layers[0, 0].numpy(), inside, self.settings.slivers))
-        heights = sheet_heights(found, inside, square, crop, len(reference), round_, self.settings)
+        layers = extended(layers, without_slivers(layers[0, 0].numpy(), inside, self.settings.slivers))
+        heights = sheet_heights(layers, inside, square, crop, len(reference), round_, self.settings)
         return sheet(reference, crop, outline, heights, self.outline)
 
     def _solid(self, reference: Bytes, found: Prediction, square: Square) -> Generated:

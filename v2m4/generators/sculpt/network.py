@@ -174,6 +174,25 @@ class ColumnNetwork(nn.Module):
         """What fills the rays. lean: (B,2) slopes to the right and downwards that are told, where ``known`` (B,).
 
         pixels: (B,N) indices into the flattened grid; only their columns are answered, as (B,SLICES,N,1)."""
+        features = self._features(seen, lean, known)
+        depths, exist = self._layered(features)
+        asked = features
+        if pixels is not None:
+            asked = features.flatten(2).gather(2, pixels[:, None].expand(-1, features.shape[1], -1))[..., None]
+        return Prediction(self.columns(asked), depths, exist, torch.sigmoid(self.colors(features)))
+
+    def layers_of(self, seen: Glance, lean: Tensor | None = None) -> Tensor:
+        """(B,2*LAYERS,GRID,GRID) the layers of an `answer`, without the rest."""
+        return self._layered(self._features(seen, lean, None))[0]
+
+    def forward(
+        self, x: Tensor, lean: Tensor | None = None, known: Tensor | None = None, pixels: Tensor | None = None
+    ) -> tuple[Prediction, Tensor]:
+        """`answer` and `leans` to one input."""
+        seen = self.look(x)
+        return self.answer(seen, lean, known, pixels), self.leans(seen)
+
+    def _features(self, seen: Glance, lean: Tensor | None, known: Tensor | None) -> Tensor:
         tokens = seen.tokens
         if lean is not None:
             told = self.told(_words(lean, math.isqrt(tokens.shape[1])))  # (B,16*16,d)
@@ -184,21 +203,12 @@ class ColumnNetwork(nn.Module):
         three = self.join3(torch.cat([self.up3(four), seen.three], dim=1))
         two = self.join2(torch.cat([self.up2(three), seen.two], dim=1))
         one = self.join1(torch.cat([self.up1(two), seen.one], dim=1))
-        features = F.silu(self.norm(one))  # (B,C,GRID,GRID)
+        return F.silu(self.norm(one))  # (B,C,GRID,GRID)
+
+    def _layered(self, features: Tensor) -> tuple[Tensor, Tensor]:
         raw = self.layers(features).float()
         gaps = F.softplus(raw[:, 1 : 2 * LAYERS] - 2)
-        depths = torch.cumsum(torch.cat([raw[:, :1], gaps], dim=1), dim=1)
-        asked = features
-        if pixels is not None:
-            asked = features.flatten(2).gather(2, pixels[:, None].expand(-1, features.shape[1], -1))[..., None]
-        return Prediction(self.columns(asked), depths, raw[:, 2 * LAYERS :], torch.sigmoid(self.colors(features)))
-
-    def forward(
-        self, x: Tensor, lean: Tensor | None = None, known: Tensor | None = None, pixels: Tensor | None = None
-    ) -> tuple[Prediction, Tensor]:
-        """`answer` and `leans` to one input."""
-        seen = self.look(x)
-        return self.answer(seen, lean, known, pixels), self.leans(seen)
+        return torch.cumsum(torch.cat([raw[:, :1], gaps], dim=1), dim=1), raw[:, 2 * LAYERS :]
 
     def _thought(self, tokens: Tensor) -> Tensor:
         for block in self.blocks:

@@ -13,12 +13,11 @@ from v2m4.settings import SolidSettings
 SHIPPED = SolidSettings()
 
 
-def extended(found: Prediction, inside: Mask) -> Prediction:
-    """The prediction with the columns outside the object (GRID,GRID) replaced by the nearest inside: nothing was learnt
-    there, and at the outline one reads between the two."""
+def extended(maps: Tensor, inside: Mask) -> Tensor:
+    """Maps (B,C,GRID,GRID) of a prediction with the columns outside the object (GRID,GRID) replaced by the nearest
+    inside: nothing was learnt there, and at the outline one reads between the two."""
     rows, columns = distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    at = torch.from_numpy(rows), torch.from_numpy(columns)
-    return Prediction(*(t.float().cpu()[:, :, at[0], at[1]] for t in found))
+    return maps.float().cpu()[:, :, torch.from_numpy(rows), torch.from_numpy(columns)]
 
 
 def from_columns(found: Prediction) -> Tensor:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt, median_filter
+from torch import Tensor
 
 from v2m4.arrays import Mask, Real
 from v2m4.generators.inflate.heights import Heights
 from v2m4.generators.inflate.outline import Crop
 from v2m4.generators.inflate.remeshing_numba import LEAST_HEIGHT
-from v2m4.generators.sculpt.network import GRID, Prediction
+from v2m4.generators.sculpt.network import GRID
 from v2m4.generators.sculpt.picture import Square
 from v2m4.settings import SculptSettings
 
@@ -24,14 +25,15 @@ _AT_THE_RIM = 0.3  # cells: the distance from the outline of a cell that it cuts
 
 
 def sheet_heights(
-    found: Prediction, inside: Mask, square: Square, crop: Crop, side: int, outline: Heights, settings: SculptSettings
+    found: Tensor, inside: Mask, square: Square, crop: Crop, side: int, outline: Heights, settings: SculptSettings
 ) -> Heights:
-    """The depths of the prediction, whose columns are all filled (`readout.extended`), on the grid of ``outline``.
+    """The depths of a prediction's layers (1,2*LAYERS,GRID,GRID), filled outside (`readout.extended`), on the grid of
+    ``outline``.
 
     inside: (GRID,GRID), the object's columns. side: of the picture, in pixels. outline: what the outline alone says.
     """
     # 1. Middle and half depth of the first layer (GRID,GRID), in widths of the square.
-    layers = found.layers[0].numpy()
+    layers = found[0].numpy()
     middle = median_filter((layers[0] + layers[1]) / 2, settings.middle_median)
     half = np.maximum(median_filter((layers[1] - layers[0]) / 2, settings.half_median), settings.thinnest)
     # 2. Smoothed inside the outline: half^2 = ratio * distance, fitted to the cells around each by least squares.
