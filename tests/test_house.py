@@ -276,6 +276,7 @@ NAMED = {
     "_COARSE",
     "_CONTOUR",
     "_CONTOUR_WIDTHS",
+    "_DENSE",
     "_EVENTS_PER_FIT",
     "_FACES",
     "_FAINT",
