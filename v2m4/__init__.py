@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from v2m4 import host as _host
+
 __version__ = "0.1.0"
 __all__ = [
     "Animation",
@@ -23,6 +25,9 @@ __all__ = [
 # One of PyTorch's threads that waits for another shall sleep. Spinning it holds the core that the other one wants, and
 # beside any other work a network takes three to five times as long. It is read when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A container may be given less time than its cores have, which PyTorch does not see.
+if _host.cpu_quota() is not None:
+    os.environ.setdefault("OMP_NUM_THREADS", str(_host.usable_cores()))
 # NumPy's and SciPy's products are small here, and the threads of their BLAS always spin while they wait: beside any
 # other work the parts' search takes four times the processor time. Our kernels share the cores out themselves.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -62,10 +62,9 @@ def types_of(kernel: Any) -> tuple[Any, ...]:
     return normalize_signature(kernel.types)[0]
 
 
-def ahead(module: ModuleType) -> None:
-    """Compile all kernels of a module, or take them from the cache."""
-    for kernel in kernels_of(module):
-        kernel.compile(types_of(kernel))
+def ahead(kernel: Any) -> None:
+    """Compile a kernel, or take it from the cache."""
+    kernel.compile(types_of(kernel))
 
 
 def temporary_cache() -> Path | None:

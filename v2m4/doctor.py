@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import platform
 import shutil
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 import v2m4
 from v2m4.device import pick_device
 from v2m4.generators import GENERATORS
+from v2m4.host import usable_cores
 from v2m4.plugs import PORTS
 from v2m4.registry import Plug
 
@@ -42,7 +42,7 @@ def examine() -> dict[str, Any]:
         "version": v2m4.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "gpu": gpu,
         "free_disk_gb": round(shutil.disk_usage(".").free / 2**30, 1),
         "optional": {name: optional_state(name) for name in _OPTIONAL},

@@ -15,6 +15,7 @@ from pathlib import Path
 from llvmlite.binding import get_host_cpu_name
 
 from v2m4 import compiled
+from v2m4.host import usable_cores
 
 MOST_HELPERS = 3
 
@@ -40,40 +41,43 @@ KERNELS = (
 )
 
 
-def compile_all(names: Sequence[str] = KERNELS) -> None:
-    """Compile the kernels of these modules, or find them in the cache."""
+def compile_all(names: Sequence[str] = KERNELS, parent: int | None = None) -> bool:
+    """Compile the kernels of these modules, or find them in the cache. Ends where it is, and says so by False, once the
+    ``parent`` process that it is meant for is gone."""
     for name in names:
-        compiled.ahead(import_module(name))
+        for kernel in compiled.kernels_of(import_module(name)):
+            if parent is not None and os.getppid() != parent:
+                return False
+            compiled.ahead(kernel)
+    return True
 
 
 def compile_beside() -> list[threading.Thread]:
     """Begin to compile all kernels in processes of their own, where that has not been begun for these kernels on this
     machine and there is a core to spare; what waits for them.
 
-    They end by themselves, and what they made lies in the cache, where this process finds it. Without a cache, or with
-    one that cannot be written, nothing is begun.
+    They end by themselves, after the kernel at hand if this process ends before; the next one begins with the rest.
+    What they made lies in the cache, where this process finds it. Without a cache, or with one that cannot be written,
+    nothing is begun.
     """
     helpers = min(MOST_HELPERS, usable_cores() - 1)
-    if not helpers or not _first_time():
+    begun = _first_time() if helpers else None
+    if begun is None:
         return []
-    processes = [_helper(KERNELS[number::helpers]) for number in range(helpers)]
+    processes = [_helper(KERNELS[number::helpers], begun) for number in range(helpers)]
     waiting = [threading.Thread(target=process.wait, daemon=True) for process in processes]
     for thread in waiting:
         thread.start()
     return waiting
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: `taskset` and the like may leave fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _first_time() -> bool:
-    """Whether nobody has asked this before, as long as kernels, Python and processor are the same."""
+def _first_time() -> Path | None:
+    """The file that tells others of it, if nobody has asked this before, as long as kernels, Python and processor are
+    the same."""
     module = import_module(KERNELS[0])
     folder = compiled.kernels_of(module)[0].stats.cache_path
     if folder is None:
-        return False
+        return None
     digest = hashlib.sha256(f"{sys.version} {compiled.numba.__version__} {platform.machine()}".encode())
     digest.update(get_host_cpu_name().encode())
     root = Path(__file__).parent.parent
@@ -81,18 +85,21 @@ def _first_time() -> bool:
         path = root.joinpath(*name.split(".")).with_suffix(".py")
         if path.is_file():
             digest.update(f"{path} {path.stat().st_mtime_ns}".encode())
+    begun = Path(folder, f"kernels-{digest.hexdigest()[:16]}.begun")
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        Path(folder, f"kernels-{digest.hexdigest()[:16]}.begun").touch(exist_ok=False)
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.touch(exist_ok=False)
     except OSError:
-        return False
-    return True
+        return None
+    return begun
 
 
-def _helper(names: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A process that compiles the kernels of these modules, which it finds where this one found them."""
+def _helper(names: Sequence[str], begun: Path) -> subprocess.Popen[bytes]:
+    """A process that compiles the kernels of these modules, which it finds where this one found them; ``begun`` goes if
+    it does not come to the end."""
     code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from v2m4.kernels import compile_all; compile_all({tuple(names)!r})"
+        f"import sys; sys.path[:] = {sys.path!r}; from pathlib import Path; from v2m4.kernels import compile_all; "
+        f"compile_all({tuple(names)!r}, {os.getpid()}) or Path({str(begun)!r}).unlink(missing_ok=True)"
     )
     nothing = subprocess.DEVNULL
     return subprocess.Popen(
