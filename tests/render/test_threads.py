@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from v2m4.render.threads import in_order, parallel_for, side_by_side, threads_here
+from v2m4.render.threads import in_order, networks_side_by_side, parallel_for, side_by_side, threads_here
 
 
 @pytest.fixture(params=[1, 3])
@@ -65,3 +65,14 @@ def test_work_that_is_spread_already_is_spread_no_further(threads: int) -> None:
     with ThreadPoolExecutor(1) as pool:  # shares are of their threads alone
         assert threads_here() == pool.submit(threads_here).result() == threads
     assert side_by_side(lambda _index: threads_here(), 2) == [max(1, threads // 2)] * 2 or threads == 1
+
+
+def test_networks_have_one_thread_each_and_no_slopes_where_none_are_wanted(threads: int) -> None:
+    with torch.no_grad():
+        assert (
+            networks_side_by_side(lambda _: (torch.get_num_threads(), torch.is_grad_enabled()), 5) == [(1, False)] * 5
+        )
+    assert networks_side_by_side(lambda _: torch.is_grad_enabled(), 2) == [True, True]
+    assert torch.get_num_threads() == threads
+    with ThreadPoolExecutor(1) as pool:  # nor does a thread that begins later have fewer
+        assert pool.submit(torch.get_num_threads).result() == threads

@@ -68,3 +68,19 @@ def in_order(work: Callable[[int], Result], count: int, at_once: int) -> Iterato
 def side_by_side(work: Callable[[int], Result], count: int) -> list[Result]:
     """``work(0)`` to ``work(count - 1)``, on all threads."""
     return [*in_order(work, count, count)]
+
+
+def networks_side_by_side(work: Callable[[int], Result], count: int) -> list[Result]:
+    """The same for PyTorch's operators, one thread for each: shared out over several, some add up in another order, and
+    small ones take longer to share than to do."""
+    before, with_slopes = torch.get_num_threads(), torch.is_grad_enabled()
+
+    def alone(index: int) -> Result:
+        torch.set_num_threads(1)  # of this thread's own
+        with torch.set_grad_enabled(with_slopes):
+            return work(index)
+
+    try:
+        return side_by_side(alone, count)
+    finally:
+        torch.set_num_threads(before)

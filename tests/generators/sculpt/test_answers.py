@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generators.pictures import animal
+from tests.thread_counts import on_one_and_more
 from v2m4.artefacts import save_picture
 from v2m4.clip import Clip
 from v2m4.generators import LooksAround
@@ -25,6 +26,7 @@ from v2m4.generators.sculpt.answers import (
     undecided,
 )
 from v2m4.generators.sculpt.generator import Sculpt
+from v2m4.generators.sculpt.generator import network as trained
 from v2m4.generators.sculpt.network import CHANNELS, GRID, PICTURE, ColumnNetwork
 from v2m4.generators.sculpt.picture import Square, input_of
 from v2m4.masks import mask_iou
@@ -39,6 +41,20 @@ SIGNED = st.floats(-1, 1)
 def network() -> ColumnNetwork:
     torch.manual_seed(0)
     return ColumnNetwork(widths=(8, 8, 16, 16), depth=1, heads=2, head=16).eval().requires_grad_(False)
+
+
+def test_answers_are_the_same_on_any_number_of_threads() -> None:
+    shipped = trained(torch.device("cpu"))
+    image = animal(128)
+    picture = input_of(image, Square(np.array([0.5, 0.5]), 0.8))
+    told = torch.tensor([[0.3, 0.1]])
+
+    def ask() -> torch.Tensor:
+        return layered(shipped, looked(shipped, picture, mirrored=True), told)
+
+    alone, others = on_one_and_more(ask)
+    assert alone.std() > 0.1
+    assert all(torch.equal(alone, other) for other in others)
 
 
 def test_the_mirrored_scene_gives_the_mirrored_picture() -> None:

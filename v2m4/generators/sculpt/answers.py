@@ -8,7 +8,8 @@ one to the picture and to this lean. Other frames show other poses, and some tel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,19 +18,23 @@ from torch import Tensor
 from v2m4.arrays import Mask
 from v2m4.generators.sculpt.leaning import spread_of, surest
 from v2m4.generators.sculpt.network import ColumnNetwork, Glance, Prediction
+from v2m4.render.threads import networks_side_by_side
 from v2m4.settings import LeanSettings
+
+Answer = TypeVar("Answer")
 
 _ACROSS = 4  # the input's channel of the rays' slopes to the right
 
 
 def looked(network: ColumnNetwork, picture: Tensor, *, mirrored: bool) -> list[Glance]:
     """What an input (B,CHANNELS,PICTURE,PICTURE) shows, and if ``mirrored`` what its mirror image does."""
-    return [network.look(p) for p in ([picture, mirror_image(picture)] if mirrored else [picture])]
+    pictures = [picture, mirror_image(picture)] if mirrored else [picture]
+    return _each(network.look, [(p,) for p in pictures], picture.device)
 
 
 def answered(network: ColumnNetwork, glances: Sequence[Glance], lean: Tensor | None = None) -> Prediction:
     """The mean answer to a picture and its mirror image; to ``lean`` (B,2), if that is told."""
-    found, *others = (network.answer(*asked) for asked in _asked(glances, lean))
+    found, *others = _each(network.answer, [*_asked(glances, lean)], glances[0].tokens.device)
     for other in others:
         found = Prediction(*(_mean(a, b) for a, b in zip(found, other, strict=True)))
     return found
@@ -37,10 +42,17 @@ def answered(network: ColumnNetwork, glances: Sequence[Glance], lean: Tensor | N
 
 def layered(network: ColumnNetwork, glances: Sequence[Glance], lean: Tensor | None = None) -> Tensor:
     """(B,2*LAYERS,GRID,GRID) the layers of `answered`, without the rest."""
-    found, *others = (network.layers_of(*asked) for asked in _asked(glances, lean))
+    found, *others = _each(network.layers_of, [*_asked(glances, lean)], glances[0].tokens.device)
     for other in others:
         found = _mean(found, other)
     return found
+
+
+def _each(ask: Callable[..., Answer], asked: Sequence[tuple[Any, ...]], device: torch.device) -> list[Answer]:
+    """What the network says to each: on processors at once, and the same on any number of threads."""
+    if device.type != "cpu":
+        return [ask(*words) for words in asked]
+    return networks_side_by_side(lambda index: ask(*asked[index]), len(asked))
 
 
 def _asked(glances: Sequence[Glance], lean: Tensor | None) -> Iterator[tuple[Glance, Tensor | None]]:
@@ -57,9 +69,9 @@ def _mean(one: Tensor, mirrored: Tensor) -> Tensor:
 def lean(network: ColumnNetwork, glances: Sequence[Glance], inside: Mask, settings: LeanSettings) -> float:
     """By how much the visible surface recedes per length to the right, in the likeliest reading; ``inside``
     (GRID,GRID): the rays that count."""
-    likely = network.leans(glances[0])
-    if len(glances) > 1:
-        likely = (likely + network.leans(glances[1]).flip(-1)) / 2  # the last axis is to the right
+    likely, *mirrored = _each(network.leans, [(glance,) for glance in glances], glances[0].tokens.device)
+    for other in mirrored:
+        likely = (likely + other.flip(-1)) / 2  # the last axis is to the right
     spread = spread_of(torch.from_numpy(inside)[None].to(likely.device))
     return float(surest(likely, spread, settings.worst))
 
