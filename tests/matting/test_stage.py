@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from tests.matting.scenes import clutter, film, plain
+from tests.thread_counts import on_one_and_more
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, drain
 from v2m4.masks import mask_iou
-from v2m4.matting import MATTINGS, Doubts
+from v2m4.matting import MATTINGS, Doubts, stage
 from v2m4.matting.stage import _MaskFacts as MaskFacts
 from v2m4.matting.stage import cut_out, suitable, warnings
 from v2m4.settings import MattingSettings, Settings
@@ -42,6 +43,40 @@ def test_an_object_before_a_plain_background(tmp_path, name):
     matte = drain(cut_out(clip, tmp_path / "masked", MattingSettings()))
     assert matte.method == "flat" and not matte.warnings
     assert np.mean(overlaps(matte.clip, masks)) > 0.96 and min(overlaps(matte.clip, masks)) > 0.94
+
+
+@pytest.mark.parametrize(("method", "background"), [("flat", PLAIN["vignette"]), ("motion", clutter())])
+def test_frames_and_doubts_are_the_same_on_any_number_of_threads(tmp_path, monkeypatch, method, background):
+    clip, _ = film(tmp_path / "frames", background, frames=8)
+    doubted = []
+    monkeypatch.setattr(
+        stage, "warnings", lambda facts, settings: doubted.append([fact.doubts for fact in facts]) or ()
+    )
+
+    def cut() -> list[bytes]:
+        masked = drain(cut_out(clip, tmp_path / "masked", MattingSettings(method=method))).clip
+        return [masked.frame(index).tobytes() for index in range(8)]
+
+    alone, others = on_one_and_more(cut)
+    assert all(other == alone for other in others)
+    assert all(other == doubted[0] for other in doubted[1:])
+
+
+def test_a_method_that_goes_by_the_frame_before_is_asked_in_order(tmp_path, monkeypatch):
+    clip, _ = film(tmp_path / "frames", PLAIN["white"], frames=5)
+    asked = []
+
+    class InOrder(SimpleNamespace):
+        def prepare(self, clip, settings):
+            yield from ()
+
+        def frame(self, clip, index):
+            asked.append((id(self), index))
+            return np.full((clip.side, clip.side, 4), 255, np.uint8)
+
+    monkeypatch.setitem(MATTINGS, "flat", SimpleNamespace(create=lambda settings, device: InOrder()))
+    drain(cut_out(clip, tmp_path / "masked", MattingSettings(method="flat")))
+    assert [index for _, index in asked] == [0, 1, 2, 3, 4] and len({itself for itself, _ in asked}) == 1
 
 
 def test_heavy_compression_noise_is_not_taken_for_the_object(tmp_path):

@@ -45,6 +45,14 @@ class Doubting(Protocol):
     doubts: Doubts
 
 
+@runtime_checkable
+class InAnyOrder(Protocol):
+    """A method that may cut out several frames at once, each by a shallow copy of its own, where ``in_any_order``."""
+
+    @property
+    def in_any_order(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Click:
     """A point of frame ``frame``; x, y in [0,1] of the picture without padding. belongs: whether it is the object."""

@@ -82,6 +82,7 @@ class Flat:
     """Matting before a plain background."""
 
     doubts = Doubts()
+    in_any_order = True
 
     @classmethod
     def from_settings(cls, settings: Settings, device: torch.device) -> Flat:

@@ -8,7 +8,7 @@ from v2m4.arrays import Float32
 from v2m4.compiled import njit
 
 
-@njit("(f4[:,::1],f4[:,::1],f4[:,::1],i8)", fastmath=True)
+@njit("(f4[:,::1],f4[:,::1],f4[:,::1],i8)", nogil=True, fastmath=True)
 def primal_dual(u: Float32, w: Float32, x: Float32, iterations: int) -> Float32:
     """Minimise sum u x + w |grad x| over x in [0,1], from and in place of ``x``; all (H,W).
 

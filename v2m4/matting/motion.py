@@ -75,6 +75,11 @@ class Motion:
             )
         yield Progress("matting", 1.0)
 
+    @property
+    def in_any_order(self) -> bool:
+        """Whether frames tell nothing of each other: a camera that moves is followed from one to the next."""
+        return self._camera is None
+
     def frame(self, clip: Clip, index: int) -> Bytes:
         """The object of frame ``index``."""
         rgb = picture(clip, index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.events import Progress, StageRun, scaled
 from v2m4.masks import mask_iou
-from v2m4.matting import MATTINGS, Doubting, Doubts
+from v2m4.matting import MATTINGS, Doubting, Doubts, InAnyOrder
 from v2m4.matting.clicks import Mended
 from v2m4.matting.mask_cleanup import holes_of, pieces_of
 from v2m4.registry import choose
+from v2m4.render.threads import in_order
 from v2m4.settings import MattingSettings, Settings
 from v2m4.video import write_png
 
 _PREPARED = 0.25  # of the progress bar
+_AT_ONCE = 4  # frames, each with a few pictures of floats
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,19 @@ def cut_out(
         matting = Mended(matting, settings)
     (folder / "clip.json").unlink(missing_ok=True)
     yield from scaled(matting.prepare(clip, settings), 0.0, _PREPARED)
+    at_once = _AT_ONCE if isinstance(matting, InAnyOrder) and matting.in_any_order else 1
+
+    def cut(index: int) -> tuple[Mask, Doubts]:
+        own = copy(matting) if at_once > 1 else matting  # what it doubts is told of its last frame
+        rgba = own.frame(clip, index)
+        write_png(folder / f"{index:05d}.png", rgba)
+        return rgba[..., 3] > 127, own.doubts if isinstance(own, Doubting) else Doubts()
+
     facts: list[_MaskFacts] = []
     before: Mask | None = None
-    for index in range(len(clip)):
-        rgba = matting.frame(clip, index)
-        mask = rgba[..., 3] > 127
-        doubts = matting.doubts if isinstance(matting, Doubting) else Doubts()
+    for index, (mask, doubts) in enumerate(in_order(cut, len(clip), at_once)):
         facts.append(_facts(clip, mask, before, settings.warnings.touching, doubts))
         before = mask
-        write_png(folder / f"{index:05d}.png", rgba)
         yield Progress("matting", _PREPARED + (1 - _PREPARED) * (index + 1) / len(clip))
     if all(frame.area < settings.min_area for frame in facts):
         raise V2M4Error(
