@@ -98,12 +98,14 @@ class Prediction(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """What the network keeps of a picture: features (B,C,…) from fine to coarse, and tokens (B,N,width)."""
+    """What the network keeps of a picture: features (B,C,…) from fine to coarse, tokens (B,N,width), and what it thinks
+    of these when told no lean."""
 
     one: Tensor
     two: Tensor
     three: Tensor
     tokens: Tensor
+    thought: Tensor
 
 
 class LeanHead(nn.Module):
@@ -160,12 +162,12 @@ class ColumnNetwork(nn.Module):
         two = self.level2(self.down1(one))
         three = self.level3(self.down2(two))
         tokens = self.down3(three).flatten(2).transpose(1, 2) + self.place  # (B,16*16,d)
-        return Glance(one, two, three, tokens)
+        return Glance(one, two, three, tokens, self._thought(tokens))
 
     def leans(self, seen: Glance) -> Tensor:
         """(B,LEANS,LEANS) logits of how the visible surface leans: its slope downwards and, last, to the right, in the
         equal steps of its angle up to `STEEPEST`."""
-        out: Tensor = self.leaning(self._thought(seen.tokens)).float()
+        out: Tensor = self.leaning(seen.thought).float()
         return out
 
     def answer(
@@ -193,11 +195,10 @@ class ColumnNetwork(nn.Module):
         return self.answer(seen, lean, known, pixels), self.leans(seen)
 
     def _features(self, seen: Glance, lean: Tensor | None, known: Tensor | None) -> Tensor:
-        tokens = seen.tokens
+        tokens = seen.thought
         if lean is not None:
             told = self.told(_words(lean, math.isqrt(tokens.shape[1])))  # (B,16*16,d)
-            tokens = tokens + (told if known is None else told * known[:, None, None])
-        tokens = self._thought(tokens)
+            tokens = self._thought(seen.tokens + (told if known is None else told * known[:, None, None]))
         side = math.isqrt(tokens.shape[1])
         four = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
         three = self.join3(torch.cat([self.up3(four), seen.three], dim=1))
