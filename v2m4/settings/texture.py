@@ -111,6 +111,9 @@ class FillSettings:
     mirror: bool = True
     """Parts of a mesh without a look of its own first take the colours of their mirror images, if it has a left and a
     right."""
+    unlike: Annotated[float, Range(1e-6, 1000)] = 0.1
+    """Where the mesh brought a look of its own, that is shifted to meet what was seen; shifts that differ by more than
+    this from the usual one are not continued."""
     held_from: Annotated[float, Range(0, 1)] = 0.3
     """Trust above which a colour that was seen is held while the others are continued from it."""
     hold: Annotated[float, Range(0.001, 1e6)] = 50.0

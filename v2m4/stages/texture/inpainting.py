@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csc_array, diags_array
 from scipy.sparse.linalg import splu
 
-from v2m4.arrays import Real
+from v2m4.arrays import Mask, Real
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.atlas import Texels, dominant_colors
 from v2m4.settings import FillSettings
@@ -31,10 +31,26 @@ def inpaint(look: Look, mesh: Mesh, samples: Samples, texels: Texels, settings: 
         look = mirror_look(look, mesh, samples, settings.mirroring)
     base_samples, base_texels = own_look(mesh, samples, texels)  # (P,3), (N,3)
     palette = settings.palette if bare else 0
-    shift = diffuse_colors(look.sample_colors - base_samples, look.samples_seen, samples, settings, palette=palette)
+    more, told = look.sample_colors - base_samples, look.samples_seen
+    if not bare:
+        told = told * _usual(more, told > settings.held_from, settings.unlike)
+    known = bare or bool((told > settings.held_from).any())
+    shift = diffuse_colors(more, told, samples, settings, palette=palette) if known else np.zeros_like(base_samples)
     unseen = samples.at_texels(shift) + base_texels  # (P,3) -> (N,3)
     seen = look.texels_seen[:, None]
     return np.clip(seen * look.texel_colors + (1 - seen) * unseen, 0, 1)
+
+
+def _usual(shift: Real, known: Mask, scale: float) -> Real:
+    """(P,) in [0,1] how near each shift (P,3) of the own look is to the usual one, their median where known (P,).
+
+    What a frame shows and the own look lacks (an eye at the rim, a strip of another limb or of the background) is no
+    shift of tone to be continued over the far side: Geman and McClure's weights leave it out.
+    """
+    if not known.any():
+        return np.ones(len(known))
+    off: Real = np.square(shift - np.median(shift[known], axis=0)).sum(1)
+    return 1 / (1 + off / scale**2) ** 2
 
 
 def diffuse_colors(values: Real, seen: Real, samples: Samples, settings: FillSettings, *, palette: int) -> Real:
