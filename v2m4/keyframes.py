@@ -8,6 +8,7 @@ from itertools import combinations
 import cv2
 import numpy as np
 from contourpy import contour_generator
+from scipy.ndimage import binary_fill_holes
 
 from v2m4.arrays import Bytes, Float32, sum_last
 from v2m4.clip import Clip
@@ -102,15 +103,17 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
 
 
 def outline_length(mask: Bytes, size: float) -> float:
-    """The length of the outline of a mask (H,W), holes included, over the root of its area; a circle has 2 sqrt(pi).
+    """The length of the outer outline of a mask (H,W) over the root of what it encloses; a circle has 2 sqrt(pi).
 
     size: that root in pixels, to which a larger object is shrunk first: finer noise of the outline does not count.
+    Holes do not count either: limbs that enclose background touch, and their mesh would hang together there for good.
     """
-    area = int((mask > 0).sum())
+    whole = binary_fill_holes(mask > 0)
+    area = int(whole.sum())
     if not area:
         return 0.0
     scale = min(1.0, size / np.sqrt(area))
-    soft = cv2.resize((mask > 0).astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    soft = cv2.resize(whole.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     soft = np.asarray(cv2.GaussianBlur(np.pad(soft, 4), (0, 0), 1.0), np.float32)
     curves = [np.asarray(line, dtype=np.float64) for line in contour_generator(z=soft).lines(0.5)]  # (N,2) each, closed
     length = sum(float(np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()) for curve in curves)
