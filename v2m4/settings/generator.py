@@ -78,9 +78,9 @@ class BackSettings:
     """Cosine from which it takes the picture itself."""
     even_px: Annotated[float, Range(0.1, 100)] = 1.5
     """Working pixels over which the surface is smoothed before its normals are taken."""
-    narrowest: Annotated[float, Range(0.1, 100)] = 2.0
+    narrowest: Annotated[float, Range(0.1, 100)] = 5.0
     """Width of the smallest neighbourhood whose prevailing colour is looked for, in cells of the grid."""
-    levels: Annotated[int, Range(2, 10)] = 5
+    levels: Annotated[int, Range(2, 10)] = 4
     """Widths of the neighbourhoods that are looked at, each twice the one before."""
     width: Annotated[float, Range(0.01, 10)] = 0.8
     """Width of a place's neighbourhood, in its distances from the outline..."""
