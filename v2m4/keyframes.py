@@ -78,7 +78,7 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
 
     It is seen whole and large, its limbs apart, in a pose between the others: the score is the product of the part of
     the outline inside the picture, area, length of the outline (limbs that hide each other or touch have none of their
-    own), and likeness to the other keyframes. Ties go to the earlier one.
+    own), likeness to the other keyframes, and nearness to the middle of the clip. Ties go to the earlier one.
     """
     pictures, masks = [], []
     for index in keyframes:
@@ -90,15 +90,17 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
     changes = np.zeros((len(keyframes), len(keyframes)))
     for i, j in combinations(range(len(keyframes)), 2):
         changes[i, j] = changes[j, i] = min(1.0, change(pictures[i], pictures[j], settings))
-    scores = []
-    for mask, length, distance in zip(masks, lengths, changes.mean(axis=1), strict=True):
+    scores, first, last = [], keyframes[0], keyframes[-1]
+    for index, mask, length, distance in zip(keyframes, masks, lengths, changes.mean(axis=1), strict=True):
         area = int(mask.sum())
         if not area:
             scores.append(-np.inf)
             continue
         large = (1 - best.area_weight) + best.area_weight * area / largest
         free = (1 - best.limbs_weight) + best.limbs_weight * length / longest
-        scores.append(_inside(clip, mask) * large * free * (best.likeness - float(distance)))
+        longest_way = max(index - first, last - index) / max(last - first, 1)  # 0.5 in the middle
+        central = 1 - best.middle_weight * (2 * longest_way - 1)
+        scores.append(_inside(clip, mask) * large * free * central * (best.likeness - float(distance)))
     return keyframes[int(np.argmax(np.round(scores, 6)))]
 
 

@@ -38,6 +38,9 @@ class AnchorSettings:
     """Share of the score that it has by an outline as long as the longest, for its size: limbs are apart."""
     outline_size: Annotated[float, Range(8, 4096)] = 100.0
     """Root of the object's area in pixels to which it is shrunk before outlines are measured: noise counts less."""
+    middle_weight: Annotated[float, Range(0, 1)] = 0.1
+    """Share of the score that the first and the last keyframe lose against one in the middle: the mesh is followed from
+    the anchor on, and errors add up on the way."""
     likeness: Annotated[float, Range(1, 100)] = 1.5
     """The score falls with the mean change to the other keyframes, and would be 0 at this."""
 
