@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
+from torch import get_num_threads
 
-from v2m4.arrays import Float64, Real
+from v2m4.arrays import Float64, Int64, Mask, Real
 from v2m4.geometry.sampling import half_sphere_directions
 from v2m4.settings import MirrorSearchSettings
 
+_Plane = tuple[Float64, float]  # normal (3,) and offset
 _Trial = tuple[float, Float64, float]  # a plane's error, normal (3,) and offset
 
-
 _WORTH_SHARING = 8000  # points, whose search takes some milliseconds
+_AT_ONCE = 200_000  # points of all planes together
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def mirror_planes(points: Float64, settings: MirrorSearchSettings) -> list[Mirro
         if all(abs(start[1] @ other[1]) <= apart for other in starts):
             starts.append(start)
     # 2. Closest points, then small tilts and shifts.
-    closest = (_refine(cloud.tree, some, start, settings) for start in starts[: 2 * settings.planes])
+    closest = _refined(cloud.tree, some, starts[: 2 * settings.planes], settings)
     refined = sorted((_polish(cloud.tree, some, each, settings) for each in closest), key=_error_of)
     # 3. What is left of those that ended at the same plane.
     spacing = float(cloud.tree.query(some, k=2)[0][:, 1].mean())
@@ -82,8 +85,7 @@ def mirror_plane(points: Float64, settings: MirrorSearchSettings) -> PlaneFound:
     apart = np.cos(np.radians(settings.apart_deg))
 
     def best(starts: list[_Trial]) -> list[_Trial]:
-        refined = (_refine(tree, everything, start, settings) for start in starts[: settings.candidates])
-        return sorted(refined, key=_error_of)
+        return sorted(_refined(tree, everything, starts[: settings.candidates], settings), key=_error_of)
 
     found = best(starts)[0]
     others = [start for start in starts if abs(start[1] @ found[1]) <= apart]
@@ -114,10 +116,8 @@ class _Cloud:
 
 def _through_middle(tree: cKDTree, points: Float64, settings: MirrorSearchSettings) -> list[_Trial]:
     """The planes through the middle with normals from all over the half sphere, best first."""
-    return sorted(
-        (_error(tree, points, normal, 0.0, settings) for normal in half_sphere_directions(settings.directions)),
-        key=_error_of,
-    )
+    planes = [(normal, 0.0) for normal in half_sphere_directions(settings.directions)]
+    return sorted(_errors(tree, points, planes, settings), key=_error_of)
 
 
 def _polish(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearchSettings) -> _Trial:
@@ -132,7 +132,7 @@ def _polish(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearc
             tilted = [normal + sign * step * direction for direction in side for sign in (-1, 1)]
             trials = [(n / np.linalg.norm(n), offset) for n in tilted]
             trials += [(normal, offset + sign * step / 2) for sign in (-1, 1)]
-            found = min((_error(tree, points, *trial, settings) for trial in trials), key=_error_of)
+            found = min(_errors(tree, points, trials, settings), key=_error_of)
             if found[0] >= best[0]:
                 break
             best = found
@@ -144,28 +144,44 @@ def _mirrored(points: Real, normal: Float64, offset: float) -> Float64:
     return result
 
 
-def _error(tree: cKDTree, points: Float64, normal: Float64, offset: float, settings: MirrorSearchSettings) -> _Trial:
-    gaps = np.sort(tree.query(_mirrored(points, normal, offset), workers=_workers(points))[0])
-    return float(gaps[: int(settings.kept * len(gaps))].mean()), normal, offset
+def _errors(tree: cKDTree, points: Float64, planes: Sequence[_Plane], settings: MirrorSearchSettings) -> list[_Trial]:
+    found = []
+    for start in range(0, len(planes), at_once := max(1, _AT_ONCE // len(points))):
+        some = planes[start : start + at_once]
+        for (normal, offset), gaps in zip(some, _counterparts(tree, points, some)[0], strict=True):
+            error = float(np.sort(gaps)[: int(settings.kept * len(gaps))].mean())
+            found.append((error, normal, offset))
+    return found
 
 
-def _workers(points: Real) -> int:
-    """Threads for a search for points (P,3): starting them takes longer than the search for few."""
-    return -1 if len(points) >= _WORTH_SHARING else 1
+def _counterparts(tree: cKDTree, points: Float64, planes: Sequence[_Plane]) -> tuple[Float64, Int64]:
+    """(N,P) how far the mirror images of points (P,3) at N planes are from the nearest of the shape, and which."""
+    images = np.concatenate([_mirrored(points, *plane) for plane in planes])
+    workers = get_num_threads() if len(images) >= _WORTH_SHARING else 1
+    gaps, mates = tree.query(images, workers=workers)
+    return gaps.reshape(len(planes), -1), mates.reshape(len(planes), -1)
 
 
-def _refine(tree: cKDTree, points: Float64, start: _Trial, settings: MirrorSearchSettings) -> _Trial:
-    """Iterated closest points."""
-    best, (_, normal, offset) = start, start
+def _refined(tree: cKDTree, points: Float64, starts: Sequence[_Trial], settings: MirrorSearchSettings) -> list[_Trial]:
+    """Iterated closest points from each start."""
+    best, planes = [*starts], [(normal, offset) for _, normal, offset in starts]
+    if not planes:
+        return best
     for _ in range(settings.rounds):
-        gaps, mates = tree.query(_mirrored(points, normal, offset), workers=_workers(points))
-        kept = gaps <= np.quantile(gaps, settings.kept)
-        # The reflection that best maps points to their mates has the normal that minimises sum (p.n)(q.n) about their
-        # common middle, which lies in the plane.
-        p, q = points[kept], np.asarray(tree.data)[mates[kept]]
-        middle = (p + q).mean(axis=0) / 2
-        cross = (p - middle).T @ (q - middle)
-        normal = np.linalg.eigh(cross + cross.T)[1][:, 0]
-        offset = float(normal @ middle)
-        best = min(best, _error(tree, points, normal, offset, settings), key=_error_of)
+        planes = [
+            _closest_plane(points, np.asarray(tree.data)[mates], gaps <= np.quantile(gaps, settings.kept))
+            for gaps, mates in zip(*_counterparts(tree, points, planes), strict=True)
+        ]
+        errors = _errors(tree, points, planes, settings)
+        best = [min(pair, key=_error_of) for pair in zip(best, errors, strict=True)]
     return best
+
+
+def _closest_plane(points: Float64, mates: Float64, kept: Mask) -> _Plane:
+    """The plane whose mirror images of the ``kept`` of the points (P,3) lie closest to their mates (P,3)."""
+    # Its normal n minimises sum (p.n)(q.n) about their common middle, which lies in the plane.
+    p, q = points[kept], mates[kept]
+    middle = (p + q).mean(axis=0) / 2
+    cross = (p - middle).T @ (q - middle)
+    normal = np.linalg.eigh(cross + cross.T)[1][:, 0]
+    return normal, float(normal @ middle)
