@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import TypeVar
@@ -48,7 +48,7 @@ def parallel_for(work: Callable[[int, int, int, int], None], views: int, rows: i
             job.result()
 
 
-def in_order(work: Callable[[int], Result], count: int, at_once: int) -> Iterator[Result]:
+def in_order(work: Callable[[int], Result], count: int, at_once: int) -> Generator[Result, None, None]:
     """``work(0)`` to ``work(count - 1)``, one after the other as they are asked for, of which up to ``at_once`` are
     worked on beforehand: fewer where there are fewer threads, none where there is one."""
     threads = min(threads_here(), at_once, count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -37,12 +38,14 @@ from v2m4.generators.sculpt.surface import surface
 from v2m4.geometry.camera import Camera
 from v2m4.geometry.mesh import Mesh
 from v2m4.nn.weights import load_strictly, memory_guard, read_state_dict
+from v2m4.render.threads import in_order
 from v2m4.settings import InflateSettings, SculptSettings, Settings
 from v2m4.settings.schema import problems
 
 DIGEST = "a704ef9dd89ef4029a65afc03fdb730de887f76fffdeae97a7cdc47d605145fa"
 """SHA-256 of the weights. It stands in the code so that other weights are other code to a run that is resumed."""
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
+_AT_ONCE = 4  # pictures that the network looks at
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,15 @@ class Sculpt:
         if others:
             yield made
         # 2. What the others tell.
-        for other in others:
-            if undecided(votes, 1 + len(others), leans):
-                break
-            _, glance, there = self._looked(other, device, mirrored=False)
-            votes.append(lean(model, glance, there, leans))
+
+        @torch.no_grad()
+        def vote(place: int) -> float:
+            _, glance, there = self._looked(others[place], device, mirrored=False)
+            return lean(model, glance, there, leans)
+
+        with closing(in_order(vote, len(others), _AT_ONCE if torch.device(device).type == "cpu" else 1)) as more:
+            while not undecided(votes, 1 + len(others), leans) and (told := next(more, None)) is not None:
+                votes.append(told)
         agreed = agreed_lean(votes[0], votes[1:], leans)
         return made if agreed == votes[0] else turned_by(agreed)
 
