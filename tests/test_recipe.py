@@ -44,6 +44,7 @@ def test_facts_follow_from_the_settings(tmp_path: Path) -> None:
     assert not recipe(generator__template=template, texture__keep_template=False).keeps_look
     assert recipe(generator__name="trellis").refines
     assert not recipe(generator__name="trellis", refinement__enabled=False).refines
+    assert recipe().mending == Settings().mending and mine.mending == replace(Settings().mending, least_stretch=0)
     assert recipe().mends and not meshes.mends and not recipe(mending__enabled=False).mends
     assert "stereo" not in recipe(camera__stereo__enabled=False).names
 

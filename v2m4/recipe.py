@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from v2m4.matting import MATTINGS, parse_clicks
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.plugs import PORTS
 from v2m4.registry import Plug, choose
-from v2m4.settings import Field, Settings, changed, fields_of
+from v2m4.settings import Field, MendingSettings, Settings, changed, fields_of
 from v2m4.stereo import STEREOS
 from v2m4.tracks import TRACKERS
 
@@ -94,6 +94,12 @@ class Recipe:
     def mends(self) -> bool:
         """Whether torn places of the mesh that follows the video are mended."""
         return self.settings.mending.enabled and not self.mesh_per_keyframe
+
+    @property
+    def mending(self) -> MendingSettings:
+        """The numbers of mending. A mesh that was brought is squeezed inside its joints, as its makers meant it."""
+        brought = GENERATORS[self.names["generator"]].keeps_look
+        return replace(self.settings.mending, least_stretch=0.0) if brought else self.settings.mending
 
     @property
     def written_settings(self) -> str:

@@ -17,6 +17,9 @@ class MendingSettings:
     """Whether torn places are mended at all."""
     most_stretch: Annotated[float, Range(1, 100)] = 2.9
     """Faces that are drawn out to more than so many times some length are torn; so are those that turn over."""
+    least_stretch: Annotated[float, Range(0, 1)] = 0.4
+    """Faces of a mesh made from a picture that are squeezed to less than this share of some length, against half of all
+    faces, are crumpled, and let go like torn ones; 0 lets none go for that."""
     growth: Annotated[int, Range(0, 1000)] = 8
     """Times that what is let go grows by a ring of vertices, where faces are still torn."""
     iterations: Annotated[int, Range(1, 1000)] = 5

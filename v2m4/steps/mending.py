@@ -27,7 +27,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     indices, anchor = keyframes_of(run)
     poses = torch.stack([registered_vertices(run, index) for index in indices])  # (K,V,3)
     faces, rest = posed_mesh(run, anchor).faces, poses[indices.index(anchor)]
-    following, settings, clip = run.recipe.settings.registration.video, run.recipe.settings.mending, masked_clip(run)
+    following, settings, clip = run.recipe.settings.registration.video, run.recipe.mending, masked_clip(run)
     surface = SurfaceFit(
         rest.double().numpy(),
         faces.numpy(),
@@ -58,7 +58,7 @@ SPEC = StageSpec(
     name="mending",
     title="mending torn places",
     per="run",
-    reads=("settings.mending",),
+    reads=("settings.mending", "mending"),
     work=work,
     recall=recall,
     prior_s=2.0,

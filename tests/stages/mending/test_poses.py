@@ -59,11 +59,23 @@ def test_a_streak_and_a_fold_are_mended_and_their_surroundings_stay(rest: Float6
     assert np.abs(mended - moved).max() < 0.1
 
 
+def test_a_crumpled_place_is_mended(rest: Float64) -> None:
+    near = np.linalg.norm(rest - rest[5], axis=1) < 0.5
+    crumpled = rest.copy()
+    crumpled[near] = rest[5] + 0.2 * (rest[near] - rest[5])
+    assert FaceStrain(rest, FACES).smallest_stretch(crumpled).min() < 0.25
+
+    (mended,) = drain(mend_poses(crumpled[None], FACES, rest, [0], Told(), replace(SETTINGS, most_stretch=100)))
+
+    assert FaceStrain(rest, FACES).smallest_stretch(mended).min() > SETTINGS.least_stretch
+    assert np.abs(mended - rest).max() < 0.1
+
+
 def test_a_pose_without_tears_stays_byte_for_byte_and_is_not_fitted(rest: Float64) -> None:
-    poses = np.stack([rest, 1.5 * rest, rest * [1.0, 2.0, 1.0]])
+    poses = np.stack([rest, 1.5 * rest, rest * [1.0, 2.0, 1.0], 0.2 * rest])  # the last is far away
 
     outline = Told()
-    assert (drain(mend_poses(poses, FACES, rest, [0, 4, 9], outline, SETTINGS)) == poses).all()
+    assert (drain(mend_poses(poses, FACES, rest, [0, 4, 9, 12], outline, SETTINGS)) == poses).all()
     assert not outline.asked
 
 

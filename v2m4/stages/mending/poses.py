@@ -3,8 +3,9 @@
 A mesh that follows a video is drawn after what its pixels seem to tell: where limbs cross or come out from behind
 others, single faces are drawn out to streaks or turn over. What happened to their surroundings is told by far more
 pixels. So torn places are let go and completed from around them, as rigid as possible, ever wider, until nothing is
-torn. Then the outline draws the whole, smoothly, to the frame again: where a limb has to be longer, all of it is. Of
-faces that are torn even so, each takes its shape at rest once more, with what lies about it.
+torn; so are crumpled ones, of a limb that another's outline or pixels pull at. Then the outline draws the whole,
+smoothly, to the frame again: where a limb has to be longer, all of it is. Of faces that are torn even so, each takes
+its shape at rest once more, with what lies about it.
 """
 
 from __future__ import annotations
@@ -110,14 +111,21 @@ class PoseMender:
 
     def _soundness(self, pose: Float64, outline: Outline, *, torn: bool = True) -> float:
         """The overlap with an outline less the weighted share of ``torn`` faces, if these count."""
-        share = self._strain.torn(pose, self.settings.most_stretch).mean() if torn else 0.0
+        share = self._torn(pose).mean() if torn else 0.0
         return outline.overlap(pose) - self.settings.torn_weight * float(share)
 
     def _hurt(self, pose: Float64) -> Mask:
         """(V,) the corners of torn faces."""
         out = np.zeros(len(pose), bool)
-        out[self._strain.faces[self._strain.torn(pose, self.settings.most_stretch)]] = True
+        out[self._strain.faces[self._torn(pose)]] = True
         return out
+
+    def _torn(self, pose: Float64) -> Mask:
+        """(F,) the faces that are stretched too far, turned over or crumpled. What shrinks or is foreshortened as a
+        whole is not crumpled."""
+        smallest = self._strain.smallest_stretch(pose)
+        crumpled = smallest < self.settings.least_stretch * min(1.0, float(np.median(smallest)))
+        return self._strain.torn(pose, self.settings.most_stretch) | crumpled
 
     def _polished(self, pose: Float64) -> Float64:
         """Face by face, for slivers and sharp creases, which their surroundings do not hold; the best round stays."""
