@@ -172,16 +172,16 @@ def quadruped(thin: float = 1.0) -> tuple[list[Part], dict[str, Bone]]:
     return parts, bones
 
 
-def eight_legged() -> tuple[list[Part], dict[str, Bone]]:
-    """Thin legs of two joints around a low body, facing +y."""
+def many_legged(pairs: int = 4) -> tuple[list[Part], dict[str, Bone]]:
+    """Pairs of thin legs of two joints around a low body, facing +y."""
     parts = [
         Part("body", ellipsoid((0, 0.1, 0.3), (0.12, 0.14, 0.09))),
         Part("back", ellipsoid((0, -0.18, 0.34), (0.16, 0.2, 0.14)), 0.03),
     ]
     bones = {"body": Bone((0, 0.1, 0.3)), "back": Bone((0, -0.02, 0.3), "body")}
-    for k in range(4):
+    for k in range(pairs):
         for side, s in (("l", 1), ("r", -1)):
-            angle = np.radians(35 - 35 * k)
+            angle = np.radians(35 - 35 * k * 3 / (pairs - 1))
             out = np.array([s * np.cos(angle), np.sin(angle), 0.0])
             hip = np.array([0, 0.1, 0.3]) + 0.09 * out
             knee, toe = hip + 0.26 * out + [0, 0, 0.17], hip + 0.5 * out - [0, 0, 0.27]
@@ -189,6 +189,23 @@ def eight_legged() -> tuple[list[Part], dict[str, Bone]]:
             parts.append(Part(f"lower.{k}{side}", limb(knee.tolist(), toe.tolist(), 0.02, 0.014), 0.004))
             bones[f"upper.{k}{side}"] = Bone(tuple(hip), "body")
             bones[f"lower.{k}{side}"] = Bone(tuple(knee), f"upper.{k}{side}")
+    return parts, bones
+
+
+def fish() -> tuple[list[Part], dict[str, Bone]]:
+    """A chain of six bones along y, facing +y, with fins."""
+    parts, bones = [], {}
+    for k, (width, height) in enumerate(
+        ((0.08, 0.1), (0.12, 0.17), (0.12, 0.18), (0.09, 0.14), (0.06, 0.09), (0.03, 0.05))
+    ):
+        y = 0.5 - 0.2 * k
+        parts.append(Part(f"spine.{k}", ellipsoid((0, y, 0.5), (width, 0.14, height)), 0.06))
+        bones[f"spine.{k}"] = Bone((0, y + 0.1, 0.5), f"spine.{k - 1}" if k else None)
+    parts.append(Part("spine.5", ellipsoid((0, -0.66, 0.5), (0.02, 0.1, 0.2)), 0.03))
+    parts.append(Part("spine.2", ellipsoid((0, 0.05, 0.7), (0.018, 0.16, 0.1)), 0.03))
+    for side, s in (("l", 1), ("r", -1)):
+        parts.append(Part(f"fin.{side}", ellipsoid((s * 0.2, 0.2, 0.44), (0.12, 0.07, 0.018)), 0.02))
+        bones[f"fin.{side}"] = Bone((s * 0.1, 0.22, 0.45), "spine.1")
     return parts, bones
 
 
@@ -316,16 +333,40 @@ def trotting(time: float) -> dict[str, Move]:
     return out
 
 
-def crawling(time: float) -> dict[str, Move]:
-    """Eight legs in two groups."""
-    out = {"body": Move(shift=(0.03 * swing(time), 0, 0.02 * swing(time, 0, 2)))}
-    for k in range(4):
-        for side, s in (("l", 1), ("r", -1)):
-            phase = 0.5 * ((k + (s > 0)) % 2)
-            lift = max(0.0, swing(time, phase + 0.25, 2))
-            out[f"upper.{k}{side}"] = Move(turn("z", s * 20 * swing(time, phase, 2)) @ turn("y", -s * 18 * lift))
-            out[f"lower.{k}{side}"] = Move(turn("y", s * 12 * lift))
+def crawling(pairs: int = 4) -> Callable[[float], dict[str, Move]]:
+    """Legs in two groups."""
+
+    def moves(time: float) -> dict[str, Move]:
+        out = {"body": Move(shift=(0.03 * swing(time), 0, 0.02 * swing(time, 0, 2)))}
+        for k in range(pairs):
+            for side, s in (("l", 1), ("r", -1)):
+                phase = 0.5 * ((k + (s > 0)) % 2)
+                lift = max(0.0, swing(time, phase + 0.25, 2))
+                out[f"upper.{k}{side}"] = Move(turn("z", s * 20 * swing(time, phase, 2)) @ turn("y", -s * 18 * lift))
+                out[f"lower.{k}{side}"] = Move(turn("y", s * 12 * lift))
+        return out
+
+    return moves
+
+
+def swimming(time: float) -> dict[str, Move]:
+    """A wave runs down the body, two beats."""
+    out = {f"spine.{k}": Move(turn("z", (3 + 4 * k) * swing(time, -0.12 * k, 2))) for k in range(6)}
+    for side, s in (("l", 1), ("r", -1)):
+        out[f"fin.{side}"] = Move(turn("y", s * 25 * swing(time, 0.1, 2)))
     return out
+
+
+def pointing(time: float) -> dict[str, Move]:
+    """One arm comes forward and goes back, the body leans after it."""
+    reach = (1 - np.cos(2 * np.pi * time)) / 2
+    return {
+        "chest": Move(turn("z", 15 * reach) @ turn("x", -6 * reach)),
+        "head": Move(turn("z", -10 * reach)),
+        "arm.r": Move(turn("x", 75 * reach)),
+        "hand.r": Move(turn("x", 25 * reach)),
+        "arm.l": Move(turn("x", -15 * reach)),
+    }
 
 
 def dancing(time: float) -> dict[str, Move]:
@@ -361,7 +402,7 @@ TUNED: dict[str, Callable[[], Sequence3D]] = {
         *quadruped(), looking_around, striped("a8743f", "5b3a1e"), _view(60, 8, 2.6, 0.5)
     ),
     "eight_legs": lambda: Sequence3D(
-        *eight_legged(), crawling, zoned([(0.2, "4a3a30"), (9, "8a6a4a")]), _view(25, 25, 2.5, 0.25)
+        *many_legged(), crawling(), zoned([(0.2, "4a3a30"), (9, "8a6a4a")]), _view(25, 25, 2.5, 0.25)
     ),
     "robot_dances": lambda: Sequence3D(
         *machine(),
@@ -381,6 +422,12 @@ TUNED: dict[str, Callable[[], Sequence3D]] = {
         swaying(ambling, "body", 0.04, 6, 2),
         zoned([(0.15, "3a3030"), (0.6, "8a8078"), (9, "6a6058")]),
         _view(55, 10, 2.6, 0.5),
+    ),
+    "human_points": lambda: Sequence3D(
+        *human(),
+        pointing,
+        zoned([(0.1, "3a3030"), (0.5, "3f5a8a"), (0.92, "b8b0a0"), (9, "e0b090")]),
+        _view(-8, 6, 2.3, 0.65),
     ),
 }
 HELD_OUT: dict[str, Callable[[], Sequence3D]] = {
@@ -406,6 +453,8 @@ HELD_OUT: dict[str, Callable[[], Sequence3D]] = {
         zoned([(0.12, "ffffff"), (0.8, "8a5a3a"), (9, "5a3a2a")]),
         _view(25, 12, 2.6, 0.5),
     ),
+    "six_legs": lambda: Sequence3D(*many_legged(3), crawling(3), striped("8a3a2a", "2a2020"), _view(50, 30, 2.5, 0.25)),
+    "fish_swims": lambda: Sequence3D(*fish(), swimming, striped("e08a30", "f0f0e8"), _view(65, 15, 2.2, 0.5)),
 }
 KINDS = {**TUNED, **HELD_OUT}
 
