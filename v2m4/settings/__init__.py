@@ -72,6 +72,7 @@ from v2m4.settings.parts import (
     PairedLimbSettings,
     PartsSettings,
     RigFitSettings,
+    SecondThoughtsSettings,
 )
 from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
@@ -170,6 +171,7 @@ __all__ = [
     "RigidSearchSettings",
     "ScoreSettings",
     "SculptSettings",
+    "SecondThoughtsSettings",
     "Settings",
     "SliverSettings",
     "SoftEdgeSettings",
@@ -364,6 +366,7 @@ _DRAFT = Settings(
                 preferred=0.75,
                 chunks=ChunkSettings(chunks=24),
                 rig=RigFitSettings(rounds=0),
+                second_thoughts=SecondThoughtsSettings(every=0),
             ),
         ),
     ),

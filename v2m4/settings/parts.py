@@ -139,6 +139,30 @@ class RigFitSettings:
 
 
 @dataclass(frozen=True)
+class SecondThoughtsSettings:
+    """Limbs that are turned far in frames which look right enough, for another motion over a stretch of frames."""
+
+    every: Annotated[int, Range(0, 1000)] = 3
+    """Every so many frames have all their limbs turned far; 0 leaves it out."""
+    turn: Annotated[float, Range(0.01, 3.2)] = 0.9
+    """By how much, in radians."""
+    starts: Annotated[int, Range(1, 1000)] = 3
+    """Of the turned limbs, the most alike that are followed."""
+    least_share: Annotated[float, Range(0, 1)] = 0.02
+    """Share of the skin that a limb carries, at least."""
+    most_share: Annotated[float, Range(0, 1)] = 0.5
+    """The same at most: a larger one is the body."""
+    least_moved: Annotated[float, Range(0, 10)] = 0.01
+    """By how much a turned limb shifts the whole body's vertices in the mean, at least, in sizes of the object."""
+    gain: Annotated[float, Range(0, 1)] = 0.1
+    """Share by which a frame's picture is to be more alike for a stretch to begin there."""
+    merged: Annotated[float, Range(0, 10)] = 0.02
+    """A stretch ends where no part is further from where it was, in sizes of the object."""
+    patience: Annotated[int, Range(1, 1000)] = 3
+    """It ends too where the last so many frames gained nothing."""
+
+
+@dataclass(frozen=True)
 class PartsSettings:
     """The body's parts are posed so that small pictures of the mesh look like the frames."""
 
@@ -235,5 +259,6 @@ class PartsSettings:
     looks: LooksSettings = field(default_factory=LooksSettings)
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)
+    second_thoughts: SecondThoughtsSettings = field(default_factory=SecondThoughtsSettings)
     rig: RigFitSettings = field(default_factory=RigFitSettings)
     gait: GaitSettings = field(default_factory=GaitSettings)

@@ -19,6 +19,7 @@ from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
 from v2m4.stages.registration.parts.gait import gait_of
 from v2m4.stages.registration.parts.merging import merged
 from v2m4.stages.registration.parts.rig_fit import RigFit
+from v2m4.stages.registration.parts.second_thoughts import SecondThoughts
 from v2m4.stages.registration.parts.skeleton import Poses, following, place_parts
 from v2m4.stages.registration.parts.synthesis import middles
 
@@ -67,7 +68,10 @@ class MotionSearch:
                     yield Progress("motion", done / total)
                     if anew and index in self.shown:
                         yield FramePosed(index)
-        # 3. All frames together, and the rig with them; then as smooth as the pictures allow, and in stride.
+        # 3. Over stretches of frames, where limbs went astray unnoticed.
+        if self.settings.second_thoughts.every:
+            self.poses = SecondThoughts(self.levels).improved(self.poses)
+        # 4. All frames together, and the rig with them; then as smooth as the pictures allow, and in stride.
         if self.settings.rig.rounds:
             self.poses, self.body = RigFit(self.clip).solved(self.poses)
             self.clip = self.clip.with_body(self.body)
@@ -172,7 +176,7 @@ class MotionSearch:
 
     def _descended(self, starts: list[Poses], index: int, expected: Poses) -> tuple[Poses, float]:
         """The lowest end of descents through all levels; only the best few go on to the finer."""
-        poses = _joined(starts)
+        poses = Poses.joined(starts)
         energies = np.zeros(len(starts))
         for level, rounds in zip(self.levels, (self.settings.coarse_steps, self.settings.steps), strict=True):
             if level is not self.levels[0]:
@@ -203,7 +207,7 @@ class MotionSearch:
             if sine > 1e-9:
                 tries.append(self._turned(pose, turns, part, axis / sine * np.arctan2(sine, cosine)))
                 limbs.append(part)
-        several = _joined(tries)
+        several = Poses.joined(tries)
         energies = fit.energies(several, np.full(len(tries), index))
         chosen: list[int] = []
         for each in np.argsort(energies):
@@ -247,7 +251,3 @@ class MotionSearch:
 
     def _keep(self, index: int, pose: Poses) -> None:
         self.poses.turns[index], self.poses.shifts[index] = pose.turns[0], pose.shifts[0]
-
-
-def _joined(poses: Sequence[Poses]) -> Poses:
-    return Poses(np.concatenate([p.turns for p in poses]), np.concatenate([p.shifts for p in poses]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ class Poses:
     def rest(skeleton: Skeleton, count: int) -> Poses:
         """``count`` times the pose at rest."""
         return Poses(np.tile(np.eye(3), (count, len(skeleton), 1, 1)), np.zeros((count, 3)))
+
+    @staticmethod
+    def joined(poses: Sequence[Poses]) -> Poses:
+        """All of several (B) one after the other."""
+        return Poses(np.concatenate([p.turns for p in poses]), np.concatenate([p.shifts for p in poses]))
 
     def __getitem__(self, index: int | list[int] | Int64) -> Poses:
         return Poses(np.asarray(self.turns[index]), np.asarray(self.shifts[index]))
