@@ -276,7 +276,6 @@ NAMED = {
     "_COARSE",
     "_CONTOUR",
     "_CONTOUR_WIDTHS",
-    "_DENSE",
     "_EVENTS_PER_FIT",
     "_FACES",
     "_FAINT",

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.sparse.linalg import splu
@@ -23,8 +22,6 @@ from v2m4.arrays import Float64, Int64
 from v2m4.geometry.embedded_deformation_numba import add_bending, add_point_to_plane, add_rigidity
 from v2m4.geometry.mesh import unique_edges
 from v2m4.settings import DeformationGraphSettings
-
-_DENSE = 1000  # unknowns up to which zeros are worth no bookkeeping
 
 
 @dataclass(frozen=True)
@@ -275,24 +272,11 @@ def solve(
             gradient[index + 3 + a] += force[:, a]
             for b in range(3):
                 matrix[index + 3 + a, index + 3 + b] += prior.strength[a, b]
-    # 4. The step.
-    step = -_solved(matrix, gradient).reshape(count, 6)  # (N,6) a turn and a move each
+    # 4. Only near nodes share surface, so the matrix is mostly empty; symmetric minimum degree keeps the factor so too.
+    factor = splu(_sparse(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    step = -factor.solve(gradient).reshape(count, 6)  # (N,6) a turn and a move each
     turns = Rotation.from_rotvec(step[:, :3]).as_matrix()
     return Pose(turns @ pose.rotations, pose.positions + step[:, 3:])
-
-
-def _solved(matrix: Float64, right: Float64) -> Float64:
-    """(P,) x of matrix (P,P) x = right (P,), for a symmetric matrix without negative eigenvalues."""
-    if len(matrix) <= _DENSE:
-        try:
-            return np.asarray(
-                cho_solve(cho_factor(matrix.T, lower=True, check_finite=False), right, check_finite=False)
-            )
-        except np.linalg.LinAlgError:  # singular but for rounding
-            pass
-    # Only near nodes share surface, so the matrix is mostly empty; symmetric minimum degree keeps the factor so too.
-    factor = splu(_sparse(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    return np.asarray(factor.solve(right))
 
 
 def _sparse(matrix: Float64) -> csc_matrix:
