@@ -85,6 +85,8 @@ class GaitSettings:
     """The same at last."""
     preferred: Annotated[float, Range(1, 1000)] = 2.0
     """And they are to look at most this many times as unlike their own as before."""
+    anchor_hold: Weight = 3000.0
+    """Weight of what the anchor's pose changes by then: nothing else tells the depth that all frames share."""
     sway: Annotated[float, Range(0, 10)] = 0.006
     """Standard deviation of the body's shifts across the plane from which they count, in sizes of the object."""
 

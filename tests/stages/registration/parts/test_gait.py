@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -125,6 +126,18 @@ def test_the_other_side_tells_how_the_body_sways() -> None:
     found = gait.together(start, 20)
     assert sideways_error(found, truth) < 0.4 * sideways_error(start, truth)
     assert gait.sway(found) > 0.03
+
+
+def test_the_anchor_stays_where_it_is_known_to_be_and_the_others_with_it() -> None:
+    """A mesh that is a little too large would go away with all its frames."""
+    truth, larger = walk(0.1), replace(walker()[0], vertices=1.01 * (walker()[0].vertices - MIDDLE) + MIDDLE)
+    small, clip = (ClipFit(each.fit.with_parts(larger), 0, each.joined, ACROSS) for each in levels(truth))
+    start = clip.together(walk(0.0), 8)
+    gait = gait_of(small.fit, clip, start)
+    assert gait is not None
+    found = gait.together(start, 20)
+    np.testing.assert_allclose(found.shifts[0], 0.0, atol=1e-3)
+    assert sideways_error(found, truth) < 0.2 * sideways_error(start, truth)
 
 
 @pytest.mark.parametrize(("sway", "together"), [(0.0, False), (0.1, True), (0.0, True)])

@@ -50,6 +50,7 @@ class ClipFit:
         self._stiff[0] = settings.root_turn * np.eye(3)
         # Where limbs swing along a plane all of the body stays beside it: that and the picture tell depths.
         self._depth_hold = settings.depth_hold * (1 - trust)
+        self._anchor_hold = settings.anchor_hold
         self.across = np.zeros(3) if across is None or not trust else across / trust
         self.axes = _axes_about(self.across) if trust else np.eye(3)  # limbs are turned about them
         self._beside = settings.sideways_hold * trust * fit.shares  # (N,)
@@ -236,7 +237,7 @@ class ClipFit:
         """What all frames together are to make small."""
         pictures = self.fit.energies(poses, np.arange(len(poses.shifts))).sum()
         off, acceleration = self._anchor_off(poses), self._accelerations(poses)
-        held = self.settings.anchor_hold * (off**2).sum() + smoothness * (self._pace * acceleration**2).sum()
+        held = self._anchor_hold * (off**2).sum() + smoothness * (self._pace * acceleration**2).sum()
         return float(pictures + self.prior_energies(poses, self.settings.still).sum() + held)
 
     def _anchor_off(self, poses: Poses) -> Float64:
@@ -257,9 +258,9 @@ class ClipFit:
         seen = self.fit.linearised(poses, np.arange(count)) if pictures is None else pictures
         matrix, gradients = self.priors(poses, s.still)
         blocks = seen.matrix + matrix
-        blocks[self.anchor] += s.anchor_hold * np.diag(self.units**2)
+        blocks[self.anchor] += self._anchor_hold * np.diag(self.units**2)
         gradient = seen.gradient + gradients
-        gradient[self.anchor] += s.anchor_hold * self._anchor_off(poses) * self.units
+        gradient[self.anchor] += self._anchor_hold * self._anchor_off(poses) * self.units
         band = np.zeros((2 * size + 1, count, size))
         for column in range(size):  # upper triangles of the blocks
             band[2 * size - column :, :, column] = blocks[:, : column + 1, column].T

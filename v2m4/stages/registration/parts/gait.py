@@ -208,6 +208,7 @@ class GaitFit(ClipFit):
         self.stride, self.mirrored = stride, mirrored
         # A depth that all frames share is only told by the anchor: nothing else may hold it, and it must not jump.
         self._whole_beside = self._depth_hold = 0.0
+        self._anchor_hold = self.settings.gait.anchor_hold
         self._pace[2] = self.settings.depth_pace
         seen = mirrored.unit > 0
         later, earlier = (Views.of(way * stride.lag, self.joined, seen) for way in (1, -1))
