@@ -67,17 +67,15 @@ class SecondThoughts:
             energies = self.levels[0].fit.vertex_energies(posed, frames)
             unlike.append(np.where(moved >= s.least_moved, energies, np.inf))
         best = np.argsort(np.stack(unlike), axis=0, kind="stable")[: s.starts]  # (K,B)
-        # 2. Descents from these.
-        rows = len(best)
+        # 2. Descents from these in small pictures, and from the best of each frame in larger ones.
+        small, large = self.levels
+        rows, many = len(best), np.tile(frames, len(best))
         start = Poses.joined([self._turned(now[[b]], *ways[k]) for row in best for b, k in enumerate(row.tolist())])
-        many, expected = np.tile(frames, rows), Poses.joined([now] * rows)
-        for level, rounds in zip(self.levels, (self.clip.settings.coarse_steps, self.clip.settings.steps), strict=True):
-            start = level.descend(start, many, expected, rounds)[0]
-        # 3. The best of each frame.
-        energies, before = fit.energies(start, many).reshape(rows, -1), fit.energies(now, frames)
-        chosen = energies.argmin(axis=0)
-        found = start[chosen * len(frames) + np.arange(len(frames))]
-        return found, 1 - energies.min(axis=0) / np.maximum(before, np.finfo(float).tiny)
+        ends, energies = small.descend(start, many, Poses.joined([now] * rows), self.clip.settings.coarse_steps)
+        chosen = energies.reshape(rows, -1).argmin(axis=0) * len(frames) + np.arange(len(frames))
+        found = large.descend(ends[chosen], frames, now, self.clip.settings.steps)[0]
+        before = np.maximum(fit.energies(now, frames), np.finfo(float).tiny)
+        return found, 1 - fit.energies(found, frames) / before
 
     def _ways(self) -> list[tuple[int, Float64]]:
         """Limbs, each by its first part, and rotation vectors (3,) in space by which they are turned."""
