@@ -61,6 +61,20 @@ def test_what_control_groups_leave_of_the_time(
     assert cpu_quota(machine(tmp_path, groups, files)) == quota
 
 
+@pytest.mark.parametrize("limit", ["abc 100000", "1e5 100000", "100000 max", "-1 100000", "100000 0", "0 1", "7", ""])
+def test_words_that_no_kernel_writes_are_no_quota(tmp_path: Path, limit: str) -> None:
+    assert cpu_quota(machine(tmp_path / "2", "\n0:/\n0::/\n", {"sys/fs/cgroup/cpu.max": limit})) is None
+    first, _, second = limit.partition(" ")
+    times = {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": first, "sys/fs/cgroup/cpu/cpu.cfs_period_us": second}
+    assert cpu_quota(machine(tmp_path / "1", "1:cpu:/\n", times)) is None
+
+
+def test_a_group_whose_name_is_no_text_has_no_quota(tmp_path: Path) -> None:
+    system = machine(tmp_path, "", {"sys/fs/cgroup/cpu.max": "max 100000"})
+    (system / "proc" / "self" / "cgroup").write_bytes(b"0::/\xff\xfe\x00\n")
+    assert cpu_quota(system) is None
+
+
 def test_a_part_of_a_core_is_one_and_more_than_there_are_changes_nothing(tmp_path: Path) -> None:
     file = "sys/fs/cgroup/cpu.max"
     assert usable_cores(machine(tmp_path / "little", "0::/\n", {file: "20000 100000"})) == 1

@@ -135,6 +135,12 @@ def test_frames_without_the_object_are_no_keyframes(tmp_path, mode):
     assert mode == "fixed" or {5, 9} <= set(chosen)
 
 
+def test_the_rim_of_a_gap_stays_a_keyframe_beside_the_end(tmp_path):
+    clip = clip_of(tmp_path / "a", np.linspace(0, 0.4, 12))
+    settings = KeyframeSettings(mode="adaptive", stride=8, min_stride=4)
+    assert choose_keyframes(clip, settings, (4, 5, 6, 7))[-3:] == (3, 8, 11)
+
+
 def test_a_clip_that_hardly_shows_the_object_is_refused(tmp_path):
     with pytest.raises(V2M4Error, match="found in 1 of the 3 frames"):
         choose_keyframes(clip_of(tmp_path / "a", [0.0, 0.1, 0.2]), KeyframeSettings(), (0, 2))

@@ -18,6 +18,7 @@ import v2m4
 from v2m4.commands import ablate, actionbench, evaluate, render
 from v2m4.commands.options import ListSettings, common_settings, gathered, listed, read_settings
 from v2m4.errors import Problems, RunStoppedError, V2M4Error
+from v2m4.interrupts import heeded
 from v2m4.settings import Settings
 
 EXIT_OK, EXIT_PROBLEM, EXIT_STOPPED = 0, 2, 130
@@ -82,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_overview())
         return EXIT_OK if words else EXIT_PROBLEM
     try:
-        return _dispatch(words[0], words[1:])
+        with heeded():
+            return _dispatch(words[0], words[1:])
     except V2M4Error as problem:
         print(f"v2m4: {problem}", file=sys.stderr)
         return EXIT_STOPPED if isinstance(problem, RunStoppedError) else EXIT_PROBLEM

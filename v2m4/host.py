@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+_FOLDERS_OF_1 = ("cpu", "cpu,cpuacct", "cpuacct,cpu")  # of the controller of time, as systems name it
+
 
 def on_public_host() -> bool:
     """Whether strangers use this program here: on a Hugging Face Space, or where V2M4_PUBLIC is 1."""
@@ -25,33 +27,40 @@ def usable_cores(system: Path = Path("/")) -> int:
 
 def cpu_quota(system: Path = Path("/")) -> float | None:
     """Cores' worth of time that this process's control groups (Linux, version 1 or 2) let it have; None: all of it."""
-    quotas = []
+    quotas, groups = [], system / "sys" / "fs" / "cgroup"
     for line in _lines(system / "proc" / "self" / "cgroup"):
-        number, controllers, path = line.split(":", 2)
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if number == "0":
-            root, read = system / "sys" / "fs" / "cgroup", _quota_of_2
+            roots, read = [groups], _quota_of_2
         elif "cpu" in controllers.split(","):
-            root, read = system / "sys" / "fs" / "cgroup" / controllers, _quota_of_1
+            roots, read = [groups / name for name in {controllers, *_FOLDERS_OF_1}], _quota_of_1
         else:
             continue
         # A group within another has no more than that; in a container the outermost is its own, whatever it is called.
-        place = root / path.lstrip("/")
-        quotas += [read(folder) for folder in (place, *place.parents) if folder.is_relative_to(root)]
-    return min((quota for quota in quotas if quota), default=None)
+        for root in roots:
+            place = root / path.lstrip("/")
+            quotas += [read(folder) for folder in (place, *place.parents) if folder.is_relative_to(root)]
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _quota_of_2(group: Path) -> float | None:
-    words = " ".join(_lines(group / "cpu.max")).split()
-    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
+    return _cores(" ".join(_lines(group / "cpu.max")).split())
 
 
 def _quota_of_1(group: Path) -> float | None:
-    microseconds, period = (_lines(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    return int(microseconds[0]) / int(period[0]) if microseconds and period and int(microseconds[0]) > 0 else None
+    return _cores([word for name in ("quota", "period") for word in _lines(group / f"cpu.cfs_{name}_us")])
+
+
+def _cores(words: list[str]) -> float | None:
+    """A time of so many microseconds in each period of so many; None without a limit (``max``, -1), and for words that
+    no kernel writes."""
+    if len(words) != 2 or not all(word.strip().isdecimal() and int(word) for word in words):
+        return None
+    return int(words[0]) / int(words[1])
 
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text().splitlines()
-    except OSError:
+        return file.read_text(errors="replace").splitlines()
+    except (OSError, ValueError):
         return []

@@ -49,7 +49,7 @@ def choose_keyframes(clip: Clip, settings: KeyframeSettings, empty: Collection[i
 
 
 def _adaptive(clip: Clip, shown: list[int], least: int, settings: KeyframeSettings) -> tuple[int, ...]:
-    chosen, most = [shown[0]], settings.stride
+    chosen, rims, most = [shown[0]], set[int](), settings.stride
     reference = previous = _small(clip.frame(shown[0]), settings)
     for before, index, following in zip(shown, shown[1:], [*shown[2:], -1], strict=False):
         current = _small(clip.frame(index), settings)
@@ -59,16 +59,20 @@ def _adaptive(clip: Clip, shown: list[int], least: int, settings: KeyframeSettin
         gap = index - chosen[-1]
         # A keyframe on either side of a gap without the object, so that no pose is drawn out across it.
         rim = following != index + 1 or before != index - 1
+        if rim:
+            rims.add(index)
         if (moved and gap >= least) or gap >= most or rim:
             chosen.append(index)
             reference = current
         previous = current
-    return _without_crowded_end(chosen, least, most)
+    return _without_crowded_end(chosen, rims, least, most)
 
 
-def _without_crowded_end(chosen: list[int], least: int, most: int) -> tuple[int, ...]:
-    """Drop the last but one keyframe where it is too near the end and the gap it leaves is not too long."""
-    if len(chosen) > 2 and chosen[-1] - chosen[-2] < least and chosen[-1] - chosen[-3] <= most:
+def _without_crowded_end(chosen: list[int], rims: set[int], least: int, most: int) -> tuple[int, ...]:
+    """Drop the last but one keyframe where it is too near the end, the gap it leaves is not too long, and it is not the
+    rim of one without the object."""
+    crowded = len(chosen) > 2 and chosen[-1] - chosen[-2] < least and chosen[-1] - chosen[-3] <= most
+    if crowded and chosen[-2] not in rims:
         del chosen[-2]
     return tuple(chosen)
 
