@@ -5,11 +5,20 @@ from __future__ import annotations
 import ctypes
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from v2m4.errors import V2M4Error
 from v2m4.interrupts import heeded
+
+
+@pytest.fixture(autouse=True)
+def in_the_foreground() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @ctypes.CFUNCTYPE(None)
@@ -44,3 +53,10 @@ def test_the_signal_and_the_hook_are_as_before_at_the_end() -> None:
     with heeded():
         assert signal.getsignal(signal.SIGINT) is not before[0]
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with heeded():
+        interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
