@@ -97,7 +97,7 @@ def _summary(finished: Finished) -> list[str]:
     lines += [f"{name:9} {path}" for name, path in finished.files.items()]
     overlap, psnr = (finished.report.get(key, {}) for key in ("iou", "psnr"))
     if "mean" in overlap and "mean" in psnr:
-        lines.append(f"mask overlap {overlap['mean']:.3f}, PSNR {psnr['mean']:.1f} dB, over all frames")
+        lines.append(f"mask overlap {overlap['mean']:.3f}, PSNR {psnr['mean']:.1f} dB, over all frames that show it")
     if "topology" in finished.report:
         lines.append(_soundness(finished.report))
     return lines

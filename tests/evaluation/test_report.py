@@ -14,6 +14,7 @@ from v2m4.events import Progress, drain
 from v2m4.export.glb import write_glb
 from v2m4.export.placement import write_camera
 from v2m4.settings import ExportSettings
+from v2m4.video import write_png
 
 TIMES = (0.0, 0.1, 0.18, 0.4, 0.8)
 
@@ -121,3 +122,13 @@ def test_an_empty_frame_that_stays_empty_is_right(tmp_path):
     unseen = Animation(behind[None], (0.0,), mesh.with_vertices(behind), 1.0, "unseen")
     report = drain(measure(unseen, filmed(unseen, tmp_path, (0.0,))))
     assert report["iou"]["mean"] == 1
+
+
+def test_frames_without_the_object_do_not_count(tmp_path):
+    clip = filmed(bobbing_ball(), tmp_path, TIMES)
+    write_png(clip.path(2), np.zeros((clip.side, clip.side, 4), np.uint8))
+    report = drain(measure(bobbing_ball(), clip))
+    assert report["iou"]["per_frame"] == [1, 1, 0, 1, 1]
+    assert (report["iou"]["mean"], report["iou"]["worst"]) == (1, 1)
+    assert report["iou"]["worst_frame"] != 2
+    assert report["psnr"]["worst"] > 60

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from v2m4.animation import Animation
+from v2m4.arrays import Mask
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.evaluation.glb import read_glb
@@ -39,12 +40,13 @@ def measure(
 ) -> StageRun[dict[str, Any]]:
     """Compare every frame of ``clip`` (object cut out) with ``animation``; yields after each. watch: as of `compare`.
 
-    Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``;
-    ``jitter``; ``flipped_faces``, ``stretched_faces`` (to more than ``stretch`` times some length), ``torn_faces``
-    (either), ``crumpled_faces`` (pressed to less than one part in ``stretch``) and ``edge_stretch``, against the pose
-    ``rest`` (V,3), by default the first; ``unseen_surface`` (share of the area that no frame shows) and ``topology``.
-    IoU: of the silhouettes (alpha above a half). PSNR in dB: over white, within the union of both silhouettes, so that
-    what is missing or too much counts. SSIM: over white, within the object's box.
+    Returns plain values: ``iou``, ``psnr`` and ``ssim`` with ``mean``, ``worst``, ``worst_frame`` and ``per_frame``
+    (the first three over the frames that show the object); ``jitter``; ``flipped_faces``, ``stretched_faces`` (to more
+    than ``stretch`` times some length), ``torn_faces`` (either), ``crumpled_faces`` (pressed to less than one part in
+    ``stretch``) and ``edge_stretch``, against the pose ``rest`` (V,3), by default the first; ``unseen_surface`` (share
+    of the area that no frame shows) and ``topology``. IoU: of the silhouettes (alpha above a half). PSNR in dB: over
+    white, within the union of both silhouettes, so that what is missing or too much counts. SSIM: over white, within
+    the object's box.
     """
     poses, faces = animation.vertices, animation.mesh.faces
     seen = torch.zeros(len(faces), dtype=torch.bool)
@@ -118,21 +120,26 @@ def compare(
     seen: (F,) bool, where the faces that are visible in some frame are marked. watch: gets each frame's re-rendering.
     """
     rows: list[tuple[float, float, float]] = []
+    shown: list[bool] = []
 
-    def looked_at(index: int) -> tuple[NDArray[np.uint8], Tensor, tuple[float, float, float]]:
+    def looked_at(index: int) -> tuple[NDArray[np.uint8], Tensor, tuple[float, float, float], bool]:
+        frame = clip.frame(index)
         images = render_fast(mesh_at(clip.times[index]), camera, clip.side, ("mask", "color"), supersample=2)
         rendered = straight_alpha(images)
-        return rendered, images.triangle.reshape(-1), compare_pictures(rendered, clip.frame(index))
+        row = compare_pictures(rendered, frame)
+        return rendered, images.triangle.reshape(-1), row, bool((frame[..., 3] > 127).any())
 
-    for index, (rendered, owners, row) in enumerate(in_order(looked_at, len(clip), FRAMES_AT_ONCE)):
+    for index, (rendered, owners, row, there) in enumerate(in_order(looked_at, len(clip), FRAMES_AT_ONCE)):
         if seen is not None:
             seen[owners[owners >= 0]] = True
         rows.append(row)
+        shown.append(there)
         if watch is not None:
             watch(rendered)
         yield Progress("export", (index + 1) / len(clip), note="measuring")
     names = ("iou", "psnr", "ssim")
-    return {name: _summary(np.asarray(values)) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    judged = np.array(shown) if any(shown) else np.ones(len(shown), bool)
+    return {name: _summary(np.array(v), judged) for name, v in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 def compare_pictures(rendered: NDArray[np.uint8], frame: NDArray[np.uint8]) -> tuple[float, float, float]:
@@ -153,10 +160,10 @@ def over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (rgba[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
-def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
-    worst = int(np.argmin(values))
+def _summary(values: NDArray[np.float64], judged: Mask) -> dict[str, Any]:
+    worst = int(np.argmin(np.where(judged, values, np.inf)))
     return {
-        "mean": round(float(values.mean()), 4),
+        "mean": round(float(values[judged].mean()), 4),
         "worst": round(float(values[worst]), 4),
         "worst_frame": worst,
         "per_frame": [round(float(v), 4) for v in values],

@@ -57,6 +57,7 @@ class SecondThoughts:
         """For each of B frames the pose most alike after descents from poses (T) with one limb turned far, and by what
         share of its difference the picture is more alike then."""
         s, fit, now = self.settings, self.clip.fit, poses[frames]
+        small, large = self.levels
         # 1. The most alike of turned limbs, of those that move the body clearly.
         shapes, ways, unlike = fit.body.posed(now), self._ways(), []
         if not ways:
@@ -64,11 +65,10 @@ class SecondThoughts:
         for part, about in ways:
             posed = fit.body.posed(self._turned(now, part, about))
             moved = np.linalg.norm(posed - shapes, axis=-1).mean(axis=1) / self.clip.size
-            energies = self.levels[0].fit.vertex_energies(posed, frames)
+            energies = small.fit.vertex_energies(posed, frames)
             unlike.append(np.where(moved >= s.least_moved, energies, np.inf))
         best = np.argsort(np.stack(unlike), axis=0, kind="stable")[: s.starts]  # (K,B)
         # 2. Descents from these in small pictures, and from the best of each frame in larger ones.
-        small, large = self.levels
         rows, many = len(best), np.tile(frames, len(best))
         start = Poses.joined([self._turned(now[[b]], *ways[k]) for row in best for b, k in enumerate(row.tolist())])
         ends, energies = small.descend(start, many, Poses.joined([now] * rows), self.clip.settings.coarse_steps)
