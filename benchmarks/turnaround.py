@@ -70,12 +70,17 @@ def mask_of(mesh: Mesh, camera: Camera) -> NDArray[np.bool_]:
     return images.mask[0].numpy() > 0.5
 
 
-def overlaps(animation: Animation, truth: Truth, factor: float) -> list[float]:
-    """Mean over poses and both directions of the masks' IoU, per angle asked for."""
+def shown_at(clip: Clip, truth: Truth) -> NDArray[np.float64]:
+    """(T,) when the animation shows each of the truth's poses: a folder of pictures says nothing of their rate."""
+    return np.asarray(clip.times if len(clip) == len(truth.times) else truth.times)
+
+
+def overlaps(animation: Animation, truth: Truth, times: NDArray[np.float64], factor: float) -> list[float]:
+    """Mean over poses and both directions of the masks' IoU, per angle asked for. times: (T,) of the truth's poses."""
     seen = truth.in_camera_space()
     rows = []
-    for index in np.linspace(0, len(truth.times) - 1, TIMES).round().astype(int):
-        ours = animation.mesh_at(float(truth.times[index]))
+    for index in np.linspace(0, len(times) - 1, TIMES).round().astype(int):
+        ours = animation.mesh_at(float(times[index]))
         ours = ours.with_vertices(ours.vertices * factor)
         theirs = truth.mesh.with_vertices(seen[index])
         cameras = [[about(seen[index], sign * a) for sign in (1, -1)] for a in ASKED]
@@ -91,7 +96,8 @@ def sheet(animation: Animation, clip: Clip, truth: Truth | None) -> NDArray[np.u
         shown = [(animation.mesh_at(time), animation.vertices)]
         if truth is not None:
             seen = truth.in_camera_space()
-            shown.append((truth.mesh.with_vertices(seen[int(np.abs(truth.times - time).argmin())]), seen))
+            nearest = int(np.abs(shown_at(clip, truth) - time).argmin())
+            shown.append((truth.mesh.with_vertices(seen[nearest]), seen))
         with Image.fromarray(over_paper(clip.frame(int(index)))) as picture:
             frame = np.asarray(picture.resize((CELL, CELL), Image.Resampling.LANCZOS))
         for mesh, poses in shown:
@@ -100,16 +106,16 @@ def sheet(animation: Animation, clip: Clip, truth: Truth | None) -> NDArray[np.u
     return np.concatenate(rows)
 
 
-def measured(animation: Animation, truth: Truth) -> list[float]:
+def measured(animation: Animation, clip: Clip, truth: Truth) -> list[float]:
     """CD-3D, CD-4D, CD-M, and the overlaps per angle."""
-    seen = truth.in_camera_space()
-    which = np.linspace(0, len(truth.times) - 1, POSES).round().astype(int)
-    ours = torch.stack([animation.mesh_at(float(truth.times[i])).vertices for i in which])
+    seen, times = truth.in_camera_space(), shown_at(clip, truth)
+    which = np.linspace(0, len(times) - 1, POSES).round().astype(int)
+    ours = torch.stack([animation.mesh_at(float(times[i])).vertices for i in which])
     faces = animation.mesh_at(0.0).faces
     found = compare_motion(ours, faces, seen[which], truth.mesh.faces, per_axis=False, points=3 * POINTS)
-    first = animation.mesh_at(float(truth.times[0]))
+    first = animation.mesh_at(float(times[0]))
     factor = fitted_distance(first, truth.mesh.with_vertices(seen[0]))
-    return [found.cd_3d, found.cd_4d, found.cd_m, *overlaps(animation, truth, factor)]
+    return [found.cd_3d, found.cd_4d, found.cd_m, *overlaps(animation, truth, times, factor)]
 
 
 def main() -> None:
@@ -126,7 +132,7 @@ def main() -> None:
         truth = load_truth(Path(path)) if path else None
         with replacing(options.output / f"{Path(folder).name}.png") as temporary:
             Image.fromarray(sheet(animation, clip, truth)).save(temporary, format="PNG")
-        numbers = measured(animation, truth) if truth is not None else []
+        numbers = measured(animation, clip, truth) if truth is not None else []
         print(f"{Path(folder).name:<26} " + "  ".join(f"{v:.3f}" for v in numbers), flush=True)
 
 
