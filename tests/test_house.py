@@ -146,6 +146,7 @@ METHOD = (
     "generators/template",
     "generators/vecset/surface.py",
     "geometry",
+    "foreshortening.py",
     "keyframes.py",
     "perceptual/structure.py",
     "stereo/features.py",
@@ -199,6 +200,7 @@ NO_CHOICE: Mapping[str, set[float]] = {
     "geometry/rotations.py": {24},  # Taylor
     "geometry/sampling.py": {0.25, 0.5698402909980532, 0.7548776662466927, 5},  # TRELLIS's remap; plastic number
     "geometry/similarity.py": {5},  # rounds until the right matches stay the same
+    "foreshortening.py": {30000},  # OpenCV's longest remap
     "keyframes.py": {127},
     "steps/pose_pictures.py": {127},
     "video.py": {1.05, 5},  # frames that a container may promise too few of; digits

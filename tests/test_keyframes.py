@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
 from v2m4.keyframes import change, choose_anchor, choose_keyframes, outline_length
-from v2m4.settings import KeyframeSettings
+from v2m4.settings import AnchorSettings, KeyframeSettings, SqueezeSettings
 from v2m4.video import write_png
 
 SIDE = 96
@@ -111,6 +113,24 @@ def test_the_anchor_shows_limbs_that_do_not_touch(tmp_path):
             cv2.line(frame, (hip, 45), foot, (90, 120, 220, 255), 3)
         write_png(clip.path(i), frame)
     assert choose_anchor(clip, (0, 1), KeyframeSettings()) == 1
+
+
+def test_the_anchor_is_where_nothing_is_much_longer_or_shorter_than_elsewhere(tmp_path):
+    """A spotted thing is seen from its side most of the time, then turns away: most frames are alike, but the end is
+    told better from the middle of the turn."""
+    widths = [1.0] * 5 + [0.88, 0.78, 0.68, 0.6]
+    clip = clip_of(tmp_path / "a", [0.0] * len(widths))
+    rows, columns = np.mgrid[:SIDE, :SIDE] - SIDE / 2
+    for i, width in enumerate(widths):
+        x, y = columns / width, rows
+        grey = 128 + 100 * np.sin(x / 3 + 0.7 * np.sin(y / 5)) * np.cos(y / 4 + 0.5 * np.sin(x / 6))
+        frame = np.dstack([grey] * 3 + [255 * (np.hypot(x, y) < 38)]).astype(np.uint8)
+        write_png(clip.path(i), frame)
+    best = AnchorSettings(area_weight=0.0, limbs_weight=0.0, middle_weight=0.0, likeness=100.0)
+    everywhere = tuple(range(len(widths)))
+    assert widths[choose_anchor(clip, everywhere, KeyframeSettings(best=best))] in (0.88, 0.78)
+    blind = replace(best, squeeze=SqueezeSettings(clear=1.0))
+    assert widths[choose_anchor(clip, everywhere, KeyframeSettings(best=blind))] == 1.0
 
 
 @given(radius=st.floats(20, 60), size=st.floats(60, 200))

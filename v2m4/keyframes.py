@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import reduce
 from itertools import combinations
 
 import cv2
@@ -10,10 +11,11 @@ import numpy as np
 from contourpy import contour_generator
 from scipy.ndimage import binary_fill_holes
 
-from v2m4.arrays import Bytes, Float32, sum_last
+from v2m4.arrays import Bytes, Float32, Float64, sum_last
 from v2m4.clip import Clip
 from v2m4.errors import V2M4Error
-from v2m4.settings import KeyframeSettings
+from v2m4.foreshortening import LEAST_SIDE, squeezes
+from v2m4.settings import KeyframeSettings, SqueezeSettings
 
 
 def refuse_anchor(settings: KeyframeSettings, frames: int) -> None:
@@ -83,6 +85,7 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
     It is seen whole and large, its limbs apart, in a pose between the others: the score is the product of the part of
     the outline inside the picture, area, length of the outline (limbs that hide each other or touch have none of their
     own), likeness to the other keyframes, and nearness to the middle of the clip. Ties go to the earlier one.
+    Where the clip looks clearly less squeezed from one that is nearly as good, that one is taken (`squeezes`).
     """
     pictures, masks = [], []
     for index in keyframes:
@@ -105,7 +108,40 @@ def choose_anchor(clip: Clip, keyframes: tuple[int, ...], settings: KeyframeSett
         longest_way = max(index - first, last - index) / max(last - first, 1)  # 0.5 in the middle
         central = 1 - best.middle_weight * (2 * longest_way - 1)
         scores.append(_inside(clip, mask) * large * free * central * (best.likeness - float(distance)))
-    return keyframes[int(np.argmax(np.round(scores, 6)))]
+    first = max(range(len(scores)), key=lambda place: (round(scores[place], 6), -place))
+    tied = [place for place, score in enumerate(scores) if score >= (1 - best.squeeze.tied) * scores[first]]
+    if len(tied) == 1 or best.squeeze.clear == 1 or not np.isfinite(scores[first]):
+        return keyframes[first]
+    squeeze = dict(zip(tied, _squeezes(clip, keyframes, masks, tied, best.squeeze), strict=True))
+    least = min(tied, key=lambda place: squeeze[place])
+    return keyframes[least if squeeze[least] <= (1 - best.squeeze.clear) * squeeze[first] else first]
+
+
+def _squeezes(
+    clip: Clip, keyframes: tuple[int, ...], masks: list[Bytes], asked: list[int], settings: SqueezeSettings
+) -> Float64:
+    """`squeezes` from the keyframes at the places ``asked`` for. masks: (S,S) of all keyframes."""
+    # One scale and one cut for all: what stands still must lie on the same pixels, or flow sees it tremble.
+    area = float(np.median([mask.sum() for mask in masks]))
+    scale = min(1.0, settings.object_px / np.sqrt(max(area, 1.0)), settings.most_px / clip.side)
+    whole = reduce(np.maximum, masks)
+    rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    size = [max(1, round(scale * (side.stop - side.start))) for side in reversed(box)]
+    margin, greys, covers = max(settings.reach, LEAST_SIDE // 2), [], []
+    for index in keyframes:
+        frame = clip.frame(index)[box].astype(np.float32) / np.float32(255)
+        alone = np.dstack([cv2.cvtColor(frame[..., :3], cv2.COLOR_RGB2GRAY) * frame[..., 3], frame[..., 3]])
+        small = cv2.resize(alone, size, interpolation=cv2.INTER_AREA)
+        small = np.pad(small, ((margin, margin), (margin, margin), (0, 0)))
+        greys.append(small[..., 0])
+        covers.append(small[..., 1])
+    bright = sum(float(grey.sum()) for grey in greys) > 0.5 * sum(float(cover.sum()) for cover in covers)
+    behind = 0 if bright else 1
+    pictures = [
+        (255 * (g + behind * (1 - c))).clip(0, 255).astype(np.uint8) for g, c in zip(greys, covers, strict=True)
+    ]
+    return squeezes(pictures, [cover > 0.5 for cover in covers], asked, settings)
 
 
 def outline_length(mask: Bytes, size: float) -> float:

@@ -74,7 +74,7 @@ from v2m4.settings.parts import (
     RigFitSettings,
     SecondThoughtsSettings,
 )
-from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, VideoSettings
+from v2m4.settings.pixels import AnchorSettings, KeyframeSettings, SqueezeSettings, VideoSettings
 from v2m4.settings.refinement import RefinementSettings
 from v2m4.settings.registration import (
     CorrespondenceSettings,
@@ -177,6 +177,7 @@ __all__ = [
     "SoftEdgeSettings",
     "SolidColorSettings",
     "SolidSettings",
+    "SqueezeSettings",
     "StereoStepSettings",
     "StructureSettings",
     "SurfaceFitSettings",

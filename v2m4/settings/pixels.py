@@ -29,6 +29,34 @@ class VideoSettings:
 
 
 @dataclass(frozen=True)
+class SqueezeSettings:
+    """How much the object's picture is squeezed or drawn out from one keyframe to the others."""
+
+    tied: Annotated[float, Range(0, 1)] = 0.03
+    """Only keyframes whose score is lower than the best one's by at most this share come instead of it."""
+    clear: Annotated[float, Range(0, 1)] = 0.25
+    """And only if it is squeezed less by this share: smaller differences tell nothing. 1 does without."""
+    object_px: Annotated[float, Range(8, 1024)] = 64.0
+    """Root of the object's area in the pictures, in pixels, to which larger objects are shrunk."""
+    most_px: Annotated[int, Range(32, 4096)] = 384
+    """Side of the pictures, in pixels, at most."""
+    step: Annotated[int, Range(1, 64)] = 2
+    """Pixels between the points that are looked at."""
+    reach: Annotated[int, Range(1, 64)] = 3
+    """Pixels from a point to those whose places tell how it is squeezed."""
+    return_px: Annotated[float, Range(0.01, 1000)] = 1.0
+    """A point is followed as long as the flow back misses where it was by less than this many pixels."""
+    grey_step: Annotated[float, Range(0.01, 255)] = 20.0
+    """And counts where its grey value is within this of the one that it had, of 255."""
+    lost: Annotated[float, Range(0, 10)] = 0.3
+    """What a point counts as that cannot be followed so far."""
+    most: Annotated[float, Range(0.01, 10)] = 1.2
+    """A point counts as squeezed by at most this: one whose flow is wrong could be by any amount."""
+    worst_share: Annotated[float, Range(0, 1)] = 0.25
+    """Share of the keyframes that count: those that are squeezed most, since there the mesh is followed worst."""
+
+
+@dataclass(frozen=True)
 class AnchorSettings:
     """Which keyframe shows the object best."""
 
@@ -43,6 +71,7 @@ class AnchorSettings:
     the anchor on, and errors add up on the way."""
     likeness: Annotated[float, Range(1, 100)] = 1.5
     """The score falls with the mean change to the other keyframes, and would be 0 at this."""
+    squeeze: SqueezeSettings = field(default_factory=SqueezeSettings)
 
 
 @dataclass(frozen=True)
