@@ -36,12 +36,12 @@ def _fill(
             v = ((kx - x0) * (iy - y) - (ix - x0) * (ky - y)) * over
             for x in range(x0, x1 + 1):
                 t = np.float32(1) - u - v
-                if u >= 0 and v >= 0 and t >= 0:
-                    near = u * iw + v * jw + t * kw
-                    if near > nearest[y, x]:
-                        nearest[y, x] = near
-                        for c in range(3):
-                            picture[y, x, c] = u * points[i, 3 + c] + v * points[j, 3 + c] + t * points[k, 3 + c]
+                near = u * iw + v * jw + t * kw
+                # One branch: which of them a pixel takes cannot be foreseen, and each costs more than the sums.
+                if (min(u, v, t) >= 0) & (near > nearest[y, x]):
+                    nearest[y, x] = near
+                    for c in range(3):
+                        picture[y, x, c] = u * points[i, 3 + c] + v * points[j, 3 + c] + t * points[k, 3 + c]
                 u += du
                 v += dv
 
