@@ -17,7 +17,7 @@ from v2m4.geometry.rig import Rig
 from v2m4.settings import PartsSettings, changed
 from v2m4.stages.registration.parts.clip_fit import ClipFit
 from v2m4.stages.registration.parts.limbs import limbs_and_trunk
-from v2m4.stages.registration.parts.looks import light_mesh, seen_colours
+from v2m4.stages.registration.parts.looks import light_mesh, seen_colours, shows_fronts
 from v2m4.stages.registration.parts.pose_fit import Body, PoseFit
 from v2m4.stages.registration.parts.rig import brought, rigged
 from v2m4.stages.registration.parts.search import FramePosed, MotionSearch
@@ -51,7 +51,7 @@ class PartsFollower:
         self.rig = None if rig is None or len(rig.joints) < 2 else rig  # one bone tells no more than none
         self.settings = settings if self.rig is None else changed(settings, {"rig.rounds": 0})
         self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
-        self.looks = light_mesh(mesh, settings.looks)
+        self.looks, self._closed = light_mesh(mesh, settings.looks), shows_fronts(mesh, settings.border)
         self._before = None if before is None else before[:, self._nearest_whole]  # (T,L,3)
 
     def follow(self, shown: Collection[int] = ()) -> StageRun[Float64]:
@@ -159,6 +159,7 @@ class PartsFollower:
                 self._inside(side),
                 self.seen,
                 self.settings,
+                self._closed,
             )
             for level, side in zip(targets, sides, strict=True)
         ]

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from v2m4.arrays import Bytes, Float64, Int64, Mask
-from v2m4.geometry.cleanup import same_place, simplify
+from v2m4.geometry.cleanup import encloses, same_place, simplify
 from v2m4.geometry.mesh import Mesh
 from v2m4.render.texture import sample_texture
 from v2m4.settings import LooksSettings
@@ -45,7 +45,7 @@ def light_mesh(mesh: Mesh, settings: LooksSettings) -> Looks:
         colours = torch.full((corners.shape[0] * 3, 3), 0.5, dtype=torch.double)
     # One vertex for all corners in a place, with their mean colour.
     points, shades = corners.reshape(-1, 3).numpy(), colours.numpy().clip(0, 1)
-    kept, which = same_place(np.round(points / (_FINE * max(float(np.ptp(points)), 1e-12))))
+    kept, which = _welded(points)
     count = np.bincount(which, minlength=len(kept)).astype(np.float64)
     mean = np.stack([np.bincount(which, shades[:, c], len(kept)) / count for c in range(3)], axis=1)
     vertices, faces = points[kept], which.reshape(-1, 3).astype(np.int64)
@@ -56,6 +56,20 @@ def light_mesh(mesh: Mesh, settings: LooksSettings) -> Looks:
         mean = mean[before.query(vertices)[1]]
     known = np.full(len(vertices), textured or mesh.colors is not None)
     return Looks(vertices, faces, mean, known)
+
+
+def shows_fronts(mesh: Mesh, border: float) -> bool:
+    """Whether the mesh, with one vertex for all in a place, shows only the fronts of its faces outside; border: as
+    ``amiss`` of `encloses`. Its light version has seams where a long edge was halved on one side only."""
+    kept, which = _welded(mesh.vertices.cpu().double().numpy())
+    faces = which[mesh.faces.cpu().numpy()]
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+    return encloses(mesh.vertices.cpu().double().numpy()[kept], faces, border)
+
+
+def _welded(points: Float64) -> tuple[Int64, Int64]:
+    """`same_place` of points (N,3) that differ by no more than is lost in files."""
+    return same_place(np.round(points / (_FINE * max(float(np.ptp(points)), 1e-12))))
 
 
 def _quartered(corners: torch.Tensor, longest: float) -> torch.Tensor:

@@ -63,7 +63,7 @@ class PoseFit:
     """Compares poses of a body with targets (T,S,S,4), pictures of the frames' squares at ``corners`` (T,2).
 
     valid: (T,S,S) 1 where those show the frame, 0 beyond its border. seen: (T,) frames that show the object; the others
-    ask for nothing.
+    ask for nothing. closed: the mesh is known to show only its fronts outside; else its border tells.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class PoseFit:
         valid: Float32,
         seen: Mask,
         settings: PartsSettings,
+        closed: bool = False,
     ) -> None:
         self.body, self.synthesis, self.corners, self.settings = body, synthesis, corners, settings
         weights = np.array([settings.colour] * 3 + [settings.coverage], np.float32) ** 0.5
@@ -83,7 +84,7 @@ class PoseFit:
         pixels = np.maximum(targets[..., 3].sum(axis=(1, 2)), 1.0)
         self.focal = Camera.identity().focal
         self.unit = seen / pixels  # (T,) one over the pixels of the object
-        self.closed = encloses(body.vertices, synthesis.faces.astype(np.int64), settings.border)
+        self.closed = closed or encloses(body.vertices, synthesis.faces.astype(np.int64), settings.border)
         self._take(body)
 
     def _take(self, body: Body) -> None:
