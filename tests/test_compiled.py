@@ -125,6 +125,14 @@ def test_what_a_helper_compiles_lies_in_the_cache(tmp_path, monkeypatch):
     assert "relax" in index.name and begun.exists()
 
 
+def test_kernels_need_nothing_that_their_packages_import():
+    code = (
+        "import sys; from v2m4.kernels import KERNELS, hollow; hollow(KERNELS); from importlib import import_module; "
+        "[import_module(name) for name in KERNELS]; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process keeps its parent's number there")
 def test_a_helper_ends_with_the_run_and_lets_the_next_one_begin_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))

@@ -180,6 +180,9 @@ def _reconstruct(words: list[str]) -> int:
     options, settings, file = _parse_with_settings(Reconstruct, "reconstruct", words, problems)
 
     with nothing_collected():
+        from v2m4.kernels import compile_beside
+
+        compile_beside()  # beside the imports too
         from v2m4.console import watch
         from v2m4.ownership import refuse_in_work
         from v2m4.pipeline import decide

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from llvmlite.binding import get_host_cpu_name
 
@@ -19,24 +20,24 @@ from v2m4.host import usable_cores
 
 MOST_HELPERS = 3
 
-# From the end of a run to its beginning: the run compiles by itself what it comes to first. Last what few runs need.
+# In the order in which a run comes to them; what few runs need is last.
 KERNELS = (
-    "v2m4.geometry.rigid_completion_numba",
-    "v2m4.stages.texture.project_numba",
-    "v2m4.geometry.strain_numba",
-    "v2m4.geometry.embedded_deformation_numba",
-    "v2m4.stages.texture.samples_numba",
+    "v2m4.matting.graph_cut_numba",
+    "v2m4.generators.inflate.triangulation_numba",
+    "v2m4.generators.inflate.remeshing_numba",
     "v2m4.render.raster_numba",
     "v2m4.stages.camera.rigid_alignment_numba",
+    "v2m4.geometry.embedded_deformation_numba",
+    "v2m4.geometry.rigid_completion_numba",
+    "v2m4.geometry.strain_numba",
+    "v2m4.stages.texture.samples_numba",
+    "v2m4.stages.texture.project_numba",
     "v2m4.stages.registration.parts.probes_numba",
-    "v2m4.stages.registration.parts.synthesis_numba",
     "v2m4.stages.registration.parts.skeleton_numba",
+    "v2m4.stages.registration.parts.synthesis_numba",
     "v2m4.stages.registration.parts.chunks_numba",
-    "v2m4.generators.inflate.remeshing_numba",
-    "v2m4.generators.inflate.triangulation_numba",
-    "v2m4.render.outlines_numba",
     "v2m4.matting.colour_modes_numba",
-    "v2m4.matting.graph_cut_numba",
+    "v2m4.render.outlines_numba",
     "v2m4.matting.clicks_numba",
 )
 
@@ -52,13 +53,24 @@ def compile_all(names: Sequence[str] = KERNELS, parent: int | None = None) -> bo
     return True
 
 
+def hollow(names: Sequence[str]) -> None:
+    """Let these modules be imported without what their packages import, in a process that needs nothing else: kernels
+    do not, and PyTorch alone takes a second to load."""
+    for name in names:
+        above = name.split(".")[:-1]
+        for depth in range(2, len(above) + 1):
+            package = ModuleType(".".join(above[:depth]))
+            package.__path__ = [str(Path(__file__).parent.joinpath(*above[1:depth]))]
+            sys.modules.setdefault(package.__name__, package)
+
+
 def compile_beside() -> list[threading.Thread]:
     """Begin to compile all kernels in processes of their own, where that has not been begun for these kernels on this
     machine and there is a core to spare; what waits for them.
 
     They end by themselves, after the kernel at hand if this process ends before; the next one begins with the rest.
-    What they made lies in the cache, where this process finds it. Without a cache, or with one that cannot be written,
-    nothing is begun.
+    What they made lies in the cache, where this process finds it: begun before it loads what else it needs, they stay
+    ahead of it. Without a cache, or with one that cannot be written, nothing is begun.
     """
     helpers = min(MOST_HELPERS, usable_cores() - 1)
     begun = _first_time() if helpers else None
@@ -96,9 +108,12 @@ def _first_time() -> Path | None:
 
 def _helper(names: Sequence[str], begun: Path) -> subprocess.Popen[bytes]:
     """A process that compiles the kernels of these modules, which it finds where this one found them; ``begun`` goes if
-    it does not come to the end."""
+    it does not come to the end. It ends soon: to look for garbage among what compilers leave takes a sixth of its time.
+    """
     code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from pathlib import Path; from v2m4.kernels import compile_all; "
+        f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}; from pathlib import Path; "
+        "from v2m4.kernels import compile_all, hollow; "
+        f"hollow({tuple(names)!r}); "
         f"compile_all({tuple(names)!r}, {os.getpid()}) or Path({str(begun)!r}).unlink(missing_ok=True)"
     )
     nothing = subprocess.DEVNULL
