@@ -342,6 +342,7 @@ _DRAFT = Settings(
     keyframes=KeyframeSettings(motion_threshold=0.4, min_stride=4, stride=8),
     generator=GeneratorSettings(
         max_faces=4000,
+        own_mesh=TemplateSettings(atlas_size=512),
         inflate=InflateSettings(faces=2500),
         sculpt=SculptSettings(faces=3000),
     ),
