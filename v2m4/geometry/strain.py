@@ -28,11 +28,11 @@ class FaceStrain:
     def largest_stretch(self, posed: Float64) -> Float64:
         """(F,) the largest singular value of each face's deformation gradient in a pose (V,3): 1 leaves its lengths as
         they are, 3 draws it out to three times some length."""
-        return self._stretches(posed)[0]
+        return self.stretches(posed)[0]
 
     def smallest_stretch(self, posed: Float64) -> Float64:
         """(F,) the smallest singular value: 1/3 presses a face to a third of some length."""
-        return self._stretches(posed)[1]
+        return self.stretches(posed)[1]
 
     def limited(self, posed: Float64, most: float) -> Float64:
         """The pose (V,3) with every corner at the mean of where its faces want it, each of which shrinks about its
@@ -47,7 +47,8 @@ class FaceStrain:
         """(F,) the faces that a pose (V,3) stretches more than ``most`` times or turns over."""
         return (self.largest_stretch(posed) > most) | self.turned_over(posed)
 
-    def _stretches(self, posed: Float64) -> Float64:
+    def stretches(self, posed: Float64) -> Float64:
+        """(2,F) `largest_stretch` and `smallest_stretch`, in the time of one."""
         return principal_stretches(posed, self.faces, self._length, self._along, self._height)
 
 

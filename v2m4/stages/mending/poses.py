@@ -123,9 +123,9 @@ class PoseMender:
     def _torn(self, pose: Float64) -> Mask:
         """(F,) the faces that are stretched too far, turned over or crumpled. What shrinks or is foreshortened as a
         whole is not crumpled."""
-        smallest = self._strain.smallest_stretch(pose)
+        largest, smallest = self._strain.stretches(pose)
         crumpled = smallest < self.settings.least_stretch * min(1.0, float(np.median(smallest)))
-        return self._strain.torn(pose, self.settings.most_stretch) | crumpled
+        return (largest > self.settings.most_stretch) | self._strain.turned_over(pose) | crumpled
 
     def _polished(self, pose: Float64) -> Float64:
         """Face by face, for slivers and sharp creases, which their surroundings do not hold; the best round stays."""
