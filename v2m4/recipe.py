@@ -15,7 +15,7 @@ from v2m4.matting import MATTINGS, parse_clicks
 from v2m4.perceptual import PERCEPTUALS
 from v2m4.plugs import PORTS
 from v2m4.registry import Plug, choose
-from v2m4.settings import Field, MendingSettings, Settings, changed, fields_of
+from v2m4.settings import Field, FollowVideoSettings, MendingSettings, Settings, changed, fields_of
 from v2m4.stereo import STEREOS
 from v2m4.tracks import TRACKERS
 
@@ -100,6 +100,13 @@ class Recipe:
         """The numbers of mending. A mesh that was brought is squeezed inside its joints, as its makers meant it."""
         brought = GENERATORS[self.names["generator"]].keeps_look
         return replace(self.settings.mending, least_stretch=0.0) if brought else self.settings.mending
+
+    @property
+    def following(self) -> FollowVideoSettings:
+        """The numbers of following. A mesh that was brought lacks no limb, and its parts look for their poses again."""
+        video = self.settings.registration.video
+        brought = GENERATORS[self.names["generator"]].keeps_look
+        return changed(video, {"correspondences.outline_facing": False}) if brought else video
 
     @property
     def written_settings(self) -> str:

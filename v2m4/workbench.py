@@ -69,7 +69,7 @@ class Workbench:
         key = (run.folder, run.fingerprint("registration"))
         if self._video_tracker is None or self._video_tracker[0] != key:
             _, anchor = keyframes_of(run)
-            mesh, settings = posed_mesh(run, anchor), run.recipe.settings.registration.video
+            mesh, settings = posed_mesh(run, anchor), run.recipe.following
             require_in_front(mesh, anchor)
             if settings.parts.meshes == "given" and not GENERATORS[run.recipe.settings.generator.name].keeps_look:
                 settings = changed(settings, {"parts.rounds": 0})

@@ -204,6 +204,9 @@ class CorrespondenceSettings:
     """Relative difference of depth within which a pixel shows the same point of the surface."""
     outline_reach: Annotated[float, Range(1e-4, 10)] = 0.08
     """Distance beyond which outlines are distrusted to belong together, in picture sides."""
+    outline_facing: bool = True
+    """Whether pairs of outlines count only as far as both face the same way: what is drawn to the near side of another
+    limb, or of one that the mesh lacks, is torn to shreds. Not in a mesh that was brought."""
     outline_hidden: Annotated[float, Range(0, 1)] = 0.1
     """Weight of outlines around unexplained pixels: they may belong to a limb that the mesh hides."""
     outside_weight: Weight = 3.0

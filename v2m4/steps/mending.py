@@ -27,7 +27,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     indices, anchor = keyframes_of(run)
     poses = torch.stack([registered_vertices(run, index) for index in indices])  # (K,V,3)
     faces, rest = posed_mesh(run, anchor).faces, poses[indices.index(anchor)]
-    following, settings, clip = run.recipe.settings.registration.video, run.recipe.mending, masked_clip(run)
+    following, settings, clip = run.recipe.following, run.recipe.mending, masked_clip(run)
     surface = SurfaceFit(
         rest.double().numpy(),
         faces.numpy(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -170,6 +172,22 @@ def test_outlines_that_agree_ask_for_nothing_and_others_for_the_shift() -> None:
     asked = outline_constraints(match_outlines(visible_points(vertices, faces, SIZE), vertices, view, NUMBERS), view)
     assert np.abs(residuals(asked, vertices)).max() > 0.7 * 0.05
     assert np.average(np.abs(residuals(asked, moved)), weights=asked.weights) < 1.1 * pixel
+
+
+def test_a_limb_is_not_drawn_to_the_near_side_of_one_that_the_mesh_lacks() -> None:
+    """The rims of the gap between them face each other: only looking which way they face tells them apart."""
+    vertices, faces = plate(-0.15, 0, 2.0, 0.15, 0.6)
+    both, two = together((vertices, faces), plate(0.1, 0, 2.0, 0.15, 0.6))
+    view = make_view(picture(both, two, pattern(both)), SIZE, 0.0)
+    seen = visible_points(vertices, faces, SIZE)
+    pulls = []
+    for facing in (False, True):
+        matches = match_outlines(seen, vertices, view, replace(NUMBERS, outline_facing=facing))
+        from_there = to_pixels(surface_at(vertices, matches.corners, matches.barycentrics), SIZE)
+        way = (matches.targets - from_there)[:, 0]
+        pulls.append(float((matches.weights * way * (way > 3)).sum()))
+    assert pulls[0] > 20
+    assert pulls[1] < 0.25 * pulls[0]
 
 
 def test_an_empty_mask_matches_nothing() -> None:

@@ -22,6 +22,7 @@ from v2m4.render.visibility import visible_triangles_numba
 from v2m4.settings import CorrespondenceSettings
 
 _TOUCHING = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
+_NEAR = 4  # pixels about an outline that tell which way it faces
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,34 @@ def make_view(rgba: Bytes, size: int, background: float) -> FrameView:
     whole = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) * (rgba[..., 3] / np.float32(255))
     grey = cv2.resize(whole, (size, size), interpolation=cv2.INTER_AREA)
     mask = alpha > 0.5
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    within = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    outside = (away - within + np.where(mask, 0.5, -0.5)).astype(np.float32)
-    steps = [np.asarray(cv2.Sobel(outside, cv2.CV_32F, x, 1 - x), np.float32) for x in (1, 0)]
-    gradient = np.stack(steps, axis=-1)  # (S,S,2)
-    gradient /= norm_last(gradient)[..., None] + np.float32(1e-6)
+    outside = _outside(mask)
+    gradient = _unit(_ascent(outside))
     image = (grey + background * (1 - alpha)).clip(0, 255).astype(np.uint8)
     return FrameView(image, mask, outside, gradient)
+
+
+def _outside(mask: Mask) -> Float32:
+    """(S,S) signed distance to the mask's outline in pixels, positive outside."""
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    within = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(away - within + np.where(mask, 0.5, -0.5), np.float32)
+
+
+def _ascent(distance: Float32) -> Float32:
+    """(S,S,2) the gradient of a distance in pixels, times what Sobel's kernel sums to."""
+    return np.stack([np.asarray(cv2.Sobel(distance, cv2.CV_32F, x, 1 - x), np.float32) for x in (1, 0)], axis=-1)
+
+
+def _unit(vectors: Float32) -> Float32:
+    """(…,2) vectors at unit length."""
+    return np.asarray(vectors / (norm_last(vectors)[..., None] + np.float32(1e-6)), np.float32)
+
+
+def _facing(shown: Mask, rows: Int64, columns: Int64) -> Float32:
+    """(R,2) the way that a mask's outline faces in its pixels: what lies further away does not tell, and is cut off."""
+    top, left = max(0, int(rows.min()) - _NEAR), max(0, int(columns.min()) - _NEAR)
+    near = shown[top : int(rows.max()) + _NEAR + 1, left : int(columns.max()) + _NEAR + 1]
+    return _unit(_ascent(_outside(near))[rows - top, columns - left])
 
 
 def contrasting_background(rgba: Bytes) -> float:
@@ -283,6 +304,7 @@ def match_outlines(
 
     With a ``rendering`` (S,S) uint8, pairs whose grey values differ count less: a leg is not drawn to the chest.
     Outlines of ``missing`` (S,S) regions count less too: they may belong to a limb that the mesh hides.
+    Pairs count as far as both outlines face the same way, as in ICP with normals (Pulli 1999).
     """
     size = len(view.mask)
     reach = settings.outline_reach * size
@@ -300,16 +322,21 @@ def match_outlines(
         empty = np.zeros((0, 3))
         return PixelMatches(empty.astype(np.int64), empty, np.zeros((0, 2)), np.zeros(0))
     gaps, nearest = cKDTree(np.stack([columns, rows], axis=1)).query(wanted)
-    # 3. How alike both ends look, and whether a hidden limb may belong there.
+    # 3. How alike both ends look and face, and whether a hidden limb may belong there.
+    landing = np.clip(home.astype(np.int64), 0, size - 1)
     alike, alike_nearest = np.ones(len(rows)), np.ones(len(wanted))
     if rendering is not None:
         window = settings.grey_window
         ours, theirs = _inner_grey(rendering, shown, window), _inner_grey(view.image, _inside(view.mask), window)
-        landing = np.clip(home.astype(np.int64), 0, size - 1)
         alike = _likeness(ours[rows, columns], theirs[landing[:, 1], landing[:, 0]], settings.grey_step)
         alike_nearest = _likeness(ours[rows, columns][nearest], theirs[wanted_rows, wanted_columns], settings.grey_step)
     if missing is not None:
         alike_nearest = alike_nearest * np.where(missing[wanted_rows, wanted_columns], settings.outline_hidden, 1.0)
+    if settings.outline_facing:
+        way = _facing(shown, rows, columns)  # (R,2)
+        there, wanted_way = view.gradient[landing[:, 1], landing[:, 0]], view.gradient[wanted_rows, wanted_columns]
+        alike = alike * np.clip((way * there).sum(axis=1), 0, 1)
+        alike_nearest = alike_nearest * np.clip((way[nearest] * wanted_way).sum(axis=1), 0, 1)
     # 4. Vertices outside the mask, seen or not, back to its outline.
     pixels = to_pixels(vertices, size)  # (V,2)
     x, y = (np.clip(pixels[:, i].astype(np.int64), 0, size - 1) for i in range(2))
