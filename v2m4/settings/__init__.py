@@ -67,6 +67,7 @@ from v2m4.settings.matting import (
 from v2m4.settings.mending import MendingSettings
 from v2m4.settings.parts import (
     ChunkSettings,
+    ExchangeSettings,
     GaitSettings,
     LooksSettings,
     PairedLimbSettings,
@@ -123,6 +124,7 @@ __all__ = [
     "DescentSettings",
     "Dust3rSettings",
     "EvidenceSettings",
+    "ExchangeSettings",
     "ExportSettings",
     "FeatureSettings",
     "Field",

@@ -165,6 +165,47 @@ class SecondThoughtsSettings:
 
 
 @dataclass(frozen=True)
+class ExchangeSettings:
+    """Limbs that were taken for one another from where they meet in the view to where they meet again."""
+
+    most: Annotated[int, Range(0, 1000)] = 12
+    """Exchanges at most; 0 leaves it out."""
+    least_reach: Annotated[float, Range(0, 10)] = 0.2
+    """Length of a limb, at least, in sizes of the object."""
+    pieces: Annotated[int, Range(1, 100)] = 4
+    """Pieces of a limb whose middles make its line."""
+    tip: Annotated[float, Range(0, 1)] = 0.1
+    """Share of its length that is its tip."""
+    alike: Annotated[float, Range(1, 100)] = 2.0
+    """One is at most this many times as long as the other."""
+    apart: Annotated[float, Range(0, 10)] = 0.8
+    """How far apart they hang at most, in lengths of the shorter one."""
+    near: Annotated[float, Range(0, 3.2)] = 0.25
+    """They meet where the angle between them in the view has a minimum below this, in radians."""
+    least_frames: Annotated[int, Range(1, 1000)] = 4
+    """Frames from one meeting to the next, at least."""
+    line: Weight = 10.0
+    """Weight of a squared distance, in sizes of the object, from where the other limb is seen."""
+    laying: Annotated[int, Range(1, 1000)] = 12
+    """Steps in which limbs are laid there."""
+    unlike: Annotated[float, Range(0, 1000)] = 2.5
+    """Frames are to look at most this many times as unlike then, in the small pictures, for the stretch to be posed."""
+    small_rounds: Annotated[int, Range(1, 1000)] = 8
+    """Steps of the stretch in the small pictures."""
+    rounds: Annotated[int, Range(1, 1000)] = 6
+    """The same in the larger ones."""
+    hopeful_small: Annotated[float, Range(0, 1000)] = 1.05
+    """What is asked of the clip may be at most this many times as far off after the steps in the small pictures."""
+    hopeful: Annotated[float, Range(0, 1000)] = 1.03
+    """The same after those in the larger ones: joints and skin, which fit the motion found before, may make good for
+    that, and are solved once more with either."""
+    turned: Annotated[float, Range(0, 1)] = 0.3
+    """Share of the angle between both by which they are to stay exchanged."""
+    gain: Annotated[float, Range(0, 1)] = 0.01
+    """Share by which what is asked of the clip is to get nearer for an exchange that stands by itself."""
+
+
+@dataclass(frozen=True)
 class PartsSettings:
     """The body's parts are posed so that small pictures of the mesh look like the frames."""
 
@@ -263,4 +304,5 @@ class PartsSettings:
     limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)
     second_thoughts: SecondThoughtsSettings = field(default_factory=SecondThoughtsSettings)
     rig: RigFitSettings = field(default_factory=RigFitSettings)
+    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
     gait: GaitSettings = field(default_factory=GaitSettings)

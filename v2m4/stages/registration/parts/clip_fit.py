@@ -71,6 +71,12 @@ class ClipFit:
         out.fit = self.fit.with_body(body)
         return out
 
+    def seen_by(self, fit: PoseFit) -> ClipFit:
+        """The same with other pictures, of the same body."""
+        out = copy.copy(self)
+        out.fit = fit
+        return out
+
     def merged(self, body: Body, group: Int64) -> ClipFit:
         """The same for a body some of whose parts are one now. group: (N,) the part that each part went to."""
         count = len(body.skeleton)
@@ -213,15 +219,26 @@ class ClipFit:
 
     def together(self, poses: Poses, rounds: int, smoothness: float | None = None) -> Poses:
         """All frames at once, from ``poses`` (T). smoothness: weight of accelerations; the settings' if absent."""
+        smooth = self.settings.smoothness if smoothness is None else smoothness
+        return self._descended(poses, np.arange(len(poses.shifts)), rounds, smooth)
+
+    def within(self, poses: Poses, frames: Int64, rounds: int) -> Poses:
+        """Some ``frames`` at once, one after the other, from ``poses`` (T); the others stay, and hold those beside
+        them."""
+        return self._descended(poses, frames, rounds, self.settings.smoothness)
+
+    def _descended(self, poses: Poses, frames: Int64, rounds: int, smooth: float) -> Poses:
         settings, damping = self.settings, self.settings.damping
-        smooth = settings.smoothness if smoothness is None else smoothness
         total, shape = self.energy(poses, smooth), (len(poses.shifts), len(self.units))
-        band, gradient = self.normal(poses, smooth)
+        moving = slice(int(frames[0]) * shape[1], (int(frames[-1]) + 1) * shape[1])
+        band, gradient = self.normal(poses, smooth, self._told(poses, frames))
         for turn in range(rounds):
-            system = band.copy()
+            system = band[:, moving].copy()
             system[-1] *= 1 + damping
             system[-1] += _LEAST
-            tried = poses.moved(self.limited(-solveh_banded(system, gradient.reshape(-1)).reshape(shape)))
+            steps = np.zeros(shape)
+            steps.reshape(-1)[moving] = -solveh_banded(system, gradient.reshape(-1)[moving])
+            tried = poses.moved(self.limited(steps))
             energy = self.energy(tried, smooth)
             if energy >= total:
                 damping *= settings.damping_up
@@ -230,8 +247,15 @@ class ClipFit:
             damping *= settings.damping_down
             if gain < settings.least_gain or turn + 1 == rounds:
                 break
-            band, gradient = self.normal(poses, smooth)
+            band, gradient = self.normal(poses, smooth, self._told(poses, frames))
         return poses
+
+    def _told(self, poses: Poses, frames: Int64) -> Normal:
+        """What pictures tell of some frames, nothing of the others."""
+        told, count, size = self.fit.linearised(poses[frames], frames), len(poses.shifts), len(self.units)
+        out = Normal(np.zeros(count), np.zeros((count, size, size)), np.zeros((count, size)))
+        out.energies[frames], out.matrix[frames], out.gradient[frames] = told.energies, told.matrix, told.gradient
+        return out
 
     def energy(self, poses: Poses, smoothness: float) -> float:
         """What all frames together are to make small."""

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from v2m4.arrays import Float64, Int64
 from v2m4.events import Event, Progress, StageRun
 from v2m4.stages.registration.parts.clip_fit import ClipFit, differences
+from v2m4.stages.registration.parts.exchange import Exchange
 from v2m4.stages.registration.parts.gait import gait_of
 from v2m4.stages.registration.parts.merging import merged
 from v2m4.stages.registration.parts.rig_fit import RigFit
@@ -76,6 +77,7 @@ class MotionSearch:
             self.poses, self.body = RigFit(self.clip).solved(self.poses)
             self.clip = self.clip.with_body(self.body)
             self._merge()
+            self._exchange()
         else:
             self.poses = self.clip.together(self.poses, rounds)
         self.poses = self.in_stride(self.smoothest(self.poses))
@@ -94,6 +96,23 @@ class MotionSearch:
         clip = clip.with_body(body)
         if clip.fit.energies(poses, np.arange(len(poses.shifts))).sum() <= before:
             self.clip, self.poses, self.body, self.skeleton = clip, poses, body, body.skeleton
+
+    def _exchange(self) -> None:
+        """Limbs that were taken for one another, where the clip gains by that; joints and skin anew with them."""
+        smooth = self.settings.smoothness
+        if not self.settings.exchange.most:
+            return
+        small = self.clip.seen_by(self.levels[0].fit.with_parts(self.body))
+        poses, doubtful = Exchange(small, self.clip).improved(self.poses)
+        if doubtful is None and poses is self.poses:
+            return
+        tried = [poses] if doubtful is None else [poses, doubtful.poses]
+        solved = [RigFit(self.clip).solved(each) for each in tried]
+        off = [self.clip.with_body(body).energy(found, smooth) for found, body in solved]
+        best = int(np.argmin(off))
+        if tried[best] is not self.poses:
+            self.poses, self.body = solved[best]
+            self.clip = self.clip.with_body(self.body)
 
     def smoothest(self, poses: Poses) -> Poses:
         """Poses drawn to ever smoother motion, until that makes pictures clearly less alike: what shakes without need
