@@ -14,7 +14,7 @@ from v2m4.errors import V2M4Error
 from v2m4.pipeline import open_run
 from v2m4.recipe import Recipe
 from v2m4.settings import Settings, changed
-from v2m4.workbench import Workbench, require_in_front
+from v2m4.workbench import Workbench, for_guessed, require_in_front
 
 
 def test_a_mesh_around_the_camera_is_refused_by_the_frames_name() -> None:
@@ -40,3 +40,13 @@ def test_what_follows_the_video_is_made_anew_for_other_settings(finished: Any, l
     fewer = bench.video_tracker(opened(changed(settings, {"registration.video.nodes": 7})))
     assert fewer is not first
     assert (len(fewer.graph.nodes), fewer.settings.nodes) == (7, 7)
+
+
+def test_a_mesh_whose_shape_is_a_guess_is_searched_for_a_shorter_time_or_not_at_all() -> None:
+    parts = Settings.of("fast").registration.video.parts
+    short, told = for_guessed(parts, one_sided=True), parts.guessed
+    assert (short.rounds, short.side) == (parts.rounds, parts.side)
+    assert (short.kicks, short.rig.rounds, short.gait.weight) == (told.kicks, told.rig_rounds, told.gait)
+    for meshes, posed in {"given": [], "one_sided": [True], "all": [True, False]}.items():
+        chosen = [side for side in (True, False) if for_guessed(changed(parts, {"meshes": meshes}), side).rounds]
+        assert chosen == posed

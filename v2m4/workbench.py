@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from v2m4.geometry.mesh import Mesh
 from v2m4.perceptual import PERCEPTUALS, Perceptual
 from v2m4.recipe import Recipe
 from v2m4.run import Run
-from v2m4.settings import Settings, changed
+from v2m4.settings import PartsSettings, Settings
 from v2m4.stages import refinement
 from v2m4.stages.registration.video import VideoTracker
 from v2m4.stereo import STEREOS, Locator, Stereo
@@ -71,13 +72,34 @@ class Workbench:
             _, anchor = keyframes_of(run)
             mesh, settings = posed_mesh(run, anchor), run.recipe.following
             require_in_front(mesh, anchor)
-            if settings.parts.meshes == "given" and not GENERATORS[run.recipe.settings.generator.name].keeps_look:
-                settings = changed(settings, {"parts.rounds": 0})
+            generator = GENERATORS[run.recipe.settings.generator.name]
+            if not generator.keeps_look:
+                settings = replace(settings, parts=for_guessed(settings.parts, generator.one_sided))
             self._video_tracker = (
                 key,
                 VideoTracker(mesh, masked_clip(run), anchor, settings, rig=posed_rig(run, anchor)),
             )
         return self._video_tracker[1]
+
+
+def for_guessed(parts: PartsSettings, one_sided: bool) -> PartsSettings:
+    """The search over jointed parts for a mesh that was made from a frame: none where such meshes are not posed."""
+    if parts.meshes == "given" or (parts.meshes == "one_sided" and not one_sided):
+        return replace(parts, rounds=0)
+    short = parts.guessed
+    return replace(
+        parts,
+        tried=short.tried,
+        repairs=short.repairs,
+        kicks=short.kicks,
+        calmings=short.calmings,
+        across_view=short.across_view,
+        preferred=short.preferred,
+        ends_after=short.ends_after,
+        rig=replace(parts.rig, rounds=short.rig_rounds),
+        second_thoughts=replace(parts.second_thoughts, every=short.second_thoughts),
+        gait=replace(parts.gait, weight=short.gait),
+    )
 
 
 def require_in_front(mesh: Mesh, frame: int) -> None:

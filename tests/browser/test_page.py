@@ -490,7 +490,10 @@ def test_a_large_file_is_refused_with_the_limit(visitor: Visitor, served: Served
 def test_a_click_mends_the_mask_and_undo_takes_it_back(visitor: Visitor, served: Served) -> None:
     page = visitor()
     look(page, served.clip)
-    page.locator("v2m4-mask [data-frame]").nth(1).click()
+    page.wait_for_selector("v2m4-mask .main")
+    other = page.locator("v2m4-mask [data-frame]:not(:has(.main))").first
+    frame = other.get_attribute("data-frame")
+    other.click()
     picture = page.locator("v2m4-mask .canvas img")
     before = picture.get_attribute("src")
     page.click("v2m4-mask .sign.minus")
@@ -507,9 +510,8 @@ def test_a_click_mends_the_mask_and_undo_takes_it_back(visitor: Visitor, served:
     page.wait_for_function(
         "old => document.querySelector('v2m4-mask .canvas img')?.getAttribute('src') === old", arg=before
     )
-    page.locator("v2m4-mask [data-frame]").nth(0).click()
     page.click("v2m4-mask .anchor")
-    page.wait_for_selector("v2m4-mask [data-frame]:first-child .main")
+    page.wait_for_selector(f"v2m4-mask [data-frame='{frame}'] .main")
 
 
 def test_a_run_is_the_servers_any_tab_follows_it_and_others_may_look(

@@ -123,12 +123,14 @@ class GeneratorPlug(Plug[Generator]):
 
     refinable: its meshes come with what refinement needs, and it can resume them (`stages.refinement.Resumable`).
     anchors_first: its mesh shows the object as the first frame does, so that one is the anchor. keeps_look: its mesh
-    has a look of the user's own, which the texture stage leaves alone.
+    has a look of the user's own, which the texture stage leaves alone. one_sided: it is what one picture shows, closed
+    by a guess.
     """
 
     refinable: bool = False
     anchors_first: bool = False
     keeps_look: bool = False
+    one_sided: bool = False
 
 
 GENERATORS: dict[str, GeneratorPlug] = by_name(
@@ -221,6 +223,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         "Inflates the object's silhouette into a closed, textured mesh.",
         "MIT",
         True,
+        one_sided=True,
     ),
     GeneratorPlug(
         "generator",
@@ -230,6 +233,7 @@ GENERATORS: dict[str, GeneratorPlug] = by_name(
         "MIT",
         True,
         preference=1,
+        one_sided=True,
     ),
     GeneratorPlug(
         "generator",

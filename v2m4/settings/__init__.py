@@ -69,6 +69,7 @@ from v2m4.settings.parts import (
     ChunkSettings,
     ExchangeSettings,
     GaitSettings,
+    GuessedShapeSettings,
     LooksSettings,
     PairedLimbSettings,
     PartsSettings,
@@ -135,6 +136,7 @@ __all__ = [
     "GeneratorSettings",
     "GlobalAlignmentSettings",
     "GraphCutSettings",
+    "GuessedShapeSettings",
     "HttpSettings",
     "Hunyuan3DSettings",
     "InflateSettings",
@@ -360,6 +362,7 @@ _DRAFT = Settings(
             rounds=2,
             fit=SurfaceFitSettings(rounds=1),
             parts=PartsSettings(
+                meshes="given",
                 rounds=4,
                 side=32,
                 coarse_steps=2,

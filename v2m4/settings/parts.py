@@ -206,11 +206,40 @@ class ExchangeSettings:
 
 
 @dataclass(frozen=True)
+class GuessedShapeSettings:
+    """The search for a mesh that was made from a frame: where its shape is a guess, more of it gains little."""
+
+    tried: Annotated[int, Range(1, 1000)] = 2
+    """As `tried` of the whole search."""
+    repairs: Annotated[int, Range(0, 100)] = 0
+    """As `repairs` there."""
+    kicks: Annotated[int, Range(0, 100)] = 0
+    """As `kicks`."""
+    calmings: Annotated[int, Range(0, 100)] = 0
+    """As `calmings`."""
+    rig_rounds: Annotated[int, Range(0, 1000)] = 0
+    """As `rig.rounds`."""
+    second_thoughts: Annotated[int, Range(0, 1000)] = 0
+    """As `second_thoughts.every`."""
+    gait: Weight = 0.0
+    """As `gait.weight`: the far side, which the other view would show, is a guess above all."""
+    across_view: Annotated[float, Range(0, 1)] = 1.0
+    """As `across_view`."""
+    preferred: Annotated[float, Range(0, 1000)] = 0.75
+    """As `preferred`."""
+    ends_after: Annotated[float, Range(0, 1)] = 0.5
+    """As `ends_after`."""
+
+
+@dataclass(frozen=True)
 class PartsSettings:
     """The body's parts are posed so that small pictures of the mesh look like the frames."""
 
-    meshes: Literal["given", "all"] = "given"
-    """given: only a mesh that the user brought, whose shape is true, is posed by its parts; all: generated ones too."""
+    meshes: Literal["given", "one_sided", "all"] = "one_sided"
+    """Which meshes are posed by their parts. given: only one that the user brought, whose shape is true; one_sided:
+    also those that are what one picture shows, closed by a guess (`inflate`, `sculpt`), as `guessed` says; all: every
+    generator's, so."""
+    guessed: GuessedShapeSettings = field(default_factory=GuessedShapeSettings)
     rounds: Annotated[int, Range(0, 1000)] = 8
     """Steps of all frames together, at most; 0 leaves the search out."""
     side: Annotated[int, Range(8, 512)] = 48
@@ -219,8 +248,14 @@ class PartsSettings:
     """Steps of single frames in the small pictures."""
     steps: Annotated[int, Range(1, 1000)] = 8
     """Steps of single frames in the large ones."""
+    tried: Annotated[int, Range(1, 1000)] = 1000
+    """Starts of a frame that are followed in the small pictures, those that look most like it."""
     kept: Annotated[int, Range(1, 1000)] = 2
     """Starts of a frame that go on to the larger pictures."""
+    ends_after: Annotated[float, Range(0, 1)] = 1.0
+    """Share of the frames after which the search ends if what is posed will hardly be `preferred`; 1: it goes on."""
+    ends_beyond: Annotated[float, Range(0, 1000)] = 1.1
+    """It ends where frames look more than this many times as unlike as would be preferred."""
     repairs: Annotated[int, Range(0, 100)] = 2
     """Times that frames which look unlike are posed again between their neighbours."""
     kicks: Annotated[int, Range(0, 100)] = 2
@@ -277,6 +312,11 @@ class PartsSettings:
     """Shifts across it beyond which that is let go."""
     sideways_free: Annotated[float, Range(1e-4, 10)] = 0.005
     """The same for what is neither a limb nor trunk: a head turns, a tail wags."""
+    across_view: Annotated[float, Range(0, 1)] = 0.0
+    """How far parts are taken to swing in a plane across the view where no plane of symmetry is trusted; the body as a
+    whole may come nearer."""
+    first_depth: Annotated[float, Range(0, 1)] = 0.5
+    """Share of the way back to the first motion's depths that the surface goes along the rays then."""
     depth_pace: Weight = 300.0
     """How much a change of the whole body's velocity along the view weighs, in sizes of the object, against one of a
     joint's, in radians."""

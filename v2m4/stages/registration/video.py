@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -69,6 +70,8 @@ from v2m4.stages.registration.video_tracks import VideoTracks
 FIRST_SHARE = 0.5  # of the progress: following frame by frame
 LEAST_SIDE = 12  # of pictures whose optical flow can be computed (DIS), in pixels
 FITS_AT_ONCE = 8  # each holds the pictures of a frame
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -326,7 +329,7 @@ class VideoTracker:
             follower = PartsFollower(start, self.clip, self.anchor, joined, seen, parts, shapes, across, rig)
             done = FIRST_SHARE + (1 - FIRST_SHARE) * number / len(rigs)
             found = yield from _as_share(follower.follow(shown), done, (1 - FIRST_SHARE) / len(rigs))
-            if follower.score(found) <= parts.preferred * follower.score(shapes):
+            if found is not None and follower.score(found) <= parts.preferred * follower.score(shapes):
                 return found
         return shapes
 
@@ -493,7 +496,7 @@ def robust_rigid_motion(
     return rotation, shift
 
 
-def _as_share(events: StageRun[Float64], before: float, share: float) -> StageRun[Float64]:
+def _as_share(events: StageRun[Found], before: float, share: float) -> StageRun[Found]:
     """The same as ``share`` of the whole, of which ``before`` is done."""
     while True:
         try:

@@ -32,6 +32,16 @@ def test_a_body_that_moves_as_one_is_followed(tmp_path: Path, chunks: int) -> No
     assert follower.score(SHAPES) < 0.5 * follower.score(np.repeat(SHAPES[:1], 4, axis=0))
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_search_ends_early_where_the_first_motion_is_hardly_surpassed(tmp_path: Path, known: bool) -> None:
+    settings = changed(PartsSettings(), {"chunks.chunks": 1, "side": 32, "ends_after": 0.5})
+    mesh = Mesh(torch.tensor(VERTICES).float(), torch.tensor(FACES))
+    first, all_frames = SHAPES if known else np.repeat(SHAPES[:1], 4, axis=0), np.ones(4, bool)
+    clip = film(SHAPES, FACES, tmp_path)
+    found = drain(PartsFollower(mesh, clip, 0, all_frames, all_frames, settings, first).follow())
+    assert (found is None) == known
+
+
 def test_large_textured_faces_are_cut_until_their_texture_is_told() -> None:
     corners = torch.tensor([[0.0, 0, 3], [1, 0, 3], [1, 1, 3], [0, 1, 3]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -43,3 +53,21 @@ def test_large_textured_faces_are_cut_until_their_texture_is_told() -> None:
     np.testing.assert_allclose(looks.colours[left & (looks.vertices[:, 0] > 0.1), 0], 1.0)
     np.testing.assert_allclose(looks.colours[right & (looks.vertices[:, 0] < 0.9), 0], 0.0)
     assert looks.known.all() and len(looks.faces) > 100
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_where_no_plane_tells_depths_they_lie_between_both_motions_and_pictures_stay(
+    tmp_path: Path, share: float
+) -> None:
+    mesh, clip = Mesh(torch.tensor(VERTICES).float(), torch.tensor(FACES)), film(SHAPES, FACES, tmp_path)
+    all_frames, nearer = np.ones(4, bool), 0.9 * SHAPES
+    settings = changed(
+        PartsSettings(), {"chunks.chunks": 3, "side": 16, "across_view": 1.0, "first_depth": 0.0, "rig.rounds": 0}
+    )
+    alone, drawn = (
+        drain(PartsFollower(mesh, clip, 0, all_frames, all_frames, each, nearer).follow())
+        for each in (settings, changed(settings, {"first_depth": share}))
+    )
+    wanted = alone[..., 2] ** (1 - share) * nearer[..., 2] ** share
+    np.testing.assert_allclose(drawn[..., 2], wanted, rtol=1e-9)
+    np.testing.assert_allclose(drawn[..., :2] / drawn[..., 2:], alone[..., :2] / alone[..., 2:], atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from v2m4.events import drain
 from v2m4.settings import changed
 from v2m4.stages.registration.parts.clip_fit import ClipFit
 from v2m4.stages.registration.parts.search import MotionSearch
+from v2m4.stages.registration.parts.skeleton import Poses
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -79,3 +82,36 @@ def test_what_is_neither_limb_nor_trunk_leaves_the_plane_for_little() -> None:
     )
     bends = ClipFit(fit, 0, joined, None).prior_energies(turned)[1]
     assert free - bends < 0.1 * (bound - bends)
+
+
+def test_an_arm_that_nothing_holds_swings_across_the_view_while_the_whole_may_come_nearer() -> None:
+    fit, joined, view = filmed(bent(np.zeros(2), np.ones(3)), 16), np.ones(2, bool), np.array([0.0, 0.0, 1.0])
+    free, flat = ClipFit(fit, 0, joined), ClipFit(fit, 0, joined, view, whole=False)
+    swung, turned = (bent(np.array([0.0, 0.8]), axis) for axis in (view, np.array([0.0, 1.0, 0.0])))
+    nearer = bent(np.zeros(2), view).moved(np.tile([0.0, 0.0, -0.3] + [0.0] * 6, (2, 1)))
+    for poses, held in ((swung, False), (turned, True), (nearer, False)):
+        more = flat.prior_energies(poses)[1] - free.prior_energies(poses)[1]
+        assert (more > 0.05) == held, (more, held)
+
+
+def test_only_the_likeliest_starts_are_followed() -> None:
+    truth = bent(0.3 * np.arange(2), np.array([0.0, 0.0, 1.0]))
+    search = MotionSearch(levels(truth))
+    far = bent(np.full(2, 1.5), np.array([0.0, 0.0, 1.0]))
+    followed: list[int] = []
+
+    class Counting(ClipFit):
+        def descend(self, poses: Poses, *rest: Any) -> Any:
+            followed.append(len(poses.shifts))
+            return super().descend(poses, *rest)
+
+    for tried, count in ((1, 1), (1000, 3)):
+        settings = changed(search.settings, {"tried": tried, "kept": 1})
+        for level in search.levels:
+            level.settings, level.__class__ = settings, Counting
+        search.settings = settings
+        starts = [far[[1]], truth[[1]], far[[0]]]
+        followed.clear()
+        pose, _ = search._descended(starts, 1, truth[[1]])
+        assert followed == [count, 1]
+        assert error(pose, truth[[1]]) < 0.02

@@ -30,17 +30,25 @@ def _axes_about(normal: Float64) -> Float64:
 
 class ClipFit:
     """joined: (T,) frames whose motion goes on from the frame before's. across: (3,) the normal of a plane along which
-    limbs swing, as long as that is trusted, 0..1. held: (N,) parts that stay beside it (all if absent); others may."""
+    limbs swing, as long as that is trusted, 0..1. held: (N,) parts that stay beside it (all if absent); others may.
+    whole: whether the body as a whole stays beside it too."""
 
     def __init__(
-        self, fit: PoseFit, anchor: int, joined: Mask, across: Float64 | None = None, held: Mask | None = None
+        self,
+        fit: PoseFit,
+        anchor: int,
+        joined: Mask,
+        across: Float64 | None = None,
+        held: Mask | None = None,
+        *,
+        whole: bool = True,
     ) -> None:
         self.fit, self.anchor, self.joined = fit, anchor, joined
         self.settings, self.size = fit.settings, fit.body.size
         count = len(fit.body.skeleton)
         trust = 0.0 if across is None else float(np.linalg.norm(across))
         held = np.ones(count, bool) if held is None else held
-        self._held, self._plane = held, across
+        self._held, self._plane, self._whole = held, across, whole
         out_of_plane = np.zeros((3, 3))
         if across is not None and trust:
             out_of_plane = np.eye(3) - np.outer(across, across) / trust**2
@@ -49,7 +57,8 @@ class ClipFit:
         self._stiff = np.tile(bend, (count, 1, 1))  # (N,3,3) pulls to the rest
         self._stiff[0] = settings.root_turn * np.eye(3)
         # Where limbs swing along a plane all of the body stays beside it: that and the picture tell depths.
-        self._depth_hold = settings.depth_hold * (1 - trust)
+        stays = trust if whole else 0.0
+        self._depth_hold = settings.depth_hold * (1 - stays)
         self._anchor_hold = settings.anchor_hold
         self.across = np.zeros(3) if across is None or not trust else across / trust
         self.axes = _axes_about(self.across) if trust else np.eye(3)  # limbs are turned about them
@@ -57,12 +66,12 @@ class ClipFit:
         self.has_plane = bool(self._beside.any())
         self._within = np.where(held, settings.sideways_within, settings.sideways_free)  # (N,)
         self._trunk = fit.shares * held / max(float(fit.shares @ held), _LEAST)  # (N,)
-        self._whole_beside = settings.sideways_whole * trust
+        self._whole_beside = settings.sideways_whole * stays
         frames = len(joined)
         inner = joined[1:-1] & joined[2:] if frames > 2 else np.zeros(0, bool)
         self._inner = inner.astype(np.float64)[:, None]  # (T-2,1)
         self._pace = np.ones(3 + 3 * count)  # what changes of velocity weigh
-        self._pace[2] += (settings.depth_pace - 1) * (1 - trust)
+        self._pace[2] += (settings.depth_pace - 1) * (1 - stays)
         self.units = np.array([1 / self.size] * 3 + [1.0] * 3 * count)  # of steps, to those of `differences`
 
     def with_body(self, body: Body) -> ClipFit:
@@ -83,7 +92,7 @@ class ClipFit:
         held = np.bincount(group, self.fit.shares * self._held, count) > 0.5 * np.bincount(
             group, self.fit.shares, count
         )
-        return ClipFit(self.fit.with_parts(body), self.anchor, self.joined, self._plane, held)
+        return ClipFit(self.fit.with_parts(body), self.anchor, self.joined, self._plane, held, whole=self._whole)
 
     def prior_energies(self, poses: Poses, still: float = 0.0) -> Float64:
         """(B,) what is asked of single poses (B), whatever the frames show. still: weight of a joint's turn, large or

@@ -52,15 +52,20 @@ class PartsFollower:
         self.settings = settings if self.rig is None else changed(settings, {"rig.rounds": 0})
         self.vertices = mesh.vertices.cpu().numpy().astype(np.float64)
         self.looks, self._closed = light_mesh(mesh, settings.looks), shows_fronts(mesh, settings.border)
+        self._first = before
         self._before = None if before is None else before[:, self._nearest_whole]  # (T,L,3)
 
-    def follow(self, shown: Collection[int] = ()) -> StageRun[Float64]:
-        """(T,V,3) the mesh in every frame. shown: frames whose shapes are told as soon as they are found."""
+    def follow(self, shown: Collection[int] = ()) -> StageRun[Float64 | None]:
+        """(T,V,3) the mesh in every frame; none if the search ended early. shown: frames whose shapes are told as soon
+        as they are found."""
         body, before = self.body, self._before
         guide = None if before is None else following(body.skeleton, body.vertices, body.weights, before)
         across, held = self._plane
-        fits = [ClipFit(fit, self.anchor, self.joined, across, held) for fit in self._fits]
-        search = MotionSearch(fits, shown, guide)
+        flat = across is None and self.settings.across_view > 0
+        if flat:
+            across = np.array([0.0, 0.0, self.settings.across_view])
+        fits = [ClipFit(fit, self.anchor, self.joined, across, held, whole=not flat) for fit in self._fits]
+        search = MotionSearch(fits, shown, guide, self._wanted)
 
         def told(event: Event) -> Event:
             if not isinstance(event, FramePosed):
@@ -70,7 +75,26 @@ class PartsFollower:
 
         yield Progress("motion", 0.0)
         poses = yield from mapped(search.run(), told)
-        return self._whole(search.body, poses)
+        if search.hopeless:
+            return None
+        shapes = self._whole(search.body, poses)
+        return self._between_depths(shapes) if flat else shapes
+
+    def _between_depths(self, shapes: Float64) -> Float64:
+        """Shapes (T,V,3) drawn along the rays to the first motion's depths: with no plane to tell depths both motions
+        err in them, and not alike."""
+        if self._first is None:
+            return shapes
+        found, first = (np.maximum(each[..., 2:], 1e-9) for each in (shapes, self._first))
+        return shapes * (first / found) ** self.settings.first_depth
+
+    @property
+    def _wanted(self) -> Float64 | None:
+        """(T,) how unlike each frame the found motion may look to be preferred to the first one."""
+        if self._before is None or self.settings.ends_after >= 1:
+            return None
+        first = self._fits[-1].vertex_energies(self._before, np.arange(len(self._before)))
+        return self.settings.preferred * first
 
     def score(self, shapes: Float64) -> float:
         """How unlike the clip the mesh looks in shapes (T,V,3): mean squared difference per pixel of the object."""
@@ -94,7 +118,7 @@ class PartsFollower:
 
     @cached_property
     def _plane(self) -> tuple[Float64 | None, Mask | None]:
-        """`ClipFit`'s ``across`` and ``held``: no plane for a body that has no limbs on both sides of it."""
+        """`ClipFit`'s ``across`` and ``held``, without a plane for a body that has no limbs on both sides of it."""
         trust = 0.0 if self.across is None else float(np.linalg.norm(self.across))
         if self.across is None or not trust:
             return None, None

@@ -36,10 +36,18 @@ class FramePosed(Event):
 
 class MotionSearch:
     """levels: the same clip in small pictures and in larger ones. shown: frames whose new poses are told. guide: poses
-    (T) that were found otherwise, where every frame starts too."""
+    (T) that were found otherwise, where every frame starts too. wanted: (T,) how unlike its frame each may look for
+    the poses to be taken; a search that will hardly get there ends early, and is ``hopeless``."""
 
-    def __init__(self, levels: Sequence[ClipFit], shown: Collection[int] = (), guide: Poses | None = None) -> None:
-        self.levels, self.shown, self.guide = levels, shown, guide
+    def __init__(
+        self,
+        levels: Sequence[ClipFit],
+        shown: Collection[int] = (),
+        guide: Poses | None = None,
+        wanted: Float64 | None = None,
+    ) -> None:
+        self.levels, self.shown, self.guide, self.wanted = levels, shown, guide, wanted
+        self.hopeless = False
         self.clip = levels[-1]
         self.settings, self.body = self.clip.settings, self.clip.fit.body
         self.skeleton = self.clip.fit.body.skeleton
@@ -52,10 +60,15 @@ class MotionSearch:
         anchor, frames, rounds = self.clip.anchor, len(self.clip.joined), self.settings.rounds
         done, total = 0, max(1, (frames - 1) * (1 + self.settings.repairs) + frames)
         # 1. Outwards from the anchor.
+        posed = [anchor]
         for way in (range(anchor + 1, frames), range(anchor - 1, -1, -1)):
             for index in way:
                 self._advance(index, 1 if way.step > 0 else -1)
                 done += 1
+                posed.append(index)
+                if self._lost(posed):
+                    self.hopeless = True
+                    return self.poses
                 yield Progress("motion", done / total)
                 if index in self.shown:
                     yield FramePosed(index)
@@ -83,6 +96,14 @@ class MotionSearch:
         self.poses = self.in_stride(self.smoothest(self.poses))
         yield Progress("motion", 1.0)
         return self.poses
+
+    def _lost(self, posed: list[int]) -> bool:
+        """Whether the frames posed so far are enough to tell that the poses will not be taken."""
+        if self.wanted is None or len(posed) <= self.settings.ends_after * len(self.wanted):
+            return False
+        frames = np.array(posed)
+        found = self.clip.fit.energies(self.poses[posed], frames).sum()
+        return bool(found > self.settings.ends_beyond * self.wanted[frames].sum())
 
     def _merge(self) -> None:
         """Fewer parts, and the rig anew with them, if pictures get no less alike by that."""
@@ -194,9 +215,13 @@ class MotionSearch:
         return pose
 
     def _descended(self, starts: list[Poses], index: int, expected: Poses) -> tuple[Poses, float]:
-        """The lowest end of descents through all levels; only the best few go on to the finer."""
+        """The lowest end of descents through all levels, from the likeliest starts; only the best few go on to the
+        finer."""
         poses = Poses.joined(starts)
-        energies = np.zeros(len(starts))
+        if len(starts) > self.settings.tried:
+            unlike = self.levels[0].fit.energies(poses, np.full(len(starts), index))
+            poses = poses[np.argsort(unlike, kind="stable")[: self.settings.tried]]
+        energies = np.zeros(len(poses.shifts))
         for level, rounds in zip(self.levels, (self.settings.coarse_steps, self.settings.steps), strict=True):
             if level is not self.levels[0]:
                 poses = poses[np.argsort(energies, kind="stable")[: self.settings.kept]]
