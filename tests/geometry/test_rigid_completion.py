@@ -59,6 +59,19 @@ def test_a_round_is_that_of_the_formula_written_out(rest: Float64, completion: R
     assert np.abs(found[free] - np.linalg.solve(laplacian[free][:, free], given)).max() < 1e-9
 
 
+def test_a_part_by_itself_goes_where_it_goes_in_the_whole(rest: Float64, completion: RigidCompletion) -> None:
+    pose = rest + 0.1 * np.random.default_rng(2).normal(size=rest.shape)
+    core = np.zeros(len(rest), bool)
+    core[np.argmax(rest[:, 2])] = True
+    free = completion.grown(core)
+    part = np.flatnonzero(completion.grown(free, 2))
+    assert len(part) < len(rest)
+
+    alone = completion.part(part).complete(pose[part], free[part], 5)
+
+    assert (alone == completion.complete(pose, free, 5)[part]).all()
+
+
 def test_turns_are_those_of_the_singular_value_decomposition() -> None:
     matrices = np.random.default_rng(0).normal(size=(200, 3, 3))  # half of them reflect
     flat = np.array([np.diag([2.0, 1, 0]), np.eye(3), np.diag([-3.0, -2, 1])])  # a plane, nothing, half a turn

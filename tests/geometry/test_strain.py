@@ -87,3 +87,20 @@ def test_limits_and_folds_are_those_of_numpy(rest: tuple[Float64, Int64]) -> Non
     around /= np.linalg.norm(around, axis=1, keepdims=True)
     over = (normal[:, None] * around[faces]).sum(axis=(1, 2)) < 0
     assert over.any() and (folded(posed, faces) == over).all()
+
+
+def test_some_faces_by_themselves_are_torn_as_in_the_whole(rest: tuple[Float64, Int64]) -> None:
+    vertices, faces = rest
+    posed = vertices + 0.3 * np.random.default_rng(3).normal(size=vertices.shape)
+    strain = FaceStrain(vertices, faces)
+    zone = vertices[:, 2] > 0
+    inside = np.flatnonzero(zone[faces].all(axis=1))
+    all_there = np.bincount(faces[inside].ravel(), minlength=len(zone)) == np.bincount(faces.ravel())
+    full = all_there[faces[inside]].all(axis=1)  # what the normals about all corners are known of
+
+    part = strain.part(inside, np.cumsum(zone) - 1)
+
+    assert (part.stretches(posed[zone]) == strain.stretches(posed)[:, inside]).all()
+    torn = strain.torn(posed, 1.5)[inside]
+    assert torn[full].any() and not torn[full].all()
+    assert (part.torn(posed[zone], 1.5) == torn)[full].all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from scipy.sparse import csc_matrix, csr_matrix, diags
@@ -38,6 +40,22 @@ class RigidCompletion:
         self._beside = csr_matrix((np.ones(len(start)), (start, end)), shape=(count, count))
         self._piece = connected_components(adjacency, directed=False)[1]  # (V,)
 
+    def part(self, vertices: Int64) -> RigidCompletion:
+        """The same for some vertices (N,) by themselves, in their order: what lies two rings within them goes where it
+        goes in the whole."""
+        out, count = copy.copy(self), len(self._first) - 1
+        place = np.full(count, -1)
+        place[vertices] = np.arange(len(vertices))
+        start, end = place[np.repeat(np.arange(count), np.diff(self._first))], place[self._end]
+        kept = np.flatnonzero((start >= 0) & (end >= 0))
+        kept = kept[np.lexsort((end[kept], start[kept]))]
+        out._end, out._rest_edge, out._weight = end[kept], self._rest_edge[kept], self._weight[kept]
+        out._first = np.searchsorted(start[kept], np.arange(len(vertices) + 1))
+        out._laplacian = self._laplacian[vertices][:, vertices]
+        out._beside = self._beside[vertices][:, vertices]
+        out._piece = self._piece[vertices]
+        return out
+
     def grown(self, chosen: Mask, rings: int = 1) -> Mask:
         """(V,) the chosen vertices (V,) and ``rings`` rings of vertices around them."""
         for _ in range(rings):
@@ -64,25 +82,38 @@ class RigidCompletion:
         """The pose (V,3) with its ``free`` vertices (V,) where they are as rigid as possible to each other and to the
         others, which stay. A piece of the surface of which nothing stays keeps its place softly; a whole mesh of which
         nothing does stays as it is."""
-        if not free.any() or free.all():
-            return pose
-        inner = np.flatnonzero(free)
-        # 1. The system for the free vertices; what the others give to its right side.
-        rows = self._laplacian[inner]
-        staying = np.bincount(self._piece, ~free) > 0  # whether anything of each piece does
-        hold = np.where(staying[self._piece[inner]], 0.0, self.loose_hold) * self._laplacian.diagonal()[inner]
-        system = splu(
-            csc_matrix(rows[:, inner] + diags(hold)),
+        return pose if not free.any() or free.all() else FreePart(self, free).complete(pose, iterations)
+
+
+class FreePart:
+    """Some vertices of a mesh, to be completed in several poses: free (V,), neither none nor all of them."""
+
+    def __init__(self, whole: RigidCompletion, free: Mask) -> None:
+        self._whole = whole
+        self._inner, self._held = np.flatnonzero(free), np.flatnonzero(~free)
+        self._near = np.flatnonzero(whole.grown(free))
+        rows = whole._laplacian[self._inner]
+        staying = np.bincount(whole._piece, ~free) > 0  # whether anything of each piece does
+        loose = np.where(staying[whole._piece[self._inner]], 0.0, whole.loose_hold)
+        self._hold = loose * whole._laplacian.diagonal()[self._inner]
+        self._towards = rows[:, self._held]
+        self._system = splu(
+            csc_matrix(rows[:, self._inner] + diags(self._hold)),
             permc_spec="MMD_AT_PLUS_A",
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
         )
-        held = np.flatnonzero(~free)
-        given = hold[:, None] * pose[inner] - rows[:, held] @ pose[held]  # (N,3)
+
+    def complete(self, pose: Float64, iterations: int) -> Float64:
+        """`RigidCompletion.complete` for a pose (V,3)."""
+        whole, inner = self._whole, self._inner
+        # 1. What stays gives to the right side of the free vertices' system.
+        given = self._hold[:, None] * pose[inner] - self._towards @ pose[self._held]  # (N,3)
         # 2. Turns that suit the positions, positions that suit the turns, in turns.
-        near = np.flatnonzero(self.grown(free))
         moved = pose.copy()
         for _ in range(iterations):
-            wanted = wanted_laplacian(moved, near, inner, self._first, self._end, self._weight, self._rest_edge)
-            moved[inner] = system.solve(wanted + given)
+            wanted = wanted_laplacian(
+                moved, self._near, inner, whole._first, whole._end, whole._weight, whole._rest_edge
+            )
+            moved[inner] = self._system.solve(wanted + given)
         return moved

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from v2m4.arrays import Float64, Int64, Mask
@@ -24,6 +26,14 @@ class FaceStrain:
         self._height = np.maximum(height, _FLATTEST * length)
         # 2. What is folded at rest is nobody's fault later.
         self._folded_at_rest = folded(rest, faces)
+
+    def part(self, faces: Int64, place: Int64) -> FaceStrain:
+        """The same for some faces (N,) by themselves. place: (V,) the numbers of their corners in poses of these."""
+        out = copy.copy(self)
+        out.faces = place[self.faces[faces]]
+        out._length, out._along, out._height = self._length[faces], self._along[faces], self._height[faces]
+        out._folded_at_rest = self._folded_at_rest[faces]
+        return out
 
     def largest_stretch(self, posed: Float64) -> Float64:
         """(F,) the largest singular value of each face's deformation gradient in a pose (V,3): 1 leaves its lengths as

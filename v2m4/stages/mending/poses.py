@@ -10,9 +10,9 @@ its shape at rest once more, with what lies about it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import product
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 
 from v2m4.arrays import Float64, Int64, Mask
 from v2m4.events import Progress, StageRun
-from v2m4.geometry.rigid_completion import RigidCompletion
+from v2m4.geometry.rigid_completion import FreePart, RigidCompletion
 from v2m4.geometry.rotations import closest_rotation
 from v2m4.geometry.strain import FaceStrain
 from v2m4.render.threads import in_order, side_by_side
@@ -29,6 +29,7 @@ from v2m4.stages.registration.calming import calmed
 
 POSES_AT_ONCE = 8
 _TRIES = 3  # of a way and of a reach, each half of the one before
+_MARGIN = 3  # rings around what moves that tell how it goes and which faces are torn
 
 
 class Outline(Protocol):
@@ -91,23 +92,52 @@ class PoseMender:
     def _with_face_at_rest(self, pose: Float64, torn: Mask, face: int) -> tuple[Float64, Mask]:
         """With what the face is laid down with as small as possible, the pose that moves least of those that leave
         fewer faces torn than now, (F,), and which these are; the pose as it is if none does."""
-        settings, core = self.settings, np.zeros(len(pose), bool)
+        core, settings = np.zeros(len(pose), bool), self.settings
         core[self._strain.faces[face]] = True
+        zone = self._completion.grown(core, settings.restored_rings + settings.restored_reach + _MARGIN)
+        vertices, faces, part = self._part(zone)
+        now = pose[vertices]
+        before = part._strain.torn(now, settings.most_stretch)
+        laid = part._core_at_rest(now, before, core[vertices])
+        if laid is now:
+            return pose, torn
+        pose, torn = pose.copy(), torn.copy()
+        pose[vertices] = laid
+        torn[faces] ^= before ^ part._strain.torn(laid, settings.most_stretch)
+        return pose, torn
+
+    def _part(self, zone: Mask) -> tuple[Int64, Int64, PoseMender]:
+        """The vertices (N,) of a zone (V,), the faces (M,) between them, and the same for these by themselves."""
+        vertices, faces = np.flatnonzero(zone), np.flatnonzero(zone[self._strain.faces].all(axis=1))
+        place = np.cumsum(zone) - 1
+        out = copy.copy(self)
+        out._rest = self._rest[vertices]
+        out._strain = self._strain.part(faces, place)
+        out._completion = self._completion.part(vertices)
+        return vertices, faces, out
+
+    def _core_at_rest(self, pose: Float64, torn: Mask, core: Mask) -> Float64:
+        """The pose with the core's vertices (V,), or some rings more, as at rest; itself if no way of that leaves fewer
+        faces torn than now (F,)."""
+        settings = self.settings
         for _ in range(settings.restored_rings):
             core = self._completion.grown(core)
             way = _moved_rigidly(self._rest[core], pose[core]) - pose[core]
-            least, found = np.inf, (pose, torn)
-            for part, fewer in product(range(_TRIES), repeat=2):
-                laid = pose.copy()
-                laid[core] += way / (1 << part)
+            least, found = np.inf, pose
+            for fewer in range(_TRIES):
                 around = self._completion.grown(core, max(1, settings.restored_reach >> fewer)) & ~core
-                tried = self._completion.complete(laid, around, settings.iterations)
-                still, moved = self._strain.torn(tried, settings.most_stretch), float(np.abs(tried - pose).sum())
-                if still.sum() < torn.sum() and moved < least:
-                    least, found = moved, (tried, still)
+                loose = FreePart(self._completion, around) if around.any() else None
+                for part in range(_TRIES):
+                    laid = pose.copy()
+                    laid[core] += way / (1 << part)
+                    tried = laid if loose is None else loose.complete(laid, settings.iterations)
+                    still = self._strain.torn(tried, settings.most_stretch)
+                    moved = float(np.abs(tried - pose).sum())
+                    if still.sum() < torn.sum() and moved < least:
+                        least, found = moved, tried
             if np.isfinite(least):
                 return found
-        return pose, torn
+        return pose
 
     def _soundness(self, pose: Float64, outline: Outline, *, torn: bool = True) -> float:
         """The overlap with an outline less the weighted share of ``torn`` faces, if these count."""
