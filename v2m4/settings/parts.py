@@ -53,6 +53,11 @@ class PairedLimbSettings:
     """How far apart their joints are across the plane, at least, in sizes of the object."""
     across: Annotated[float, Range(0, 1)] = 0.7
     """Share of the way between their joints that leads across the plane, at least."""
+    most: Annotated[int, Range(0, 1000)] = 4
+    """With more limbs than these, which stand out from the plane, the body is an arthropod: its legs swing about the
+    vertical, and the plane tells nothing of them."""
+    splayed: Annotated[float, Range(0, 1)] = 0.3
+    """Sine of the angle from which the typical limb stands out."""
 
 
 @dataclass(frozen=True)

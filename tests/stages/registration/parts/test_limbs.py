@@ -42,6 +42,26 @@ def test_legs_that_stride_apart_and_what_carries_them_are_held_and_a_head_is_not
     assert held[[TRUNK, LEFT, RIGHT, FOOT]].all() and not held[HEAD]
 
 
+def crawling(pairs: int, out: float) -> tuple[Skeleton, np.ndarray, np.ndarray]:
+    """The same trunk on legs in pairs, each of which stands ``out`` to its side."""
+    trunk, vertices, weights = standing(0.0)
+    pieces, joints = [vertices[weights[:, TRUNK] > 0]], [trunk.joints[TRUNK]]
+    leg = vertices[weights[:, RIGHT] > 0] - trunk.joints[RIGHT]
+    for place in np.linspace(-0.4, 0.4, pairs):
+        for side in (1, -1):
+            lean = np.array([[1, 0, 0], [0, 1, -side * out / 0.4], [0, 0, 1]])
+            joints.append(np.array([place, 0, 0.1 * side]))
+            pieces.append(leg @ lean + joints[-1])
+    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+    skeleton = Skeleton(np.array([-1] + [TRUNK] * (2 * pairs)), np.array(joints))
+    return skeleton, np.concatenate(pieces), np.eye(len(pieces))[owner]
+
+
+@pytest.mark.parametrize(("pairs", "out", "held"), [(2, 0.0, True), (2, 0.3, True), (3, 0.05, True), (3, 0.3, False)])
+def test_many_legs_that_stand_out_to_the_sides_swing_across_the_plane(pairs: int, out: float, held: bool) -> None:
+    assert limbs_and_trunk(*crawling(pairs, out), ACROSS, PairedLimbSettings()).any() == held
+
+
 def test_legs_in_a_plane_are_not_beside_it() -> None:
     assert not limbs_and_trunk(*standing(0.0), np.array([0.0, 1.0, 0.0]), PairedLimbSettings()).any()
 
