@@ -92,6 +92,7 @@ def for_guessed(parts: PartsSettings, one_sided: bool) -> PartsSettings:
         tried=short.tried,
         repairs=short.repairs,
         kicks=short.kicks,
+        anew=short.anew,
         calmings=short.calmings,
         across_view=short.across_view,
         preferred=short.preferred,

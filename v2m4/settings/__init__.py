@@ -369,6 +369,7 @@ _DRAFT = Settings(
                 steps=4,
                 repairs=0,
                 kicks=0,
+                anew=0.0,
                 calmings=1,
                 preferred=0.75,
                 chunks=ChunkSettings(chunks=24),

@@ -220,6 +220,8 @@ class GuessedShapeSettings:
     """As `repairs` there."""
     kicks: Annotated[int, Range(0, 100)] = 0
     """As `kicks`."""
+    anew: Annotated[float, Range(0, 1)] = 0.0
+    """As `anew` there."""
     calmings: Annotated[int, Range(0, 100)] = 0
     """As `calmings`."""
     rig_rounds: Annotated[int, Range(0, 1000)] = 0
@@ -265,6 +267,9 @@ class PartsSettings:
     """Times that frames which look unlike are posed again between their neighbours."""
     kicks: Annotated[int, Range(0, 100)] = 2
     """Times that limbs are turned far in a frame which looks unlike."""
+    anew: Annotated[float, Range(0, 1)] = 0.9
+    """Poses found in all frames at once from the first motion are taken if they miss what is asked of the clip by less
+    than this share of what the poses found from frame to frame miss; 0 leaves them out."""
     kick_near: Annotated[float, Range(0.01, 3.2)] = 0.4
     """The smaller of the turns that are tried then, in radians."""
     kick_far: Annotated[float, Range(0.01, 3.2)] = 0.9

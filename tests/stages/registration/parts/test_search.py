@@ -94,6 +94,23 @@ def test_an_arm_that_nothing_holds_swings_across_the_view_while_the_whole_may_co
         assert (more > 0.05) == held, (more, held)
 
 
+@pytest.mark.parametrize(("share", "anew"), [(0.9, True), (0.0, False)])
+def test_a_clip_that_went_astray_is_found_anew_from_the_first_motion(share: float, anew: bool) -> None:
+    """Astray it goes away from the camera instead of towards it."""
+    axis = np.array([0.0, 1.0, 0.0])
+    truth, guide, astray = (bent(angle * np.arange(7), axis) for angle in (0.16, 0.13, -0.16))
+    search = MotionSearch(levels(truth), guide=guide)
+    search.settings = changed(search.settings, {"anew": share})
+    found = search.or_anew(astray)
+    assert (found is not astray) == anew
+    assert not anew or error(found, truth) < 0.3 * error(guide, truth)
+
+
+def test_a_clip_that_is_found_as_well_from_the_first_motion_stays_to_the_last_bit() -> None:
+    truth = bent(0.15 * np.arange(7), np.array([0.0, 0.0, 1.0]))
+    assert MotionSearch(levels(truth), guide=truth).or_anew(truth) is truth
+
+
 def test_only_the_likeliest_starts_are_followed() -> None:
     truth = bent(0.3 * np.arange(2), np.array([0.0, 0.0, 1.0]))
     search = MotionSearch(levels(truth))

@@ -85,7 +85,9 @@ class MotionSearch:
         # 3. Over stretches of frames, where limbs went astray unnoticed.
         if self.settings.second_thoughts.every:
             self.poses = SecondThoughts(self.levels).improved(self.poses)
-        # 4. All frames together, and the rig with them; then as smooth as the pictures allow, and in stride.
+        # 4. Or all of the clip found in another way.
+        self.poses = self.or_anew(self.poses)
+        # 5. All frames together, and the rig with them; then as smooth as the pictures allow, and in stride.
         if self.settings.rig.rounds:
             self.poses, self.body = RigFit(self.clip).solved(self.poses)
             self.clip = self.clip.with_body(self.body)
@@ -134,6 +136,20 @@ class MotionSearch:
         if tried[best] is not self.poses:
             self.poses, self.body = solved[best]
             self.clip = self.clip.with_body(self.body)
+
+    def or_anew(self, poses: Poses) -> Poses:
+        """Poses (T), or those that all frames, each by itself, find from the first motion, if these miss what is asked
+        of the clip by far less: from frame to frame a limb once taken for its neighbour is handed on, and the first
+        motion, which follows the surface and not the picture, tells many alike limbs apart."""
+        settings, small, frames = self.settings, self.levels[0], np.arange(len(poses.shifts))
+        if self.guide is None or not settings.anew:
+            return poses
+        start = Poses(self.guide.turns.copy(), self.guide.shifts.copy())
+        start.turns[self.clip.anchor], start.shifts[self.clip.anchor] = np.eye(3), 0.0
+        alone, _ = small.descend(start, frames, start, settings.coarse_steps)
+        found, anew = (small.together(each, settings.rounds) for each in (poses, alone))
+        missed = [small.energy(each, settings.smoothness) for each in (found, anew)]
+        return anew if missed[1] < settings.anew * missed[0] else poses
 
     def smoothest(self, poses: Poses) -> Poses:
         """Poses drawn to ever smoother motion, until that makes pictures clearly less alike: what shakes without need
