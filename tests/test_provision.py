@@ -125,6 +125,25 @@ def test_a_variant_needs_its_own_weights() -> None:
     assert all("turbo" in file for _, file, _ in plug.weights)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tracks": "cotracker3"}, "--registration.video.tracks.enabled"),
+        ({"tracks": "cotracker3", "registration.method": "meshes"}, "--registration.meshes.tracks.enabled"),
+        ({"stereo": "features", "camera.stereo.enabled": False}, "--camera.stereo.enabled"),
+    ],
+)
+def test_a_plug_that_is_named_for_nothing_is_told(changes: dict[str, object], words: str) -> None:
+    (notice,) = subject.idle(Recipe.of(changed(Settings(), changes)))
+    assert words in notice.sentence and f"“{changes.get('tracks', 'features')}” is not used" in notice.sentence
+
+
+def test_a_plug_that_works_or_is_left_to_choose_is_none_of_these() -> None:
+    named = changed(Settings(), {"stereo": "features", "registration.video.tracks.enabled": True})
+    for recipe in (Recipe.of(Settings()), Recipe.of(changed(named, {"tracks": "cotracker3"}))):
+        assert not list(subject.idle(recipe))
+
+
 def test_every_restriction_is_said_before_the_work() -> None:
     for port, plug in LEARNED:
         said = [n.sentence for n in subject.told([plug], on_cpu=False)]

@@ -22,6 +22,11 @@ from v2m4.stage_spec import StageSpec
 
 _DO_WITHOUT = {"tracks": "do without (registration.meshes.tracks.enabled and registration.video.tracks.enabled)"}
 """What is left where no plug of a port needs no weights."""
+_IDLE = {
+    "stereo": "Cameras are searched without stereo, so “{}” is not used: give --camera.stereo.enabled with it.",
+    "tracks": "No points are tracked, so “{}” is not used: give --registration.{}.tracks.enabled with it.",
+}
+"""What a user should know who named a plug of a port that the run does without."""
 
 
 def needed(recipe: Recipe, stages: Sequence[StageSpec]) -> list[Plug[Any]]:
@@ -40,6 +45,7 @@ def provide(recipe: Recipe, stages: Sequence[StageSpec]) -> Generator[Notice, No
     _refuse_unreachable(plugs, absent)
     for plug in plugs:
         plug.check_reach(recipe.settings)
+    yield from idle(recipe)
     yield from told(plugs, on_cpu=recipe.settings.device == "cpu")
     for plug in absent:
         yield Notice(
@@ -48,6 +54,15 @@ def provide(recipe: Recipe, stages: Sequence[StageSpec]) -> Generator[Notice, No
         )
         download(plug, lambda text: None, progress=False)
     return bool(absent)
+
+
+def idle(recipe: Recipe) -> Iterator[Notice]:
+    """Which plugs are named in the settings though nothing is done with them."""
+    settings = recipe.settings
+    for port, sentence in _IDLE.items():
+        name = getattr(settings, port)
+        if name != "auto" and port not in recipe.plugs:
+            yield Notice(sentence.format(name, settings.registration.method))
 
 
 def told(plugs: Sequence[Plug[Any]], *, on_cpu: bool) -> Iterator[Notice]:
