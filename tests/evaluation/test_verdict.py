@@ -65,6 +65,10 @@ def test_the_weakest_frames_are_named():
     lost = verdict([0.9, 0.1, 0.9, 0.2, 0.3, 0.9], (), [], SETTINGS)
     assert lost["weakest_frames"] == lost["lost_frames"] == [1, 3, 4]
     assert "the weakest frames are 1, 3–4" in lost["says"]
+
+
+def test_where_all_frames_are_alike_none_is_the_weakest():
+    assert "weakest" not in verdict([0.91, 0.9, 0.91, 0.9], (), [], SETTINGS)["says"]
     assert verdict([], (), [], SETTINGS)["weakest_frames"] == []
 
 

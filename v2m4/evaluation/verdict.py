@@ -46,7 +46,7 @@ def verdict(
     if unlike:
         numbers += f"; its colours differ from the video's (PSNR {psnr:.1f} dB)"
     weakest = lost or _about(worst, shown, settings.weakest_within)
-    if len(weakest) > 1:
+    if 1 < len(weakest) < len(shown):
         numbers += f"; the weakest frames are {frame_ranges(weakest)}"
     return {
         "level": level,

@@ -22,6 +22,7 @@ from v2m4.geometry.rig import Rig
 from v2m4.settings import GeneratorSettings, Settings, TemplateSettings
 
 MOST_FACES = 2_000_000  # more take minutes to read and simplify
+_LINE = 1e-6  # of its length: what is no wider (root mean square) is a line
 WELD_STEPS = 1e5  # vertices are joined on a grid of so many steps across the object
 
 _log = logging.getLogger(__name__)
@@ -119,6 +120,9 @@ def mesh_of_parts(
     longest = float((high - low).max())
     if longest <= 0:
         raise V2M4Error(f"All vertices of the {what} lie in one point. Export it again.")
+    middle = shown - shown.mean(0)
+    if np.linalg.svd(middle.T @ middle, compute_uv=False)[1] <= (_LINE * longest) ** 2 * len(shown):
+        raise V2M4Error(f"All vertices of the {what} lie on one line. Export it again.")
     positions = np.nan_to_num(positions, nan=0.0, posinf=0.0, neginf=0.0)
     # 3. Centred, of unit size, vertices joined.
     matrix = np.eye(4)
