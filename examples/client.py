@@ -10,7 +10,9 @@ import argparse
 import shutil
 from pathlib import Path
 
+import httpx
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
 ENDINGS = {".mp4", ".mov", ".webm", ".gif"}
 
@@ -45,9 +47,17 @@ def main(arguments: list[str] | None = None) -> None:
     clips = [options.source]
     if options.source.is_dir():
         clips = sorted(p for p in options.source.iterdir() if p.suffix.lower() in ENDINGS)
-    client = Client(options.url, httpx_kwargs={"timeout": 60})
+    try:
+        client = Client(options.url, httpx_kwargs={"timeout": 60})
+    except (httpx.HTTPError, ValueError) as error:
+        raise SystemExit(
+            f"No page answers at {options.url} ({error}). Start it with `make app`, or give its --url."
+        ) from error
     for clip in clips:
-        reconstruct(client, clip, options.output, options.preset)
+        try:
+            reconstruct(client, clip, options.output, options.preset)
+        except AppError as error:  # what the page says of the clip
+            raise SystemExit(f"{clip.name}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import v2m4
 from tests.conftest import little_settings
 from v2m4.cli import main
 from v2m4.console import watch
-from v2m4.events import Finished
+from v2m4.events import Finished, FramesReady
 
 
 def run(capsys, *words):
@@ -120,6 +120,13 @@ def test_a_weak_result_is_said_first_and_even_when_quiet(capsys, finished, lizar
     watch(iter([weak]))
     assert capsys.readouterr().err.splitlines()[0] == "weak result: x"
     assert json.loads((output / "report.json").read_text())["verdict"]["level"] in ("good", "fair")
+
+
+def test_frames_that_lack_are_told(capsys, finished):
+    last = finished[0][-1]
+    watch(iter([FramesReady(2, (64, 48), 0.1, ("The folder walk lacks 3 of its 5 frames.",)), last]))
+    told = capsys.readouterr().err.splitlines()
+    assert told[:2] == ["2 frames of 64 x 48, 0.10 s", "warning: The folder walk lacks 3 of its 5 frames."]
 
 
 def test_a_finished_run_prints_only_the_path(capsys, finished, lizard):

@@ -128,9 +128,9 @@ def test_a_variant_needs_its_own_weights() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tracks": "cotracker3"}, "--registration.video.tracks.enabled"),
-        ({"tracks": "cotracker3", "registration.method": "meshes"}, "--registration.meshes.tracks.enabled"),
-        ({"stereo": "features", "camera.stereo.enabled": False}, "--camera.stereo.enabled"),
+        ({"tracks": "cotracker3"}, "registration.video.tracks.enabled"),
+        ({"tracks": "cotracker3", "registration.method": "meshes"}, "registration.meshes.tracks.enabled"),
+        ({"stereo": "features", "camera.stereo.enabled": False}, "camera.stereo.enabled"),
     ],
 )
 def test_a_plug_that_is_named_for_nothing_is_told(changes: dict[str, object], words: str) -> None:

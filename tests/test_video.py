@@ -156,6 +156,30 @@ def test_a_folder_is_read_in_natural_order(tmp_path, suffix):
         assert [bar_length(clip.frame(i), 52) // 4 for i in range(12)] == list(range(1, 13))
 
 
+def test_frames_that_a_series_lacks_are_told(tmp_path):
+    folder, said = write_pictures(tmp_path / "walk"), list[str]()
+    for i in (4, 5, 8):
+        (folder / f"frame{i}.png").unlink()
+    clip = drain(load_video(folder, tmp_path / "frames", SETTINGS, said.append))
+    assert clip.times[3:5] == pytest.approx([3 / 24, 6 / 24])
+    assert len(said) == 1 and said[0].startswith("The folder walk lacks 3 of its 12 frames")
+    drain(load_video(write_pictures(tmp_path / "whole"), tmp_path / "other", SETTINGS, said.append))
+    assert len(said) == 1
+
+
+def test_damaged_frames_are_told(tmp_path):
+    path, said = tmp_path / "cut.mp4", list[str]()
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=12, options={"g": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(index), format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[: int(0.85 * path.stat().st_size)])
+    drain(load_video(path, tmp_path / "frames", SETTINGS, said.append))
+    assert len(said) == 1 and said[0].startswith("Damaged frames of cut.mp4 were left out: ")
+
+
 def test_a_zip_is_read_like_a_folder(tmp_path):
     folder = write_pictures(tmp_path / "walk")
     with zipfile.ZipFile(tmp_path / "walk.zip", "w") as archive:

@@ -71,8 +71,9 @@ def _line(event: Event) -> str:
             return f"going on with the run in {folder}" if resumed else f"results go to {folder}"
         case Notice(sentence):
             return f"note: {sentence}"
-        case FramesReady(frames, (width, height), seconds):
-            return f"{frames} frames of {width} x {height}, {seconds:.2f} s"
+        case FramesReady(frames, (width, height), seconds, warnings):
+            told = f"{frames} frames of {width} x {height}, {seconds:.2f} s"
+            return "\n".join([told, *(f"warning: {w}" for w in warnings)])
         case ForegroundReady(method, warnings):
             return "\n".join([f"object cut out ({method})", *(f"warning: {w}" for w in warnings)])
         case KeyframesChosen(indices, anchor, _):

@@ -71,11 +71,13 @@ class Notice(Event):
 
 @dataclass(frozen=True)
 class FramesReady(Event):
-    """The clip is decoded: ``frames`` of ``size`` (width, height) as in the file, lasting ``seconds``."""
+    """The clip is decoded: ``frames`` of ``size`` (width, height) as in the file, lasting ``seconds``. ``warnings``:
+    sentences about frames that lack."""
 
     frames: int
     size: tuple[int, int]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def cannot_write(path: Path, error: OSError) -> str:
-    """What is wrong with writing ``path``, how much space is left there, and what to do."""
+    """What is wrong with writing ``path``, how much space is left there if that is what is wrong, and what to do."""
     reason = error.strerror or str(error) or type(error).__name__
-    free = _free_bytes(path)
+    free = _free_bytes(path) if error.errno in _FULL else None
     left = "" if free is None else f"; {_readable(free)} are free there"
     way_out = "Free some space there, or choose another folder." if error.errno in _FULL else "Choose another folder."
     return f"Cannot write {path}: {reason}{left}. {way_out}"

@@ -23,8 +23,8 @@ from v2m4.stage_spec import StageSpec
 _DO_WITHOUT = {"tracks": "do without (registration.meshes.tracks.enabled and registration.video.tracks.enabled)"}
 """What is left where no plug of a port needs no weights."""
 _IDLE = {
-    "stereo": "Cameras are searched without stereo, so “{}” is not used: give --camera.stereo.enabled with it.",
-    "tracks": "No points are tracked, so “{}” is not used: give --registration.{}.tracks.enabled with it.",
+    "stereo": "Cameras are searched without stereo, so “{}” is not used: turn on camera.stereo.enabled with it.",
+    "tracks": "No points are tracked, so “{}” is not used: turn on registration.{}.tracks.enabled with it.",
 }
 """What a user should know who named a plug of a port that the run does without."""
 

@@ -7,7 +7,7 @@ Frames are decoded, turned upright, shrunk and written one by one, so memory doe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,13 +76,16 @@ def probe(path: Path, settings: VideoSettings | None = None) -> VideoFacts:
         )
 
 
-def load_video(path: Path, folder: Path, settings: VideoSettings) -> StageRun[Clip]:
+def load_video(
+    path: Path, folder: Path, settings: VideoSettings, warn: Callable[[str], None] = lambda sentence: None
+) -> StageRun[Clip]:
     """Decode ``path`` into ``folder`` (00000.png …, clip.json) and return the clip; yields Progress.
 
     Frames are upright, at most ``settings.longest_side`` on their longer side (never enlarged) and centred in a square
     with transparent padding. Frames without transparency get alpha 255. Timestamps are the file's own, from the first
-    frame read; pictures in a folder or zip are ``1 / settings.pictures_fps`` apart. Raises V2M4Error when the file
-    cannot be used; nothing stays in ``folder`` then.
+    frame read; pictures in a folder or zip are ``1 / settings.pictures_fps`` apart. ``warn`` is told, a sentence
+    each, what of the file is not there. Raises V2M4Error when the file cannot be used; nothing stays in ``folder``
+    then.
     """
     _refuse_settings(settings)
     with open_source(Path(path), settings.pictures_fps) as source:
@@ -98,10 +101,23 @@ def load_video(path: Path, folder: Path, settings: VideoSettings) -> StageRun[Cl
             clip = yield from _write_frames(source, folder, settings, scale, fitted, expected)
             clip.save()
             done = True
+            for sentence in _lacks(source):
+                warn(sentence)
         finally:
             if not done:
                 _clear(folder)
         return clip
+
+
+def _lacks(source: Source) -> Iterator[str]:
+    """Sentences about frames that a decoded file should have, but has not."""
+    if source.missing:
+        yield (
+            f"{source.name} lacks {source.missing} of its {source.missing + source.frame_count} frames, by the numbers "
+            "in the names of its pictures. The motion goes on through the time of these."
+        )
+    if source.damaged:
+        yield f"Damaged frames of {source.name} were left out: {source.damaged}."
 
 
 def _write_frames(

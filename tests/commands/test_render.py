@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import av
 import numpy as np
@@ -117,11 +118,14 @@ def test_what_cannot_be_is_a_sentence_and_no_file(capsys, finished, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_something_else_is_a_sentence(capsys, tmp_path):
+def test_something_else_is_a_sentence(capsys, finished, tmp_path):
     code, _, err = render(capsys, tmp_path)
     assert code == 2 and "holds no run" in err
     code, _, err = render(capsys, tmp_path / "thing.glb")
     assert code == 2 and "There is no result" in err and "thing.glb" in err
     (tmp_path / "thing.glb").write_bytes(b"no GLB")
+    code, _, err = render(capsys, tmp_path / "thing.glb")
+    assert code == 2 and "thing.glb" in err and "--video" not in err
+    shutil.copyfile(finished[1] / "animation.glb", tmp_path / "thing.glb")
     code, _, err = render(capsys, tmp_path / "thing.glb")
     assert code == 2 and "--video" in err

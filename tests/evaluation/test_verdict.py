@@ -68,7 +68,8 @@ def test_the_weakest_frames_are_named():
 
 
 def test_where_all_frames_are_alike_none_is_the_weakest():
-    assert "weakest" not in verdict([0.91, 0.9, 0.91, 0.9], (), [], SETTINGS)["says"]
+    alike = verdict([0.91, 0.9, 0.91, 0.9], (), [], SETTINGS)
+    assert "weakest" not in alike["says"] and alike["weakest_frames"] == []
     assert verdict([], (), [], SETTINGS)["weakest_frames"] == []
 
 
@@ -82,7 +83,16 @@ def test_ranges_name_every_frame_once(frames):
 
 
 def test_colours_unlike_the_video_are_said_and_not_called_good() -> None:
-    judged = verdict([0.95] * 10, (), [], SETTINGS, psnr=12.4)
+    judged = verdict([0.95] * 10, (), [], SETTINGS, psnr=[12.4] * 10)
     assert judged["level"] == "fair" and "12.4 dB" in judged["says"]
-    close = verdict([0.95] * 10, (), [], SETTINGS, psnr=20.0)
+    close = verdict([0.95] * 10, (), [], SETTINGS, psnr=[20.0] * 10)
     assert close["level"] == "good" and "dB" not in close["says"]
+
+
+def test_a_stretch_of_frames_unlike_the_video_is_not_called_good() -> None:
+    some = verdict([0.95] * 10, (), [], SETTINGS, psnr=[24.0] * 8 + [14.0] * 2)
+    assert some["level"] == "fair" and "in 2 of 10 frames" in some["says"]
+    one = verdict([0.95] * 10, (), [], SETTINGS, psnr=[24.0] * 9 + [14.0])
+    assert one["level"] == "good"
+    outside = verdict([0.95] * 10, {8, 9}, [], SETTINGS, psnr=[24.0] * 8 + [14.0] * 2)
+    assert outside["level"] == "good"

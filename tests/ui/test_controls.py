@@ -42,6 +42,12 @@ def test_changes_reach_the_settings() -> None:
     assert replace(ASKED, changes='{"texture": {"size": 2048}}').settings().texture.size == 2048
 
 
+def test_changes_may_go_by_whole_names() -> None:
+    changes = '{"texture.size": 2048, "camera.rigid.directions": 70, "camera": {"rigid.candidates": 7}}'
+    settings = replace(ASKED, changes=changes).settings()
+    assert (settings.texture.size, settings.camera.rigid.directions, settings.camera.rigid.candidates) == (2048, 70, 7)
+
+
 def test_inputs_come_back_from_the_settings_they_mean() -> None:
     settings = changed(
         Settings.of("draft", seed=3),
@@ -59,6 +65,9 @@ def test_inputs_come_back_from_the_settings_they_mean() -> None:
         ({"changes": '{"nothing": 1}'}, "changes", "no entry"),
         ({"changes": '{"device": "cuda"}'}, "changes", "cannot be changed here"),
         ({"changes": '{"video": {"max_frames": 9999}}'}, "changes", "cannot be changed here"),
+        ({"changes": '{"video.max_frames": 9999}'}, "changes", "cannot be changed here"),
+        ({"changes": '{"generator": {"template": "x.glb"}}'}, "changes", "cannot be changed here"),
+        ({"changes": '{"texture.sise": 64}'}, "changes", "no entry “texture.sise”"),
         ({"changes": '{"texture": {"size": 1000000}}'}, "changes", "texture.size must be from"),
         ({"changes": '{"registration": {"video": {"rounds": 1000000000}}}'}, "changes", "rounds must be from"),
         ({"start_s": 2, "end_s": 1}, "part", "must come after"),

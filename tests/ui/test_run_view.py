@@ -13,7 +13,7 @@ from tests.conftest import little_settings
 from tests.ui.conftest import Served, write_clip
 from v2m4.artefacts import save_picture
 from v2m4.evaluation.glb import read_glb
-from v2m4.events import MeshRegistered, PoseView, RunProgress
+from v2m4.events import FramesReady, MeshRegistered, PoseView, RunProgress
 from v2m4.settings import changed
 from v2m4.ui.panels import keyframe_gallery
 from v2m4.ui.pictures import publish, url
@@ -49,6 +49,16 @@ def test_a_first_mesh_is_shown_before_the_other_keyframes_are_asked(tmp_path: Pa
     first, last = shown
     assert first == f"A first mesh, of frame {view.anchor} alone" and last == f"The mesh of frame {view.anchor}"
     assert shown[first] == shown[last] > 100
+
+
+def test_frames_that_lack_are_among_the_notes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    record = store.create(write_clip(tmp_path / "clip.mp4", frames=2, size=64), little_settings())
+    view = RunView.of(record, state="working")
+    for event in do_run(store, record, until="video"):
+        update(view, event, record)
+    update(view, FramesReady(2, (64, 64), 0.1, ("The folder walk lacks 3 of its 5 frames.",)), record)
+    assert view.notes == ("The folder walk lacks 3 of its 5 frames.",)
 
 
 def test_before_the_texture_the_mended_animation_over_all_keyframes_is_shown(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def run(options: Render) -> None:
     """Write what was asked for; prints the paths."""
     from contextlib import nullcontext
 
+    from v2m4.evaluation.glb import read_glb
     from v2m4.export.film import Film, Stage, write_film, write_sheet
     from v2m4.export.looks import Lighting
     from v2m4.studies.results import is_run, of_model, opened, refuse_missing
@@ -67,6 +68,7 @@ def run(options: Render) -> None:
     refuse_missing(options.result)
     alone = not is_run(options.result) and options.video is None
     if alone and options.view != "orbit":
+        read_glb(options.result)  # whether it is one is said first
         raise V2M4Error("A GLB does not hold its video. Name it with --video CLIP, or film around it: --view orbit.")
     longer, exact = read_size(options.size)
     light = Lighting.studio() if options.panorama is None else Lighting.read(options.panorama)

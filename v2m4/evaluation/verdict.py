@@ -15,11 +15,11 @@ def verdict(
     settings: VerdictSettings,
     torn: float = 0.0,
     crumpled: float = 0.0,
-    psnr: float | None = None,
+    psnr: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Judge an animation by its mask overlap per frame; frames in ``empty`` show no object and are left out.
     torn: the share of its faces that is stretched or flipped in some pose; crumpled: that is pressed together. psnr:
-    mean over the frames, in dB; None where the look was not compared.
+    per frame, in dB; none where the look was not compared.
 
     Returns ``level`` ("weak", "fair" or "good"), ``says`` (one line that begins with the level), ``mean_overlap``,
     ``worst_overlap``, ``worst_frame``, ``weakest_frames``, ``lost_frames`` and ``frames`` (how many were judged).
@@ -29,7 +29,10 @@ def verdict(
     worst = min(shown, key=lambda index: shown[index], default=0)
     lost = [index for index, overlap in shown.items() if overlap < settings.weak_frame]
     hurt = torn > settings.torn or crumpled > settings.crumpled
-    unlike = psnr is not None and psnr < settings.good_psnr
+    look = {index: value for index, value in enumerate(psnr) if index not in empty}
+    off = [index for index, value in look.items() if value < settings.good_psnr]
+    typical = sum(look.values()) / max(1, len(look))
+    unlike = bool(look) and (typical < settings.good_psnr or len(off) > settings.weak_share * len(look))
     if not shown or mean < settings.weak_mean or len(lost) > settings.weak_share * len(shown):
         level = "weak"
     elif mean >= settings.good_mean and not (lost or warnings or unlike or hurt):
@@ -44,9 +47,10 @@ def verdict(
     if crumpled > settings.crumpled:
         numbers += f"; {crumpled:.0%} of the faces are crumpled in some pose"
     if unlike:
-        numbers += f"; its colours differ from the video's (PSNR {psnr:.1f} dB)"
+        some = f" in {len(off)} of {len(look)} frames" if len(off) < len(look) else ""
+        numbers += f"; its colours differ from the video's{some} (PSNR {typical:.1f} dB on average)"
     weakest = lost or _about(worst, shown, settings.weakest_within)
-    if 1 < len(weakest) < len(shown):
+    if len(weakest) > 1:
         numbers += f"; the weakest frames are {frame_ranges(weakest)}"
     return {
         "level": level,
@@ -61,14 +65,14 @@ def verdict(
 
 
 def _about(worst: int, shown: Mapping[int, float], within: float) -> list[int]:
-    """The frames next to the worst one that are nearly as bad."""
+    """The frames next to the worst one that are nearly as bad; none where half of all are."""
     found = [worst] if worst in shown else []
     for step in (-1, 1):
         index = worst + step
         while index in shown and shown[index] <= shown[worst] + within:
             found.append(index)
             index += step
-    return sorted(found)
+    return sorted(found) if 2 * len(found) <= len(shown) else []
 
 
 def frame_ranges(frames: Sequence[int]) -> str:

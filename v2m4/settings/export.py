@@ -18,12 +18,14 @@ class VerdictSettings:
     weak_frame: Annotated[float, Range(0, 1)] = 0.5
     """A frame is lost if its overlap is less than this."""
     weak_share: Annotated[float, Range(0, 1)] = 0.15
-    """A result is weak if more than this share of the frames that show the object is lost."""
+    """A result is weak if more than this share of the frames that show the object is lost, and not good if that share
+    differs from the video's colours."""
     good_mean: Annotated[float, Range(0, 1)] = 0.85
     """A result is good if the mean overlap is at least this, it has no lost frame, and nothing warned."""
 
     weakest_within: Annotated[float, Range(0, 1)] = 0.02
-    """Frames next to the worst one count among the weakest if their overlap is at most this much better."""
+    """Frames next to the worst one count among the weakest if their overlap is at most this much better, unless half
+    of all frames do."""
     stretched: Annotated[float, Range(1, 100)] = 3.0
     """A face counts as stretched if some pose draws it out to more than so many times some length, and as crumpled if
     some pose presses it to less than one part in so many."""
@@ -33,7 +35,8 @@ class VerdictSettings:
     """A result is good only if at most this share of its faces is crumpled in some pose. Artists' own animations have
     up to 7 %, where joints bend."""
     good_psnr: Annotated[float, Range(0, 100)] = 15.0
-    """A result is good only if the mean PSNR of its pictures, over both outlines, is at least this (dB)."""
+    """A result is good only if the PSNR of its pictures, over both outlines, is at least this on average (dB), and
+    not less in more than `weak_share` of the frames."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class AnimationSource(Closing):
     """GIF, animated WebP or PNG, TIFF of many pages. Pillow composes partial frames and knows their delays."""
 
     def __init__(self, path: Path) -> None:
-        self.name, self.name_stem, self.damaged = path.name, path.stem, 0
+        self.name, self.name_stem, self.damaged, self.missing = path.name, path.stem, 0, 0
         self._image = _guarded(path.name, lambda: Image.open(path))
         try:
             self.frame_count = int(getattr(self._image, "n_frames", 1))
@@ -95,7 +95,7 @@ class PictureSource(Closing):
     ) -> None:
         """others: what lies beside the pictures, for the case that there are none."""
         self._within = name.replace("The folder", "the folder", 1)
-        self.name, self.name_stem, self.damaged = name, stem, 0
+        self.name, self.name_stem, self.damaged, self.missing = name, stem, 0, 0
         self._read, self.close = read, close  # type: ignore[method-assign]
         try:
             if fps <= 0:
@@ -105,6 +105,7 @@ class PictureSource(Closing):
             self._pictures = _one_series(name, pictures)
             self._places = places_in_time(self._pictures)
             self.fps, self.frame_count = fps, len(self._pictures)
+            self.missing = self._places[-1] + 1 - self.frame_count
             self.seconds = (self._places[-1] + 1) / fps
             height, width = self._load(self._pictures[0]).shape[:2]
         except BaseException:

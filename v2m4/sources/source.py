@@ -27,6 +27,7 @@ class Source(AbstractContextManager["Source"], Protocol):
     """An opened file. Zero ``frame_count``, ``seconds`` or ``fps`` means that nobody knows before it is decoded.
 
     size: (width, height) of upright frames of square pixels. damaged: frames that could not be decoded so far.
+    missing: those that a series of pictures leaves out, by the numbers in its names.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source(AbstractContextManager["Source"], Protocol):
     seconds: float
     fps: float
     damaged: int
+    missing: int
 
     def frames(self, start_s: float, longest_side: int) -> Iterator[TimedFrame]:
         """Frames in order of time, from the first one at each call; those before ``start_s`` may be skipped. Opaque

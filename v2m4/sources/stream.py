@@ -34,7 +34,7 @@ class StreamSource(Closing):
     """A video file. Its frames are counted without decoding them where its header does not tell their number."""
 
     def __init__(self, path: Path) -> None:
-        self.name, self.name_stem, self.damaged = path.name, path.stem, 0
+        self.name, self.name_stem, self.damaged, self.missing = path.name, path.stem, 0, 0
         # An absolute name cannot be taken for an address, whatever colons it holds.
         self._path = path.absolute()
         self._open()

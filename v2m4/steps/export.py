@@ -93,7 +93,7 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
     """What the report says beside the measures; the verdict stands first."""
     matting = matting_of(run)
     thresholds = run.recipe.settings.export.verdict
-    overlaps, look = measured["iou"]["per_frame"], measured["psnr"]["mean"]
+    overlaps, look = measured["iou"]["per_frame"], measured["psnr"]["per_frame"]
     hurt = measured["torn_faces"], measured["crumpled_faces"]
     judged = verdict(overlaps, matting.empty, matting.warnings, thresholds, *hurt, look)
     made = [Step(stage, index) for index in animation.keyframes for stage in ("generation", "refinement")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from v2m4.artefacts import read_clip
+from v2m4.artefacts import load_warnings, read_clip, save_warnings
 from v2m4.events import Event, FramesReady, StageRun
 from v2m4.keyframes import refuse_anchor
 from v2m4.run import Run, Step
@@ -15,14 +15,16 @@ from v2m4.workbench import Workbench
 
 def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
     """Decode the run's source."""
-    clip = yield from load_video(run.source, run.place(step), run.recipe.settings.video)
+    place, lacks = run.place(step), list[str]()
+    clip = yield from load_video(run.source, place, run.recipe.settings.video, lacks.append)
+    save_warnings(place, tuple(lacks))
     refuse_anchor(run.recipe.settings.keyframes, len(clip))
 
 
 def recall(run: Run, step: Step) -> Iterator[Event]:
-    """How many frames there are."""
+    """How many frames there are, and what was wrong with them."""
     clip = read_clip(run)
-    yield FramesReady(len(clip), clip.source_size, clip.duration)
+    yield FramesReady(len(clip), clip.source_size, clip.duration, load_warnings(run.place(step)))
 
 
 SPEC = StageSpec(

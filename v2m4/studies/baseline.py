@@ -134,7 +134,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
             matting.empty,
             matting.warnings,
             settings.export.verdict,
-            psnr=measured["psnr"]["mean"],
+            psnr=measured["psnr"]["per_frame"],
         ),
         "version": v2m4.__version__,
         "baseline": "a mesh per frame; no camera search, no refinement, no registration",

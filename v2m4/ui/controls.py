@@ -181,6 +181,7 @@ def _parsed(changes: str | None) -> dict[str, Any]:
         raise InputError("changes", "The changes under “Advanced” are nested too deeply.") from error
     if not isinstance(extra, dict):
         raise InputError("changes", "The changes under “Advanced” must be one JSON object, as {} is.")
+    extra = _nested(extra)
     guarded = sorted(set(_dotted(extra)) & (GUARDED | {"generator.template"}))
     if guarded:
         raise InputError("changes", f"{', '.join(guarded)} cannot be changed here. Remove it.")
@@ -196,6 +197,18 @@ def _dotted(data: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
         yield ".".join((*path, name))
         if isinstance(value, dict):
             yield from _dotted(value, (*path, name))
+
+
+def _nested(data: dict[str, Any]) -> dict[str, Any]:
+    """Settings under whole names, such as "texture.size", as objects in one another."""
+    out: dict[str, Any] = {}
+    for name, value in data.items():
+        first, *rest = name.split(".")
+        inner = _nested(value) if isinstance(value, dict) else value
+        for part in reversed(rest):
+            inner = {part: inner}
+        out = _merged(out, {first: inner})
+    return out
 
 
 def _merged(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def update(view: RunView, event: Event, record: RunRecord, *, grow: bool = True)
             return event.stage == "matting" and _mask_next(view, record)
         case Notice(sentence):
             view.notes = tuple(dict.fromkeys((*view.notes, sentence)))
-        case FramesReady(frames):
+        case FramesReady(frames, _, _, warnings):
+            view.notes = tuple(dict.fromkeys((*view.notes, *warnings)))
             _show_few(view, _clip_of(view, record), frames)
         case ForegroundReady(method, warnings):
             view.method, view.warnings = method, tuple(map(page_words, warnings))
