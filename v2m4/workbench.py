@@ -93,6 +93,7 @@ def for_guessed(parts: PartsSettings, one_sided: bool) -> PartsSettings:
         repairs=short.repairs,
         kicks=short.kicks,
         anew=short.anew,
+        frees=short.frees,
         calmings=short.calmings,
         across_view=short.across_view,
         preferred=short.preferred,

@@ -370,6 +370,7 @@ _DRAFT = Settings(
                 repairs=0,
                 kicks=0,
                 anew=0.0,
+                frees=0,
                 calmings=1,
                 preferred=0.75,
                 chunks=ChunkSettings(chunks=24),

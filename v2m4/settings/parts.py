@@ -222,6 +222,8 @@ class GuessedShapeSettings:
     """As `kicks`."""
     anew: Annotated[float, Range(0, 1)] = 0.0
     """As `anew` there."""
+    frees: Annotated[int, Range(0, 100)] = 0
+    """As `frees`."""
     calmings: Annotated[int, Range(0, 100)] = 0
     """As `calmings`."""
     rig_rounds: Annotated[int, Range(0, 1000)] = 0
@@ -300,6 +302,11 @@ class PartsSettings:
     """Weight of a joint's squared change of angular velocity, while frames are posed one by one."""
     smoothness: Weight = 0.1
     """The same where all frames are posed together."""
+    frees: Annotated[int, Range(0, 100)] = 1
+    """Times at most that frames are posed alone again in the small pictures, each from where it is, and then all
+    together, once joints and skin are solved."""
+    freed: Annotated[float, Range(0, 1)] = 0.99
+    """What is asked of the clip is to be missed by at most this many times as much then."""
     calmings: Annotated[int, Range(0, 100)] = 4
     """Times at most that this weight is raised, as long as pictures do not get clearly less alike."""
     calmings_unlike: Annotated[float, Range(1, 1000)] = 1.05

@@ -111,6 +111,27 @@ def test_a_clip_that_is_found_as_well_from_the_first_motion_stays_to_the_last_bi
     assert MotionSearch(levels(truth), guide=truth).or_anew(truth) is truth
 
 
+@pytest.mark.parametrize("off", [0.02, 0.2])
+def test_frames_set_free_come_together_nearer_to_what_is_asked(off: float) -> None:
+    truth = bent(0.15 * np.arange(7), np.array([0.0, 0.0, 1.0]))
+    search = MotionSearch(levels(truth))
+    start = truth.moved(np.random.default_rng(0).normal(scale=off, size=(7, 9)))
+    found = search.freed(start)
+    smooth = search.settings.smoothness
+    assert search.clip.energy(found, smooth) < search.clip.energy(start, smooth)
+    assert error(found, truth) < error(start, truth)
+
+
+def test_frames_that_gain_nothing_alone_stay_to_the_last_bit() -> None:
+    truth = bent(0.15 * np.arange(7), np.array([0.0, 0.0, 1.0]))
+    search = MotionSearch(levels(truth))
+    settled = search.clip.together(truth, 50)
+    assert search.freed(settled) is settled
+    search.settings = changed(search.settings, {"frees": 0})
+    shaken = truth.moved(np.random.default_rng(0).normal(scale=0.1, size=(7, 9)))
+    assert search.freed(shaken) is shaken
+
+
 def test_only_the_likeliest_starts_are_followed() -> None:
     truth = bent(0.3 * np.arange(2), np.array([0.0, 0.0, 1.0]))
     search = MotionSearch(levels(truth))

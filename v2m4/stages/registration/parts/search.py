@@ -93,6 +93,7 @@ class MotionSearch:
             self.clip = self.clip.with_body(self.body)
             self._merge()
             self._exchange()
+            self.poses = self.freed(self.poses)
         else:
             self.poses = self.clip.together(self.poses, rounds)
         self.poses = self.in_stride(self.smoothest(self.poses))
@@ -150,6 +151,22 @@ class MotionSearch:
         found, anew = (small.together(each, settings.rounds) for each in (poses, alone))
         missed = [small.energy(each, settings.smoothness) for each in (found, anew)]
         return anew if missed[1] < settings.anew * missed[0] else poses
+
+    def freed(self, poses: Poses) -> Poses:
+        """Poses (T) after each frame has gone by itself to where its small picture leads and all have come together
+        again, as long as what is asked of the clip gets clearly nearer: its neighbours hold a frame in their mistake,
+        and it holds them in it."""
+        settings, frames = self.settings, np.arange(len(poses.shifts))
+        least = self.clip.energy(poses, settings.smoothness) if settings.frees else 0.0
+        for _ in range(settings.frees):
+            small = self.clip.seen_by(self.levels[0].fit.with_parts(self.body))
+            alone, _ = small.descend(poses, frames, poses, settings.coarse_steps)
+            found = self.clip.together(small.together(alone, settings.rounds), settings.rounds)
+            missed = self.clip.energy(found, settings.smoothness)
+            if missed > settings.freed * least:
+                break
+            poses, least = found, missed
+        return poses
 
     def smoothest(self, poses: Poses) -> Poses:
         """Poses drawn to ever smoother motion, until that makes pictures clearly less alike: what shakes without need
