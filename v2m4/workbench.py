@@ -97,6 +97,7 @@ def for_guessed(parts: PartsSettings, one_sided: bool) -> PartsSettings:
         calmings=short.calmings,
         across_view=short.across_view,
         preferred=short.preferred,
+        excused=short.excused,
         ends_after=short.ends_after,
         rig=replace(parts.rig, rounds=short.rig_rounds),
         second_thoughts=replace(parts.second_thoughts, every=short.second_thoughts),

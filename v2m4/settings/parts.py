@@ -236,6 +236,8 @@ class GuessedShapeSettings:
     """As `across_view`."""
     preferred: Annotated[float, Range(0, 1000)] = 0.75
     """As `preferred`."""
+    excused: Annotated[float, Range(0, 1)] = 0.0
+    """As `excused`: a shape guessed from that frame always looks like it."""
     ends_after: Annotated[float, Range(0, 1)] = 0.5
     """As `ends_after`."""
 
@@ -356,6 +358,8 @@ class PartsSettings:
     preferred: Annotated[float, Range(0, 1000)] = 0.5
     """The parts' motion is taken if the mesh looks at most this many times as unlike the frames as in the nodes'
     motion: a search that got lost looks a little better too."""
+    excused: Annotated[float, Range(0, 1)] = 1.0
+    """Share of how unlike the anchor's frame the mesh looks in its known pose which counts for neither motion then."""
     looks: LooksSettings = field(default_factory=LooksSettings)
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)

@@ -122,8 +122,9 @@ def test_where_its_own_bones_do_not_fit_the_mesh_is_parted_by_its_shape(monkeypa
             yield Progress("motion", 1.0)
             return self.moved
 
-        def score(self, shapes: np.ndarray) -> float:
-            return {0.0: 1.0, 1.0: 0.3, 2.0: 0.99}[float(shapes.mean())]  # as before, by shape, by bones
+        def prefers(self, found: np.ndarray, first: np.ndarray) -> bool:
+            unlike = {0.0: 1.0, 1.0: 0.3, 2.0: 0.99}  # as before, by shape, by bones
+            return unlike[float(found.mean())] <= 0.5 * unlike[float(first.mean())]
 
     monkeypatch.setattr("v2m4.stages.registration.parts.follower.PartsFollower", Follower)
     tracker: Any = SimpleNamespace(

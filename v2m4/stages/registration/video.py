@@ -329,7 +329,7 @@ class VideoTracker:
             follower = PartsFollower(start, self.clip, self.anchor, joined, seen, parts, shapes, across, rig)
             done = FIRST_SHARE + (1 - FIRST_SHARE) * number / len(rigs)
             found = yield from _as_share(follower.follow(shown), done, (1 - FIRST_SHARE) / len(rigs))
-            if found is not None and follower.score(found) <= parts.preferred * follower.score(shapes):
+            if found is not None and follower.prefers(found, shapes):
                 return found
         return shapes
 

@@ -32,6 +32,22 @@ def test_a_body_that_moves_as_one_is_followed(tmp_path: Path, chunks: int) -> No
     assert follower.score(SHAPES) < 0.5 * follower.score(np.repeat(SHAPES[:1], 4, axis=0))
 
 
+@pytest.mark.parametrize(("excused", "taken"), [(1.0, True), (0.0, False)])
+def test_a_motion_is_not_blamed_for_what_the_mesh_differs_by_where_it_is_known(
+    tmp_path: Path, excused: float, taken: bool
+) -> None:
+    """The mesh is stouter than what is filmed, and the motion a small one."""
+    stout = VERTICES.mean(axis=0) + 1.3 * (VERTICES - VERTICES.mean(axis=0))
+    moves = (SHAPES - VERTICES) / 2
+    settings = changed(PartsSettings(), {"chunks.chunks": 1, "side": 32, "excused": excused})
+    all_frames, mesh = np.ones(4, bool), Mesh(torch.tensor(stout).float(), torch.tensor(FACES))
+    follower = PartsFollower(mesh, film(VERTICES + moves, FACES, tmp_path), 0, all_frames, all_frames, settings)
+    still, moved = np.repeat(stout[None], 4, axis=0), stout + moves
+    assert follower.score(moved) < follower.score(still)
+    assert follower.prefers(moved, still) == taken
+    assert not follower.prefers(still, moved)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_search_ends_early_where_the_first_motion_is_hardly_surpassed(tmp_path: Path, known: bool) -> None:
     settings = changed(PartsSettings(), {"chunks.chunks": 1, "side": 32, "ends_after": 0.5})

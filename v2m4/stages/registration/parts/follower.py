@@ -103,6 +103,14 @@ class PartsFollower:
             return 0.0
         return float(fit.vertex_energies(shapes[frames][:, self._nearest_whole], frames).mean())
 
+    def prefers(self, found: Float64, first: Float64) -> bool:
+        """Whether shapes (T,V,3) look so much more like the clip than the first ones that they are taken. What the mesh
+        differs by in the anchor, where it is as it should be, no motion makes good: it is not the first ones' fault."""
+        rest = self._fits[-1].vertex_energies(self.looks.vertices[None], np.array([self.anchor]))[0]
+        now, before = self.score(found), self.score(first)
+        least = min(self.settings.excused * float(rest), now)
+        return now - least <= self.settings.preferred * (before - least)
+
     @cached_property
     def body(self) -> Body:
         """The light mesh with its skeleton."""
