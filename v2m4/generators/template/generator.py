@@ -120,9 +120,6 @@ def mesh_of_parts(
     longest = float((high - low).max())
     if longest <= 0:
         raise V2M4Error(f"All vertices of the {what} lie in one point. Export it again.")
-    middle = shown - shown.mean(0)
-    if np.linalg.svd(middle.T @ middle, compute_uv=False)[1] <= (_LINE * longest) ** 2 * len(shown):
-        raise V2M4Error(f"All vertices of the {what} lie on one line. Export it again.")
     positions = np.nan_to_num(positions, nan=0.0, posinf=0.0, neginf=0.0)
     # 3. Centred, of unit size, vertices joined.
     matrix = np.eye(4)
@@ -136,6 +133,9 @@ def mesh_of_parts(
     mesh = _assemble(vertices, corner[faces], appearance, corner)
     if len(mesh.faces) == 0:
         raise V2M4Error(f"All faces of the {what} have no area. Export it again.")
+    middle = shown - shown.mean(0)
+    if np.linalg.svd(middle.T @ middle, compute_uv=False)[1] <= (_LINE * longest) ** 2 * len(shown):
+        raise V2M4Error(f"All vertices of the {what} lie on one line. Export it again.")
     if len(mesh.faces) > max_faces:
         mesh = fewer_faces(mesh, max_faces, settings)
         if len(mesh.faces) == 0:
