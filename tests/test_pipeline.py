@@ -144,6 +144,16 @@ def test_same_seed_same_bytes_whether_or_not_it_was_interrupted(finished, lizard
     assert (tmp_path / "again" / "animation.glb").read_bytes() == (output / "animation.glb").read_bytes()
 
 
+def test_frames_that_lack_are_told_at_once_when_resumed_and_in_the_report(lizard, tmp_path):
+    shutil.copytree(lizard, tmp_path / "gap")
+    (tmp_path / "gap" / "002.png").unlink()
+    for _ in range(2):
+        events = list(reconstruct(tmp_path / "gap", little_settings(), tmp_path / "out"))
+        (warning,) = next(event for event in events if isinstance(event, FramesReady)).warnings
+        assert warning.startswith(f"The folder gap lacks 1 of its {CLIP_FRAMES} frames")
+        assert events[-1].report["warnings"][0] == warning
+
+
 def test_a_stop_file_ends_the_run_and_keeps_what_is_finished(lizard, tmp_path):
     settings = little_settings()
     events = reconstruct(lizard, settings, tmp_path)

@@ -86,23 +86,13 @@ def for_guessed(parts: PartsSettings, one_sided: bool) -> PartsSettings:
     """The search over jointed parts for a mesh that was made from a frame: none where such meshes are not posed."""
     if parts.meshes == "given" or (parts.meshes == "one_sided" and not one_sided):
         return replace(parts, rounds=0)
-    short = parts.guessed
-    return replace(
-        parts,
-        tried=short.tried,
-        repairs=short.repairs,
-        kicks=short.kicks,
-        anew=short.anew,
-        frees=short.frees,
-        calmings=short.calmings,
-        across_view=short.across_view,
-        preferred=short.preferred,
-        excused=short.excused,
-        ends_after=short.ends_after,
-        rig=replace(parts.rig, rounds=short.rig_rounds),
-        second_thoughts=replace(parts.second_thoughts, every=short.second_thoughts),
-        gait=replace(parts.gait, weight=short.gait),
-    )
+    inside = {
+        "rig": replace(parts.rig, rounds=parts.guessed.rig_rounds),
+        "second_thoughts": replace(parts.second_thoughts, every=parts.guessed.second_thoughts),
+        "gait": replace(parts.gait, weight=parts.guessed.gait),
+    }
+    shorter = {name: value for name, value in vars(parts.guessed).items() if name != "rig_rounds"}
+    return replace(parts, **(shorter | inside))
 
 
 def require_in_front(mesh: Mesh, frame: int) -> None:

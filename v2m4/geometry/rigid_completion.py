@@ -41,14 +41,13 @@ class RigidCompletion:
         self._piece = connected_components(adjacency, directed=False)[1]  # (V,)
 
     def part(self, vertices: Int64) -> RigidCompletion:
-        """The same for some vertices (N,) by themselves, in their order: what lies two rings within them goes where it
-        goes in the whole."""
+        """The same for some vertices (N,), ascending, by themselves: what lies two rings within them goes where it goes
+        in the whole."""
         out, count = copy.copy(self), len(self._first) - 1
         place = np.full(count, -1)
         place[vertices] = np.arange(len(vertices))
         start, end = place[np.repeat(np.arange(count), np.diff(self._first))], place[self._end]
         kept = np.flatnonzero((start >= 0) & (end >= 0))
-        kept = kept[np.lexsort((end[kept], start[kept]))]
         out._end, out._rest_edge, out._weight = end[kept], self._rest_edge[kept], self._weight[kept]
         out._first = np.searchsorted(start[kept], np.arange(len(vertices) + 1))
         out._laplacian = self._laplacian[vertices][:, vertices]

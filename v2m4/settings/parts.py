@@ -359,7 +359,8 @@ class PartsSettings:
     """The parts' motion is taken if the mesh looks at most this many times as unlike the frames as in the nodes'
     motion: a search that got lost looks a little better too."""
     excused: Annotated[float, Range(0, 1)] = 1.0
-    """Share of how unlike the anchor's frame the mesh looks in its known pose which counts for neither motion then."""
+    """Share of how unlike the anchor's frame the mesh looks in its known pose which counts for neither motion then,
+    where `preferred` is less than 1."""
     looks: LooksSettings = field(default_factory=LooksSettings)
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     limbs: PairedLimbSettings = field(default_factory=PairedLimbSettings)

@@ -116,7 +116,12 @@ def facts(run: Run, animation: Animation, clip: Clip, measured: dict[str, Any]) 
         "licences": run.recipe.licences(matting.method),
         "weights": run.recipe.weights,
         "camera_confidence": camera_confidence(run),
-        "warnings": [*matting.warnings, *passed_over, *dict.fromkeys(of_meshes)],
+        "warnings": [
+            *load_warnings(run.place(Step("video"))),
+            *matting.warnings,
+            *passed_over,
+            *dict.fromkeys(of_meshes),
+        ],
         "seconds": run.times(),
         "before_mending": before_mending(run, animation) if run.recipe.mends else {},
     }

@@ -147,7 +147,7 @@ def work(run: Run, step: Step, bench: Workbench) -> StageRun[None]:
         "plugs": run.recipe.names | {"matting": matting.method},
         "licences": run.recipe.licences(matting.method),
         "weights": run.recipe.weights,
-        "warnings": [*matting.warnings, *dict.fromkeys(of_meshes)],
+        "warnings": [*load_warnings(run.place(Step("video"))), *matting.warnings, *dict.fromkeys(of_meshes)],
         "seconds": run.times(),
     }
     write_atomically(folder / RESULTS["settings"], settings.to_json().encode())

@@ -48,6 +48,18 @@ def test_a_motion_is_not_blamed_for_what_the_mesh_differs_by_where_it_is_known(
     assert not follower.prefers(still, moved)
 
 
+def test_a_search_does_not_end_early_where_its_motion_would_be_taken(tmp_path: Path) -> None:
+    """What ends a search is the bound by which its motion is judged."""
+    stout = VERTICES.mean(axis=0) + 1.3 * (VERTICES - VERTICES.mean(axis=0))
+    moves, all_frames = (SHAPES - VERTICES) / 2, np.ones(4, bool)
+    clip, mesh = film(VERTICES + moves, FACES, tmp_path), Mesh(torch.tensor(stout).float(), torch.tensor(FACES))
+    first, ends = np.repeat(stout[None], 4, axis=0), {"chunks.chunks": 1, "side": 32, "ends_after": 0.5}
+    for excused in (1.0, 0.0):
+        settings = changed(PartsSettings(), ends | {"excused": excused})
+        follower = PartsFollower(mesh, clip, 0, all_frames, all_frames, settings, first)
+        assert follower.prefers(stout + moves, first) == (drain(follower.follow()) is not None) == bool(excused)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_search_ends_early_where_the_first_motion_is_hardly_surpassed(tmp_path: Path, known: bool) -> None:
     settings = changed(PartsSettings(), {"chunks.chunks": 1, "side": 32, "ends_after": 0.5})

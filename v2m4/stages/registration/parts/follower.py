@@ -94,7 +94,7 @@ class PartsFollower:
         if self._before is None or self.settings.ends_after >= 1:
             return None
         first = self._fits[-1].vertex_energies(self._before, np.arange(len(self._before)))
-        return self.settings.preferred * first
+        return self._preferred(first, self._excused)
 
     def score(self, shapes: Float64) -> float:
         """How unlike the clip the mesh looks in shapes (T,V,3): mean squared difference per pixel of the object."""
@@ -106,10 +106,21 @@ class PartsFollower:
     def prefers(self, found: Float64, first: Float64) -> bool:
         """Whether shapes (T,V,3) look so much more like the clip than the first ones that they are taken. What the mesh
         differs by in the anchor, where it is as it should be, no motion makes good: it is not the first ones' fault."""
-        rest = self._fits[-1].vertex_energies(self.looks.vertices[None], np.array([self.anchor]))[0]
-        now, before = self.score(found), self.score(first)
-        least = min(self.settings.excused * float(rest), now)
-        return now - least <= self.settings.preferred * (before - least)
+        now = self.score(found)
+        return now <= float(self._preferred(np.array(self.score(first)), min(self._excused, now)))
+
+    def _preferred(self, first: Float64, excused: float) -> Float64:
+        """How unlike the clip what is taken may look at most, where the first motion looks so unlike it (any shape) and
+        ``excused`` of both is no motion's fault: as far as that makes it more."""
+        return self.settings.preferred * first + max(0.0, 1 - self.settings.preferred) * excused
+
+    @cached_property
+    def _excused(self) -> float:
+        """What counts for neither motion: a share of how unlike the anchor's frame the mesh looks in its known pose."""
+        if not self.settings.excused:
+            return 0.0
+        known = self._fits[-1].vertex_energies(self.looks.vertices[None], np.array([self.anchor]))[0]
+        return self.settings.excused * float(known)
 
     @cached_property
     def body(self) -> Body:
